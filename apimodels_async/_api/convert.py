@@ -1,0 +1,216 @@
+"""
+The one cattrs converter: wire names, wire types and wire units stop here.
+
+Required fields are read strictly: cattrs would otherwise make "5" of a 5. Optional
+ones are read leniently: a date in a new format must not cost anyone a paid picture.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import cattrs
+from attrs import frozen
+from cattrs.gen import make_dict_structure_fn, override
+
+from apimodels_async._api.decode import UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+@frozen
+class WireTask:
+    """
+    ``data`` of a create or poll answer. Source: API page, "Response Format".
+    """
+
+    task_id: str
+    state: str
+    result_urls: list[str] | None = None
+    create_time: float | None = None
+    """Epoch milliseconds."""
+    complete_time: float | None = None
+    fail_message: str | None = None
+    fail_code: str | None = None
+    credits: Decimal | None = None
+    model: str | None = None
+
+
+@frozen
+class WireImage:
+    """
+    ``data`` of a SparkPix answer. Source: API page, SparkPix notes.
+    """
+
+    url: str
+    model: str | None = None
+    credits: Decimal | None = None
+    duration: float | None = None
+    """The page does not give the unit."""
+
+
+@frozen
+class WireOpenAIImage:
+    """
+    One item of ``data`` in an OpenAI-shaped answer (gpt-image-2-all with a WxH size).
+    """
+
+    url: str | None = None
+    b64_json: str | None = None
+
+
+@frozen
+class WireBalance:
+    """
+    ``data`` of ``GET /balance``.
+    """
+
+    balance: Decimal
+    total: Decimal | None = None
+    frozen: Decimal | None = None
+    currency: str | None = None
+
+
+@frozen
+class WireModel:
+    """
+    One item of ``data`` of ``GET /models``.
+    """
+
+    id: str
+    modality: str | None = None
+    endpoint: str | None = None
+
+
+@frozen
+class WireFile:
+    """
+    ``data`` of ``POST /files``: multipart answers have only the public URL.
+    """
+
+    public_url: str
+    upload_url: str | None = None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        msg = f"expected text, got {type(value).__name__}"
+        raise TypeError(msg)
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        msg = f"expected a number, got {type(value).__name__}"
+        raise TypeError(msg)
+    number = float(value)  # OverflowError from an integer beyond 1e308
+    if not math.isfinite(number):
+        msg = "expected a finite number"
+        raise ValueError(msg)
+    return number
+
+
+def _amount(value: Any) -> Decimal:
+    # Through str: Decimal(0.01) would carry the binary error of the float.
+    # A string is accepted because money often travels as one.
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        msg = f"expected an amount, got {type(value).__name__}"
+        raise TypeError(msg)
+    amount = Decimal(str(value))  # InvalidOperation is an ArithmeticError
+    if not amount.is_finite():
+        msg = "expected a finite amount"
+        raise ValueError(msg)
+    return amount
+
+
+def _texts(value: Any) -> list[str] | None:
+    # Not lenient: without its URLs a completed task is worth nothing.
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        msg = f"expected a list, got {type(value).__name__}"
+        raise TypeError(msg)
+    items: list[Any] = value
+    return [_text(item) for item in items]
+
+
+_MISFITS: Final = (TypeError, ValueError, ArithmeticError)
+
+
+def _lenient(read: Callable[[Any], T]) -> Callable[[Any, Any], T | None]:
+    def hook(value: Any, _: Any) -> T | None:
+        if value is None:
+            return None
+        try:
+            return read(value)
+        except _MISFITS:
+            return None
+
+    return hook
+
+
+def _make_converter(*, detailed: bool) -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=detailed)
+    converter.register_structure_hook(str, lambda value, _: _text(value))
+    converter.register_structure_hook(Decimal, lambda value, _: _amount(value))
+    converter.register_structure_hook(list[str] | None, lambda value, _: _texts(value))
+    converter.register_structure_hook(str | None, _lenient(_text))
+    converter.register_structure_hook(float | None, _lenient(_number))
+    converter.register_structure_hook(Decimal | None, _lenient(_amount))
+    renames: dict[type[Any], dict[str, str]] = {
+        WireTask: {
+            "task_id": "taskId",
+            "result_urls": "resultUrls",
+            "create_time": "createTime",
+            "complete_time": "completeTime",
+            "fail_message": "failMsg",
+            "fail_code": "failCode",
+        },
+        WireFile: {"public_url": "publicUrl", "upload_url": "uploadUrl"},
+    }
+    for wire, names in renames.items():
+        overrides: dict[str, Any] = {
+            name: override(rename=theirs) for name, theirs in names.items()
+        }
+        hook = make_dict_structure_fn(wire, converter, **overrides)
+        converter.register_structure_hook(wire, hook)
+    return converter
+
+
+_FAST: Final = _make_converter(detailed=False)
+_DETAILED: Final = _make_converter(detailed=True)  # only to say where it went wrong
+
+
+def structure(data: Any, wire: type[T], at: str = "$.data") -> T:
+    """
+    Return *data* as a *wire* value; unknown fields are ignored.
+
+    Raises:
+        UnreadableError: With the place: "expected text, got int @ $.data.state".
+    """
+    if not isinstance(data, dict):
+        msg = f"expected an object, got {type(data).__name__} @ {at}"
+        raise UnreadableError(msg)
+    try:
+        return _FAST.structure(data, wire)
+    except (*_MISFITS, KeyError):
+        pass
+    return _explain(data, wire, at)
+
+
+def _explain(data: Any, wire: type[T], at: str) -> T:
+    reasons: list[str] = []
+    try:
+        return _DETAILED.structure(data, wire)
+    except cattrs.BaseValidationError as error:
+        reasons = cattrs.transform_error(error, path=at, format_exception=_reason)
+    raise UnreadableError("; ".join(reasons))
+
+
+def _reason(error: BaseException, _: type[Any] | None) -> str:
+    return "a field is missing" if isinstance(error, KeyError) else str(error)

@@ -1,0 +1,177 @@
+"""
+How the API says no: by HTTP status, or by ``code`` in the body of an HTTP 200.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from apimodels_async._api.decode import UnreadableError, decode_json, snippet
+from apimodels_async._api.text import printable
+from apimodels_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    InsufficientCreditsError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    UnexpectedResponseError,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from apimodels_async._ports import Reply
+
+OK: Final = 200
+_TYPES: Final[dict[int, tuple[type[APIStatusError], str]]] = {
+    400: (BadRequestError, "the API refused the request"),
+    401: (
+        AuthenticationError,
+        "the API does not accept the key (api_key=, APIMODELS_API_KEY)",
+    ),
+    402: (InsufficientCreditsError, "not enough credits on the account"),
+    403: (PermissionDeniedError, "the key may not do this"),
+    404: (NotFoundError, "the API does not know this"),
+    408: (APIStatusError, "the API gave up waiting for the request"),
+    425: (APIStatusError, "the API wants the request later"),
+}
+
+
+def read_body(reply: Reply) -> Any:
+    """
+    Return the JSON of a reply that the API meant as a success.
+
+    HTTP status and body ``code`` are both looked at: an HTTP 200 can carry a 402.
+
+    Raises:
+        APIStatusError: One of its subclasses, by status or code.
+        UnexpectedResponseError: A redirect, an encoded or an unreadable body.
+    """
+    if not OK <= reply.status < 300:  # noqa: PLR2004
+        raise refusal(reply)
+    encoding = reply.headers.get("content-encoding", "identity")
+    if encoding != "identity":  # we ask for identity: nothing may unpack into memory
+        msg = f"the answer is encoded ({printable(encoding, 40)}), which was not asked"
+        raise UnexpectedResponseError(msg, status=reply.status)
+    reason, body = "", None
+    try:
+        body = decode_json(reply.body)
+    except UnreadableError as error:
+        reason = str(error)
+    if reason:
+        msg = f"the API's answer is {reason}"
+        raise UnexpectedResponseError(msg, status=reply.status)
+    if isinstance(body, dict):
+        _check_code(reply, body)
+    return body
+
+
+def _check_code(reply: Reply, body: dict[str, Any]) -> None:
+    code = _code(body.get("code", OK if "data" in body else None))
+    if code is None:
+        msg = f"the answer carries neither data nor a known code: {snippet(reply.body)}"
+        raise UnexpectedResponseError(msg, status=reply.status)
+    if code != OK:
+        raise _build(code, reply, body)
+
+
+def _code(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value[:9])
+    return None
+
+
+def refusal(reply: Reply) -> APIStatusError | UnexpectedResponseError:
+    """
+    Return the error that a reply outside 200-299 stands for.
+    """
+    if reply.status < 400:  # noqa: PLR2004
+        msg = f"the API answered {reply.status}, a redirect; none is followed"
+        return UnexpectedResponseError(msg, status=reply.status)
+    try:
+        body = decode_json(reply.body)
+    except UnreadableError:
+        body = None
+    fields = body if isinstance(body, dict) else {}
+    return _build(reply.status, reply, fields)
+
+
+def _build(status: int, reply: Reply, body: dict[str, Any]) -> APIStatusError:
+    kind: type[APIStatusError]
+    said = _message(body) or (snippet(reply.body) if reply.body else "")
+    if status == 429:  # noqa: PLR2004
+        wait = retry_after(reply.headers)
+        head = "too many requests" + (f", wait {wait:g} s" if wait is not None else "")
+        return RateLimitError(
+            _sentence(head, reply.status, status, said),
+            retry_after=wait,
+            status=reply.status,
+            code=_code(body.get("code")),
+        )
+    if status >= 500:  # noqa: PLR2004
+        kind, head = ServerError, "the API failed"
+    else:
+        kind, head = _TYPES.get(status, _TYPES[400])
+    return kind(
+        _sentence(head, reply.status, status, said),
+        status=reply.status,
+        code=_code(body.get("code")),
+    )
+
+
+def _sentence(head: str, status: int, effective: int, said: str) -> str:
+    where = f"HTTP {status}" if status == effective else f"HTTP {status}, {effective}"
+    return f"{head} ({where})" + (f": {said}" if said else "")
+
+
+def _message(body: dict[str, Any]) -> str:
+    """
+    Return what the API said, in the order its own tools look for it.
+    """
+    data, error = body.get("data"), body.get("error")
+    candidates = (
+        data.get("failMsg") if isinstance(data, dict) else None,
+        body.get("msg"),
+        error.get("message") if isinstance(error, dict) else error,
+        body.get("message"),
+    )
+    for said in candidates:
+        if isinstance(said, str) and said and said != "success":
+            return printable(said)
+    return ""
+
+
+def retry_after(headers: Any) -> float | None:
+    """
+    Return the seconds a Retry-After header asks for, or None if it says nothing usable.
+
+    A date is read against the reply's own Date header, so that a wrong clock on
+    this machine does not matter.
+    """
+    value = headers.get("retry-after", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        until, now = http_date(value), http_date(headers.get("date", ""))
+        seconds = (until - now).total_seconds() if until and now else math.nan
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def http_date(value: str) -> datetime | None:
+    """
+    Return the date of an HTTP header, or None.
+    """
+    try:
+        found = email.utils.parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return found if found.tzinfo else None

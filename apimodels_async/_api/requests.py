@@ -1,0 +1,210 @@
+"""
+What is sent: one function an endpoint. Wire names, and nothing is sent unchecked.
+
+Source: API page ("Endpoints", "SparkPix") and the vendor's files and account pages.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from apimodels_async._api import checks
+from apimodels_async._api.catalogue import SPARKPIX_EDIT, SPARKPIX_IMAGE, find_model
+from apimodels_async._ports import File, Kind, Request
+from apimodels_async.errors import InvalidRequestError
+from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+
+CREATED_BYTES_MAX: Final = 64 << 20
+"""OpenAI-shaped answers carry whole pictures in base64; 4K ones have some 20 MB."""
+_IMAGE_NAMES: Final = frozenset({"image", "image_url", "image_urls", "images"})
+
+
+def build_request(
+    prompt: object, model: object, params: Mapping[str, Any]
+) -> AnyRequest:
+    """
+    Return the request value for loose arguments; no model means SparkPix Image.
+
+    Raises:
+        InvalidRequestError: *model* is not text, or an edit names no images.
+    """
+    if model is None:
+        model = SPARKPIX_IMAGE
+    if not isinstance(model, str) or not model.strip():
+        checks.refuse("model", model, "a model id, such as 'gpt-image-2'")
+    if prompt is not None and not isinstance(prompt, str):
+        checks.refuse("prompt", prompt, "text")
+    if model == SPARKPIX_IMAGE:
+        return SparkPixImage(prompt=prompt or "", **_sorted(SparkPixImage, params))
+    if model == SPARKPIX_EDIT:
+        fields = {"images": (), **_sorted(SparkPixEdit, params)}
+        return SparkPixEdit(prompt=prompt or "", **fields)
+    return ImageRequest(model, prompt, dict(params))
+
+
+def _sorted(kind: type[Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in attrs.fields(kind)} - {"prompt", "extra"}
+    known = {name: value for name, value in params.items() if name in names}
+    unknown = {name: value for name, value in params.items() if name not in names}
+    return {**known, "extra": unknown}
+
+
+def encode(request: object) -> Request:
+    """
+    Return the paid POST for *request*.
+
+    Raises:
+        InvalidRequestError: A value the API page does not allow.
+    """
+    match request:
+        case SparkPixImage():
+            return _sparkpix_image(request)
+        case SparkPixEdit():
+            return _sparkpix_edit(request)
+        case ImageRequest():
+            return _task(request)
+        case _:
+            kinds = "a prompt, SparkPixImage, SparkPixEdit or ImageRequest"
+            return checks.refuse("prompt", request, kinds)
+
+
+def model_of(request: AnyRequest) -> str:
+    """
+    Return the model id *request* is for.
+    """
+    match request:
+        case SparkPixImage():
+            return SPARKPIX_IMAGE
+        case SparkPixEdit():
+            return SPARKPIX_EDIT
+        case ImageRequest():
+            return request.model
+
+
+def _sparkpix_image(request: SparkPixImage) -> Request:
+    checks.check_prompt(request.prompt)
+    checks.check_choice("aspect_ratio", request.aspect_ratio, checks.IMAGE_RATIOS)
+    checks.check_size(request.aspect_ratio, request.width, request.height)
+    checks.check_flag("prompt_upsampling", request.prompt_upsampling)
+    checks.check_whole("seed", request.seed)
+    checks.check_lora(request.lora_weights, request.lora_scale)
+    fields = {
+        "prompt": request.prompt,
+        "aspect_ratio": request.aspect_ratio,
+        "width": request.width,
+        "height": request.height,
+        "prompt_upsampling": request.prompt_upsampling,
+        "seed": request.seed,
+        "lora_weights": request.lora_weights,
+        "lora_scale": request.lora_scale,
+        "callBackUrl": _callback(request.callback_url),
+    }
+    return _paid("images/generations-sync", Kind.GENERATE, fields, request.extra)
+
+
+def _sparkpix_edit(request: SparkPixEdit) -> Request:
+    checks.check_prompt(request.prompt)
+    images = request.images
+    if isinstance(images, str) or not hasattr(images, "__iter__") or not [*images]:
+        checks.refuse("images", images, "a list of at least one http(s) URL")
+    for index, image in enumerate(images):
+        checks.check_url(f"images[{index}]", image)
+    checks.check_choice("aspect_ratio", request.aspect_ratio, checks.EDIT_RATIOS)
+    checks.check_flag("turbo", request.turbo)
+    checks.check_whole("seed", request.seed)
+    fields = {
+        "prompt": request.prompt,
+        "images": [*images],
+        "aspect_ratio": request.aspect_ratio,
+        "turbo": request.turbo,
+        "seed": request.seed,
+        "callBackUrl": _callback(request.callback_url),
+    }
+    return _paid("images/edit", Kind.GENERATE, fields, request.extra)
+
+
+def _task(request: ImageRequest) -> Request:
+    known = find_model(request.model)
+    if request.prompt is not None or known is None or known.prompt:
+        checks.check_prompt(request.prompt)
+    if known and known.images_max and known.image_field:
+        images = request.params.get(known.image_field)
+        if isinstance(images, (list, tuple)) and len(images) > known.images_max:
+            most = f"{request.model} takes at most {known.images_max} images"
+            checks.refuse(known.image_field, f"{len(images)} images", most)
+    for name in _IMAGE_NAMES & request.params.keys():
+        if not request.params[name]:
+            checks.refuse(name, request.params[name], "an image, or leave it out")
+    _callback(request.params.get("callback_url"))
+    fields = {"model": request.model, "prompt": request.prompt}
+    return _paid("images/generations", Kind.CREATE, fields, request.params)
+
+
+def _paid(
+    path: str, kind: Kind, fields: dict[str, Any], extra: Mapping[str, Any]
+) -> Request:
+    for name in fields.keys() & extra.keys():
+        msg = f"{name} is given twice"
+        raise InvalidRequestError(msg, parameter=name)
+    given = {name: value for name, value in fields.items() if value is not None}
+    given.update((name, value) for name, value in extra.items() if value is not None)
+    for name, value in given.items():
+        checks.check_json(name, value)
+    return Request(
+        method="POST",
+        path=path,
+        kind=kind,
+        body=json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode(),
+        reply_bytes_max=CREATED_BYTES_MAX,
+    )
+
+
+def _callback(url: str | None) -> str | None:
+    if url is not None:
+        checks.check_url("callback_url", url)
+    return url
+
+
+def poll(task_id: str) -> Request:
+    """
+    ``GET images/generations``; the query name is ``task_id``.
+    """
+    return Request(method="GET", path=f"images/generations?task_id={task_id}")
+
+
+def balance() -> Request:
+    """
+    ``GET balance``: free.
+    """
+    return Request(method="GET", path="balance")
+
+
+def models() -> Request:
+    """
+    ``GET models``: free.
+    """
+    return Request(method="GET", path="models")
+
+
+def file_ticket(name: str, content_type: str, size: int) -> Request:
+    """
+    ``POST files``, mode 1: asks for an address to PUT a file of *size* bytes to.
+    """
+    fields = {"filename": name, "contentType": content_type, "fileSize": size}
+    body = json.dumps(fields).encode()
+    return Request(method="POST", path="files", kind=Kind.UPLOAD, body=body)
+
+
+def file_form(file: File) -> Request:
+    """
+    ``POST files``, mode 2: the small file itself, as form data.
+    """
+    return Request(method="POST", path="files", kind=Kind.UPLOAD, file=file)

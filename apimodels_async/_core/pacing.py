@@ -1,0 +1,52 @@
+"""
+One brake for all polls: a refused or failing API is asked less, by everyone at once.
+
+Backing off per task would multiply the lag of each; a pause for the whole tracker
+costs every task the same, and ends for all with the first good answer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define
+
+PAUSE_MIN_S: Final = 1.0
+PAUSE_MAX_S: Final = 30.0
+"""Without a Retry-After. With one, up to :data:`RETRY_AFTER_MAX_S`."""
+RETRY_AFTER_MAX_S: Final = 120.0
+"""A poll never gives its task up, so a longer wish is cut to this."""
+
+
+@define
+class Brake:
+    """
+    Decides until when no poll starts. Times are monotonic seconds.
+    """
+
+    until: float = 0.0
+    """No poll starts before this."""
+    _streak: int = 0
+    """Pauses in a row without a good answer between them."""
+
+    def throttled(self, started: float, now: float, retry_after: float | None) -> None:
+        """
+        Note a 429 to a poll that *started* then.
+
+        The 64 polls in flight at one 429 will be refused too; only one that started
+        after the pause it caused says anything new.
+        """
+        if retry_after is not None:
+            self.until = max(self.until, now + min(retry_after, RETRY_AFTER_MAX_S))
+        if started < self.until and self._streak:
+            return
+        self._streak += 1
+        pause = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** min(self._streak - 1, 30))
+        self.until = max(self.until, now + pause)
+
+    def recovered(self, started: float) -> None:
+        """
+        Note a good answer to a poll that *started* then.
+        """
+        if started >= self.until:
+            self._streak = 0

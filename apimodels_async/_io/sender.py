@@ -1,0 +1,191 @@
+"""
+Sends a request until it is answered, refused, or of unknown fate.
+
+A paid request (an *order*) runs in a task of its own, which this sender holds:
+cancelling the caller must not cut a request that may already have been charged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from attrs import define, field
+
+from apimodels_async._api.responses import salvage_task_id
+from apimodels_async._core.retry import (
+    answer_error,
+    failure_error,
+    pause_before_retry,
+    unknown_error,
+)
+from apimodels_async._ports import Reply, Sent
+from apimodels_async.errors import (
+    ApiModelsError,
+    OutcomeUnknownError,
+    RequestInfo,
+    SessionClosedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from apimodels_async._ports import Clock, Failure, Request, Transport
+    from apimodels_async.policies import RetryPolicy
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class Order(Generic[T]):
+    """
+    One paid request under way.
+    """
+
+    request: Request
+    sent: Sent = field(factory=Sent)
+    """Of the current try; a refused try is replaced before the next one."""
+    abandoned: bool = False
+    """Its caller was cancelled after it was sent."""
+
+
+@define(eq=False)
+class Sender:
+    """
+    The retry loop around a transport, and the owner of orders.
+    """
+
+    _transport: Transport
+    _clock: Clock
+    _policy: RetryPolicy
+    _draw: Callable[[], float]
+    """Uniform in 0-1: the jitter."""
+    unknown: int = field(init=False, default=0)
+    """Orders of unknown fate so far."""
+    orphans: list[object] = field(init=False, factory=list[object])
+    """What became of orders whose caller was cancelled: products and unknown fates."""
+    _orders: dict[asyncio.Task[object], Order[object]] = field(init=False, factory=dict)
+
+    async def call(self, request: Request, read: Callable[[Reply], T]) -> T:
+        """
+        Send a request that costs nothing and return its answer as *read* reads it.
+
+        Raises:
+            ApiModelsError: Refused, unreadable, or nobody answered, after retries.
+        """
+        return await self._send(Order[T](request), read)
+
+    async def order(self, request: Request, read: Callable[[Reply], T]) -> T:
+        """
+        Send a paid request once; return its answer as *read* reads it.
+
+        If the caller is cancelled after the headers left, the request goes on, and
+        *read* still sees its answer.
+
+        Raises:
+            OutcomeUnknownError: It was sent and its fate is not known.
+            ApiModelsError: It was refused, or never sent.
+        """
+        order = Order[T](request)
+        runner = asyncio.get_running_loop().create_task(
+            self._send(order, read), name=f"apimodels-order {request.path}"
+        )
+        self._orders[runner] = order  # type: ignore[assignment]  # held, not read
+        runner.add_done_callback(self._forget)
+        try:
+            return await asyncio.shield(runner)
+        except asyncio.CancelledError:
+            if runner.cancelled():  # by abort(), not by our caller
+                pass
+            elif order.sent.at is None:
+                runner.cancel()  # nothing left this machine: nothing to keep
+                raise
+            else:
+                order.abandoned = True
+                raise
+        raise self._cut(order)
+
+    def _forget(self, runner: asyncio.Task[object]) -> None:
+        order = self._orders.pop(runner)
+        if runner.cancelled():
+            error: BaseException | None = self._cut(order)
+        else:
+            error = runner.exception()  # retrieved: an abandoned one has no reader
+        self.unknown += isinstance(error, OutcomeUnknownError)
+        if order.abandoned and (
+            error is None or isinstance(error, OutcomeUnknownError)
+        ):
+            self.orphans.append(error or runner.result())
+
+    def _cut(self, order: Order[Any]) -> ApiModelsError:
+        if order.sent.at is None:
+            return SessionClosedError(
+                "the session closed before the request was sent", charged=False
+            )
+        info = _info(order.request, order.sent)
+        return unknown_error(
+            f"{info.method} {info.path} was cut when the session closed", info
+        )
+
+    async def _send(self, order: Order[T], read: Callable[[Reply], T]) -> T:
+        attempt = 0
+        while True:
+            attempt += 1
+            order.sent = Sent()
+            answer = await self._transport.send(order.request, order.sent)
+            trouble: Failure | ApiModelsError
+            if isinstance(answer, Reply):
+                try:
+                    return read(answer)
+                except ApiModelsError as error:
+                    trouble = error
+            else:
+                trouble = answer
+            pause = pause_before_retry(
+                order.request.kind, trouble, attempt, self._policy, self._draw()
+            )
+            if pause is None:
+                raise self._explain(order, trouble, answer)
+            order.sent = Sent()  # that try is over and was not taken
+            await self._clock.sleep(pause)
+
+    def _explain(
+        self,
+        order: Order[T],
+        trouble: Failure | ApiModelsError,
+        answer: Reply | Failure,
+    ) -> ApiModelsError:
+        info = _info(order.request, order.sent)
+        if not isinstance(trouble, ApiModelsError):
+            return failure_error(order.request.kind, trouble, info)
+        body = answer.body if isinstance(answer, Reply) else b""
+        salvaged = salvage_task_id(body)
+        return answer_error(order.request.kind, trouble, info, salvaged)
+
+    @property
+    def under_way(self) -> int:
+        """
+        How many orders have no answer yet.
+        """
+        return len(self._orders)
+
+    async def drain(self) -> None:
+        """
+        Wait until every order has its answer; their own timeouts bound this.
+        """
+        while self._orders:
+            await asyncio.wait(set(self._orders))
+
+    def abort(self) -> None:
+        """
+        Cut the orders still under way; those waiting are told the fate is unknown.
+        """
+        for runner in self._orders:
+            runner.cancel()
+
+
+def _info(request: Request, sent: Sent) -> RequestInfo:
+    path, _, _ = request.path.partition("?")
+    digest = hashlib.sha256(request.body).hexdigest()[:16] if request.body else None
+    return RequestInfo(request.method, path, digest, sent.at)

@@ -1,0 +1,299 @@
+"""
+Finds out how pending tasks end: one coroutine sweeps them all, some pollers ask.
+
+Rules of this file:
+1. It carries; :mod:`apimodels_async._core.ledger` decides.
+2. A poll that fails in any way is an answer like any other: it goes to the ledger,
+   which keeps the task.
+3. Nobody waits for a dead tracker: however :meth:`Tracker.run` ends, every waiter is
+   told, and later calls are refused before money is spent.
+
+Theory of operation:
+1. ``run`` sleeps until the next tick or deadline, takes what is due off the ledger's
+   grid, and puts it in a deque.
+2. At most ``max_polls`` pollers draw from the deque. They persist between sweeps (a
+   task made per poll would cost as much as decoding its answer) and live in a task
+   group inside ``run``, so they end with it.
+3. An answer settles an entry, and with it the one future of all its waiters. Futures
+   are made when somebody waits, and shielded: one waiter's cancellation is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import math
+from collections import deque
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from apimodels_async._api import requests, responses
+from apimodels_async._core.pacing import Brake
+from apimodels_async._core.retry import failure_error
+from apimodels_async._ports import Kind, Reply, Sent
+from apimodels_async.errors import (
+    ApiModelsError,
+    GenerationFailedError,
+    RateLimitError,
+    RequestInfo,
+    SessionClosedError,
+)
+from apimodels_async.models import ImageResult, TaskEvent, TaskSnapshot, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from apimodels_async._core.ledger import Entry, Ledger
+    from apimodels_async._ports import Clock, Transport
+
+logger = logging.getLogger("apimodels_async.tracker")
+
+
+@define(eq=False)
+class _Watchers:
+    """
+    Those who wait for one entry, and what its event streams have to show.
+    """
+
+    changed: asyncio.Future[None]
+    events: list[TaskEvent] = field(factory=list[TaskEvent])
+
+
+@define(eq=False)
+class Tracker:
+    """
+    The driver of a ledger. Must be made in a running loop.
+    """
+
+    ledger: Ledger
+    _transport: Transport
+    _clock: Clock
+    _max_polls: int
+    polls: int = field(init=False, default=0)
+    poll_errors: int = field(init=False, default=0)
+    lateness_s: float = field(init=False, default=0.0)
+    """Sum over all polls of the seconds between being due and being started."""
+    completed: int = field(init=False, default=0)
+    failed: int = field(init=False, default=0)
+    spent: Decimal = field(init=False, default=Decimal(0))
+    """Sum of the credits that the API stated on results."""
+    _brake: Brake = field(init=False, factory=Brake)
+    _queue: deque[Entry] = field(init=False, factory=deque)
+    _idle: deque[asyncio.Future[None]] = field(init=False, factory=deque)
+    _pollers: int = field(init=False, default=0)
+    _wake: asyncio.Event = field(init=False, factory=asyncio.Event)
+    _armed: float = field(init=False, default=math.inf)
+    """Until when run() sleeps."""
+    _watchers: dict[str, _Watchers] = field(init=False, factory=dict)
+    _unknown_words: set[str] = field(init=False, factory=set)
+    _sweeper: asyncio.Task[None] | None = field(init=False, default=None)
+    _end: SessionClosedError | None = field(init=False, default=None)
+    """Why nothing is tracked any more."""
+
+    def start(self) -> None:
+        """
+        Start the one coroutine, in an empty context: a caller's trace or request id
+        must not hang on to every poll of everybody's tasks.
+        """
+        self._sweeper = asyncio.get_running_loop().create_task(
+            self.run(), name="apimodels-tracker", context=contextvars.Context()
+        )
+        self._sweeper.add_done_callback(self._ended)
+
+    def check_alive(self) -> None:
+        """
+        Raise ``SessionClosedError`` if nothing is tracked any more.
+        """
+        if self._end is not None:
+            raise self._end.fresh()
+
+    def watch(self, entry: Entry) -> None:
+        """
+        Track *entry* until it settles.
+        """
+        self.check_alive()
+        now = self._clock.time()
+        self.ledger.watch(entry, now)
+        self._rearm(now)
+
+    async def wait(self, entry: Entry) -> None:
+        """
+        Return once *entry* has an outcome.
+        """
+        while not entry.done:
+            self.check_alive()
+            await asyncio.shield(self._watchers_of(entry).changed)
+
+    async def events(self, entry: Entry) -> AsyncIterator[TaskEvent]:
+        """
+        Yield the current state, then each change once, until *entry* has an outcome.
+        """
+        if entry.done:
+            yield self._event(entry)
+            return
+        self.check_alive()
+        watchers = self._watchers_of(entry)
+        if not watchers.events:
+            watchers.events.append(self._event(entry))
+        seen = len(watchers.events) - 1
+        while True:
+            # A slow reader catches up here: events are kept until the task ends.
+            while seen < len(watchers.events):
+                yield watchers.events[seen]
+                seen += 1
+            if entry.outcome is not None:
+                return
+            await asyncio.shield(watchers.changed)
+
+    def _watchers_of(self, entry: Entry) -> _Watchers:
+        found = self._watchers.get(entry.task_id)
+        if found is None:
+            found = _Watchers(asyncio.get_running_loop().create_future())
+            self._watchers[entry.task_id] = found
+        return found
+
+    def _event(self, entry: Entry) -> TaskEvent:
+        return TaskEvent(entry.state, entry.task_id, self._clock.utcnow())
+
+    async def run(self) -> None:
+        """
+        Sweep until cancelled.
+        """
+        async with asyncio.TaskGroup() as pollers:
+            while True:
+                now = self._clock.time()
+                for entry in self.ledger.expire(now):
+                    self._tell(entry, changed=False)
+                if now >= self._brake.until:
+                    self._queue.extend(self.ledger.due(now))
+                    self._rouse(pollers)
+                self._wake.clear()
+                self._armed = at = self._next_wake(now)
+                await self._clock.wait(self._wake, None if at == math.inf else at)
+
+    def _next_wake(self, now: float) -> float:
+        due = self.ledger.next_due()
+        if now < self._brake.until:
+            due = self._brake.until if self._queue else max(due, self._brake.until)
+        return min(self.ledger.next_deadline(), due)
+
+    def _rearm(self, now: float) -> None:
+        # Most answers put their entry behind others: waking run() for each would
+        # cost one wake-up a poll, which the grid is there to save.
+        if self._next_wake(now) < self._armed:
+            self._wake.set()
+
+    def _rouse(self, pollers: asyncio.TaskGroup) -> None:
+        wanted = len(self._queue)
+        while self._idle and wanted:
+            poller = self._idle.popleft()
+            poller.set_result(None)
+            wanted -= 1
+        for _ in range(min(wanted, self._max_polls - self._pollers)):
+            self._pollers += 1
+            pollers.create_task(self._poll_on(), name="apimodels-poller")
+
+    async def _poll_on(self) -> None:
+        while True:
+            while self._queue and self._clock.time() >= self._brake.until:
+                entry = self._queue.popleft()
+                if not entry.done:
+                    await self._poll(entry)
+            if self._queue:  # braked with work left: run() comes back for it
+                self._rearm(self._clock.time())
+            idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(idle)
+            await idle
+
+    async def _poll(self, entry: Entry) -> None:
+        started = self._clock.time()
+        entry.started_at = started
+        self.polls += 1
+        self.lateness_s += started - entry.due_at
+        answer = await self._ask(entry)
+        now = self._clock.time()
+        self._mind(answer, started, now)
+        before = entry.state
+        # The deadline, a refused key or close() may have settled this entry while
+        # we awaited; apply() then changes nothing.
+        settled = self.ledger.apply(entry, answer, now)
+        for ended in settled:
+            self._tell(ended, changed=ended is not entry or entry.state != before)
+        if not settled and entry.state != before:
+            self._tell(entry, changed=True)
+        self._rearm(now)
+
+    async def _ask(self, entry: Entry) -> TaskSnapshot | ApiModelsError:
+        request = requests.poll(entry.task_id)
+        reply = await self._transport.send(request, Sent())
+        if isinstance(reply, Reply):
+            try:
+                return responses.read_task(reply, entry.task_id, entry.model)
+            except ApiModelsError as error:
+                return error
+        info = RequestInfo(request.method, "images/generations")
+        return failure_error(Kind.FREE, reply, info)
+
+    def _mind(
+        self, answer: TaskSnapshot | ApiModelsError, started: float, now: float
+    ) -> None:
+        if isinstance(answer, TaskSnapshot):
+            self._brake.recovered(started)
+            self._note_word(answer)
+            return
+        self.poll_errors += 1
+        logger.debug("poll failed, task stays pending: %s", answer)
+        if isinstance(answer, RateLimitError):
+            self._brake.throttled(started, now, answer.retry_after)
+
+    def _note_word(self, answer: TaskSnapshot) -> None:
+        word = answer.state
+        if word not in set(TaskState) and word not in self._unknown_words:
+            self._unknown_words.add(word)
+            logger.warning("unknown task state %r counts as not finished", str(word))
+
+    def _tell(self, entry: Entry, *, changed: bool) -> None:
+        if isinstance(entry.outcome, ImageResult):
+            self.completed += 1
+            self.spent += entry.outcome.credits or 0
+        elif isinstance(entry.outcome, GenerationFailedError):
+            self.failed += 1
+        watchers = self._watchers.get(entry.task_id)
+        if watchers is None:
+            return
+        if changed and watchers.events:
+            watchers.events.append(self._event(entry))
+        told = watchers.changed
+        if entry.done:
+            del self._watchers[entry.task_id]
+        else:
+            watchers.changed = asyncio.get_running_loop().create_future()
+        told.set_result(None)
+
+    def _ended(self, sweeper: asyncio.Task[None]) -> None:
+        """
+        Tell every waiter, whether the session closed or the tracker broke.
+        """
+        cause = None if sweeper.cancelled() else sweeper.exception()
+        if cause is not None:
+            logger.error("the tracker stopped; attach the tasks again", exc_info=cause)
+        task_ids = tuple(self.ledger)
+        why = "the session is closed" if cause is None else "the tracker stopped"
+        msg = f"{why} with {len(task_ids)} tasks pending; attach them again by id"
+        self._end = SessionClosedError(msg if task_ids else why, task_ids=task_ids)
+        self._end.__cause__ = cause
+        for entry in self.ledger.close(self._end):
+            self._tell(entry, changed=False)
+
+    async def aclose(self) -> tuple[str, ...]:
+        """
+        Stop; return the ids of the tasks that were pending.
+        """
+        sweeper = self._sweeper
+        if sweeper is not None and not sweeper.done():
+            sweeper.cancel()
+            await asyncio.wait([sweeper])
+        return self._end.task_ids if self._end is not None else ()

@@ -1,0 +1,257 @@
+"""
+One aiohttp connector for everything the session does with the API.
+
+The only file that imports aiohttp's client. What aiohttp raises stays here: its
+exceptions carry request headers in their repr, so they become plain
+:class:`Failure` values, built outside the ``except`` blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+import aiohttp
+from yarl import URL
+
+from apimodels_async._ports import Failure, Kind, Phase, Reply, Request, Secret, Sent
+from apimodels_async._version import __version__
+
+if TYPE_CHECKING:
+    from types import SimpleNamespace
+
+    from aiohttp.connector import AddrInfoType
+
+    from apimodels_async.policies import Timeouts
+
+KEEPALIVE_S: Final = 15.0
+"""aiohttp's own. Longer than a sweep, so that polls reuse connections."""
+DNS_TTL_S: Final = 10
+USER_AGENT: Final = (
+    f"apimodels-async-python/{__version__} "
+    f"aiohttp/{aiohttp.__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
+)
+
+
+class AiohttpTransport:
+    """
+    Sends requests below *base_url* with the key. Must be made in a running loop.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: Secret,
+        timeouts: Timeouts,
+        max_connections: int,
+        lent: aiohttp.ClientSession | None = None,
+    ) -> None:
+        self._base = base_url + "/"
+        self._origin = URL(base_url).origin()
+        self._key = key
+        self._timeouts = _timeouts(timeouts)
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._owned = lent is None
+        self._connector = _connector_of(lent) or aiohttp.TCPConnector(
+            limit=max_connections,
+            keepalive_timeout=KEEPALIVE_S,
+            ttl_dns_cache=DNS_TTL_S,
+            socket_factory=self._open_socket,
+        )
+        traces = list(lent.trace_configs) if lent is not None else []
+        # The trace tells whether a paid request left this machine. Polls need no
+        # telling, and a trace costs them some 10 us each: so two sessions, one pool.
+        self._free = self._make_session(traces)
+        self._paid = self._make_session([*traces, _sent_trace()])
+
+    def _make_session(self, traces: list[aiohttp.TraceConfig]) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=self._connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trust_env=False,
+            trace_configs=traces,
+            middlewares=(self._authorize,),
+        )
+
+    async def _authorize(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        # Last step before the wire: no frame or default header above holds the key.
+        if request.url.origin() == self._origin:
+            request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        return await handler(request)
+
+    def _open_socket(self, address: AddrInfoType) -> socket.socket:
+        family, kind, proto, _, _ = address
+        opened = socket.socket(family, kind, proto)
+        self._sockets.add(opened)
+        return opened
+
+    @property
+    def connections(self) -> int | None:
+        """
+        Open connections, idle ones included; None where the pool is lent.
+        """
+        if not self._owned:
+            return None
+        return sum(opened.fileno() >= 0 for opened in self._sockets)
+
+    async def send(self, request: Request, sent: Sent) -> Reply | Failure:
+        """
+        Send *request* once; see :class:`~apimodels_async._ports.Transport`.
+        """
+        session = self._free if request.kind is Kind.FREE else self._paid
+        error: Exception | None = None
+        status: int | None = None
+        try:
+            async with session.request(
+                request.method,
+                URL(self._base + request.path, encoded=True),
+                data=_payload(request),
+                headers=_JSON if request.body is not None else None,
+                timeout=self._timeouts[request.kind],
+                allow_redirects=False,
+                trace_request_ctx=sent,
+            ) as response:
+                status = response.status
+                body = await _read(response, request.reply_bytes_max)
+                return Reply(status, response.headers, body)
+        except asyncio.CancelledError:
+            # aiohttp cancels requests that queue for a connection when its connector
+            # closes, although nobody cancelled the task that waits.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            error = RuntimeError("Connector is closed")
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as raised:
+            error = raised
+        failure = _failure(error, sent, status)
+        del error  # its frames hold the request; nothing may find them through ours
+        return failure
+
+    async def aclose(self) -> None:
+        """
+        Close both sessions, and the connector if it is ours.
+        """
+        await self._free.close()
+        await self._paid.close()
+        if self._owned:
+            await self._connector.close()
+
+
+_JSON: Final = {"Content-Type": "application/json"}
+
+
+def _connector_of(lent: aiohttp.ClientSession | None) -> aiohttp.BaseConnector | None:
+    return lent.connector if lent is not None else None
+
+
+def _timeouts(timeouts: Timeouts) -> dict[Kind, aiohttp.ClientTimeout]:
+    # "total" everywhere: headers that trickle in never trip sock_read (measured).
+    connect, read = timeouts.connect, timeouts.read
+    return {
+        kind: aiohttp.ClientTimeout(total=total, connect=connect, sock_read=silence)
+        for kind, total, silence in (
+            (Kind.FREE, connect + read, read),
+            (Kind.CREATE, connect + 2 * read, read),
+            (Kind.GENERATE, timeouts.generate, timeouts.generate),
+            (Kind.UPLOAD, timeouts.download, read),
+        )
+    }
+
+
+def _sent_trace() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+
+    async def mark(
+        _session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any
+    ) -> None:
+        context.trace_request_ctx.at = datetime.now(UTC)
+
+    trace.on_request_headers_sent.append(mark)
+    return trace
+
+
+def _payload(request: Request) -> bytes | aiohttp.FormData | None:
+    if request.file is None:
+        return request.body
+    form = aiohttp.FormData()
+    file = request.file
+    form.add_field(
+        "file", file.data, filename=file.name, content_type=file.content_type
+    )
+    return form
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    length = response.content_length
+    if length is not None and length <= limit:
+        return await response.read()
+    chunks = bytearray()
+    async for chunk in response.content.iter_any():
+        chunks += chunk
+        if len(chunks) > limit:
+            msg = f"the answer is larger than {limit} bytes"
+            raise _TooLargeError(msg)
+    return bytes(chunks)
+
+
+class _TooLargeError(ValueError):
+    pass
+
+
+def _failure(error: Exception, sent: Sent, status: int | None) -> Failure:
+    return Failure(
+        sent=sent.at is not None,
+        phase=_phase(error, sent, status),
+        reason=_reason(error),
+        timed_out=isinstance(error, TimeoutError),
+        status=status,
+        retryable=not isinstance(error, _FINAL),
+    )
+
+
+_CERTIFICATE: Final = (
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ServerFingerprintMismatch,
+)
+_FINAL: Final = (*_CERTIFICATE, RuntimeError, ValueError)  # a closed session, a bad URL
+
+
+def _phase(error: Exception, sent: Sent, status: int | None) -> Phase:
+    if isinstance(error, _CERTIFICATE):
+        return Phase.TLS
+    if status is not None:
+        return Phase.BODY
+    connecting = isinstance(
+        error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+    )
+    return Phase.ANSWER if sent.at is not None or not connecting else Phase.CONNECT
+
+
+def _reason(error: Exception) -> str:
+    """
+    Return words for *error* that cannot hold a header: no text the server chose.
+    """
+    name = type(error).__name__
+    match error:
+        case _TooLargeError() | RuntimeError():
+            return str(error)
+        case aiohttp.ClientConnectorDNSError():
+            return f"{name}: the host name does not resolve"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"{name}: the server's certificate is not trusted"
+        case aiohttp.ClientResponseError():
+            return f"{name}: the answer is not HTTP"
+        case OSError() if error.errno:
+            return f"{name}: {os.strerror(error.errno)}"
+        case _:
+            return name

@@ -1,0 +1,236 @@
+"""
+The seams: HTTP-shaped values before any meaning, and the Protocols of ``_io``.
+
+A transport returns what happened as a value and does not raise: an exception of the
+HTTP library would carry the Authorization header in its repr and its frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from attrs import define, field, frozen
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+__all__ = [
+    "Clock",
+    "Failure",
+    "File",
+    "Kind",
+    "Phase",
+    "Reply",
+    "Request",
+    "Secret",
+    "Sent",
+    "Sink",
+    "Transport",
+    "Waitable",
+]
+
+REPLY_BYTES_MAX = 1 << 20  # status answers have some 300 bytes; a list of models, 10 kB
+
+
+class Secret:
+    """
+    The API key. Prints, formats, pickles and compares as nothing.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """
+        Return the key; for the transport's last step only.
+        """
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __reduce__(self) -> NoReturn:
+        msg = "a secret is not pickled or copied"
+        raise TypeError(msg)
+
+
+class Kind(Enum):
+    """
+    What a request is, as far as money and time are concerned.
+    """
+
+    FREE = auto()
+    """A GET: nothing is bought, sending it twice is harmless."""
+    CREATE = auto()
+    """A paid POST answered by a task within seconds."""
+    GENERATE = auto()
+    """A paid POST answered by the picture itself, within minutes."""
+    UPLOAD = auto()
+    """A POST of a file: free, but not worth sending twice behind anyone's back."""
+
+    @property
+    def paid(self) -> bool:
+        """
+        Whether the request may cost money.
+        """
+        return self in {Kind.CREATE, Kind.GENERATE}
+
+
+@frozen
+class File:
+    """
+    A file to send as multipart form data.
+    """
+
+    name: str
+    content_type: str
+    data: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Request:
+    """
+    One HTTP request, to be sent below the base URL.
+    """
+
+    method: str
+    path: str
+    """Relative to the base URL, query included; characters need no quoting."""
+    kind: Kind = Kind.FREE
+    body: bytes | None = field(default=None, repr=False)
+    """JSON."""
+    file: File | None = None
+    reply_bytes_max: int = REPLY_BYTES_MAX
+
+
+@frozen
+class Reply:
+    """
+    A whole answer: status, headers (lower-case names) and the raw body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class Phase(Enum):
+    """
+    How far a failed request had got.
+    """
+
+    CONNECT = "connecting"
+    TLS = "checking the certificate"
+    ANSWER = "waiting for the answer"
+    BODY = "reading the answer"
+
+
+@frozen
+class Failure:
+    """
+    A request that got no whole answer. Holds words, never a foreign exception.
+    """
+
+    sent: bool
+    """Whether its headers left this machine, by the HTTP library's own trace."""
+    phase: Phase
+    reason: str
+    """For humans: class of the error and what the system said; no URL, no key."""
+    timed_out: bool = False
+    status: int | None = None
+    """Where the head of an answer had arrived."""
+    retryable: bool = True
+    """Whether another try can help (not so for a refused certificate)."""
+
+
+@define
+class Sent:
+    """
+    Marks the moment a request's headers leave; one for each request made.
+    """
+
+    at: datetime | None = None
+    """UTC; None: they never left."""
+
+
+class Transport(Protocol):
+    """
+    Sends one request and returns what came back; no retry, no parsing.
+    """
+
+    async def send(self, request: Request, sent: Sent) -> Reply | Failure:
+        """
+        Send *request*; raises nothing but ``CancelledError``.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """
+    Where the bytes of one file go.
+    """
+
+    async def add(self, chunk: bytes) -> None:
+        """
+        Take in the next bytes; raises ``DownloadError`` if it cannot.
+        """
+        ...
+
+    async def finish(self) -> Path:
+        """
+        Keep the file, and return where.
+        """
+        ...
+
+    async def discard(self) -> None:
+        """
+        Leave nothing behind, unless :meth:`finish` is through.
+        """
+        ...
+
+
+class Waitable(Protocol):
+    """
+    Something that can become true, such as an event.
+    """
+
+    async def wait(self) -> object:
+        """
+        Return once it is true.
+        """
+        ...
+
+
+class Clock(Protocol):
+    """
+    Time as ``_io`` sees it.
+    """
+
+    def time(self) -> float:
+        """
+        Return monotonic seconds.
+        """
+        ...
+
+    def utcnow(self) -> datetime:
+        """
+        Return the wall clock, for people and for the API's dates.
+        """
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """
+        Wait for *seconds*.
+        """
+        ...
+
+    async def wait(self, event: Waitable, until: float | None) -> None:
+        """
+        Wait for *event*, at most until *until* on :meth:`time` (None: for ever).
+        """
+        ...

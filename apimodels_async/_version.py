@@ -1,0 +1,5 @@
+"""
+The one home of the version.
+"""
+
+__version__ = "0.1.0"

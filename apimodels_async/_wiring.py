@@ -1,0 +1,201 @@
+"""
+Opens, holds and closes what a session is made of, on one event loop, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import anyio
+from attrs import define, field
+
+from apimodels_async._core.ledger import Ledger
+from apimodels_async._io.config import is_loopback
+from apimodels_async.errors import (
+    ConfigurationError,
+    OutcomeUnknownError,
+    SessionClosedError,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from apimodels_async._io.downloads import Files
+    from apimodels_async._io.sender import Sender
+    from apimodels_async._io.tracker import Tracker
+    from apimodels_async._io.transport import AiohttpTransport
+    from apimodels_async._ports import Secret
+    from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+
+logger = logging.getLogger("apimodels_async.session")
+
+FILE_THREADS: Final = 4
+CLOSE_S: Final = 5.0
+"""Seconds; closing takes milliseconds, this bounds a connection that will not."""
+
+
+@define(kw_only=True)
+class Settings:
+    """
+    What a session was asked to be.
+    """
+
+    key: Secret
+    base_url: str
+    polling: PollPolicy
+    retry: RetryPolicy
+    timeouts: Timeouts
+    max_connections: int
+    max_polls: int
+    http: aiohttp.ClientSession | None
+
+
+class State(Enum):
+    """
+    A session's life, in order; there is no way back.
+    """
+
+    UNOPENED = "unopened"  # bound to no loop yet
+    OPEN = "open"
+    CLOSED = "closed"  # pending tasks are attached again in a new session
+
+
+@define(eq=False)
+class Parts:
+    """
+    The open parts.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    pid: int
+    transport: AiohttpTransport
+    sender: Sender
+    tracker: Tracker
+    files: Files
+    threads: anyio.CapacityLimiter
+
+
+@define(eq=False)
+class Wiring:
+    """
+    The one owner of a session's parts.
+    """
+
+    settings: Settings
+    state: State = field(init=False, default=State.UNOPENED)
+    submitted: int = field(init=False, default=0)
+    """Paid requests the API accepted."""
+    spent: Decimal = field(init=False, default=Decimal(0))
+    """On synchronous calls; the tracker knows the rest."""
+    parts: Parts | None = field(init=False, default=None)
+    """Kept after closing, for the counts."""
+    _lost: tuple[str, ...] = field(init=False, default=())
+
+    def open(self) -> Parts:
+        """
+        Return the parts, made on first use.
+
+        Raises:
+            ConfigurationError: Outside an event loop, on another loop than the first
+                time, or after a fork.
+            SessionClosedError: Closed, or the tracker has stopped.
+        """
+        loop = _running_loop()
+        if self.state is State.CLOSED:
+            msg = "the session is closed; open a new one"
+            raise SessionClosedError(msg, task_ids=self._lost)
+        if self.parts is None:
+            self.parts = self._make(loop)
+            self.parts.tracker.start()
+            self.state = State.OPEN
+        if self.parts.pid != os.getpid():
+            msg = "this Session was opened before a fork: make one in each process"
+            raise ConfigurationError(msg)
+        if self.parts.loop is not loop:
+            msg = "this Session belongs to another event loop: make one for each loop"
+            raise ConfigurationError(msg)
+        self.parts.tracker.check_alive()
+        return self.parts
+
+    def _make(self, loop: asyncio.AbstractEventLoop) -> Parts:
+        from apimodels_async._io.clock import LoopClock
+        from apimodels_async._io.downloads import Files
+        from apimodels_async._io.sender import Sender
+        from apimodels_async._io.tracker import Tracker
+        from apimodels_async._io.transport import AiohttpTransport
+
+        wanted = self.settings
+        clock, draw = LoopClock(), random.random
+        transport = AiohttpTransport(
+            wanted.base_url,
+            wanted.key,
+            wanted.timeouts,
+            wanted.max_connections,
+            wanted.http,
+        )
+        ledger = Ledger(wanted.polling.interval, wanted.polling.deadline)
+        local = is_loopback(urlsplit(wanted.base_url).hostname or "")
+        return Parts(
+            loop=loop,
+            pid=os.getpid(),
+            transport=transport,
+            sender=Sender(transport, clock, wanted.retry, draw),
+            tracker=Tracker(ledger, transport, clock, wanted.max_polls),
+            files=Files(clock, wanted.timeouts, wanted.retry, draw, local),
+            threads=anyio.CapacityLimiter(FILE_THREADS),
+        )
+
+    async def aclose(self) -> None:
+        """
+        Let paid requests finish, stop the tracker, close the connections; idempotent.
+
+        If this is cancelled, paid requests under way are cut and of unknown fate.
+        """
+        if self.state is State.CLOSED:
+            return
+        # From here on open() refuses, so nothing new is sent while we wait.
+        self.state = State.CLOSED
+        if self.parts is None:
+            return
+        parts = self.parts
+        self._lost = tuple(parts.tracker.ledger)
+        try:
+            # A paid request is never cut before its own timeout: it may be charged.
+            await parts.sender.drain()
+        finally:
+            # Shielded, or an enclosing cancelled anyio scope would cut the clean-up.
+            with anyio.CancelScope(shield=True):
+                await self._close(parts)
+
+    async def _close(self, parts: Parts) -> None:
+        parts.sender.abort()
+        await parts.sender.drain()
+        self._lost = await parts.tracker.aclose()
+        with anyio.move_on_after(CLOSE_S):
+            await parts.transport.aclose()
+            await parts.files.aclose()
+        if self._lost:
+            logger.warning(
+                "session closed with %d tasks pending; attach them again: %s",
+                len(self._lost),
+                ", ".join(self._lost[:20]),
+            )
+        for orphan in parts.sender.orphans:
+            if isinstance(orphan, OutcomeUnknownError):
+                logger.warning("a cancelled request is of unknown fate: %s", orphan)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    msg = "a Session works inside a running event loop: call it from async code"
+    raise ConfigurationError(msg)

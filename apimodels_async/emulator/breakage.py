@@ -1,0 +1,191 @@
+"""
+How an answer is spoiled, down to the socket.
+
+Each way returns the answer to give, or None when the connection was cut and
+there is nothing to answer any more.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from aiohttp import web
+
+from apimodels_async.emulator.faults import Fault
+from apimodels_async.emulator.values import RefusalError
+from apimodels_async.emulator.wire import answer, envelope, refusal
+
+Options = Mapping[str, Any]
+
+_HANG_CHECK_S = 0.25  # how soon a hung request notices that its client left
+_PAGE = "<!doctype html><title>Bad gateway</title><h1>502 Bad gateway</h1>"
+_JUNK = b"\x16\x03\x01\x02\x00\xff\xfe\x80not http\x00" * 4
+# Stands in for the answer of a request that took no effect.
+_STAND_IN = json.dumps(
+    envelope({"taskId": "clbroken0000000000000000", "state": "pending"})
+).encode()
+
+
+async def break_answer(
+    request: web.Request,
+    fault: Fault,
+    made: web.Response | None,
+    closing: asyncio.Event,
+) -> web.Response | None:
+    """
+    Spoil the answer to *request*; *made* is what it would have been, if it was made.
+    """
+    cut = _CUTS.get(fault.kind)
+    if cut is not None:
+        await cut(request, made)
+        return None
+    if fault.kind == "hang":
+        await hang(request, closing)
+        return None
+    return replaced(fault, _body(made))
+
+
+def replaced(fault: Fault, body: bytes) -> web.Response:
+    """
+    Return the whole answer that takes the place of *body*.
+    """
+    make = _REPLACEMENTS.get(fault.kind)
+    if make is not None:
+        return make(fault.options, body)
+    code = _CODES[fault.kind]
+    return refusal(RefusalError(code, _phrase(code)))
+
+
+async def hang(request: web.Request, closing: asyncio.Event) -> None:
+    """
+    Answer nothing until the client has left or the emulator closes.
+    """
+    while not closing.is_set() and request.transport is not None:
+        try:
+            async with asyncio.timeout(_HANG_CHECK_S):
+                await closing.wait()
+        except TimeoutError:
+            continue
+
+
+async def _reset(request: web.Request, _made: web.Response | None) -> None:
+    """
+    Send a TCP reset: with no linger time, abort() makes the kernel send RST.
+    """
+    if (transport := request.transport) is not None:
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        _abort(transport)
+
+
+async def _drop(request: web.Request, _made: web.Response | None) -> None:
+    if request.transport is not None:
+        request.transport.close()
+
+
+async def _truncate(request: web.Request, made: web.Response | None) -> None:
+    body = _body(made)
+    kind = made.content_type if made is not None else "application/json"
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}"
+    _write(request, head.encode() + b"\r\n\r\n" + body[: len(body) // 2])
+
+
+async def _junk(request: web.Request, _made: web.Response | None) -> None:
+    _write(request, _JUNK)
+
+
+_CUTS: MappingProxyType[
+    str, Callable[[web.Request, web.Response | None], Awaitable[None]]
+] = MappingProxyType(
+    {"reset": _reset, "drop": _drop, "truncated": _truncate, "garbage": _junk}
+)
+_CODES = MappingProxyType({"not_found": 404, "unauthorized": 401, "forbidden": 403})
+
+
+def _rate_limit(options: Options, _body: bytes) -> web.Response:
+    response = refusal(RefusalError(429, "Too many requests"))
+    retry_after = options.get("retry_after", 1)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _status(options: Options, _body: bytes) -> web.Response:
+    return _plain_status(options.get("status", 502), options.get("body"))
+
+
+def _bad_json(_options: Options, body: bytes) -> web.Response:
+    half = body[: len(body) // 2]
+    return web.Response(body=half, content_type="application/json")
+
+
+def _html(options: Options, _body: bytes) -> web.Response:
+    status = options.get("status", 200)
+    return web.Response(text=_PAGE, status=status, content_type="text/html")
+
+
+def _empty(_options: Options, _body: bytes) -> web.Response:
+    return web.Response(body=b"", content_type="application/json")
+
+
+def _enveloped(options: Options, _body: bytes) -> web.Response:
+    code = options.get("code", 402)
+    return answer(envelope(None, code, _phrase(code)))
+
+
+def _redirect(options: Options, _body: bytes) -> web.Response:
+    location = options.get("location", "/elsewhere")
+    return web.Response(status=307, headers={"Location": location})
+
+
+_REPLACEMENTS: Mapping[str, Callable[[Options, bytes], web.Response]] = (
+    MappingProxyType(
+        {
+            "rate_limit": _rate_limit,
+            "status": _status,
+            "bad_json": _bad_json,
+            "html": _html,
+            "empty": _empty,
+            "envelope": _enveloped,
+            "redirect": _redirect,
+        }
+    )
+)
+
+
+def _write(request: web.Request, data: bytes) -> None:
+    if isinstance(request.transport, asyncio.WriteTransport):
+        request.transport.write(data)
+        request.transport.close()
+
+
+def _abort(transport: asyncio.Transport) -> None:
+    transport.abort()
+
+
+def _body(made: web.Response | None) -> bytes:
+    body: Any = made.body if made is not None else None
+    return body if isinstance(body, bytes) else _STAND_IN
+
+
+def _plain_status(status: int, body: Any) -> web.Response:
+    if body is None:
+        return answer(envelope(None, status, _phrase(status)), status)
+    if isinstance(body, (str, bytes)):
+        data = body.encode() if isinstance(body, str) else body
+        return web.Response(body=data, status=status, content_type="text/plain")
+    return answer(body, status)
+
+
+def _phrase(code: int) -> str:
+    return {
+        401: "Invalid API key",
+        402: "Insufficient credits",
+        403: "Forbidden",
+        404: "Task not found",
+        500: "Internal server error",
+    }.get(code, f"Error {code}")

@@ -1,0 +1,187 @@
+"""
+Named misbehaviour: what can go wrong, where, how often.
+"""
+
+import random
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+from attrs import define, field
+
+MAKING = frozenset({"create", "sync", "edit", "edits"})
+WHERES = MAKING | {"poll", "balance", "models", "upload", "file", "callback"}
+
+# Kinds that destroy or replace an answer, with the options each takes.
+ANSWER_KINDS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "rate_limit": frozenset({"retry_after"}),
+        "status": frozenset({"status", "body"}),
+        "reset": frozenset(),
+        "drop": frozenset(),
+        "truncated": frozenset(),
+        "garbage": frozenset(),
+        "bad_json": frozenset(),
+        "html": frozenset({"status"}),
+        "empty": frozenset(),
+        "slow": frozenset({"seconds"}),
+        "hang": frozenset(),
+        "not_found": frozenset(),
+        "unauthorized": frozenset(),
+        "forbidden": frozenset(),
+        "envelope": frozenset({"code"}),
+        "redirect": frozenset({"location"}),
+    }
+)
+# Kinds that bend the work itself, with the places where they mean something.
+TWISTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "unknown_state": frozenset({"create", "poll", "callback"}),
+        "wrong_id": frozenset({"create", "poll", "callback"}),
+        "no_result": MAKING | {"poll", "callback"},
+        "refused": MAKING,
+        "stuck": frozenset({"create"}),
+        "completed": frozenset({"create"}),
+        "duplicate": frozenset({"callback"}),
+    }
+)
+TWIST_OPTIONS = MappingProxyType({"unknown_state": frozenset({"word"})})
+# A callback is a request of ours, so only what a sender can get wrong applies.
+CALLBACK_KINDS = frozenset(
+    {"reset", "drop", "bad_json", "html", "garbage", "empty", "slow", "hang"}
+)
+KINDS = frozenset(ANSWER_KINDS) | frozenset(TWISTS)
+
+
+def wheres_of(kind: str) -> frozenset[str]:
+    """
+    Return the places where *kind* means something.
+    """
+    if kind in TWISTS:
+        return TWISTS[kind]
+    return WHERES if kind in CALLBACK_KINDS else WHERES - {"callback"}
+
+
+@define(eq=False)
+class Fault:
+    """
+    One misbehaviour and how often it is still to happen.
+
+    With `after`, the request takes effect first (task created, picture made and
+    charged) and only then its answer is spoiled.
+    """
+
+    where: str
+    kind: str
+    times: int | None = 1
+    """How often; None means for ever."""
+
+    probability: float = 1.0
+    match: str | None = None
+    """Hits only when this is part of the prompt, the task id or a file's path."""
+
+    after: bool = False
+    options: dict[str, Any] = field(factory=dict)
+    hits: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        for name, given, allowed in (
+            ("where", self.where, WHERES | {"*"}),
+            ("kind", self.kind, KINDS),
+        ):
+            if given not in allowed:
+                choice = ", ".join(sorted(allowed))
+                msg = f"unknown {name} {given!r}; allowed: {choice}"
+                raise ValueError(msg)
+        places = wheres_of(self.kind)
+        if self.where != "*" and self.where not in places:
+            choice = ", ".join(sorted(places))
+            msg = f"{self.kind!r} means nothing at {self.where!r}; allowed: {choice}"
+            raise ValueError(msg)
+        known = TWIST_OPTIONS.get(self.kind) or ANSWER_KINDS.get(self.kind, frozenset())
+        if unknown := set(self.options) - known:
+            choice = ", ".join(sorted(known)) or "none"
+            msg = f"{self.kind!r} has no option {sorted(unknown)}; allowed: {choice}"
+            raise ValueError(msg)
+        if not 0 <= self.probability <= 1:
+            msg = f"probability must be between 0 and 1, got {self.probability}"
+            raise ValueError(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """
+        Read ``where:kind[:probability]``; such a fault stays for ever.
+        """
+        where, _, rest = text.partition(":")
+        kind, _, chance = rest.partition(":")
+        try:
+            probability = float(chance or 1)
+        except ValueError as error:
+            msg = f"expected where:kind[:probability], got {text!r}"
+            raise ValueError(msg) from error
+        return cls(where, kind, times=None, probability=probability)
+
+    @property
+    def spent(self) -> bool:
+        """
+        Whether it has happened as often as it should.
+        """
+        return self.times is not None and self.hits >= self.times
+
+    @property
+    def is_twist(self) -> bool:
+        """
+        Whether it bends the work rather than the answer.
+        """
+        return self.kind in TWISTS
+
+    def applies(self, where: str, subject: str) -> bool:
+        """
+        Return whether a request at *where* about *subject* may be hit.
+        """
+        if self.spent or self.where not in ("*", where):
+            return False
+        if where not in wheres_of(self.kind):
+            return False
+        return self.match is None or self.match in subject
+
+
+class Faults:
+    """
+    The faults in force, oldest first; at most one hits a request.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._faults: list[Fault] = []
+
+    def __len__(self) -> int:
+        return len(self._faults)
+
+    def add(self, fault: Fault) -> Fault:
+        """
+        Put *fault* in force.
+        """
+        self._faults.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        """
+        Put all faults out of force.
+        """
+        self._faults.clear()
+
+    def strike(self, where: str, subject: str) -> Fault | None:
+        """
+        Return the fault that hits this request, and count the hit.
+        """
+        for fault in self._faults:
+            if fault.applies(where, subject) and self._happens(fault):
+                fault.hits += 1
+                if fault.spent:
+                    self._faults.remove(fault)
+                return fault
+        return None
+
+    def _happens(self, fault: Fault) -> bool:
+        return fault.probability >= 1 or self._rng.random() < fault.probability

@@ -1,0 +1,155 @@
+"""
+A task of the vendor's, as seen from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from apimodels_async.errors import (
+    ApiModelsError,
+    GenerationFailedError,
+    InvalidRequestError,
+    TaskTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Generator
+
+    from apimodels_async._core.ledger import Entry
+    from apimodels_async._io.tracker import Tracker
+    from apimodels_async.models import ImageResult, TaskEvent, TaskState
+
+TOKEN_PREFIX = "am1."  # noqa: S105  a version mark, not a secret
+
+
+class TaskHandle:
+    """
+    One task: awaitable for its result, iterable for its states, by any number.
+
+    Made by ``images.submit`` and ``images.attach``. Dropping or cancelling a waiter
+    never stops the task, which the API cannot cancel; the session goes on tracking it.
+    """
+
+    __slots__ = ("_entry", "_tracker")
+
+    def __init__(self, entry: Entry, tracker: Tracker) -> None:
+        self._entry = entry
+        self._tracker = tracker
+
+    @property
+    def task_id(self) -> str:
+        """
+        The vendor's id; empty where the API answered at once and named none.
+        """
+        return self._entry.task_id
+
+    @property
+    def state(self) -> TaskState:
+        """
+        The state last seen; an attached task counts as pending until its first poll.
+        """
+        return self._entry.state
+
+    @property
+    def done(self) -> bool:
+        """
+        Whether the outcome is known: ``await`` will not wait.
+        """
+        return self._entry.done
+
+    def __await__(self) -> Generator[Any, None, ImageResult]:
+        return self.result().__await__()
+
+    async def result(self, timeout: float | None = None) -> ImageResult:  # noqa: ASYNC109
+        """
+        Return the result, again and again; costs nothing.
+
+        Args:
+            timeout: Seconds this caller waits at most; None: until the task's own
+                deadline (:attr:`PollPolicy.deadline`).
+
+        Raises:
+            GenerationFailedError: The task failed; it is not charged.
+            TaskTimeoutError: Time is up. After *timeout* the task stays tracked;
+                after the deadline ``attach(error.task_id)`` takes it up again.
+            TaskNotFoundError: The API no longer knows the task.
+            AuthenticationError: The key was refused while polling.
+            SessionClosedError: The session closed first; carries all pending ids.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._tracker.wait(self._entry)
+        outcome = self._entry.outcome
+        if outcome is None:
+            raise self._late(timeout)
+        if isinstance(outcome, ApiModelsError):
+            raise outcome.fresh()
+        return outcome
+
+    def _late(self, timeout: float | None) -> TaskTimeoutError:
+        msg = (
+            f"task {self.task_id} was still {self.state.value!r} after {timeout} s; it"
+            " stays tracked: await the handle again"
+        )
+        return TaskTimeoutError(msg, task_id=self.task_id)
+
+    async def __aiter__(self) -> AsyncIterator[TaskEvent]:
+        """
+        Yield the current state, then each change once; ends with the terminal one.
+
+        Raises:
+            ApiModelsError: The task has no terminal state to show: deadline, unknown
+                task, refused key, closed session. A failed task just ends.
+        """
+        async for event in self._tracker.events(self._entry):
+            yield event
+        outcome = self._entry.outcome
+        if isinstance(outcome, ApiModelsError) and not isinstance(
+            outcome, GenerationFailedError
+        ):
+            raise outcome.fresh()
+
+    def to_token(self) -> str:
+        """
+        Return a string from which ``images.attach`` makes this handle, anywhere.
+
+        It holds the task id and the model, no key and no prompt.
+
+        Raises:
+            InvalidRequestError: The API named no task id: there is nothing to attach.
+        """
+        if not self.task_id:
+            msg = "this handle has no task id, so no token; its result is final"
+            raise InvalidRequestError(msg, parameter="task_id")
+        fields = {"task_id": self.task_id, "model": self._entry.model}
+        packed = base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+        return TOKEN_PREFIX + packed.rstrip("=")
+
+    def __repr__(self) -> str:
+        return f"<TaskHandle {self.task_id or '-'} {self.state.value}>"
+
+
+def read_token(text: str) -> tuple[str, str | None]:
+    """
+    Return task id and model from a token, or *text* itself as the id.
+
+    Raises:
+        InvalidRequestError: It starts like a token but is not one.
+    """
+    if not text.startswith(TOKEN_PREFIX):
+        return text, None
+    packed = text.removeprefix(TOKEN_PREFIX)
+    fields: Any = None
+    padding = "=" * (-len(packed) % 4)
+    with contextlib.suppress(ValueError, RecursionError):
+        fields = json.loads(base64.urlsafe_b64decode(packed + padding))
+    if isinstance(fields, dict) and isinstance(fields.get("task_id"), str):
+        model = fields.get("model")
+        return fields["task_id"], model if isinstance(model, str) else None
+    msg = "this token is damaged; use the task id itself"
+    raise InvalidRequestError(msg, parameter="task_id")

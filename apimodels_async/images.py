@@ -1,0 +1,256 @@
+"""
+``session.images``: the calls that make pictures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+from apimodels_async._api import requests
+from apimodels_async._api.catalogue import SPARKPIX_EDIT
+from apimodels_async._api.checks import check_task_id, check_text
+from apimodels_async._core.ledger import Entry
+from apimodels_async.errors import (
+    InvalidRequestError,
+    SessionClosedError,
+    UnexpectedResponseError,
+)
+from apimodels_async.handle import TaskHandle, read_token
+from apimodels_async.models import (
+    ImageRequest,
+    ImageResult,
+    SparkPixEdit,
+    SparkPixImage,
+    TaskState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apimodels_async._io.tracker import Tracker
+    from apimodels_async._ports import Reply
+    from apimodels_async._wiring import Wiring
+    from apimodels_async.models import TaskSnapshot
+
+
+class Images:
+    """
+    Made by the session; use ``session.images``.
+    """
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+
+    @overload
+    async def generate(
+        self,
+        prompt: str,
+        *,
+        aspect_ratio: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        prompt_upsampling: bool | None = None,
+        seed: int | None = None,
+        lora_weights: str | None = None,
+        lora_scale: float | None = None,
+        callback_url: str | None = None,
+    ) -> ImageResult: ...
+
+    @overload
+    async def generate(
+        self, prompt: str | None, *, model: str, **params: Any
+    ) -> ImageResult: ...
+
+    @overload
+    async def generate(
+        self, prompt: SparkPixImage | SparkPixEdit | ImageRequest
+    ) -> ImageResult: ...
+
+    async def generate(
+        self,
+        prompt: str | SparkPixImage | SparkPixEdit | ImageRequest | None,
+        *,
+        model: str | None = None,
+        **params: Any,
+    ) -> ImageResult:
+        """
+        Make a picture and return its result. Costs money once the API accepts it.
+
+        Without *model* this is SparkPix Image: one synchronous call of about a
+        second. With any other model it submits a task and waits for it. Sent once:
+        again only if its headers never left this machine, or after a 429.
+
+        Args:
+            prompt: What to draw; or a request value that says everything.
+
+            model: Model id; unknown ones pass through.
+
+            params: The API's own parameter names; unknown ones pass through.
+
+        Raises:
+            InvalidRequestError: Refused here. Nothing was sent.
+            InsufficientCreditsError: Not enough credit. Nothing was created.
+            RateLimitError: Retries ran out, or the API wants more than 120 s.
+            APIStatusError: Any other refusal; not charged.
+            ConnectionFailedError: Never sent.
+            OutcomeUnknownError: Sent, and its fate is not known.
+            GenerationFailedError: The task failed; it is not charged.
+            TaskTimeoutError: The deadline passed; the task lives on.
+            SessionClosedError: The session closed first.
+
+        Source:
+            API page, "SparkPix" and "Endpoints".
+        """
+        product = await self._order(_request(prompt, model, params))
+        return product if isinstance(product, ImageResult) else await product
+
+    async def edit(
+        self,
+        prompt: str | SparkPixEdit,
+        *,
+        images: Sequence[str] | None = None,
+        aspect_ratio: str | None = None,
+        turbo: bool | None = None,
+        seed: int | None = None,
+        callback_url: str | None = None,
+        **params: Any,
+    ) -> ImageResult:
+        """
+        Edit or fuse *images* with SparkPix Image Edit: one call of about a second.
+
+        Costs money. Models answered by a task take their images in ``submit`` or
+        ``generate(model=...)``, under their own parameter names.
+
+        Args:
+            images: http(s) URLs, the first is the primary one; ``session.upload``
+                makes one of a local file. The prompt calls them "image 1", ...
+
+        Raises:
+            As :meth:`generate`.
+
+        Source:
+            API page, "SparkPix Image Edit params".
+        """
+        given = {
+            "images": images,
+            "aspect_ratio": aspect_ratio,
+            "turbo": turbo,
+            "seed": seed,
+            "callback_url": callback_url,
+            **params,
+        }
+        if isinstance(prompt, SparkPixEdit):
+            return await self.generate(prompt)
+        return await self.generate(prompt, model=SPARKPIX_EDIT, **_given(given))
+
+    async def submit(
+        self,
+        prompt: str | ImageRequest | None,
+        *,
+        model: str | None = None,
+        **params: Any,
+    ) -> TaskHandle:
+        """
+        Submit one task and return its handle without waiting for the result.
+
+        Costs money as soon as the API accepts it. If the caller is cancelled after
+        the request left, it goes on and its task stays tracked (``session.orphans``).
+
+        Raises:
+            InvalidRequestError: Refused here; also for SparkPix, which has no tasks.
+            Otherwise as :meth:`generate`, short of waiting.
+
+        Source:
+            API page, "POST /api/v1/images/generations".
+        """
+        request = _request(prompt, model, params)
+        if not isinstance(request, ImageRequest):
+            msg = (
+                f"model={requests.model_of(request)!r} answers at once and has no task "
+                "to submit: use images.generate() or images.edit()"
+            )
+            raise InvalidRequestError(msg, parameter="model")
+        product = await self._order(request)
+        if isinstance(product, TaskHandle):
+            return product
+        entry = Entry(
+            product.task_id or "", request.model, TaskState.COMPLETED, product
+        )
+        return TaskHandle(entry, self._wiring.open().tracker)
+
+    def attach(self, task: str) -> TaskHandle:
+        """
+        Take up a task by its id or token; no request is made here, and it is free.
+
+        The session tracks it from the next sweep on. An id the API does not know
+        ends in ``TaskNotFoundError`` within 30 seconds.
+
+        Raises:
+            InvalidRequestError: It cannot be a task id.
+            SessionClosedError: The session is closed.
+        """
+        task_id, model = read_token(check_text(task))
+        check_task_id(task_id)
+        tracker = self._wiring.open().tracker
+        entry = tracker.ledger.get(task_id)
+        if entry is None:
+            entry = Entry(task_id, model, attached=True)
+            tracker.watch(entry)
+        return TaskHandle(entry, tracker)
+
+    async def _order(
+        self, request: SparkPixImage | SparkPixEdit | ImageRequest
+    ) -> TaskHandle | ImageResult:
+        wire = requests.encode(request)
+        model = requests.model_of(request)
+        parts = self._wiring.open()
+        from apimodels_async._api.responses import read_created  # cattrs, on first use
+
+        def take(reply: Reply) -> TaskHandle | ImageResult:
+            # Runs in the order's own task: a cancelled caller loses nothing of it.
+            created = read_created(reply, model)
+            if isinstance(created, ImageResult):
+                product: TaskHandle | ImageResult = created
+            else:
+                product = _adopt(created, model, reply.status, parts.tracker)
+            self._count(product)
+            return product
+
+        return await parts.sender.order(wire, take)
+
+    def _count(self, product: TaskHandle | ImageResult) -> None:
+        self._wiring.submitted += 1
+        if isinstance(product, ImageResult):
+            self._wiring.spent += product.credits or 0
+
+
+def _adopt(
+    created: TaskSnapshot, model: str, status: int, tracker: Tracker
+) -> TaskHandle:
+    if tracker.ledger.get(created.task_id) is not None:
+        # One connection's answers can shift by one; two orders never share a task.
+        msg = f"the API named task {created.task_id} for a second order"
+        raise UnexpectedResponseError(msg, task_id=created.task_id, status=status)
+    entry = Entry(created.task_id, model, created.state)
+    entry.outcome = created.result or created.error
+    if not entry.done:
+        try:
+            tracker.watch(entry)
+        except SessionClosedError as error:  # the tracker broke since: keep the id
+            entry.outcome = error
+    return TaskHandle(entry, tracker)
+
+
+def _request(
+    prompt: object, model: str | None, params: dict[str, Any]
+) -> SparkPixImage | SparkPixEdit | ImageRequest:
+    if not isinstance(prompt, (SparkPixImage, SparkPixEdit, ImageRequest)):
+        return requests.build_request(prompt, model, params)
+    if model is not None or params:
+        msg = "a request value says everything: give no further parameters"
+        raise InvalidRequestError(msg, parameter="model" if model else min(params))
+    return prompt
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,274 @@
+"""
+Values: what people ask for and what they get. Frozen, without I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Self
+
+from attrs import field, frozen
+
+from apimodels_async.errors import ApiModelsError, GenerationFailedError
+
+__all__ = [
+    "Balance",
+    "ImageRequest",
+    "ImageResult",
+    "KnownModel",
+    "ModelInfo",
+    "Outcome",
+    "SessionStats",
+    "SparkPixEdit",
+    "SparkPixImage",
+    "TaskEvent",
+    "TaskState",
+]
+
+STATE_CHARS_MAX = 64  # the API's words have 7 to 10; longer is not a word
+
+
+class TaskState(StrEnum):
+    """
+    The API's word for where a task is; equal to the plain string.
+
+    A word the API adds later is kept as it came and counts as not finished.
+
+    Source: API page, "Task States".
+    """
+
+    PENDING = "pending"
+    """Queued, waiting to start."""
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    """Done: image URLs are there."""
+    FAILED = "failed"
+    """Failed, and not charged."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str) or not 0 < len(value) <= STATE_CHARS_MAX:
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = value
+        unknown._value_ = value
+        return unknown
+
+    @property
+    def finished(self) -> bool:
+        """
+        Whether the task will not change any more.
+        """
+        return self in {TaskState.COMPLETED, TaskState.FAILED}
+
+
+@frozen
+class TaskEvent:
+    """
+    A task was seen in a new state.
+    """
+
+    state: TaskState
+    task_id: str
+    at: datetime
+    """UTC time at which this session learnt of it."""
+
+
+@frozen(kw_only=True)
+class ImageResult:
+    """
+    A finished generation. ``session.download(result, ...)`` stores its file.
+    """
+
+    urls: tuple[str, ...]
+    """At least one; https URLs, or a ``data:`` URL where the API sent the bytes."""
+    task_id: str | None = None
+    """None for the synchronous endpoints, which have no tasks."""
+    model: str | None = None
+    """As asked for; None on a task attached by a bare id, unless the API says it."""
+    credits: Decimal | None = None
+    """Cost as the API states it, where it does."""
+    duration_s: float | None = None
+    """Seconds of service time, by the API's own clock, where it states them."""
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+    expires_at: datetime | None = None
+    """UTC; the file is kept for 7 days after completion. Source: API page."""
+    raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
+    """The API's own mapping, unchanged."""
+
+    @property
+    def url(self) -> str:
+        """
+        The first URL.
+        """
+        return self.urls[0]
+
+
+@frozen
+class TaskSnapshot:
+    """
+    One answer about one task: its state and, if finished, how it ended.
+    """
+
+    task_id: str
+    state: TaskState
+    result: ImageResult | None = None
+    error: GenerationFailedError | None = None
+
+
+@frozen(kw_only=True)
+class SparkPixImage:
+    """
+    A request for SparkPix Image: text to image, answered in about a second.
+
+    Costs money when sent. Allowed values are checked before that.
+
+    Source: API page, "SparkPix Image params".
+    """
+
+    prompt: str
+    aspect_ratio: str | None = None
+    """``custom`` (the API's default), 1:1, 16:9, 9:16, 4:3, 3:4, 3:2, 2:3."""
+    width: int | None = None
+    """Pixels, 256-1440, a multiple of 16; only with ``custom``."""
+    height: int | None = None
+    """As *width*."""
+    prompt_upsampling: bool | None = None
+    """Let the API rewrite the prompt with a language model."""
+    seed: int | None = None
+    lora_weights: str | None = None
+    """``huggingface.co/<owner>/<model>[/<file.safetensors>]``."""
+    lora_scale: float | None = None
+    """-1 to 3."""
+    callback_url: str | None = None
+    extra: Mapping[str, Any] = field(factory=dict[str, Any])
+    """Further parameters, sent as they are: the API may know more than this class."""
+
+
+@frozen(kw_only=True)
+class SparkPixEdit:
+    """
+    A request for SparkPix Image Edit: edit or fuse images, answered in about a second.
+
+    Costs money when sent. Source: API page, "SparkPix Image Edit params".
+    """
+
+    prompt: str
+    """Refer to the inputs as "image 1", "image 2"."""
+    images: Sequence[str]
+    """http(s) URLs; the first is the primary one."""
+    aspect_ratio: str | None = None
+    """``match_input_image`` (the API's default), 1:1, 16:9, ..., 2:3."""
+    turbo: bool | None = None
+    """The API's default is true; off is advised for hard tasks."""
+    seed: int | None = None
+    callback_url: str | None = None
+    extra: Mapping[str, Any] = field(factory=dict[str, Any])
+    """As for :class:`SparkPixImage`."""
+
+
+@frozen
+class ImageRequest:
+    """
+    A request for any other model; unknown models and parameters pass through.
+
+    Costs money when sent.
+    """
+
+    model: str
+    prompt: str | None = None
+    """None for the models that take none (upscalers)."""
+    params: Mapping[str, Any] = field(factory=dict[str, Any])
+    """JSON-ready, in the API's own names; ``callback_url`` among them."""
+
+
+@frozen
+class Outcome:
+    """
+    How one item of a batch ended: a result or an error, exactly one of them.
+    """
+
+    index: int
+    """Position in the source, from 0."""
+    request: SparkPixImage | SparkPixEdit | ImageRequest | None
+    """None if the item could not be read as a request."""
+    result: ImageResult | None = None
+    error: ApiModelsError | None = None
+
+
+@frozen(kw_only=True)
+class Balance:
+    """
+    The account, in US dollars. Source: vendor's account page.
+    """
+
+    balance: Decimal
+    """What can be spent: total minus frozen."""
+    total: Decimal | None = None
+    frozen: Decimal | None = None
+    currency: str = "USD"
+
+
+@frozen(kw_only=True)
+class ModelInfo:
+    """
+    One row of the API's catalogue.
+    """
+
+    id: str
+    modality: str | None = None
+    endpoint: str | None = None
+    raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
+
+
+@frozen(kw_only=True)
+class KnownModel:
+    """
+    What was published about a model on the day this catalogue was read.
+
+    Prices drift: they are hints for a human, never what the API will charge.
+    """
+
+    id: str
+    read_on: date
+    prices: Mapping[str, Decimal] = field(factory=dict[str, Decimal])
+    """US dollars an image, by ``""`` (flat), ``"2K"`` or ``"2K/high"``."""
+    image_field: str | None = None
+    """Parameter that takes input images; None: the model takes none."""
+    images_max: int | None = None
+    """Most input images, where it was published."""
+    prompt: bool = True
+    """Whether a prompt is required."""
+    synchronous: bool = False
+    """Answered directly, without a task."""
+
+
+@frozen(kw_only=True)
+class SessionStats:
+    """
+    What a session did so far.
+    """
+
+    pending: int = 0
+    """Tasks being tracked."""
+    submitted: int = 0
+    """Paid requests the API accepted."""
+    completed: int = 0
+    """Tasks that ended as ``completed``."""
+    failed: int = 0
+    """Tasks that ended as ``failed``."""
+    unknown: int = 0
+    """Paid requests of unknown fate."""
+    polls: int = 0
+    poll_errors: int = 0
+    """Polls without a readable answer; their tasks stay pending."""
+    lateness_s: float = 0.0
+    """Mean seconds between the time a poll was due and its start."""
+    connections: int | None = 0
+    """Open now, idle ones included; None where the pool is lent."""
+    spent: Decimal = Decimal(0)
+    """Sum of the credits the API stated on results."""

@@ -1,0 +1,99 @@
+"""
+How a session polls, retries and waits: frozen values, all times in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from attrs import Attribute, field, frozen
+
+from apimodels_async.errors import ConfigurationError
+
+__all__ = ["PollPolicy", "RetryPolicy", "Timeouts"]
+
+INTERVAL_RANGE: Final = (2.0, 3.0)
+"""Seconds. Source: API page, "Poll every 2-3 seconds for status updates"."""
+
+
+def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or value <= 0
+    ):
+        name = f"{type(instance).__name__}.{attribute.name}"
+        msg = f"{name} must be a positive, finite number, not {value!r}"
+        raise ConfigurationError(msg)
+
+
+@frozen
+class PollPolicy:
+    """
+    When pending tasks are polled, and for how long.
+
+    Raises:
+        ConfigurationError: *interval* is outside 2-3 seconds, which is what the API
+            asks for. :meth:`unchecked` lifts that for tests and emulators.
+    """
+
+    interval: float = field(default=2.5, validator=_positive)
+    """Seconds between two polls of one task."""
+    deadline: float = field(default=1800.0, validator=_positive)
+    """Seconds after which a task is no longer polled (``TaskTimeoutError``)."""
+    learned: bool = False
+    """Skip the polls before the model's fastest known tasks end."""
+    checked: bool = field(default=True, repr=False, eq=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        low, high = INTERVAL_RANGE
+        if self.checked and not low <= self.interval <= high:
+            msg = (
+                f"PollPolicy.interval must be {low:g} to {high:g} seconds, not "
+                f"{self.interval!r}: the API asks for that. For an emulator use "
+                "PollPolicy.unchecked(interval=...)."
+            )
+            raise ConfigurationError(msg)
+
+    @classmethod
+    def unchecked(
+        cls, *, interval: float, deadline: float = 1800.0, learned: bool = False
+    ) -> PollPolicy:
+        """
+        Return a policy with any positive *interval*, for tests and emulators.
+        """
+        return cls(interval, deadline, learned, checked=False)
+
+
+@frozen
+class RetryPolicy:
+    """
+    How often and how fast a request is sent again.
+
+    A paid request is sent again only if its headers never left this machine, or if
+    the API refused it with 429. The pause before attempt n is drawn uniformly from
+    0 to ``min(cap, base * 2**n)`` seconds ("full jitter").
+    """
+
+    attempts: int = field(default=4, validator=_positive)
+    """Tries in all, the first included."""
+    base: float = field(default=0.25, validator=_positive)
+    cap: float = field(default=8.0, validator=_positive)
+
+
+@frozen
+class Timeouts:
+    """
+    Bounds on every wait for the network.
+    """
+
+    connect: float = field(default=5.0, validator=_positive)
+    """Until a connection is ready, the wait for a free one included."""
+    read: float = field(default=30.0, validator=_positive)
+    """Silence on create and status calls."""
+    generate: float = field(default=150.0, validator=_positive)
+    """A synchronous generation, in all."""
+    download: float = field(default=300.0, validator=_positive)
+    """A file, in all."""

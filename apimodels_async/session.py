@@ -1,0 +1,263 @@
+"""
+The object users hold.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from apimodels_async._api import requests
+from apimodels_async._core.media import file_stem
+from apimodels_async._io.config import resolve_base_url, resolve_key
+from apimodels_async._wiring import Settings, State, Wiring
+from apimodels_async.errors import ConfigurationError
+from apimodels_async.images import Images
+from apimodels_async.models import SessionStats
+from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+
+if TYPE_CHECKING:
+    import os
+    from types import TracebackType
+
+    import aiohttp
+
+    from apimodels_async._ports import File
+    from apimodels_async.models import Balance, ImageResult, ModelInfo
+
+
+class Session:
+    """
+    One connection pool and one tracker coroutine for all your pictures.
+
+    Use it as ``async with Session() as session:``, or call :meth:`aclose` yourself.
+    It opens on first use, inside the running event loop, and belongs to that loop.
+    A background task (``apimodels-tracker``) polls the pending tasks; it sleeps while
+    there are none and ends with the session.
+
+    Args:
+        api_key: Else ``APIMODELS_API_KEY``, else ``~/.apimodels/credentials``.
+
+        base_url: Else ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
+            https only; plain http for loopback alone.
+
+        polling, retry, timeouts: When to ask, to send again, and to give up.
+
+        max_connections: Most sockets to the API at once.
+
+        max_polls: Most status requests at once; held to two thirds of
+            *max_connections*, so that paid requests never wait behind polls.
+
+        http: An ``aiohttp.ClientSession`` whose connection pool and trace configs are
+            used. Its headers, cookies and auth are not, and it is never closed here.
+
+    Raises:
+        ConfigurationError: No usable key or base URL, or a number out of range.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        polling: PollPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        timeouts: Timeouts | None = None,
+        max_connections: int = 100,
+        max_polls: int = 64,
+        http: aiohttp.ClientSession | None = None,
+    ) -> None:
+        _check_count("max_connections", max_connections)
+        _check_count("max_polls", max_polls)
+        if http is not None and http.closed:
+            msg = "the aiohttp.ClientSession given as http= is closed"
+            raise ConfigurationError(msg)
+        self._wiring = Wiring(
+            Settings(
+                key=resolve_key(api_key),
+                base_url=resolve_base_url(base_url),
+                polling=polling or PollPolicy(),
+                retry=retry or RetryPolicy(),
+                timeouts=timeouts or Timeouts(),
+                max_connections=max_connections,
+                max_polls=min(max_polls, max(1, max_connections * 2 // 3)),
+                http=http,
+            )
+        )
+        self._images = Images(self._wiring)
+
+    @property
+    def images(self) -> Images:
+        """
+        The calls that make pictures.
+        """
+        return self._images
+
+    @property
+    def orphans(self) -> tuple[object, ...]:
+        """
+        What became of paid requests whose caller was cancelled after they were sent.
+
+        ``TaskHandle``, ``ImageResult`` or ``OutcomeUnknownError``, oldest first.
+        """
+        parts = self._wiring.parts
+        return tuple(parts.sender.orphans) if parts else ()
+
+    async def balance(self) -> Balance:
+        """
+        Return the account's balance; free.
+
+        Raises:
+            AuthenticationError: The key is not accepted.
+            TransportError: Nobody answered, after retries.
+
+        Source:
+            Vendor's account page.
+        """
+        from apimodels_async._api.responses import read_balance
+
+        sender = self._wiring.open().sender
+        return await sender.call(requests.balance(), read_balance)
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """
+        Return the models the API lists now, in its order; free.
+
+        Raises:
+            As :meth:`balance`.
+        """
+        from apimodels_async._api.responses import read_models
+
+        sender = self._wiring.open().sender
+        return await sender.call(requests.models(), read_models)
+
+    async def upload(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        name: str | None = None,
+        content_type: str | None = None,
+    ) -> str:
+        """
+        Host an input file for 7 days and return its public URL; free.
+
+        Files up to 4 MiB go as form data, larger ones by PUT to an address of their
+        own, without the key.
+
+        Args:
+            source: Path of a file, or its bytes.
+
+            name: File name to tell the API; for bytes, made from their type.
+
+            content_type: Else from the name, else from the first bytes.
+
+        Raises:
+            InvalidRequestError: No such file, or its type cannot be told.
+            APIStatusError: The API refused.
+            TransportError: It did not arrive.
+
+        Source:
+            Vendor's files page.
+        """
+        from apimodels_async import _uploads
+
+        parts = self._wiring.open()
+        file: File = await _uploads.load(source, name, content_type, parts.threads)
+        return await _uploads.send(file, parts.sender, parts.files)
+
+    async def download(
+        self, result: ImageResult, target: str | os.PathLike[str]
+    ) -> Path:
+        """
+        Store the picture of *result* on disk and return the path written; free.
+
+        Atomic: the file is there in whole or, after an error or a cancellation, not
+        at all. An existing file is replaced. The key is never sent along.
+
+        Args:
+            target: Path of the file; without a suffix it gets that of the content
+                (.png, .jpg, .webp, .gif, .avif). In an existing directory the file is
+                named after the task. Missing directories are made.
+
+        Raises:
+            ResultExpiredError: The API keeps files for 7 days.
+            DownloadError: Not a picture, larger than 64 MiB, truncated, from a private
+                address, or the disk refuses.
+        """
+        from apimodels_async._io.storage import FileSink
+
+        parts = self._wiring.open()
+        stem = file_stem(result.task_id, result.url)
+        open_sink = partial(FileSink, Path(target), stem, parts.threads)
+        return await parts.files.download(result, open_sink)
+
+    def stats(self) -> SessionStats:
+        """
+        Return what the session did so far; also after it closed.
+        """
+        wiring, parts = self._wiring, self._wiring.parts
+        if parts is None:
+            return SessionStats()
+        tracker = parts.tracker
+        return SessionStats(
+            pending=len(tracker.ledger),
+            submitted=wiring.submitted,
+            completed=tracker.completed,
+            failed=tracker.failed,
+            unknown=parts.sender.unknown,
+            polls=tracker.polls,
+            poll_errors=tracker.poll_errors,
+            lateness_s=tracker.lateness_s / max(1, tracker.polls),
+            connections=parts.transport.connections,
+            spent=wiring.spent + tracker.spent,
+        )
+
+    async def aclose(self) -> None:
+        """
+        Close; idempotent, and never raises for pending tasks.
+
+        Paid requests under way are let finish, within their timeouts. Whoever waits
+        for a task gets ``SessionClosedError`` with the ids to attach again.
+        """
+        await self._wiring.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._wiring.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        wiring: Wiring | None = getattr(self, "_wiring", None)
+        if wiring is None or wiring.state is not State.OPEN or wiring.parts is None:
+            return
+        pending = ", ".join(list(wiring.parts.tracker.ledger)[:20]) or "none"
+        warnings.warn(
+            f"a Session was never closed (tasks pending: {pending}); use "
+            "`async with` or `await session.aclose()`",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+
+    def __repr__(self) -> str:
+        stats = self.stats()
+        most = self._wiring.settings.max_connections
+        return (
+            f"<Session {self._wiring.state.value} | pending {stats.pending} | "
+            f"{stats.connections or 0}/{most} connections>"
+        )
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        msg = f"{name} must be a whole number of at least 1, not {value!r}"
+        raise ConfigurationError(msg)

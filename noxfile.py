@@ -1,0 +1,180 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox>=2026.10"]
+# ///
+"""
+Every check of the project. ``nox`` runs them all, ``nox -l`` lists them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import zipfile
+from pathlib import Path
+
+import nox
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent
+PACKAGE = ROOT / "apimodels_async"
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+
+# The running Python is always tested, also when it is newer than the classifiers.
+RUNNING = ".".join(platform.python_version_tuple()[:2])
+PYTHONS = nox.project.python_versions(PROJECT)
+if RUNNING not in PYTHONS:
+    PYTHONS.append(RUNNING)
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_external_run = True
+# CI=true would turn a Python that is not installed into a failure.
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "typing", "tests", "lowest", "wheel"]
+
+# pyenv's shims answer only for the versions chosen by `pyenv global`; the folders
+# behind them have all. Appended, so that nothing found before changes.
+PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+os.environ["PATH"] = os.pathsep.join(
+    [os.environ.get("PATH", os.defpath), *map(str, PYENV.glob("versions/3.*/bin"))]
+)
+
+
+def group(*names: str) -> tuple[str, ...]:
+    """
+    Return the requirements of the dependency groups *names*.
+    """
+    return nox.project.dependency_groups(PROJECT, *names)
+
+
+def floors() -> list[str]:
+    """
+    Return every runtime dependency, extras included, pinned to its floor.
+    """
+    project = PROJECT["project"]
+    lines = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        lines += extra
+    pins = []
+    for requirement in map(Requirement, lines):
+        if requirement.name == project["name"]:
+            continue  # an extra that includes another one
+        (floor,) = requirement.specifier
+        if floor.operator != ">=":
+            msg = f"{requirement} has no floor: write it as name>=version"
+            raise ValueError(msg)
+        pins.append(f"{requirement.name}=={floor.version}")
+    return pins
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """
+    Check style and layout with ruff.
+    """
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """
+    Check types with mypy and basedpyright; both read their paths in pyproject.toml.
+    """
+    session.install(".[cli]", *group("dev"))
+    session.run("mypy")
+    # Left to itself it takes the packages of a .venv beside pyproject.toml.
+    session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """
+    Run the tests against the installed package; arguments go to pytest.
+    """
+    session.install(".[cli]", *group("test"))
+    data = ROOT / f".coverage.{session.python}"
+    for stale in ROOT.glob(f"{data.name}.*"):
+        stale.unlink()
+    # -P: the package comes from site-packages, as users have it, not from here.
+    session.run(
+        *("python", "-P", "-m", "coverage", "run", "-m", "pytest", *session.posargs),
+        env={"COVERAGE_FILE": str(data)},
+    )
+    if not session.posargs:
+        session.notify("coverage")
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """
+    Add up what the tests ran on every Python; every line and branch must be there.
+    """
+    session.install(*(line for line in group("test") if line.startswith("coverage")))
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """
+    Run the tests with every runtime dependency at its floor.
+    """
+    session.install(".[cli]", *group("test"), *floors())
+    session.run("python", "-P", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """
+    Build sdist and wheel, look into the wheel, and use it from an empty environment.
+    """
+    session.install("build")
+    tmp = ROOT / session.create_tmp()
+    for stale in (tmp / "dist").glob("*"):
+        stale.unlink()
+    session.run("python", "-m", "build", "--outdir", str(tmp / "dist"), silent=True)
+    (built,) = (tmp / "dist").glob("*.whl")
+
+    here = {
+        path.relative_to(ROOT).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    with zipfile.ZipFile(built) as archive:
+        there = {
+            name for name in archive.namelist() if name.startswith(f"{PACKAGE.name}/")
+        }
+    if here != there:
+        session.error(f"checkout and wheel differ: {sorted(here ^ there)}")
+    for data in ("py.typed", "openapi.json"):
+        if not any(name.endswith(f"/{data}") for name in there):
+            session.error(f"the wheel has no {data}")
+
+    session.run("python", "-m", "venv", "--clear", str(tmp / "empty"))
+    python = str(tmp / "empty" / "bin" / "python")
+    pip = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check")
+    with session.chdir(tmp):  # away from the checkout
+        session.run(*pip, str(built), external=True)
+        session.run(python, "-c", f"import {PACKAGE.name}", external=True)
+        session.run(*pip, f"{built}[cli]", external=True)
+        program = str(tmp / "empty" / "bin" / "apimodels")
+        session.run(program, "--help", silent=True, external=True)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """
+    Run every script in benchmarks/; arguments go to each of them.
+    """
+    session.install(".[cli]", *group("test"))
+    for script in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
+        session.run("python", str(script), *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()

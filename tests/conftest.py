@@ -1,0 +1,135 @@
+"""
+Fixtures of all tests: an empty environment, a live emulator, and nothing left behind.
+
+Async tests run on asyncio through anyio's plugin and need no marker. A module that
+wants a clock that jumps returns ``virtual_time.VIRTUAL_TIME`` from a fixture named
+``anyio_backend``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+GRACE_S = 1.0  # for threads that were told to stop and are on their way out
+GRACE_TURNS = 10  # of the loop, for tasks that are done but for their last step
+
+# Deadlines of single examples are noise on a busy machine; pytest-timeout bounds.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend():
+    """Run async tests on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    """Hide the developer's own key, base URL and home from every test."""
+    for name in [name for name in os.environ if name.startswith("APIMODELS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def open_files() -> dict[int, str]:
+    """Return what this process has open: number -> what it is; empty if unknown."""
+    found = {}
+    folder = Path("/proc/self/fd")
+    for entry in folder.iterdir() if folder.exists() else ():
+        with contextlib.suppress(OSError):  # the listing's own is closed by now
+            found[int(entry.name)] = str(entry.readlink())
+    return found
+
+
+def new_files(before: dict[int, str]) -> list[str]:
+    """Return what is open now and was not open *before*."""
+    return [
+        f"{number} -> {target}"
+        for number, target in open_files().items()
+        if before.get(number) != target
+    ]
+
+
+def new_threads(before: set[threading.Thread]) -> list[str]:
+    """Return the threads that outlive a short grace and did not run *before*."""
+    deadline = time.monotonic() + GRACE_S
+    while running := set(threading.enumerate()) - before:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.005)
+    return sorted(thread.name for thread in running)
+
+
+@pytest.fixture(autouse=True)
+def no_threads_or_files_left():
+    """Fail a test that leaves a thread, a socket or a file open."""
+    threads, files = set(threading.enumerate()), open_files()
+    yield
+    left = [f"thread {name}" for name in new_threads(threads)]
+    if new_files(files):
+        gc.collect()  # what only a reference cycle holds warns for itself
+        left += [f"file {name}" for name in new_files(files)]
+    if left:
+        pytest.fail("left behind: " + ", ".join(left))
+
+
+def running_tasks() -> set[asyncio.Task]:
+    """Return the tasks of the running loop, those of anyio's test runner left out."""
+    return {
+        task
+        for task in asyncio.all_tasks()
+        if not task.get_coro().__qualname__.startswith("TestRunner.")
+    }
+
+
+@pytest.fixture
+async def no_tasks_left_in_loop():
+    """Fail an async test that leaves an asyncio task behind."""
+    before = running_tasks()
+    yield
+    for _ in range(GRACE_TURNS):
+        await asyncio.sleep(0)
+    left = running_tasks() - before
+    if left:
+        pytest.fail("left behind: " + ", ".join(sorted(map(repr, left))))
+
+
+# It asks for the check of threads and files so that this one ends last, after the
+# event loop has closed its own sockets.
+@pytest.fixture(autouse=True)
+def no_tasks_left(request, no_threads_or_files_left):
+    """Watch over the tasks of tests that have an event loop."""
+    if "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("no_tasks_left_in_loop")
+
+
+@pytest.fixture
+async def emulator():
+    """Serve the API on a loopback socket, fifty times as fast as the original."""
+    from apimodels_async.emulator import Emulator
+
+    async with Emulator(speed=50) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def session(emulator):
+    """Open a session on the emulator that polls every 50 ms."""
+    from apimodels_async import PollPolicy, Session
+
+    async with Session(
+        base_url=emulator.base_url,
+        api_key=emulator.api_key,
+        polling=PollPolicy.unchecked(interval=0.05),
+    ) as session:
+        yield session

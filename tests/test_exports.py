@@ -1,0 +1,92 @@
+"""
+The public door: what it promises, what it has, and what editors see are one list.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import apimodels_async
+from apimodels_async import errors
+
+DOOR = Path(inspect.getfile(apimodels_async))
+
+
+def order(name: str) -> tuple[int, str]:
+    """Return the key ruff sorts ``__all__`` by: constants, classes, then the rest."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+
+def typed_names(tree: ast.Module) -> set[str]:
+    """Return the names that the door imports for type checkers only."""
+    return {
+        alias.asname or alias.name
+        for block in tree.body
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for node in ast.walk(block)
+        if isinstance(node, ast.ImportFrom) and node.module != "typing"
+        for alias in node.names
+    }
+
+
+def lazy_names() -> set[str]:
+    """Return what the table of the lazy door knows: name -> module, or the reverse."""
+    for table in vars(apimodels_async).values():
+        if isinstance(table, dict) and "Session" in table:
+            return set(table)
+        if isinstance(table, dict):
+            groups = [v for v in table.values() if isinstance(v, (tuple, set, list))]
+            if any("Session" in names for names in groups):
+                return set().union(*groups)
+    pytest.fail(f"{DOOR.name} has no table of lazy names")
+
+
+def test_the_list_is_sorted_and_unique():
+    """``__all__`` has every name once, in ruff's order."""
+    names = list(apimodels_async.__all__)
+
+    assert sorted(set(names), key=order) == names
+
+
+def test_every_name_resolves():
+    """Every name in ``__all__`` can be had and is shown by ``dir()``."""
+    for name in apimodels_async.__all__:
+        assert getattr(apimodels_async, name) is not None
+
+    assert set(apimodels_async.__all__) <= set(dir(apimodels_async))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """A name that does not exist is refused as any module would."""
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = apimodels_async.no_such_name
+
+
+def test_the_lazy_door_knows_what_is_promised():
+    """The table behind the lazy door holds the names of ``__all__``."""
+    expected = {name for name in apimodels_async.__all__ if not name.startswith("__")}
+
+    assert expected == {name for name in lazy_names() if not name.startswith("__")}
+
+
+def test_type_checkers_see_what_is_promised():
+    """The imports for type checkers bind the names of ``__all__``."""
+    expected = {name for name in apimodels_async.__all__ if not name.startswith("__")}
+
+    assert expected == typed_names(ast.parse(DOOR.read_text(encoding="utf-8")))
+
+
+def test_every_error_is_exported():
+    """Every error class of the tree is at the door, and is the same class."""
+    real = {
+        name: value
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, errors.ApiModelsError)
+    }
+
+    assert real.keys() <= set(apimodels_async.__all__)
+    assert real == {name: getattr(apimodels_async, name) for name in real}

@@ -1,0 +1,266 @@
+"""
+The rules of CONTRIBUTING.md that a program can check.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import apimodels_async
+from apimodels_async import errors
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "apimodels_async").rglob("*.py"))
+LINES_MAX = 450
+
+# What `import apimodels_async` must not pull in: aiohttp alone costs 150 ms.
+HEAVY = {"aiohttp", "anyio", "cattrs", "PIL", "cyclopts", "rich", "sqlite3"}
+
+
+def relative(path: Path) -> str:
+    """Return a path as it is written in the project."""
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_module_can_be_read_in_one_sitting(path):
+    """A module has at most 450 lines."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES_MAX
+
+
+# --- words -----------------------------------------------------------------------
+
+
+def undocumented(name: str, value: object) -> list[str]:
+    """Return the dotted names of *value* and its public members without docstring."""
+    if not (inspect.isclass(value) or inspect.isroutine(value)):
+        return []  # a constant: its string stands under the assignment
+    own = vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
+    missing = [] if (own or "").strip() else [name]
+    for member_name, member in vars(value).items() if inspect.isclass(value) else ():
+        if member_name.startswith("_"):
+            continue
+        function = getattr(member, "__func__", getattr(member, "fget", member))
+        if inspect.isroutine(function) and not inspect.getdoc(function):
+            missing.append(f"{name}.{member_name}")
+    return missing
+
+
+def test_every_public_name_is_documented():
+    """Every exported class and function, and each public method, has a docstring."""
+    missing = [
+        line
+        for name in apimodels_async.__all__
+        for line in undocumented(name, getattr(apimodels_async, name))
+    ]
+
+    assert missing == []
+
+
+def test_a_missing_docstring_is_seen():
+    """A class and a method without docstring are both named."""
+
+    class Bare:
+        def method(self): ...
+
+        @property
+        def shown(self): ...
+
+        def _private(self): ...
+
+    assert undocumented("Bare", Bare) == ["Bare", "Bare.method", "Bare.shown"]
+
+
+# --- the tree of errors ----------------------------------------------------------
+
+Tree = dict[str, tuple[str | None, frozenset[str]]]  # name -> parent, foreign bases
+
+BRANCH = re.compile(r"^(?P<bars>[│ ]*)[├└]── (?P<rest>.*)$")
+ERROR = re.compile(
+    r"\b(?P<name>[A-Z]\w*Error)\b(?: \((?P<bases>[A-Z]\w*(?:, [A-Z]\w*)*)\))?"
+)
+
+
+def read_drawing(text: str) -> Tree:
+    """
+    Return the tree drawn in *text*: one class on a line, children one step further.
+
+    Classes after the first on a line, or on a line of bars only, are children too.
+    """
+    found: Tree = {}
+    path: list[str] = []  # the names from the root to the last branch
+    for line in text.splitlines():
+        branch = BRANCH.match(line)
+        if branch:
+            depth = len(branch["bars"]) // 4 + 1
+            del path[depth:]
+        elif not path:
+            if not re.fullmatch(r"\w+Error", line.strip()):
+                continue
+            depth = 0
+        elif line.startswith("│") or (line.startswith("    ") and "Error" in line):
+            depth = None
+        else:
+            break  # the drawing has ended
+        for word in ERROR.finditer(branch["rest"] if branch else line):
+            bases = frozenset((word["bases"] or "").split(", ")) - {""}
+            found[word["name"]] = (path[-1] if path else None, bases)
+            if depth is not None:
+                path.append(word["name"])
+                depth = None
+    return found
+
+
+def read_classes(root: type[Exception]) -> Tree:
+    """Return the tree of the classes below *root*, builtin bases set apart."""
+    found: Tree = {}
+    waiting: list[tuple[type[Exception], str | None]] = [(root, None)]
+    while waiting:
+        cls, parent = waiting.pop()
+        foreign = (base for base in cls.__bases__ if not issubclass(base, root))
+        found[cls.__name__] = (
+            parent,
+            frozenset(base.__name__ for base in foreign) - {"Exception"},
+        )
+        waiting += [(child, cls.__name__) for child in cls.__subclasses__()]
+    return found
+
+
+def test_the_drawn_tree_is_the_real_one():
+    """The tree at the top of errors.py shows every error at its place."""
+    real = read_classes(errors.ApiModelsError)
+
+    assert real == read_drawing(errors.__doc__)
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        """
+        Words about an AnyError come first.
+
+        RootError
+        ├── AError (ValueError)        said in words
+        │   ├── BError 400
+        │   └── CError (TimeoutError)  more (words)
+        └── DError
+            └── EError
+
+        Words about another ZError come last.
+        """,
+        """
+        RootError
+        ├── AError (ValueError)        said in words   BError 400,
+        │                              CError (TimeoutError)
+        └── DError                     EError (7 days), and more
+        """,
+    ],
+    ids=["deep", "flat"],
+)
+def test_a_drawing_is_read_as_drawn(drawing):
+    """A tree with one error on a line and one with several on a line mean the same."""
+    assert read_drawing(inspect.cleandoc(drawing)) == {
+        "RootError": (None, frozenset()),
+        "AError": ("RootError", frozenset({"ValueError"})),
+        "BError": ("AError", frozenset()),
+        "CError": ("AError", frozenset({"TimeoutError"})),
+        "DError": ("RootError", frozenset()),
+        "EError": ("DError", frozenset()),
+    }
+
+
+# --- weight ----------------------------------------------------------------------
+
+
+def test_the_package_imports_light():
+    """Importing the package loads neither the HTTP library nor any other heavy one."""
+    home = str(Path(apimodels_async.__file__).parents[1])  # the same one as here
+    code = (
+        f"import sys; sys.path.insert(0, {home!r}); before = set(sys.modules)\n"
+        "import apimodels_async; print(*set(sys.modules) - before)"
+    )
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+    assert "apimodels_async" in loaded
+    assert HEAVY & set(loaded) == set()
+
+
+# --- habits we do not have -------------------------------------------------------
+
+
+def bad_habits(source: str, *, in_io: bool = False) -> list[str]:
+    """Return a sentence with its line for everything in *source* we do not write."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+                if name in {"wait_for", "ensure_future", "raise_for_status"}:
+                    found.append((node.lineno, f"calls {name}()"))
+                if name == "json" and in_io and isinstance(node.func, ast.Attribute):
+                    found.append((node.lineno, "reads a body without bound: .json()"))
+            case ast.keyword(
+                arg="allow_redirects" | "trust_env" as name,
+                value=ast.Constant(value=True),
+            ):
+                found.append((node.value.lineno, f"sets {name}=True"))
+            case ast.ExceptHandler(type=caught):
+                kinds = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+                names = {ast.unparse(kind) if kind else "" for kind in kinds}
+                raises = any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
+                if names & {"", "Exception", "BaseException"} and not raises:
+                    found.append((node.lineno, "catches everything and goes on"))
+    return [f"line {line}: {what}" for line, what in sorted(found)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_module_has_no_bad_habits(path):
+    """No module swallows all errors, follows redirects or reads without bound."""
+    source = path.read_text(encoding="utf-8")
+
+    assert bad_habits(source, in_io=path.parent.name == "_io") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("await asyncio.wait_for(x, 1)", "line 1: calls wait_for()"),
+        ("ensure_future(x)", "line 1: calls ensure_future()"),
+        ("reply.raise_for_status()", "line 1: calls raise_for_status()"),
+        ("x = await reply.json()", "line 1: reads a body without bound: .json()"),
+        ("get(url, allow_redirects=True)", "line 1: sets allow_redirects=True"),
+        ("Client(trust_env=True)", "line 1: sets trust_env=True"),
+        ("try: f()\nexcept: pass", "line 2: catches everything and goes on"),
+        ("try: f()\nexcept Exception: g()", "line 2: catches everything and goes on"),
+        (
+            "try: f()\nexcept (ValueError, BaseException) as e: g(e)",
+            "line 2: catches everything and goes on",
+        ),
+    ],
+)
+def test_a_planted_habit_is_caught(source, complaint):
+    """Each habit on the list is found where it stands."""
+    assert bad_habits(source, in_io=True) == [complaint]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "get(url, allow_redirects=False, trust_env=False)",
+        "try: f()\nexcept Exception as error:\n    raise Broken from error",
+        "try: f()\nexcept OSError: pass",
+        "json.loads(body)",
+    ],
+)
+def test_a_good_habit_passes(source):
+    """What only looks like a bad habit is left alone."""
+    assert bad_habits(source, in_io=True) == []

@@ -1,0 +1,351 @@
+"""
+Imports point down. The picture is in CONTRIBUTING.md; this is its enforcement.
+
+Every import counts: those inside functions, and those under ``TYPE_CHECKING`` (a type
+from above is knowledge of what is above).
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = "apimodels_async"
+
+# Module or subpackage -> layer. A module imports lower layers; within a layer, what
+# SAME_LAYER says. A module that is not here fails: give it a place first.
+LAYERS = {
+    "errors": 0,
+    "policies": 0,
+    "models": 0,
+    "_ports": 0,
+    "_api": 1,
+    "_core": 1,
+    "_io": 2,
+    "handle": 3,
+    "images": 3,
+    "session": 3,
+    "batch": 4,
+    "webhooks": 4,
+    "integrations": 4,
+    "": 5,  # __init__.py
+    "testing": 5,
+    "cli": 6,
+    "emulator": 6,
+}
+
+# Who may import whom inside one layer, and the one arrow that points up.
+SAME_LAYER = {
+    ("policies", "errors"),
+    ("models", "errors"),
+    ("models", "policies"),
+    ("_ports", "errors"),
+    ("_ports", "policies"),
+    ("_ports", "models"),
+    ("_api", "_api"),
+    ("_core", "_core"),
+    ("images", "handle"),
+    ("session", "images"),
+    ("session", "handle"),
+    ("integrations", "integrations"),
+    ("cli", "cli"),
+    ("cli", "emulator"),
+    ("emulator", "emulator"),
+}
+UP = {("testing", "emulator")}
+
+PURE = {0, 1}  # layers that only describe and decide
+THIRD_PARTY = {0: {"attrs"}, 1: {"attrs", "cattrs"}}
+STANDARD_IMPURE = {
+    *("asyncio", "concurrent", "multiprocessing", "sched", "selectors", "threading"),
+    *("http", "socket", "socketserver", "ssl", "subprocess", "urllib.request"),
+    *("random", "secrets", "time", "uuid"),
+    *("fileinput", "io", "os", "pathlib", "shutil", "sqlite3", "tempfile"),
+    *("importlib", "signal", "sys"),
+}
+# Who may name a foreign type in a signature, under TYPE_CHECKING only.
+TYPES_ONLY = {
+    ("session", "aiohttp"),  # Session(http=...) lends an aiohttp.ClientSession
+    ("_ports", "pathlib.Path"),  # a Protocol says where a file went
+}
+# Names without effects from modules that have some.
+HARMLESS = {
+    "importlib.resources",  # catalogue.json lies beside its module
+    "os.PathLike",
+    "os.fspath",
+    "pathlib.PurePath",
+    "pathlib.PurePosixPath",
+}
+IMPURE_CALLS = {"open", "print", "input", "breakpoint"}
+CLOCK_CALLS = {"now", "utcnow", "today"}
+
+
+class Module(NamedTuple):
+    """One module of the package: its dotted name below the package, and its tree."""
+
+    name: str
+    tree: ast.Module
+    is_package: bool = False
+
+    @property
+    def place(self) -> str:
+        """The key in LAYERS: the first part of the name."""
+        return self.name.partition(".")[0]
+
+
+def parse(name: str, source: str, *, is_package: bool = False) -> Module:
+    """Return the module *name* (without the package's own) with this source."""
+    return Module(name, ast.parse(source), is_package)
+
+
+def read_package() -> dict[str, Module]:
+    """Return every module of the package by its name."""
+    base = ROOT / PACKAGE
+    modules = {}
+    for path in sorted(base.rglob("*.py")):
+        parts = path.relative_to(base).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        source = path.read_text(encoding="utf-8")
+        modules[name] = parse(name, source, is_package=is_package)
+    return modules
+
+
+def type_blocks(tree: ast.Module) -> set[ast.AST]:
+    """Return the nodes that stand under ``if TYPE_CHECKING:``."""
+    return {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+
+
+def imports(module: Module) -> set[str]:
+    """
+    Return the absolute dotted names that *module* imports, anywhere in its text.
+
+    ``from x import y`` counts as ``x.y``, whether y is a module or a name in it.
+    What TYPES_ONLY grants is left out where it is under ``TYPE_CHECKING``.
+    """
+    here = [PACKAGE, *module.name.split(".")] if module.name else [PACKAGE]
+    package = here if module.is_package else here[:-1]
+    for_types = type_blocks(module.tree)
+    found = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            names = {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            up = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*up, *([node.module] if node.module else [])])
+            names = {f"{base}.{alias.name}" for alias in node.names}
+        else:
+            continue
+        if node in for_types:
+            names = {name for name in names if (module.name, name) not in TYPES_ONLY}
+        found |= names
+    return found
+
+
+def inner_imports(module: Module, known: dict[str, Module]) -> set[str]:
+    """Return the names of the package's own modules that *module* imports."""
+    found = set()
+    for name in imports(module):
+        first, _, rest = name.partition(".")
+        if first != PACKAGE:
+            continue
+        # The last part may be a name inside a module; "" is the package itself.
+        parent = rest.rpartition(".")[0]
+        found.add(rest if rest in known else parent)
+    return found
+
+
+def is_within(name: str, names: set[str]) -> bool:
+    """Return whether the dotted *name* is one of *names* or lies below one."""
+    parts = name.split(".")
+    return any(".".join(parts[:end]) in names for end in range(1, len(parts) + 1))
+
+
+def wrong_arrows(module: Module, known: dict[str, Module]) -> list[str]:
+    """Return a sentence for every import of *module* that does not point down."""
+    if module.place not in LAYERS:
+        return [f"{module.name} has no layer: give it one in {Path(__file__).name}"]
+    found = []
+    for target in sorted(inner_imports(module, known)):
+        goal = target.partition(".")[0]
+        if goal not in LAYERS:
+            found.append(f"{module.name} imports {target}, which has no layer")
+            continue
+        edge = (module.place, goal)
+        # The emulator is a second reading of the API: it knows nothing of the first.
+        down = LAYERS[module.place] > LAYERS[goal] and module.place != "emulator"
+        if not (down or edge in SAME_LAYER or edge in UP):
+            found.append(
+                f"{module.name or '__init__'} (layer {LAYERS[module.place]}) may not "
+                f"import {target or '__init__'} (layer {LAYERS[goal]})"
+            )
+        if module.place == "cli" and any(
+            part.startswith("_") for part in target.split(".")
+        ):
+            found.append(f"{module.name} uses {target}: programs use the public door")
+    return found
+
+
+def impurities(module: Module) -> list[str]:
+    """Return a sentence for everything in a pure *module* that touches the world."""
+    layer = LAYERS.get(module.place)
+    if layer not in PURE:
+        return []
+    found = []
+    for name in sorted(imports(module) - HARMLESS):
+        first = name.partition(".")[0]
+        if is_within(name, STANDARD_IMPURE) and not is_within(name, HARMLESS):
+            found.append(f"{module.name} is pure and imports {name}")
+        elif first in {"aiohttp", "anyio", "PIL", "cyclopts", "rich"} or (
+            first in {"attr", "attrs", "cattr", "cattrs"}
+            and first not in THIRD_PARTY[layer]
+        ):
+            found.append(f"{module.name} is in layer {layer} and imports {name}")
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Call):
+            continue
+        match node.func:
+            case ast.Name(id=name) if name in IMPURE_CALLS:
+                found.append(f"{module.name}:{node.lineno} is pure and calls {name}()")
+            case ast.Attribute(attr=name, value=ast.Name(id="datetime" | "date")) if (
+                name in CLOCK_CALLS
+            ):
+                found.append(f"{module.name}:{node.lineno} is pure and reads a clock")
+    return found
+
+
+def stray_clients(module: Module) -> list[str]:
+    """Return a sentence for every import of aiohttp's client outside its one file."""
+    if module.name == "_io.transport" or module.place == "emulator":
+        return []  # the emulator stands outside and delivers webhooks with its own
+    return [
+        f"{module.name} imports {name}: aiohttp's client belongs to _io/transport.py"
+        for name in sorted(imports(module))
+        if is_within(name, {"aiohttp"}) and not is_within(name, {"aiohttp.web"})
+    ]
+
+
+def back_doors(module: Module) -> list[str]:
+    """Return a sentence for every import that is made of a string."""
+    if module.name == "":
+        return []  # the lazy door
+    return [
+        f"{module.name}:{node.lineno} imports by name"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2] in {"import_module", "__import__"}
+    ]
+
+
+def problems(module: Module, known: dict[str, Module]) -> list[str]:
+    """Return everything that is wrong with the imports of *module*."""
+    return [
+        *wrong_arrows(module, known),
+        *impurities(module),
+        *stray_clients(module),
+        *back_doors(module),
+    ]
+
+
+MODULES = read_package()
+
+
+@pytest.mark.parametrize("name", MODULES, ids=lambda name: name or "__init__")
+def test_imports_point_down(name):
+    """A module imports what its layer allows and nothing else."""
+    assert problems(MODULES[name], MODULES) == []
+
+
+def test_no_module_imports_itself_on_a_detour():
+    """The imports of the package form no cycle."""
+    graph = {
+        name: inner_imports(module, MODULES) - {name, ""}
+        for name, module in MODULES.items()
+    }
+
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+PLANTED = [
+    ("models", "from apimodels_async.session import Session", "layer 3"),
+    ("models", "from .session import Session", "layer 3"),
+    ("models", "from . import session", "layer 3"),
+    ("models", "import apimodels_async.session", "layer 3"),
+    ("errors", "from apimodels_async import models", "may not import models"),
+    ("handle", "def f():\n    from .images import Images", "may not import images"),
+    ("handle", "if TYPE_CHECKING:\n    from .session import Session", "import session"),
+    ("handle", "from apimodels_async import Session", "may not import __init__"),
+    ("_api.decode", "from apimodels_async._core import retry", "import _core.retry"),
+    ("_core.retry", "from .._api.decode import decode", "import _api.decode"),
+    ("_io.tracker", "from .transport import Transport", "import _io.transport"),
+    ("emulator.app", "from ..errors import NotFoundError", "import errors"),
+    ("emulator.app", "import apimodels_async", "import __init__"),
+    ("cli.main", "from apimodels_async._api import decode", "public door"),
+    ("novelty", "", "no layer"),
+    ("_core.retry", "import asyncio", "pure and imports asyncio"),
+    ("_core.retry", "from time import monotonic", "pure and imports time.monotonic"),
+    ("_core.retry", "def f():\n    import random", "pure and imports random"),
+    ("_api.decode", "import urllib.request", "pure and imports urllib.request"),
+    ("_api.decode", "from pathlib import Path", "pure and imports pathlib.Path"),
+    ("_api.decode", "import anyio", "imports anyio"),
+    ("models", "import cattrs", "imports cattrs"),
+    ("_core.retry", "x = datetime.now(UTC)", "reads a clock"),
+    ("_api.decode", "x = open('x')", "calls open()"),
+    ("session", "import aiohttp", "_io/transport.py"),
+    ("images", "if TYPE_CHECKING:\n    import aiohttp", "_io/transport.py"),
+    ("_io.downloads", "from aiohttp import ClientSession", "_io/transport.py"),
+    ("session", "m = importlib.import_module('x')", "imports by name"),
+]
+
+
+@pytest.mark.parametrize(("name", "source", "complaint"), PLANTED)
+def test_a_planted_import_is_caught(name, source, complaint):
+    """An import that the house forbids is found wherever it is hidden."""
+    there = (
+        *("", "errors", "models", "handle", "images", "session"),
+        *("_api.decode", "_core.retry", "_io.transport", "emulator.app"),
+    )
+    known = dict.fromkeys(there, parse("", ""))
+
+    (found,) = problems(parse(name, source), known)
+
+    assert complaint in found
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("models", "from .errors import ApiModelsError\nfrom datetime import datetime"),
+        ("_api.decode", "from . import convert\nfrom urllib.parse import urlsplit"),
+        ("_api.decode", "from os import PathLike\nfrom importlib import resources"),
+        ("_io.transport", "import aiohttp\nfrom .._ports import Reply"),
+        ("session", "from ._io.transport import Http\nfrom .images import Images"),
+        ("session", "if TYPE_CHECKING:\n    import aiohttp"),
+        ("webhooks", "from aiohttp import web\nimport aiohttp.web"),
+        ("testing", "from .emulator import Emulator"),
+        ("cli.main", "from apimodels_async import Session\nfrom . import demo"),
+        ("emulator.app", "import aiohttp\nfrom .store import Store"),
+        ("", "import importlib\nm = importlib.import_module('x')"),
+    ],
+)
+def test_an_import_that_is_allowed_passes(name, source):
+    """An import that points down, or that the house names as allowed, passes."""
+    module = parse(name, source, is_package=not name)
+    there = (
+        *("", "errors", "_ports", "images", "_api.convert", "_io.transport"),
+        *("emulator", "emulator.store", "cli.demo"),
+    )
+    known = dict.fromkeys(there, module)
+
+    assert problems(module, known) == []
