@@ -13,7 +13,7 @@ from apimodels_async._api import requests
 from apimodels_async._core.media import file_stem
 from apimodels_async._io.config import resolve_base_url, resolve_key
 from apimodels_async._wiring import Settings, State, Wiring
-from apimodels_async.errors import ConfigurationError
+from apimodels_async.errors import ConfigurationError, UnexpectedResponseError
 from apimodels_async.images import Images
 from apimodels_async.models import SessionStats
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from apimodels_async._ports import File
     from apimodels_async.models import Balance, ImageResult, ModelInfo
 
 
@@ -161,11 +160,19 @@ class Session:
         Source:
             Vendor's files page.
         """
-        from apimodels_async import _uploads
+        from apimodels_async._api.responses import read_file
+        from apimodels_async._io.inputs import load_file
 
         parts = self._wiring.open()
-        file: File = await _uploads.load(source, name, content_type, parts.threads)
-        return await _uploads.send(file, parts.sender, parts.files)
+        file = await load_file(source, name, content_type, parts.threads)
+        request = requests.upload(file)
+        answer = await parts.sender.call(request, read_file)
+        if request.file is None:  # it asked for an address: now the file itself
+            if answer.upload_url is None:
+                msg = "the API gave no address to upload to"
+                raise UnexpectedResponseError(msg)
+            await parts.files.put(answer.upload_url, file)
+        return answer.public_url
 
     async def download(
         self, result: ImageResult, target: str | os.PathLike[str]

@@ -20,6 +20,7 @@ PACKAGE = "apimodels_async"
 # Module or subpackage -> layer. A module imports lower layers; within a layer, what
 # SAME_LAYER says. A module that is not here fails: give it a place first.
 LAYERS = {
+    "_version": 0,
     "errors": 0,
     "policies": 0,
     "models": 0,
@@ -29,6 +30,7 @@ LAYERS = {
     "_io": 2,
     "handle": 3,
     "images": 3,
+    "_wiring": 3,
     "session": 3,
     "batch": 4,
     "webhooks": 4,
@@ -50,6 +52,8 @@ SAME_LAYER = {
     ("_api", "_api"),
     ("_core", "_core"),
     ("images", "handle"),
+    ("images", "_wiring"),
+    ("session", "_wiring"),
     ("session", "images"),
     ("session", "handle"),
     ("integrations", "integrations"),
@@ -58,6 +62,9 @@ SAME_LAYER = {
     ("emulator", "emulator"),
 }
 UP = {("testing", "emulator")}
+
+# The client with the key, and the one that never has it.
+CLIENTS = {"_io.transport", "_io.downloads"}
 
 PURE = {0, 1}  # layers that only describe and decide
 THIRD_PARTY = {0: {"attrs"}, 1: {"attrs", "cattrs"}}
@@ -71,6 +78,7 @@ STANDARD_IMPURE = {
 # Who may name a foreign type in a signature, under TYPE_CHECKING only.
 TYPES_ONLY = {
     ("session", "aiohttp"),  # Session(http=...) lends an aiohttp.ClientSession
+    ("_wiring", "aiohttp"),
     ("_ports", "pathlib.Path"),  # a Protocol says where a file went
 }
 # Names without effects from modules that have some.
@@ -227,10 +235,11 @@ def impurities(module: Module) -> list[str]:
 
 def stray_clients(module: Module) -> list[str]:
     """Return a sentence for every import of aiohttp's client outside its one file."""
-    if module.name == "_io.transport" or module.place == "emulator":
+    if module.name in CLIENTS or module.place == "emulator":
         return []  # the emulator stands outside and delivers webhooks with its own
     return [
         f"{module.name} imports {name}: aiohttp's client belongs to _io/transport.py"
+        " and, without the key, to _io/downloads.py"
         for name in sorted(imports(module))
         if is_within(name, {"aiohttp"}) and not is_within(name, {"aiohttp.web"})
     ]
@@ -304,7 +313,7 @@ PLANTED = [
     ("_api.decode", "x = open('x')", "calls open()"),
     ("session", "import aiohttp", "_io/transport.py"),
     ("images", "if TYPE_CHECKING:\n    import aiohttp", "_io/transport.py"),
-    ("_io.downloads", "from aiohttp import ClientSession", "_io/transport.py"),
+    ("_io.storage", "from aiohttp import ClientSession", "_io/transport.py"),
     ("session", "m = importlib.import_module('x')", "imports by name"),
 ]
 

@@ -24,6 +24,8 @@ AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
 
 CREATED_BYTES_MAX: Final = 64 << 20
 """OpenAI-shaped answers carry whole pictures in base64; 4K ones have some 20 MB."""
+FORM_BYTES_MAX: Final = 4 << 20
+"""The vendor's page gives no number; the platform it names takes 4.5 MB a request."""
 _IMAGE_NAMES: Final = frozenset({"image", "image_url", "image_urls", "images"})
 
 
@@ -194,17 +196,17 @@ def models() -> Request:
     return Request(method="GET", path="models")
 
 
-def file_ticket(name: str, content_type: str, size: int) -> Request:
+def upload(file: File) -> Request:
     """
-    ``POST files``, mode 1: asks for an address to PUT a file of *size* bytes to.
+    ``POST files``: the file itself as form data, or, for a large one, the question
+    where to PUT it.
     """
-    fields = {"filename": name, "contentType": content_type, "fileSize": size}
+    if len(file.data) <= FORM_BYTES_MAX:
+        return Request(method="POST", path="files", kind=Kind.UPLOAD, file=file)
+    fields = {
+        "filename": file.name,
+        "contentType": file.content_type,
+        "fileSize": len(file.data),
+    }
     body = json.dumps(fields).encode()
     return Request(method="POST", path="files", kind=Kind.UPLOAD, body=body)
-
-
-def file_form(file: File) -> Request:
-    """
-    ``POST files``, mode 2: the small file itself, as form data.
-    """
-    return Request(method="POST", path="files", kind=Kind.UPLOAD, file=file)

@@ -2,6 +2,7 @@
 The way of every request: record, key, body, fault, handler, fault again.
 """
 
+import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -30,6 +31,10 @@ async def serve(
     """
     Answer one request of the API.
     """
+    handling = asyncio.current_task()
+    if handling is not None:
+        world.handling.add(handling)
+        handling.add_done_callback(world.handling.discard)
     where = _WHERE.get(name, name)
     record = RequestRecord(
         request.method,
@@ -39,19 +44,7 @@ async def serve(
         has_key="Authorization" in request.headers,
     )
     remember(world.requests, record)
-    call = Call(request, where, record)
-    try:
-        if name not in _KEYLESS:
-            authenticate(world, request)
-        if where == "poll":
-            _note_poll(world, call)
-        if name != "put" and request.method == "POST":
-            await _read(call)
-        response = await _faulted(world, call, work)
-    except RefusalError as error:
-        response = refusal(error)
-    except ImportError as error:  # no Pillow: say so, rather than fail somewhere
-        response = refusal(RefusalError(501, str(error)))
+    response = await _answered(world, Call(request, where, record), name, work)
     record.status = None if response is None else response.status
     return web.Response() if response is None else response
 
@@ -67,6 +60,26 @@ def authenticate(world: World, request: web.Request) -> None:
     if not hmac.compare_digest(given, f"Bearer {world.api_key}".encode()):
         msg = "Invalid API key"
         raise RefusalError(401, msg)
+
+
+async def _answered(
+    world: World, call: Call, name: str, work: Work
+) -> web.Response | None:
+    """
+    Return the answer; None when the connection was cut.
+    """
+    try:
+        if name not in _KEYLESS:
+            authenticate(world, call.request)
+        if call.where == "poll":
+            _note_poll(world, call)
+        if name != "put" and call.request.method == "POST":
+            await _read(call)
+        return await _faulted(world, call, work)
+    except RefusalError as error:
+        return refusal(error)
+    except ImportError as error:  # no Pillow: say so, rather than fail somewhere
+        return refusal(RefusalError(501, str(error)))
 
 
 async def _faulted(world: World, call: Call, work: Work) -> web.Response | None:

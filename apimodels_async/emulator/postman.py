@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 from functools import partial
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -142,7 +143,7 @@ class Postman:
         headers = {"Content-Type": "application/json"}
         try:
             async with self._client().post(
-                url, data=data, headers=headers, allow_redirects=False
+                url, data=BytesIO(data), headers=headers, allow_redirects=False
             ) as reply:
                 return reply.status
         except (TimeoutError, aiohttp.ClientError, ValueError):

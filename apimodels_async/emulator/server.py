@@ -115,6 +115,7 @@ class Emulator:
             await runner.cleanup()
         if listener is not None:
             await listener.wait_closed()
+        await world.stop_handling()
         world.timeline.close()
         await world.postman.aclose()
         await world.inputs.aclose()

@@ -37,14 +37,12 @@ def parse_size(text: object) -> tuple[int, int] | None:
 
 def parse_ratio(text: object) -> tuple[int, int] | None:
     """
-    Return the two terms of ``16:9``, lowest terms, or None.
+    Return the two terms of ``16:9``, or None when it is not of that form.
     """
     found = _RATIO.fullmatch(text) if isinstance(text, str) else None
     if not found or not int(found[1]) or not int(found[2]):
         return None
-    wide, high = int(found[1]), int(found[2])
-    shared = math.gcd(wide, high)
-    return wide // shared, high // shared
+    return int(found[1]), int(found[2])
 
 
 def tier(params: Mapping[str, Any]) -> str:
@@ -71,10 +69,13 @@ def frame_of_ratio(wide: int, high: int, area: int) -> tuple[int, int]:
     The ratio is exact where whole multiples of its terms come near the area
     (16:9 gives 1280 x 720), and rounded to the grid otherwise.
     """
+    shared = math.gcd(wide, high)
+    wide, high = wide // shared, high // shared
     unit = math.sqrt(area / (wide * high))
     exact = round(unit / _GRID) * _GRID
-    unit = exact if exact and abs(exact / unit - 1) < _TOO_FAR else unit
-    return _clamped(wide * unit, high * unit)
+    if exact and abs(exact / unit - 1) < _TOO_FAR:
+        return _clamped(wide * exact, high * exact)
+    return _clamped(_on_grid(wide * unit), _on_grid(high * unit))
 
 
 def frame(
@@ -95,6 +96,10 @@ def frame(
         return _clamped(first_input[0] * scale, first_input[1] * scale)
     ratio = parse_ratio(params.get("aspect_ratio")) or first_input or (1, 1)
     return frame_of_ratio(*ratio, AREAS[tier(params)])
+
+
+def _on_grid(side: float) -> int:
+    return max(1, round(side / _GRID)) * _GRID
 
 
 def _clamped(width: float, height: float) -> tuple[int, int]:

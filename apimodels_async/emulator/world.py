@@ -69,6 +69,9 @@ class World:
     closing: asyncio.Event = field(factory=asyncio.Event)
     requests: list[RequestRecord] = field(factory=list)
     started_at: float = field(factory=time.monotonic)
+    handling: set[asyncio.Task[Any]] = field(factory=set)
+    """What answers requests now; outlives a client that has left."""
+
     connections: Callable[[], int] = int
     """How many connections are open now."""
 
@@ -140,3 +143,15 @@ class World:
         """
         self.arrived += 1
         self.peak_connections = max(self.peak_connections, self.connections())
+
+    async def stop_handling(self) -> None:
+        """
+        End requests that are still being answered.
+
+        aiohttp forgets a request whose client has left, so it is done here.
+        """
+        running = list(self.handling)
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.sleep(0)  # the connection's own task ends one turn later

@@ -1,5 +1,5 @@
 """
-Input files: how one is read, named and brought to the API.
+Input files: read from disk, named and typed.
 """
 
 from __future__ import annotations
@@ -11,25 +11,18 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.to_thread
 
-from apimodels_async._api import requests
-from apimodels_async._api.responses import read_file
 from apimodels_async._core.media import HEAD_BYTES, suffix_of
 from apimodels_async._ports import File
-from apimodels_async.errors import InvalidRequestError, UnexpectedResponseError
+from apimodels_async.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     import os
 
-    from apimodels_async._io.downloads import Files
-    from apimodels_async._io.sender import Sender
-
-FORM_BYTES_MAX: Final = 4 << 20
-"""The vendor's page gives no number; the platform it names takes 4.5 MB a request."""
 UPLOAD_BYTES_MAX: Final = 100 << 20
 """Read into memory; pictures have 1-30 MB."""
 
 
-async def load(
+async def load_file(
     source: str | os.PathLike[str] | bytes,
     name: str | None,
     content_type: str | None,
@@ -66,19 +59,3 @@ def _read(path: Path) -> bytes:
         reason = error.strerror
     msg = f"cannot upload {path}: {reason}"
     raise InvalidRequestError(msg, parameter="source")
-
-
-async def send(file: File, sender: Sender, files: Files) -> str:
-    """
-    Bring *file* to the API and return its public URL.
-    """
-    if len(file.data) <= FORM_BYTES_MAX:
-        answer = await sender.call(requests.file_form(file), read_file)
-        return answer.public_url
-    ticket = requests.file_ticket(file.name, file.content_type, len(file.data))
-    answer = await sender.call(ticket, read_file)
-    if answer.upload_url is None:
-        msg = "the API gave no address to upload to"
-        raise UnexpectedResponseError(msg)
-    await files.put(answer.upload_url, file)
-    return answer.public_url
