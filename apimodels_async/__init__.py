@@ -113,6 +113,9 @@ if TYPE_CHECKING:
         Outcome as Outcome,
     )
     from apimodels_async.models import (
+        Reconciliation as Reconciliation,
+    )
+    from apimodels_async.models import (
         SessionStats as SessionStats,
     )
     from apimodels_async.models import (
@@ -126,6 +129,9 @@ if TYPE_CHECKING:
     )
     from apimodels_async.models import (
         TaskState as TaskState,
+    )
+    from apimodels_async.models import (
+        Verdict as Verdict,
     )
     from apimodels_async.policies import (
         PollPolicy as PollPolicy,
@@ -174,11 +180,13 @@ _HOME = {
     "KnownModel": "models",
     "ModelInfo": "models",
     "Outcome": "models",
+    "Reconciliation": "models",
     "SessionStats": "models",
     "SparkPixEdit": "models",
     "SparkPixImage": "models",
     "TaskEvent": "models",
     "TaskState": "models",
+    "Verdict": "models",
     "PollPolicy": "policies",
     "RetryPolicy": "policies",
     "Timeouts": "policies",
@@ -209,6 +217,7 @@ __all__ = [
     "PermissionDeniedError",
     "PollPolicy",
     "RateLimitError",
+    "Reconciliation",
     "RequestInfo",
     "ResultExpiredError",
     "RetryPolicy",
@@ -227,6 +236,7 @@ __all__ = [
     "TransportError",
     "TransportTimeoutError",
     "UnexpectedResponseError",
+    "Verdict",
     "known_models",
 ]
 

@@ -54,6 +54,7 @@ class Settings:
     timeouts: Timeouts
     max_connections: int
     max_polls: int
+    fresh_connections: bool
     http: aiohttp.ClientSession | None
 
 
@@ -138,9 +139,10 @@ class Wiring:
             wanted.key,
             wanted.timeouts,
             wanted.max_connections,
-            wanted.http,
+            fresh=wanted.fresh_connections,
+            lent=wanted.http,
         )
-        ledger = Ledger(wanted.polling.interval, wanted.polling.deadline)
+        ledger = Ledger(wanted.polling.interval, wanted.polling.deadline, draw)
         local = is_loopback(urlsplit(wanted.base_url).hostname or "")
         return Parts(
             loop=loop,

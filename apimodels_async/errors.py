@@ -199,6 +199,17 @@ class APIStatusError(ApiModelsError):
     The API said no.
     """
 
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after: float | None = None,
+        **facts: Unpack[Facts],
+    ) -> None:
+        super().__init__(message, **facts)
+        self.retry_after = retry_after
+        """Seconds the API asked to wait, where it did (429, 503)."""
+
 
 class BadRequestError(APIStatusError):
     """
@@ -234,17 +245,6 @@ class RateLimitError(APIStatusError):
     """
     429: too many requests. Nothing was created; wait and send again.
     """
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        retry_after: float | None = None,
-        **facts: Unpack[Facts],
-    ) -> None:
-        super().__init__(message, **facts)
-        self.retry_after = retry_after
-        """Seconds the API asked for, where it did."""
 
 
 class ServerError(APIStatusError):

@@ -21,11 +21,13 @@ __all__ = [
     "KnownModel",
     "ModelInfo",
     "Outcome",
+    "Reconciliation",
     "SessionStats",
     "SparkPixEdit",
     "SparkPixImage",
     "TaskEvent",
     "TaskState",
+    "Verdict",
 ]
 
 STATE_CHARS_MAX = 64  # the API's words have 7 to 10; longer is not a word
@@ -211,6 +213,34 @@ class Balance:
     total: Decimal | None = None
     frozen: Decimal | None = None
     currency: str = "USD"
+
+
+class Verdict(StrEnum):
+    """
+    What could be found out about a paid request of unknown fate.
+    """
+
+    FOUND = "found"
+    """The task exists: attach it. It is charged when it completes."""
+    CHARGED = "charged"
+    """Money left the account that no known result explains."""
+    NOT_CHARGED = "not_charged"
+    """No money has left the account so far."""
+    UNKNOWN = "unknown"
+    """What the API offers does not tell."""
+
+
+@frozen
+class Reconciliation:
+    """
+    The answer of ``session.reconcile``.
+    """
+
+    verdict: Verdict
+    reason: str
+    """On what the verdict rests, for humans."""
+    task_id: str | None = None
+    """To ``attach``; with :attr:`Verdict.FOUND`."""
 
 
 @frozen(kw_only=True)

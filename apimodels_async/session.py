@@ -13,17 +13,23 @@ from apimodels_async._api import requests
 from apimodels_async._core.media import file_stem
 from apimodels_async._io.config import resolve_base_url, resolve_key
 from apimodels_async._wiring import Settings, State, Wiring
-from apimodels_async.errors import ConfigurationError, UnexpectedResponseError
+from apimodels_async.errors import (
+    ConfigurationError,
+    NotFoundError,
+    UnexpectedResponseError,
+)
 from apimodels_async.images import Images
-from apimodels_async.models import SessionStats
+from apimodels_async.models import Reconciliation, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     import os
+    from decimal import Decimal
     from types import TracebackType
 
     import aiohttp
 
+    from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.models import Balance, ImageResult, ModelInfo
 
 
@@ -49,6 +55,10 @@ class Session:
         max_polls: Most status requests at once; held to two thirds of
             *max_connections*, so that paid requests never wait behind polls.
 
+        fresh_connections: Make a new connection for every paid request. Costs a
+            handshake each, and rules out that an idle connection closing at that very
+            moment, or a stray answer left on it, makes an outcome unknown.
+
         http: An ``aiohttp.ClientSession`` whose connection pool and trace configs are
             used. Its headers, cookies and auth are not, and it is never closed here.
 
@@ -66,6 +76,7 @@ class Session:
         timeouts: Timeouts | None = None,
         max_connections: int = 100,
         max_polls: int = 64,
+        fresh_connections: bool = False,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
         _check_count("max_connections", max_connections)
@@ -82,10 +93,13 @@ class Session:
                 timeouts=timeouts or Timeouts(),
                 max_connections=max_connections,
                 max_polls=min(max_polls, max(1, max_connections * 2 // 3)),
+                fresh_connections=fresh_connections,
                 http=http,
             )
         )
         self._images = Images(self._wiring)
+        self._seen: tuple[Balance, Decimal] | None = None
+        """The last balance the user asked for, and what was spent by then."""
 
     @property
     def images(self) -> Images:
@@ -115,10 +129,54 @@ class Session:
         Source:
             Vendor's account page.
         """
+        self._seen = await self._balance(), self.stats().spent
+        return self._seen[0]
+
+    async def _balance(self) -> Balance:
         from apimodels_async._api.responses import read_balance
 
         sender = self._wiring.open().sender
         return await sender.call(requests.balance(), read_balance)
+
+    async def reconcile(self, error: OutcomeUnknownError) -> Reconciliation:
+        """
+        Find out what became of a paid request of unknown fate; free, sends no order.
+
+        A task id salvaged from a broken answer is asked for. Failing that, the balance
+        is compared with the last one this session saw: call :meth:`balance` before
+        ordering, if you want that evidence. The API offers no list of tasks and no
+        idempotency key, so often the honest answer is ``unknown``.
+
+        Raises:
+            As :meth:`balance`.
+        """
+        from apimodels_async._core.evidence import judge_balance
+
+        if error.task_id is not None:
+            found = await self._find(error.task_id)
+            if found is not None:
+                return found
+        if self._seen is None:
+            reason = "no balance was seen before the request, and no task id is known"
+            return Reconciliation(Verdict.UNKNOWN, reason)
+        before, spent = self._seen
+        after = await self._balance()
+        stats = self.stats()
+        under_way = stats.pending + self._wiring.open().sender.under_way
+        return judge_balance(before, after, stats.spent - spent, under_way)
+
+    async def _find(self, task_id: str) -> Reconciliation | None:
+        from apimodels_async._api.responses import read_task
+
+        sender = self._wiring.open().sender
+        try:
+            snapshot = await sender.call(
+                requests.poll(task_id), lambda reply: read_task(reply, task_id, None)
+            )
+        except NotFoundError:
+            return None
+        reason = f"the task exists and is {snapshot.state.value}"
+        return Reconciliation(Verdict.FOUND, reason, task_id)
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+AMOUNT_DIGITS_MAX: Final = 18
+"""Before or behind the point; no amount of money has more."""
+
 
 @frozen
 class WireTask:
@@ -122,7 +125,8 @@ def _amount(value: Any) -> Decimal:
         msg = f"expected an amount, got {type(value).__name__}"
         raise TypeError(msg)
     amount = Decimal(str(value))  # InvalidOperation is an ArithmeticError
-    if not amount.is_finite():
+    # "1e999999999" is finite too, but adding it up overflows, and printing it hangs.
+    if not amount.is_finite() or abs(amount.adjusted()) > AMOUNT_DIGITS_MAX:
         msg = "expected a finite amount"
         raise ValueError(msg)
     return amount

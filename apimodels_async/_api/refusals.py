@@ -38,6 +38,7 @@ _TYPES: Final[dict[int, tuple[type[APIStatusError], str]]] = {
     403: (PermissionDeniedError, "the key may not do this"),
     404: (NotFoundError, "the API does not know this"),
     408: (APIStatusError, "the API gave up waiting for the request"),
+    429: (RateLimitError, "too many requests"),
     425: (APIStatusError, "the API wants the request later"),
 }
 
@@ -108,21 +109,16 @@ def refusal(reply: Reply) -> APIStatusError | UnexpectedResponseError:
 def _build(status: int, reply: Reply, body: dict[str, Any]) -> APIStatusError:
     kind: type[APIStatusError]
     said = _message(body) or (snippet(reply.body) if reply.body else "")
-    if status == 429:  # noqa: PLR2004
-        wait = retry_after(reply.headers)
-        head = "too many requests" + (f", wait {wait:g} s" if wait is not None else "")
-        return RateLimitError(
-            _sentence(head, reply.status, status, said),
-            retry_after=wait,
-            status=reply.status,
-            code=_code(body.get("code")),
-        )
+    wait = retry_after(reply.headers)
     if status >= 500:  # noqa: PLR2004
         kind, head = ServerError, "the API failed"
     else:
         kind, head = _TYPES.get(status, _TYPES[400])
+    if wait is not None:
+        head += f", wait {wait:g} s"
     return kind(
         _sentence(head, reply.status, status, said),
+        retry_after=wait,
         status=reply.status,
         code=_code(body.get("code")),
     )

@@ -19,7 +19,7 @@ def printable(text: str, limit: int = MESSAGE_CHARS_MAX) -> str:
     Escapes are Python's own (``\\x1b``), so that nothing the API sends can move a
     cursor, hide a line of a log, or reverse the reading direction.
     """
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    if cut.isprintable():
-        return cut
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+    shown = text[: limit + 1]  # one more: whether there is more
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -40,7 +40,7 @@ from apimodels_async.errors import (
 from apimodels_async.models import ImageResult, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from apimodels_async.errors import SessionClosedError
     from apimodels_async.models import TaskSnapshot
@@ -49,6 +49,9 @@ TICK_S: Final = 0.05
 """Seconds. 50-100 ms: 3.9 times less CPU than one timer a poll (500 tasks, 2.5 s)."""
 NOT_FOUND_GRACE_S: Final = 30.0
 """A replica of the API may not know a new task yet."""
+SPREAD_S, SPREAD_MAX_S = 0.25, 8.0
+"""Seconds added after a failed poll, full jitter, doubling: those that failed together
+do not come back together, and an outage is asked less, not more."""
 STRIKES: Final = 3
 """Answers in a row (404, or completed without a URL) before one is believed."""
 
@@ -71,6 +74,8 @@ class Entry:
     """Start of the last poll."""
     due_at: float = 0.0
     strikes: int = 0
+    misses: int = 0
+    """Polls in a row without a readable answer."""
 
     @property
     def done(self) -> bool:
@@ -88,6 +93,8 @@ class Ledger:
 
     interval: float = 2.5
     deadline: float = 1800.0
+    _draw: Callable[[], float] = lambda: 0.0
+    """Uniform in 0-1: the jitter."""
     _tick: float = field(init=False)
     _entries: dict[str, Entry] = field(init=False, factory=dict[str, Entry])
     _grid: dict[int, list[Entry]] = field(init=False, factory=dict[int, "list[Entry]"])
@@ -162,17 +169,22 @@ class Ledger:
         if entry.outcome is not None:
             return []
         ended: ImageResult | ApiModelsError | None
+        wait = self.interval
         if isinstance(answer, ApiModelsError):
             if _refuses_key(answer):
                 return self._settle_all(answer)
+            entry.misses += 1
+            wait += self._draw() * min(
+                SPREAD_MAX_S, SPREAD_S * 2.0 ** min(entry.misses, 9)
+            )
             entry.strikes = entry.strikes + 1 if _is_strike(answer) else 0
             ended = self._verdict(entry, answer, now)
         else:
-            entry.strikes = 0
+            entry.strikes = entry.misses = 0
             entry.state = answer.state
             ended = answer.result or answer.error
         if ended is None:
-            self._put(entry, max(now, entry.started_at + self.interval))
+            self._put(entry, max(now, entry.started_at + wait))
             return []
         return [self._settle(entry, ended)]
 

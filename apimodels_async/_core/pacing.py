@@ -17,6 +17,9 @@ PAUSE_MAX_S: Final = 30.0
 RETRY_AFTER_MAX_S: Final = 120.0
 """A poll never gives its task up, so a longer wish is cut to this."""
 
+THROTTLED: Final = frozenset({429, 503})
+"""Statuses that speak for the whole API, not for one task."""
+
 
 @define
 class Brake:
@@ -31,9 +34,9 @@ class Brake:
 
     def throttled(self, started: float, now: float, retry_after: float | None) -> None:
         """
-        Note a 429 to a poll that *started* then.
+        Note a 429 or 503 to a poll that *started* then.
 
-        The 64 polls in flight at one 429 will be refused too; only one that started
+        The 64 polls in flight at one refusal will be refused too; only one that started
         after the pause it caused says anything new.
         """
         if retry_after is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from attrs import define, field
 
 from apimodels_async._api.responses import salvage_task_id
+from apimodels_async._core.budget import RetryBudget
 from apimodels_async._core.retry import (
     answer_error,
     failure_error,
@@ -24,6 +25,7 @@ from apimodels_async._ports import Reply, Sent
 from apimodels_async.errors import (
     ApiModelsError,
     OutcomeUnknownError,
+    RateLimitError,
     RequestInfo,
     SessionClosedError,
 )
@@ -61,6 +63,7 @@ class Sender:
     _policy: RetryPolicy
     _draw: Callable[[], float]
     """Uniform in 0-1: the jitter."""
+    _budget: RetryBudget = field(init=False, factory=RetryBudget)
     unknown: int = field(init=False, default=0)
     """Orders of unknown fate so far."""
     orphans: list[object] = field(init=False, factory=list[object])
@@ -130,6 +133,7 @@ class Sender:
 
     async def _send(self, order: Order[T], read: Callable[[Reply], T]) -> T:
         attempt = 0
+        self._budget.earn(self._clock.time())
         while True:
             attempt += 1
             order.sent = Sent()
@@ -145,10 +149,16 @@ class Sender:
             pause = pause_before_retry(
                 order.request.kind, trouble, attempt, self._policy, self._draw()
             )
-            if pause is None:
+            if pause is None or not self._affordable(trouble):
                 raise self._explain(order, trouble, answer)
             order.sent = Sent()  # that try is over and was not taken
             await self._clock.sleep(pause)
+
+    def _affordable(self, trouble: Failure | ApiModelsError) -> bool:
+        # A 429 is no outage: the API is there, says when, and is asked 4 times at most.
+        return isinstance(trouble, RateLimitError) or self._budget.spend(
+            self._clock.time()
+        )
 
     def _explain(
         self,

@@ -31,13 +31,13 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from apimodels_async._api import requests, responses
-from apimodels_async._core.pacing import Brake
+from apimodels_async._core.pacing import THROTTLED, Brake
 from apimodels_async._core.retry import failure_error
 from apimodels_async._ports import Kind, Reply, Sent
 from apimodels_async.errors import (
     ApiModelsError,
+    APIStatusError,
     GenerationFailedError,
-    RateLimitError,
     RequestInfo,
     SessionClosedError,
 )
@@ -246,7 +246,7 @@ class Tracker:
             return
         self.poll_errors += 1
         logger.debug("poll failed, task stays pending: %s", answer)
-        if isinstance(answer, RateLimitError):
+        if isinstance(answer, APIStatusError) and answer.status in THROTTLED:
             self._brake.throttled(started, now, answer.retry_after)
 
     def _note_word(self, answer: TaskSnapshot) -> None:

@@ -49,6 +49,8 @@ class AiohttpTransport:
         key: Secret,
         timeouts: Timeouts,
         max_connections: int,
+        *,
+        fresh: bool = False,
         lent: aiohttp.ClientSession | None = None,
     ) -> None:
         self._base = base_url + "/"
@@ -57,21 +59,30 @@ class AiohttpTransport:
         self._timeouts = _timeouts(timeouts)
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._owned = lent is None
-        self._connector = _connector_of(lent) or aiohttp.TCPConnector(
-            limit=max_connections,
-            keepalive_timeout=KEEPALIVE_S,
-            ttl_dns_cache=DNS_TTL_S,
-            socket_factory=self._open_socket,
+        self._connector = _connector_of(lent) or self._make_connector(
+            limit=max_connections, keepalive_timeout=KEEPALIVE_S
+        )
+        self._for_paid = (
+            self._make_connector(limit=max_connections, force_close=True)
+            if fresh
+            else self._connector
         )
         traces = list(lent.trace_configs) if lent is not None else []
         # The trace tells whether a paid request left this machine. Polls need no
         # telling, and a trace costs them some 10 us each: so two sessions, one pool.
-        self._free = self._make_session(traces)
-        self._paid = self._make_session([*traces, _sent_trace()])
+        self._free = self._make_session(self._connector, traces)
+        self._paid = self._make_session(self._for_paid, [*traces, _sent_trace()])
 
-    def _make_session(self, traces: list[aiohttp.TraceConfig]) -> aiohttp.ClientSession:
+    def _make_connector(self, **options: Any) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            ttl_dns_cache=DNS_TTL_S, socket_factory=self._open_socket, **options
+        )
+
+    def _make_session(
+        self, connector: aiohttp.BaseConnector, traces: list[aiohttp.TraceConfig]
+    ) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=self._connector,
+            connector=connector,
             connector_owner=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
@@ -143,6 +154,8 @@ class AiohttpTransport:
         """
         await self._free.close()
         await self._paid.close()
+        if self._for_paid is not self._connector:
+            await self._for_paid.close()
         if self._owned:
             await self._connector.close()
 

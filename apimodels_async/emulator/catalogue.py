@@ -221,8 +221,8 @@ def price(model: Model, params: Mapping[str, Any], *, refs: int, tier: str) -> D
     if not isinstance(rate, str):
         rate = rate.get(tier) or list(rate.values())[-1]
     if not isinstance(rate, str):
-        quality = str(params.get("quality", model.quality))
+        quality = str(params.get("quality") or model.quality)
         rate = rate.get(quality) or rate["medium"]
     billed_refs = max(0, refs - model.free_refs)
-    count = params.get("n", 1)
+    count = params.get("n") or 1
     return (Decimal(rate) + billed_refs * Decimal(model.ref_price)) * Decimal(count)

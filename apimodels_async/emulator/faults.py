@@ -4,62 +4,17 @@ Named misbehaviour: what can go wrong, where, how often.
 
 import random
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Self
 
 from attrs import define, field
 
-MAKING = frozenset({"create", "sync", "edit", "edits"})
-WHERES = MAKING | {"poll", "balance", "models", "upload", "file", "callback"}
-
-# Kinds that destroy or replace an answer, with the options each takes.
-ANSWER_KINDS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "rate_limit": frozenset({"retry_after"}),
-        "status": frozenset({"status", "body"}),
-        "reset": frozenset(),
-        "drop": frozenset(),
-        "truncated": frozenset(),
-        "garbage": frozenset(),
-        "bad_json": frozenset(),
-        "html": frozenset({"status"}),
-        "empty": frozenset(),
-        "slow": frozenset({"seconds"}),
-        "hang": frozenset(),
-        "not_found": frozenset(),
-        "unauthorized": frozenset(),
-        "forbidden": frozenset(),
-        "envelope": frozenset({"code"}),
-        "redirect": frozenset({"location"}),
-    }
+from apimodels_async.emulator.kinds import (
+    KINDS,
+    TWISTS,
+    WHERES,
+    options_of,
+    wheres_of,
 )
-# Kinds that bend the work itself, with the places where they mean something.
-TWISTS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "unknown_state": frozenset({"create", "poll", "callback"}),
-        "wrong_id": frozenset({"create", "poll", "callback"}),
-        "no_result": MAKING | {"poll", "callback"},
-        "refused": MAKING,
-        "stuck": frozenset({"create"}),
-        "completed": frozenset({"create"}),
-        "duplicate": frozenset({"callback"}),
-    }
-)
-TWIST_OPTIONS = MappingProxyType({"unknown_state": frozenset({"word"})})
-# A callback is a request of ours, so only what a sender can get wrong applies.
-CALLBACK_KINDS = frozenset(
-    {"reset", "drop", "bad_json", "html", "garbage", "empty", "slow", "hang"}
-)
-KINDS = frozenset(ANSWER_KINDS) | frozenset(TWISTS)
-
-
-def wheres_of(kind: str) -> frozenset[str]:
-    """
-    Return the places where *kind* means something.
-    """
-    if kind in TWISTS:
-        return TWISTS[kind]
-    return WHERES if kind in CALLBACK_KINDS else WHERES - {"callback"}
 
 
 @define(eq=False)
@@ -85,26 +40,22 @@ class Fault:
     hits: int = 0
 
     def __attrs_post_init__(self) -> None:
-        for name, given, allowed in (
-            ("where", self.where, WHERES | {"*"}),
-            ("kind", self.kind, KINDS),
-        ):
-            if given not in allowed:
-                choice = ", ".join(sorted(allowed))
-                msg = f"unknown {name} {given!r}; allowed: {choice}"
-                raise ValueError(msg)
+        _check_choice("where", self.where, WHERES | {"*"})
+        _check_choice("kind", self.kind, KINDS)
         places = wheres_of(self.kind)
         if self.where != "*" and self.where not in places:
             choice = ", ".join(sorted(places))
             msg = f"{self.kind!r} means nothing at {self.where!r}; allowed: {choice}"
             raise ValueError(msg)
-        known = TWIST_OPTIONS.get(self.kind) or ANSWER_KINDS.get(self.kind, frozenset())
-        if unknown := set(self.options) - known:
-            choice = ", ".join(sorted(known)) or "none"
-            msg = f"{self.kind!r} has no option {sorted(unknown)}; allowed: {choice}"
-            raise ValueError(msg)
+        _check_options(self.kind, self.options)
         if not 0 <= self.probability <= 1:
             msg = f"probability must be between 0 and 1, got {self.probability}"
+            raise ValueError(msg)
+        if self.times is not None and type(self.times) is not int:
+            msg = f"times must be a whole number or None, got {self.times!r}"
+            raise ValueError(msg)
+        if self.match is not None and type(self.match) is not str:
+            msg = f"match must be a string or None, got {self.match!r}"
             raise ValueError(msg)
 
     @classmethod
@@ -185,3 +136,21 @@ class Faults:
 
     def _happens(self, fault: Fault) -> bool:
         return fault.probability >= 1 or self._rng.random() < fault.probability
+
+
+def _check_choice(name: str, given: str, allowed: frozenset[str]) -> None:
+    if given not in allowed:
+        msg = f"unknown {name} {given!r}; allowed: {', '.join(sorted(allowed))}"
+        raise ValueError(msg)
+
+
+def _check_options(kind: str, options: Mapping[str, Any]) -> None:
+    known = options_of(kind)
+    if unknown := sorted(set(options) - set(known)):
+        choice = ", ".join(sorted(known)) or "none"
+        msg = f"{kind!r} has no option {unknown}; allowed: {choice}"
+        raise ValueError(msg)
+    for name, value in options.items():
+        if not known[name](value):
+            msg = f"option {name} of {kind!r} cannot be {value!r}"
+            raise ValueError(msg)

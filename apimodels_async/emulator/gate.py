@@ -7,6 +7,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -31,10 +32,9 @@ async def serve(
     """
     Answer one request of the API.
     """
-    handling = asyncio.current_task()
-    if handling is not None:
-        world.handling.add(handling)
-        handling.add_done_callback(world.handling.discard)
+    handling = cast("asyncio.Task[Any]", asyncio.current_task())
+    world.handling.add(handling)
+    handling.add_done_callback(world.handling.discard)
     where = _WHERE.get(name, name)
     record = RequestRecord(
         request.method,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from aiohttp import web
 
@@ -86,9 +86,9 @@ class Emulator:
         await runner.setup()
         self._runner = runner
         self._world.closing.clear()
-        if (server := runner.server) is not None:
-            self._serve = server
-            self._world.connections = lambda: len(server.connections)
+        server = cast("web.Server[web.Request]", runner.server)
+        self._serve = server
+        self._world.connections = lambda: len(server.connections)
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
@@ -176,7 +176,7 @@ class Emulator:
             where: create, sync, edit, edits, poll, balance, models, upload,
                 file, callback, or ``*``.
 
-            kind: A name of :data:`apimodels_async.emulator.faults.KINDS`.
+            kind: A name of :data:`apimodels_async.emulator.kinds.KINDS`.
 
             times: How often; None for ever.
 

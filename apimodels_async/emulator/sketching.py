@@ -30,7 +30,7 @@ def sketches(
     """
     width, height = sizes.frame(params, inputs[0].sides if inputs else None)
     transparent = params.get("background") == "transparent"
-    word = str(params.get("output_format", "jpeg")).replace("jpg", "jpeg")
+    word = str(params.get("output_format") or "jpeg").replace("jpg", "jpeg")
     seed = params.get("seed")
     base = Sketch(
         model=model.id,

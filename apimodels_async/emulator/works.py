@@ -30,6 +30,8 @@ from apimodels_async.emulator.world import Call, World
 
 _ALL = MODELS["gpt-image-2-all"]
 _LITE = MODELS["gpt-image-2-lite"]
+_CHECKED_WHOLE = frozenset({"create", "edits"})
+_SPARKPIX_FRAME = ("aspect_ratio", "width", "height", "seed")
 _STRANGER_ID = "clwrong00000000000000000"
 
 
@@ -199,14 +201,15 @@ def _order(
     body = call.body
     prompt = checks.text(body, "prompt")
     params = {key: body[key] for key in body if key not in ("model", "prompt")}
-    drawings: tuple[Sketch, ...] = sketches(model, prompt, params, inputs, mask)
+    checked = params if call.where in _CHECKED_WHOLE else _documented(params)
+    drawings: tuple[Sketch, ...] = sketches(model, prompt, checked, inputs, mask)
     return Order(
         endpoint=call.where,
         model=model,
         prompt=prompt,
         params=params,
-        service_s=world.durations.draw(model.id, prompt, params),
-        tier=sizes.tier(params),
+        service_s=world.durations.draw(model.id, prompt, checked),
+        tier=sizes.tier(checked),
         refs=len(inputs),
         sketches=drawings,
         layers=tuple(layer_data(each) for each in drawings if each.layer is not None),
@@ -219,6 +222,13 @@ def _order(
 async def _mask(world: World, call: Call) -> Input | None:
     mask = checks.text(call.body, "mask")
     return await world.inputs.take(mask) if mask else None
+
+
+def _documented(params: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return what SparkPix documents of a picture; other fields were not checked.
+    """
+    return {key: params[key] for key in _SPARKPIX_FRAME if key in params}
 
 
 def _numbers(fields: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from apimodels_async.emulator import Emulator, Fault
-from apimodels_async.emulator.faults import KINDS, WHERES, Faults, wheres_of
+from apimodels_async.emulator.faults import Faults
+from apimodels_async.emulator.kinds import KINDS, WHERES, wheres_of
 
 anyio = pytest.mark.anyio
 
@@ -37,7 +38,9 @@ anyio = pytest.mark.anyio
         ("redirect", {"location": "https://example.com/"}, 307, b""),
     ],
 )
-async def test_faults_that_replace_an_answer(api, emulator, kind, options, status, words):
+async def test_faults_that_replace_an_answer(
+    api, emulator, kind, options, status, words
+):
     """Such a fault answers what it says, once, and is counted."""
     fault = emulator.fault("balance", kind, **options)
     answered, headers, body = await api.send("GET", "balance")

@@ -299,7 +299,9 @@ async def test_a_form_edit(api, png):
     status, body = await api.ask("POST", "images/edits", data=form)
 
     assert status == 200
-    pictures = [Image.open(BytesIO(base64.b64decode(each["b64_json"]))) for each in body["data"]]
+    pictures = [
+        Image.open(BytesIO(base64.b64decode(each["b64_json"]))) for each in body["data"]
+    ]
     assert [picture.size for picture in pictures] == [(1024, 1024)] * 2
 
 
@@ -310,7 +312,11 @@ async def test_a_form_edit(api, png):
         ({"prompt": "x"}, 0, "image is required"),
         ({"prompt": "x"}, 17, "at most 16"),
         ({}, 1, "prompt is required"),
-        ({"prompt": "x", "model": "gpt-image-2"}, 1, "Supported models: gpt-image-2-all"),
+        (
+            {"prompt": "x", "model": "gpt-image-2"},
+            1,
+            "Supported models: gpt-image-2-all",
+        ),
     ],
 )
 async def test_a_bad_form_edit(api, png, fields, files, words):
@@ -359,7 +365,9 @@ def test_public_hosts_are_not_private():
 @anyio
 async def test_the_resolver_refuses_private_answers():
     """The resolver lets public addresses through and refuses private ones."""
-    resolver = inputs.PublicResolver(Names(good_test="93.184.216.34", bad_test="10.1.1.1"))
+    resolver = inputs.PublicResolver(
+        Names(good_test="93.184.216.34", bad_test="10.1.1.1")
+    )
     found = await resolver.resolve("good.test", 80)
 
     assert found[0]["host"] == "93.184.216.34"

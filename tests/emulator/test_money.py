@@ -50,9 +50,7 @@ async def test_a_low_balance_is_refused():
 
 async def test_a_synchronous_picture_is_charged_at_once(api, emulator):
     """A SparkPix answer means its price was deducted."""
-    _, body = await api.ask(
-        "POST", "images/generations-sync", json={"prompt": "a fox"}
-    )
+    _, body = await api.ask("POST", "images/generations-sync", json={"prompt": "a fox"})
 
     assert body["data"]["credits"] == 0.01
     assert emulator.spent == Decimal("0.0100")

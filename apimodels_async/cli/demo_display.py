@@ -1,0 +1,132 @@
+"""
+The demo while it runs: a live picture of the board, or one line for each picture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
+
+from rich.columns import Columns
+from rich.console import Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from apimodels_async.cli.demo_board import FAILED, SAVED, SENT, WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from apimodels_async import Session
+    from apimodels_async.cli.demo_board import Board, Item
+    from apimodels_async.cli.output import Output
+
+# State -> cell, style; in the order in which a picture goes through them.
+LOOKS: Final = {
+    WAITING: ("·", "dim"),
+    SENT: ("◌", "cyan"),
+    "pending": ("○", "blue"),
+    "processing": ("◐", "yellow"),
+    "completed": ("●", "green"),
+    SAVED: ("■", "bold green"),
+    FAILED: ("✗", "bold red"),
+}
+UNKNOWN: Final = ("?", "magenta")  # a word the API added since
+CELLS_A_ROW: Final = 17
+REFRESHES_PER_S: Final = 10
+
+
+class BoardView:
+    """
+    Drawn anew by rich at every refresh.
+    """
+
+    def __init__(self, board: Board, session: Session) -> None:
+        self._board = board
+        self._session = session
+
+    def __rich__(self) -> Panel:
+        board, stats = self._board, self._session.stats()
+        ended = len(board.saved) + len(board.failed)
+        elapsed = max(time.monotonic() - board.started_at, 0.001)
+        figures = Table.grid(padding=(0, 2))
+        for name, value in (
+            ("pictures", f"{len(board.saved)} saved, {len(board.failed)} failed"),
+            ("pace", f"{ended / elapsed:.1f} images/s after {elapsed:.1f} s"),
+            ("tasks", f"{stats.pending} tracked, {stats.polls} polls"),
+            ("pool", f"{stats.connections} connections"),
+            ("spend", f"${board.cost:.3f}"),
+        ):
+            figures.add_row(Text(name, "dim"), Text(value))
+        bar = ProgressBar(total=len(board.items), completed=ended, width=34)
+        left = Group(bar, Text(), self._cells(), Text(), figures)
+        title = f"{ended} of {len(board.items)} pictures"
+        body = Columns([left, self._models()], padding=(0, 4))
+        return Panel(body, title=title, border_style="dim", expand=False)
+
+    def _cells(self) -> Text:
+        cells = Text()
+        for at, item in enumerate(self._board.items):
+            if at and at % CELLS_A_ROW == 0:
+                cells.append("\n")
+            cell, style = LOOKS.get(item.state, UNKNOWN)
+            cells.append(f"{cell} ", style)
+        return cells
+
+    def _models(self) -> Table:
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        table.add_column("model")
+        for state in LOOKS:
+            cell, style = LOOKS[state]
+            table.add_column(Text(cell, style), justify="right")
+        for model, counts in self._board.by_model().items():
+            shown = (str(counts[state] or "") for state in LOOKS)
+            table.add_row(model, *shown)
+        table.caption = Text(
+            "  ".join(f"{cell} {state}" for state, (cell, _) in LOOKS.items()), "dim"
+        )
+        return table
+
+
+def line_of(item: Item, total: int) -> str:
+    """
+    Return one line about an item that has ended.
+    """
+    head = f"{item.number:>3}/{total}  {item.order.model:<24}"
+    if item.error is not None:
+        return f"{head} FAILED  {item.order.prompt}: {item.error.message}"
+    return f"{head} {item.service_s:6.2f} s  ${item.cost:.3f}  {item.path}"
+
+
+@contextlib.contextmanager
+def shown(
+    board: Board, session: Session, output: Output
+) -> Iterator[Callable[[Item], None]]:
+    """
+    Show *board* while the body runs; yields what to call with each item that ends.
+    """
+
+    def ended(item: Item) -> None:
+        if not output.lively:
+            output.line(line_of(item, len(board.items)))
+        output.record(
+            "picture",
+            number=item.number,
+            model=item.order.model,
+            prompt=item.order.prompt,
+            path=item.path,
+            duration_s=item.service_s,
+            credits=item.cost,
+            error=str(item.error) if item.error else None,
+        )
+
+    if not output.lively:
+        yield ended
+        return
+    view = BoardView(board, session)
+    with Live(view, console=output.stdout, refresh_per_second=REFRESHES_PER_S):
+        yield ended

@@ -1,0 +1,69 @@
+"""
+``apimodels``: the entry point, which must work where the extra is not installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXTRA: Final = ("cyclopts", "rich", "PIL")
+USAGE: Final = 2
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+CLOSED_PIPE: Final = 141  # 128 + SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run one command and return its exit code.
+
+    Args:
+        argv: Without the program's name; else those of the process.
+    """
+    missing = [name for name in EXTRA if not _installed(name)]
+    if missing:
+        print(
+            f"apimodels: {', '.join(missing)} is not installed; "
+            "run: pip install 'apimodels-async[cli]'",
+            file=sys.stderr,
+        )
+        return USAGE
+    from apimodels_async.cli.program import execute
+
+    # The commands say themselves, in words for a terminal, what the library logs.
+    logging.getLogger("apimodels_async").addHandler(logging.NullHandler())
+    try:
+        return asyncio.run(execute(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # before a command took over the signal
+        return INTERRUPTED
+    except BrokenPipeError:
+        _abandon_stdout()
+        return CLOSED_PIPE
+
+
+def _installed(name: str) -> bool:
+    try:
+        import_module(name)
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def _abandon_stdout() -> None:
+    # The interpreter flushes stdout once more at exit and would complain.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""
+Options that commands share, and how their values are read.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from attrs import asdict, frozen
+from cyclopts import Parameter, validators
+
+from apimodels_async import InvalidRequestError
+
+Json = Annotated[bool, Parameter(negative="")]
+Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
+Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
+Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
+"""``name=value``, repeatable."""
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Common:
+    """
+    Options of every command that talks to the API.
+    """
+
+    base_url: str | None = None
+    """Address of the API, else APIMODELS_BASE_URL, else the vendor's."""
+
+    poll_interval: Annotated[float | None, Parameter(show_default=False)] = None
+    """Seconds between two status requests, 2 to 3; any for an emulator on loopback."""
+
+    json: Annotated[bool, Parameter(negative="")] = False
+    """One JSON object a line instead of text; money is a string, times are ISO 8601."""
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Picture:
+    """
+    The common parameters of a picture, in the API's own names.
+    """
+
+    aspect_ratio: str | None = None
+    """1:1, 16:9, 9:16, 4:3, 3:4, 3:2, 2:3, or what the model takes."""
+
+    width: int | None = None
+    """Pixels; SparkPix: 256-1440, a multiple of 16."""
+
+    height: int | None = None
+    """Pixels, as --width."""
+
+    resolution: str | None = None
+    """1K, 2K, 4K, where the model takes it."""
+
+    quality: str | None = None
+    """low, medium, high, where the model takes it."""
+
+    seed: int | None = None
+    """Same seed, same picture."""
+
+
+def gather(picture: Picture | None, params: list[str] | None) -> dict[str, Any]:
+    """
+    Return all parameters by name, those not given left out.
+
+    Raises:
+        InvalidRequestError: Not ``name=value``, or a name given twice.
+    """
+    given = asdict(picture) if picture else {}
+    found = {name: value for name, value in given.items() if value is not None}
+    for text in params or ():
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            msg = f"--param needs name=value, not {text!r}"
+            raise InvalidRequestError(msg, parameter=name or None)
+        if name in found or name in {"prompt", "model"}:
+            msg = f"parameter {name!r} is given twice"
+            raise InvalidRequestError(msg, parameter=name)
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

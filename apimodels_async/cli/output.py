@@ -1,0 +1,151 @@
+"""
+Everything that is printed: lines for people, objects for programs, errors for both.
+
+Rules of this file:
+1. Text from elsewhere passes :func:`clean` and is never read as markup.
+2. Results go to stdout; what is said about them (errors, notes) to stderr.
+3. Colour and movement are for a terminal without ``NO_COLOR``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import date, datetime
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from attrs import define, field
+from rich.console import Console
+from rich.text import Text
+
+from apimodels_async import ApiModelsError
+from apimodels_async.cli.verdict import charged_word, next_step
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class Screen(Console):
+    """
+    A console that lets a closed pipe be known, instead of exiting by itself.
+    """
+
+    def on_broken_pipe(self) -> NoReturn:
+        """
+        Pass the error on: ``main`` knows the exit code.
+        """
+        raise BrokenPipeError
+
+
+def clean(text: str) -> str:
+    """
+    Return *text* with everything that could steer a terminal written out (``\\x1b``).
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def is_lively(stream: IO[str]) -> bool:
+    """
+    Return whether colours and moving lines are welcome on *stream*.
+    """
+    return (
+        stream.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
+def screen(stream: IO[str]) -> Screen:
+    """
+    Return a console for *stream*, plain or lively.
+    """
+    lively = is_lively(stream)
+    return Screen(
+        file=stream,
+        force_terminal=lively,
+        color_system="auto" if lively else None,
+        highlight=False,
+    )
+
+
+def _plain(value: object) -> str:
+    # Money stays exact as text; a float would round it.
+    return value.isoformat() if isinstance(value, (date, datetime)) else str(value)
+
+
+@define(eq=False)
+class Output:
+    """
+    Where a command says what happened.
+    """
+
+    json: bool = False
+    """One JSON object a line on stdout, instead of text."""
+    stdout: Screen = field(factory=lambda: screen(sys.stdout))
+    stderr: Screen = field(factory=lambda: screen(sys.stderr))
+
+    @property
+    def lively(self) -> bool:
+        """
+        Whether a person looks at a terminal.
+        """
+        return not self.json and self.stdout.is_terminal and self.stderr.is_terminal
+
+    def line(self, text: str, style: str = "") -> None:
+        """
+        Print one line for people.
+        """
+        if not self.json:
+            self.stdout.print(Text(clean(text), style), soft_wrap=True)
+
+    def facts(self, **facts: object) -> None:
+        """
+        Print one line a fact, for people; those that are None are left out.
+        """
+        for name, value in facts.items():
+            if value is not None and not self.json:
+                shown = Text(f"{name:<9}", "dim") + Text(clean(str(value)))
+                self.stdout.print(shown, soft_wrap=True)
+
+    def show(self, picture: RenderableType) -> None:
+        """
+        Print something of rich's, for people; its texts must be clean.
+        """
+        if not self.json:
+            self.stdout.print(picture)
+
+    def record(self, event: str, **fields: Any) -> None:
+        """
+        Print one JSON object, for programs.
+        """
+        if self.json:
+            text = json.dumps({"event": event, **fields}, default=_plain)
+            print(text, file=self.stdout.file, flush=True)
+
+    def note(self, text: str, style: str = "dim") -> None:
+        """
+        Say something beside the results, on stderr.
+        """
+        self.stderr.print(Text(clean(text), style), soft_wrap=True)
+
+    def error(self, error: ApiModelsError) -> None:
+        """
+        Say in one line what happened, whether it was charged, and what to do next.
+        """
+        kind, message = type(error).__name__, str(error)
+        charged = charged_word(error.charged)
+        line = Text("apimodels: ", "bold red") + Text(clean(f"{kind}: {message}"))
+        line += Text(clean(f" | charged: {charged} | next: {next_step(error)}"), "dim")
+        self.stderr.print(line, soft_wrap=True)
+        self.record(
+            "error",
+            type=kind,
+            message=message,
+            task_id=error.task_id,
+            status=error.status,
+            code=error.code,
+            charged=error.charged,
+        )

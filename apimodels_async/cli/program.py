@@ -1,0 +1,119 @@
+"""
+The commands put together, and how any of them ends.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from cyclopts import App, CycloptsError
+
+from apimodels_async import ApiModelsError, InvalidRequestError, __version__
+from apimodels_async.cli.account import balance, models
+from apimodels_async.cli.demo import demo
+from apimodels_async.cli.emulate import emulator
+from apimodels_async.cli.output import Output, screen
+from apimodels_async.cli.picture import edit, generate
+from apimodels_async.cli.tasks import status, wait
+from apimodels_async.cli.verdict import Exit, exit_code
+from apimodels_async.cli.work import InterruptedCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HELP: Final = """\
+Pictures from the apimodels API, from the command line.
+
+The key is read from APIMODELS_API_KEY or ~/.apimodels/credentials (mode 600), never
+from an option: command lines are visible to everybody on the machine.
+"""
+
+EXITS: Final = """\
+Exit codes:
+  0    all is well
+  1    it failed: generation failed, refused, network
+  2    usage, invalid input or set-up; nothing was sent
+  3    no credit, or the key was refused
+  4    outcome unknown: it may have been, or may still be, charged
+  130  Ctrl-C (128 + signal)
+  141  stdout was closed
+
+Errors are one line on stderr: what happened, whether it was charged, what to do next.
+With --json, stdout has one object a line; "event" says which: submitted, state,
+result (url, urls, path, task_id, model, credits, duration_s, created_at, completed_at,
+expires_at), running, balance, model, emulator, picture, demo, or error (type, message,
+task_id, status, code, charged: true, false or null for unknown).
+"""
+
+EXAMPLES: Final = {
+    "demo": """\
+  apimodels demo
+  apimodels demo --count 200 --speed 50 --out /tmp/demo""",
+    "generate": """\
+  apimodels generate "a red fox in snow" --aspect-ratio 16:9 --seed 42
+  apimodels generate "a moose" --model gpt-image-2 --resolution 2K --out moose
+  apimodels generate "a moose" --model gpt-image-2 --no-wait
+  apimodels generate "a moose" --param prompt_upsampling=true --json""",
+    "edit": """\
+  apimodels edit "at sunset" --image photo.jpg --out sunset
+  apimodels edit "put image 1 into image 2" --image a.png --image https://x.org/b.png""",
+    "status": """\
+  apimodels status clx123""",
+    "wait": """\
+  apimodels wait clx123 --out moose.png --timeout 300""",
+    "balance": """\
+  apimodels balance --json""",
+    "models": """\
+  apimodels models | grep gpt""",
+    "emulator": """\
+  apimodels emulator --speed 10
+  apimodels emulator --port 0 --fault poll:status:0.2 --fault create:rate_limit:0.1""",
+}
+
+
+def build() -> App:
+    """
+    Return the program.
+    """
+    app = App(
+        name="apimodels",
+        help=HELP,
+        help_epilogue=EXITS,
+        help_format="plaintext",
+        version=__version__,
+    )
+    for command in (
+        *(demo, generate, edit, status, wait),
+        *(balance, models, emulator),
+    ):
+        examples = EXAMPLES[command.__name__]
+        app.command(command, help_epilogue=f"Examples:\n{examples}\n\n{EXITS}")
+    return app
+
+
+async def execute(argv: Sequence[str]) -> int:
+    """
+    Run the command *argv* names and return its exit code.
+
+    Raises:
+        BrokenPipeError: Nobody reads stdout any more.
+    """
+    output = Output(json="--json" in argv)
+    try:
+        code = await build().run_async(
+            argv,
+            console=screen(sys.stdout),
+            print_error=False,
+            exit_on_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        output.error(InvalidRequestError(f"{error} (see: apimodels --help)"))
+        return Exit.USAGE
+    except ApiModelsError as error:
+        output.error(error)
+        return exit_code(error)
+    except InterruptedCommand as interrupt:
+        return interrupt.exit_code
+    return code if isinstance(code, int) else Exit.OK

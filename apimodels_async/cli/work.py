@@ -1,0 +1,199 @@
+"""
+A session at work for one command, and what Ctrl-C does to it.
+
+Theory of operation: the first SIGINT or SIGTERM cancels the command; the session then
+closes, which lets paid requests finish. From then on the signals have their default
+action, so that a second one ends the process at once whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from attrs import define, field
+
+from apimodels_async import (
+    ApiModelsError,
+    ImageResult,
+    PollPolicy,
+    Session,
+    TaskHandle,
+    Timeouts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from apimodels_async.cli.options import Common
+    from apimodels_async.cli.output import Output
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class InterruptedCommand(Exception):  # noqa: N818  not an error: somebody asked for it
+    """
+    A signal ended the command.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """
+    Turn the first signal into a cancellation of the body, and that into an exception.
+
+    Raises:
+        InterruptedCommand: A signal came and the body has ended.
+    """
+    loop = asyncio.get_running_loop()
+    body = asyncio.current_task()
+    caught: list[int] = []
+
+    def stop(number: int) -> None:
+        caught.append(number)
+        restore()
+        if body is not None:
+            body.cancel()
+
+    def restore() -> None:
+        for each in SIGNALS:
+            if loop.remove_signal_handler(each):
+                signal.signal(each, signal.SIG_DFL)
+
+    before = [signal.getsignal(each) for each in SIGNALS]
+    for each in SIGNALS:
+        loop.add_signal_handler(each, stop, each)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not caught or body is None:
+            raise
+        body.uncancel()
+        raise InterruptedCommand(caught[0]) from None
+    finally:
+        restore()
+        for each, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(each, handler)
+
+
+@define(eq=False)
+class Work:
+    """
+    One command's session, and what must be said if it is interrupted.
+    """
+
+    session: Session
+    output: Output
+    handles: list[TaskHandle] = field(factory=list[TaskHandle])
+    """Tasks this command waits for."""
+    ordering: int = 0
+    """Paid requests sent and not answered."""
+
+    @contextlib.contextmanager
+    def order(self) -> Iterator[None]:
+        """
+        Count a paid request as under way while the body runs.
+        """
+        self.ordering += 1
+        try:
+            yield
+        finally:
+            # A cancelled caller leaves its request under way.
+            if not _is_cancelling():
+                self.ordering -= 1
+
+    def tell_stopping(self) -> None:
+        """
+        Say why it may take a while to stop.
+        """
+        if self.ordering:
+            at_most = f"{Timeouts().generate:g} s"
+            self.output.note(
+                "Stopping. A paid request is under way: it is let finish, at most "
+                f"{at_most}, so that you learn what you paid for. Ctrl-C again leaves "
+                "at once.",
+                "yellow",
+            )
+        else:
+            self.output.note("Stopping.", "yellow")
+
+    def tell_left(self) -> None:
+        """
+        Say what goes on without us, and how to find it again.
+        """
+        left = [handle.task_id for handle in self.handles if not handle.done]
+        for orphan in self.session.orphans:
+            match orphan:
+                case TaskHandle():
+                    left.append(orphan.task_id)
+                case ImageResult():
+                    self.output.record("result", url=orphan.url, path=None)
+                    self.output.note(f"Finished and paid for: {orphan.url}", "")
+                case ApiModelsError():
+                    self.output.error(orphan)
+                case _:
+                    pass
+        for task_id in left:
+            self.output.record("running", task_id=task_id)
+            self.output.note(
+                f"Task {task_id} is still running and is charged when it completes. "
+                f"Find it again: apimodels wait {task_id}",
+                "",
+            )
+
+
+def _is_cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+@contextlib.asynccontextmanager
+async def at_work(session: Session, output: Output) -> AsyncIterator[Work]:
+    """
+    Open *session* for the body; close it in any case and account for what is left.
+
+    Raises:
+        InterruptedCommand: After Ctrl-C, when all is closed and said.
+    """
+    work = Work(session, output)
+    with interruptible():
+        try:
+            async with session:
+                try:
+                    yield work
+                except asyncio.CancelledError:
+                    work.tell_stopping()
+                    raise
+        except asyncio.CancelledError:
+            work.tell_left()
+            raise
+
+
+def open_session(common: Common) -> Session:
+    """
+    Return a session with the options every command has.
+    """
+    base_url = common.base_url or os.environ.get("APIMODELS_BASE_URL", "")
+    interval = common.poll_interval
+    polling = None
+    if interval is not None:
+        # The API asks for 2-3 seconds; an emulator on this machine does not mind.
+        local = _host(base_url) in {"127.0.0.1", "::1", "localhost"}
+        make = PollPolicy.unchecked if local else PollPolicy
+        polling = make(interval=interval)
+    return Session(base_url=common.base_url, polling=polling)
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:  # Session refuses it with a better sentence
+        return None

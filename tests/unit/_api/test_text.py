@@ -1,0 +1,69 @@
+"""
+Words of the API, made fit for a terminal, a log and an error message.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from apimodels_async._api.text import MESSAGE_CHARS_MAX, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("a red fox", "a red fox"),
+        ("un café, 猫, 🦊", "un café, 猫, 🦊"),
+        ("back\\slash 'and' \"quotes\"", "back\\slash 'and' \"quotes\""),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("two\nlines\r\t", "two\\nlines\\r\\t"),
+        ("nul\0", "nul\\x00"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\u2066x\u2069\u2028\u2029", "\\u2066x\\u2069\\u2028\\u2029"),
+        ("\ud800", "\\ud800"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\x9b31m", "\\x9b31m"),
+    ],
+)
+def test_what_could_move_a_cursor_is_escaped(text, expected):
+    """Control, direction and surrogate characters show as Python's escapes."""
+    assert expected == printable(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        ("abcde", 5, "abcde"),
+        ("abcdef", 5, "abcd…"),
+        ("\x1bcdef", 5, "\\x1b…"),
+        ("\x1bcde", 7, "\\x1bcde"),
+        ("\0" * 9, 9, "\\x00\\x00…"),
+    ],
+)
+def test_a_long_text_is_cut_after_it_is_escaped(text, limit, expected):
+    """The limit counts what is shown; an ellipsis takes the last place."""
+    assert expected == printable(text, limit)
+
+
+@given(st.text(st.characters()), st.integers(1, 300))
+@example("\x1b" * 300, 20)
+def test_what_is_shown_is_printable_and_short(text, limit):
+    """No text whatever yields an unprintable character or exceeds the limit."""
+    shown = printable(text, limit)
+
+    assert shown.isprintable()
+    assert len(shown) <= limit
+
+
+@given(st.text(st.characters(categories=("L", "N", "P", "S"))))
+def test_what_is_printable_stays_as_it_is(text):
+    """A short text of visible characters comes back unchanged."""
+    assert text == printable(text)
+
+
+def test_a_page_is_cut_to_the_size_of_a_message():
+    """Without a limit of its own, a text of a megabyte becomes 2,000 characters."""
+    assert MESSAGE_CHARS_MAX == len(printable("\x1bx" * 500_000)) == 2000
