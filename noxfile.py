@@ -85,7 +85,7 @@ def typing(session: nox.Session) -> None:
     """
     Check types with mypy and basedpyright; both read their paths in pyproject.toml.
     """
-    session.install(".[cli]", *group("dev"))
+    session.install(".[cli,otel]", *group("dev"))
     session.run("mypy")
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
@@ -96,7 +96,7 @@ def tests(session: nox.Session) -> None:
     """
     Run the tests against the installed package; arguments go to pytest.
     """
-    session.install(".[cli]", *group("test"))
+    session.install(".[cli,otel]", *group("test"))
     data = ROOT / f".coverage.{session.python}"
     for stale in ROOT.glob(f"{data.name}.*"):
         stale.unlink()
@@ -124,7 +124,7 @@ def lowest(session: nox.Session) -> None:
     """
     Run the tests with every runtime dependency at its floor.
     """
-    session.install(".[cli]", *group("test"), *floors())
+    session.install(".[cli,otel]", *group("test"), *floors())
     session.run("python", "-P", "-m", "pytest", *session.posargs)
 
 

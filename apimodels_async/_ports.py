@@ -7,21 +7,25 @@ HTTP library would carry the Authorization header in its repr and its frames.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from attrs import define, field, frozen
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
+
+    from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
 
 __all__ = [
     "Clock",
     "Failure",
     "File",
     "Kind",
+    "Observer",
     "Phase",
     "Reply",
     "Request",
@@ -144,6 +148,8 @@ class Failure:
     timed_out: bool = False
     status: int | None = None
     """Where the head of an answer had arrived."""
+    body: bytes = field(default=b"", repr=False)
+    """What had arrived of its body."""
     retryable: bool = True
     """Whether another try can help (not so for a refused certificate)."""
 
@@ -190,6 +196,20 @@ class Sink(Protocol):
     async def discard(self) -> None:
         """
         Leave nothing behind, unless :meth:`finish` is through.
+        """
+        ...
+
+
+class Observer(Protocol):
+    """
+    Somebody who watches orders from call to result, such as a tracer.
+    """
+
+    def ordering(
+        self, request: SparkPixImage | SparkPixEdit | ImageRequest
+    ) -> AbstractContextManager[Callable[[str], None]]:
+        """
+        Surround one order; what it yields is called with the task id, once known.
         """
         ...
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import random
+from contextlib import nullcontext
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -25,13 +26,16 @@ from apimodels_async.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     import aiohttp
 
     from apimodels_async._io.downloads import Files
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._io.transport import AiohttpTransport
-    from apimodels_async._ports import Secret
+    from apimodels_async._ports import Observer, Secret
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
 
 logger = logging.getLogger("apimodels_async.session")
@@ -83,6 +87,22 @@ class Parts:
     threads: anyio.CapacityLimiter
 
 
+class _Nobody:
+    """
+    The observer of a session that has none.
+    """
+
+    def ordering(
+        self,
+        request: object,  # noqa: ARG002  the Protocol's name for it
+    ) -> AbstractContextManager[Callable[[str], None]]:
+        return nullcontext(_ignore)
+
+
+def _ignore(_task_id: str) -> None:
+    pass
+
+
 @define(eq=False)
 class Wiring:
     """
@@ -90,6 +110,7 @@ class Wiring:
     """
 
     settings: Settings
+    observer: Observer = field(init=False, factory=_Nobody)
     state: State = field(init=False, default=State.UNOPENED)
     submitted: int = field(init=False, default=0)
     """Paid requests the API accepted."""

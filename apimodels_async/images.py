@@ -101,8 +101,13 @@ class Images:
         Source:
             API page, "SparkPix" and "Endpoints".
         """
-        product = await self._order(_request(prompt, model, params))
-        return product if isinstance(product, ImageResult) else await product
+        request = _request(prompt, model, params)
+        with self._wiring.observer.ordering(request) as accepted:
+            product = await self._order(request)
+            if isinstance(product, ImageResult):
+                return product
+            accepted(product.task_id)
+            return await product
 
     async def edit(
         self,
@@ -170,13 +175,13 @@ class Images:
                 "to submit: use images.generate() or images.edit()"
             )
             raise InvalidRequestError(msg, parameter="model")
-        product = await self._order(request)
-        if isinstance(product, TaskHandle):
-            return product
-        entry = Entry(
-            product.task_id or "", request.model, TaskState.COMPLETED, product
-        )
-        return TaskHandle(entry, self._wiring.open().tracker)
+        with self._wiring.observer.ordering(request) as accepted:
+            product = await self._order(request)
+            if isinstance(product, TaskHandle):
+                accepted(product.task_id)
+                return product
+        done = Entry("", request.model, TaskState.COMPLETED, product)
+        return TaskHandle(done, self._wiring.open().tracker)
 
     def attach(self, task: str) -> TaskHandle:
         """

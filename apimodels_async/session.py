@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from apimodels_async._ports import Observer
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.models import Balance, ImageResult, ModelInfo
 
@@ -107,6 +108,19 @@ class Session:
         The calls that make pictures.
         """
         return self._images
+
+    @property
+    def base_url(self) -> str:
+        """
+        Where the API is, version path included.
+        """
+        return self._wiring.settings.base_url
+
+    def observe(self, observer: Observer) -> None:
+        """
+        Let *observer* surround every order from now on, as ``integrations.otel`` does.
+        """
+        self._wiring.observer = observer
 
     @property
     def orphans(self) -> tuple[object, ...]:

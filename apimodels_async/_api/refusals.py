@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import email.utils
 import math
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._api.decode import UnreadableError, decode_json, snippet
@@ -164,10 +165,10 @@ def retry_after(headers: Any) -> float | None:
 
 def http_date(value: str) -> datetime | None:
     """
-    Return the date of an HTTP header, or None.
+    Return the date of an HTTP header in UTC, or None.
     """
     try:
         found = email.utils.parsedate_to_datetime(value)
+        return found.astimezone(UTC) if found.tzinfo else None
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return found if found.tzinfo else None

@@ -146,9 +146,16 @@ def _structure(reply: Reply, data: Any, wire: type[T], at: str = "$.data") -> T:
     raise _misfit(reply, reason)
 
 
-def _misfit(reply: Reply, reason: str) -> UnexpectedResponseError:
+def _misfit(
+    reply: Reply, reason: str, completed: str | None = None
+) -> UnexpectedResponseError:
     msg = f"the API's answer does not fit: {reason}"
-    return UnexpectedResponseError(msg, status=reply.status)
+    return UnexpectedResponseError(
+        msg,
+        task_id=completed,
+        status=reply.status,
+        charged=True if completed else None,
+    )
 
 
 def _task_id(reply: Reply, wire: WireTask) -> str:
@@ -196,7 +203,7 @@ def _task_result(
 ) -> ImageResult:
     created, completed = _from_ms(wire.create_time), _from_ms(wire.complete_time)
     return ImageResult(
-        urls=_urls(reply, wire.result_urls or []),
+        urls=_urls(reply, wire.result_urls or [], wire.task_id),
         task_id=wire.task_id,
         model=model or wire.model,
         credits=wire.credits,
@@ -205,7 +212,7 @@ def _task_result(
         else None,
         created_at=created,
         completed_at=completed,
-        expires_at=completed + KEPT if completed else None,
+        expires_at=_expiry(completed),
         raw=raw,
     )
 
@@ -222,7 +229,7 @@ def _sync_result(reply: Reply, raw: dict[str, Any], model: str | None) -> ImageR
         credits=wire.credits,
         duration_s=duration,
         completed_at=at,
-        expires_at=at + KEPT if at else None,
+        expires_at=_expiry(at),
         raw=raw,
     )
 
@@ -240,20 +247,23 @@ def _openai_result(
         if image.url or image.b64_json
     ]
     created = body.get("created")
-    at = _from_ms(created * 1000) if isinstance(created, int) else None
+    dated = isinstance(created, int) and not isinstance(created, bool)
+    at = _from_ms(created * 1000) if dated else None
     return ImageResult(
         urls=_urls(reply, urls),
         model=model,
         completed_at=at,
-        expires_at=at + KEPT if at else None,
+        expires_at=_expiry(at),
         raw=body,
     )
 
 
-def _urls(reply: Reply, urls: list[str]) -> tuple[str, ...]:
+def _urls(
+    reply: Reply, urls: list[str], completed: str | None = None
+) -> tuple[str, ...]:
     for url in urls:
         if not url.startswith("data:image/") and not is_http_url(url):
-            raise _misfit(reply, f"not a result URL: {printable(url, 80)}")
+            raise _misfit(reply, f"not a result URL: {printable(url, 80)}", completed)
     if not urls:
         raise _misfit(reply, "no result URL")
     return tuple(urls)
@@ -265,4 +275,11 @@ def _from_ms(milliseconds: float | None) -> datetime | None:
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _expiry(completed: datetime | None) -> datetime | None:
+    try:
+        return completed + KEPT if completed else None
+    except OverflowError:  # within a week of the year 10000: no date, but a picture
         return None

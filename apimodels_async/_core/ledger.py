@@ -49,9 +49,10 @@ TICK_S: Final = 0.05
 """Seconds. 50-100 ms: 3.9 times less CPU than one timer a poll (500 tasks, 2.5 s)."""
 NOT_FOUND_GRACE_S: Final = 30.0
 """A replica of the API may not know a new task yet."""
-SPREAD_S, SPREAD_MAX_S = 0.25, 8.0
-"""Seconds added after a failed poll, full jitter, doubling: those that failed together
-do not come back together, and an outage is asked less, not more."""
+SPREAD, SPREAD_MAX = 0.1, 3.0
+"""Intervals added after a failed poll: full jitter, doubling. Those that failed at once
+do not come back at once, and an outage is asked less, not more."""
+MISSES_MAX: Final = 10  # more change nothing, and 2.0**1024 overflows
 STRIKES: Final = 3
 """Answers in a row (404, or completed without a URL) before one is believed."""
 
@@ -173,10 +174,8 @@ class Ledger:
         if isinstance(answer, ApiModelsError):
             if _refuses_key(answer):
                 return self._settle_all(answer)
-            entry.misses += 1
-            wait += self._draw() * min(
-                SPREAD_MAX_S, SPREAD_S * 2.0 ** min(entry.misses, 9)
-            )
+            entry.misses = min(entry.misses + 1, MISSES_MAX)
+            wait *= 1 + self._draw() * min(SPREAD_MAX, SPREAD * 2.0**entry.misses)
             entry.strikes = entry.strikes + 1 if _is_strike(answer) else 0
             ended = self._verdict(entry, answer, now)
         else:

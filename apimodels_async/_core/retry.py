@@ -39,9 +39,13 @@ PASSING: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Statuses after which a free request is worth another try; 52x as well."""
 
 
-def failure_error(kind: Kind, failure: Failure, info: RequestInfo) -> ApiModelsError:
+def failure_error(
+    kind: Kind, failure: Failure, info: RequestInfo, salvaged: str | None = None
+) -> ApiModelsError:
     """
     Return the error for a request that got no whole answer.
+
+    *salvaged* is the task id that a cut answer still showed, if any.
     """
     what = f"{info.method} {info.path}"
     if failure.sent and kind.paid:
@@ -50,6 +54,7 @@ def failure_error(kind: Kind, failure: Failure, info: RequestInfo) -> ApiModelsE
             f"({failure.reason})",
             info,
             status=failure.status,
+            task_id=salvaged,
         )
     if failure.timed_out:
         msg = f"{what} timed out while {failure.phase.value} ({failure.reason})"

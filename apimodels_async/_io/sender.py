@@ -167,10 +167,9 @@ class Sender:
         answer: Reply | Failure,
     ) -> ApiModelsError:
         info = _info(order.request, order.sent)
+        salvaged = salvage_task_id(answer.body)
         if not isinstance(trouble, ApiModelsError):
-            return failure_error(order.request.kind, trouble, info)
-        body = answer.body if isinstance(answer, Reply) else b""
-        salvaged = salvage_task_id(body)
+            return failure_error(order.request.kind, trouble, info, salvaged)
         return answer_error(order.request.kind, trouble, info, salvaged)
 
     @property

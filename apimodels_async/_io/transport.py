@@ -122,6 +122,7 @@ class AiohttpTransport:
         session = self._free if request.kind is Kind.FREE else self._paid
         error: Exception | None = None
         status: int | None = None
+        arrived = bytearray()
         try:
             async with session.request(
                 request.method,
@@ -133,8 +134,8 @@ class AiohttpTransport:
                 trace_request_ctx=sent,
             ) as response:
                 status = response.status
-                body = await _read(response, request.reply_bytes_max)
-                return Reply(status, response.headers, body)
+                await _read_into(arrived, response, request.reply_bytes_max)
+                return Reply(status, response.headers, bytes(arrived))
         except asyncio.CancelledError:
             # aiohttp cancels requests that queue for a connection when its connector
             # closes, although nobody cancelled the task that waits.
@@ -144,7 +145,7 @@ class AiohttpTransport:
             error = RuntimeError("Connector is closed")
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as raised:
             error = raised
-        failure = _failure(error, sent, status)
+        failure = _failure(error, sent, status, bytes(arrived))
         del error  # its frames hold the request; nothing may find them through ours
         return failure
 
@@ -204,30 +205,31 @@ def _payload(request: Request) -> bytes | aiohttp.FormData | None:
     return form
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    length = response.content_length
-    if length is not None and length <= limit:
-        return await response.read()
-    chunks = bytearray()
+async def _read_into(
+    arrived: bytearray, response: aiohttp.ClientResponse, limit: int
+) -> None:
+    # Piece by piece, so that what came before a cut is there to find a task id in.
     async for chunk in response.content.iter_any():
-        chunks += chunk
-        if len(chunks) > limit:
+        arrived += chunk
+        if len(arrived) > limit:
             msg = f"the answer is larger than {limit} bytes"
             raise _TooLargeError(msg)
-    return bytes(chunks)
 
 
 class _TooLargeError(ValueError):
     pass
 
 
-def _failure(error: Exception, sent: Sent, status: int | None) -> Failure:
+def _failure(
+    error: Exception, sent: Sent, status: int | None, arrived: bytes
+) -> Failure:
     return Failure(
         sent=sent.at is not None,
         phase=_phase(error, sent, status),
         reason=_reason(error),
         timed_out=isinstance(error, TimeoutError),
         status=status,
+        body=arrived,
         retryable=not isinstance(error, _FINAL),
     )
 

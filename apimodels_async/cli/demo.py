@@ -2,8 +2,6 @@
 ``apimodels demo``: the library at work on the emulator inside, without key or network.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from pathlib import Path

@@ -54,6 +54,15 @@ class DemoOrder:
     """An edit: the order whose picture it edits, always an earlier one."""
 
     @property
+    def title(self) -> str:
+        """
+        What to call it, for people.
+        """
+        if self.source is None:
+            return self.prompt
+        return f"picture {self.source + 1}, {self.prompt}"
+
+    @property
     def synchronous(self) -> bool:
         """
         Whether the API answers with the picture, without a task.
@@ -84,7 +93,7 @@ def demo_orders(count: int) -> list[DemoOrder]:
             orders.append(DemoOrder("gpt-image-2", REFUSED))
         model, params = ROUND[at % len(ROUND)]
         if model == "sparkpix-image-edit":
-            edit = EDITS[at % len(EDITS)]
+            edit = EDITS[at // 4 % len(EDITS)]
             orders.append(DemoOrder(model, edit, {"seed": at}, base))
             continue
         if model == "sparkpix-image":

@@ -72,7 +72,7 @@ $failures
 CARD: Final = Template("""\
 <figure>
 <a href="$file"><img src="$file" alt="$prompt" loading="lazy"></a>
-<figcaption><b>$prompt</b>
+<figcaption><b>$number. $prompt</b>
 <div class="facts"><span>$model</span><span>$seconds s &middot; $$$cost</span></div>
 </figcaption>
 </figure>
@@ -106,8 +106,9 @@ def page(board: Board, wall_s: float) -> str:
 def _card(item: Item) -> str:
     name = item.path.name if item.path else ""
     return CARD.substitute(
+        number=item.number,
         file=quote(name),
-        prompt=escape(item.order.prompt),
+        prompt=escape(item.order.title),
         model=escape(item.order.model),
         seconds=f"{item.service_s:.2f}",
         cost=f"{item.cost:.3f}",

@@ -60,7 +60,9 @@ async def _make(session: Session, board: Board, item: Item) -> ImageResult:
     item.state = SENT
     if order.synchronous:
         return await session.images.generate(order.request())
-    handle = await session.images.submit(order.prompt, model=order.model, **order.params)
+    handle = await session.images.submit(
+        order.prompt, model=order.model, **order.params
+    )
     async for event in handle:
         item.state = event.state
     return await handle

@@ -2,12 +2,11 @@
 ``apimodels emulator``: the emulator as a server of its own.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter, validators
 
@@ -16,9 +15,6 @@ from apimodels_async.cli.options import Json, Port, Positive
 from apimodels_async.cli.output import Output
 from apimodels_async.cli.work import interruptible
 from apimodels_async.emulator import Emulator, Fault
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 Faults = Annotated[list[str] | None, Parameter(name="--fault", negative="")]
 Credits = Annotated[Decimal, Parameter(validator=validators.Number(gte=0))]

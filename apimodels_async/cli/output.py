@@ -19,11 +19,12 @@ from attrs import define, field
 from rich.console import Console
 from rich.text import Text
 
-from apimodels_async import ApiModelsError
 from apimodels_async.cli.verdict import charged_word, next_step
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from apimodels_async import ApiModelsError
 
 
 class Screen(Console):

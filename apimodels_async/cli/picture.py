@@ -11,9 +11,9 @@ from attrs import frozen
 from cyclopts import Parameter
 
 from apimodels_async import (
-    ImageRequest,
     ImageResult,
     InvalidRequestError,
+    TaskHandle,
     known_models,
 )
 from apimodels_async.cli.options import Common, Params, Picture, gather
@@ -111,12 +111,13 @@ async def _make(
 ) -> None:
     common, delivery = common or Common(), delivery or Delivery()
     output = Output(common.json)
-    if images:
-        field = _image_field(model, len(images))  # before anything is uploaded
+    # Before anything is uploaded.
+    field = _image_field(model, len(images)) if images else ""
     async with at_work(open_session(common), output) as work:
         if images:
             urls = [await _hosted(work, image) for image in images]
-            params[field] = urls if _takes_many(field) else urls[0]
+            many = field.endswith("s") or len(urls) > 1
+            params[field] = urls if many else urls[0]
         known = known_models().get(model)
         if known is not None and known.synchronous and not delivery.no_wait:
             result = await _order(work, prompt, model, params)
@@ -127,3 +128,40 @@ async def _make(
                 return
             result = await follow(work, handle)
         await deliver(work, result, None if delivery.no_save else delivery.out)
+
+
+def _image_field(model: str, count: int) -> str:
+    known = known_models().get(model)
+    if known is None or known.image_field is None:
+        takes = "is not known to take" if known is None else "takes no"
+        msg = f"model {model!r} {takes} images; name their parameter with --param"
+        raise InvalidRequestError(msg, parameter="image")
+    if known.images_max is not None and count > known.images_max:
+        msg = f"model {model!r} takes at most {known.images_max} images, not {count}"
+        raise InvalidRequestError(msg, parameter=known.image_field)
+    return known.image_field
+
+
+async def _hosted(work: Work, image: str) -> str:
+    if image.startswith(("http://", "https://")):
+        return image
+    with moving(work.output, f"uploading {image}"):
+        return await work.session.upload(image)
+
+
+async def _order(
+    work: Work, prompt: str, model: str, params: dict[str, Any]
+) -> ImageResult:
+    with moving(work.output, f"{model}: generating"), work.order():
+        return await work.session.images.generate(prompt, model=model, **params)
+
+
+async def _submit(
+    work: Work, prompt: str, model: str, params: dict[str, Any]
+) -> TaskHandle:
+    with moving(work.output, f"{model}: submitting"), work.order():
+        handle = await work.session.images.submit(prompt, model=model, **params)
+    work.output.record(
+        "submitted", task_id=handle.task_id, model=model, state=handle.state
+    )
+    return handle

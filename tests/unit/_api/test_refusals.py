@@ -166,7 +166,7 @@ def test_every_2xx_is_read(status):
     assert (status, 402) == (caught.value.status, caught.value.code)
 
 
-@pytest.mark.parametrize("code", [402, "402", "0402"])
+@pytest.mark.parametrize("code", [402, "402", "0402"], ids=repr)
 def test_an_envelope_code_refuses_like_a_status(code):
     """HTTP 200 with a code of 402, in digits or as a number, is a lack of credits."""
     body = {"code": code, "msg": "Insufficient credits", "data": None}
@@ -210,9 +210,7 @@ def test_a_code_that_cannot_be_read_is_unexpected(body):
         read_body(answer(200, body))
 
     expected = f"the answer carries neither data nor a known code: {json.dumps(body)}"
-    assert expected == str(caught.value).encode().decode("unicode_escape") or (
-        expected == str(caught.value)
-    )
+    assert expected == str(caught.value)
     assert 200 == caught.value.status
 
 
@@ -315,7 +313,7 @@ def test_a_rate_limit_carries_its_wait():
         ("Mon, 23 Nov 2026 07:00:00 -0000", None),
         ("Mon, 23 Nov 99999999999 07:00:00 GMT", None),
         ("Mon, 23 Nov 2026 07:00:00 +9999999", None),
-        ("Mon, 01 Jan 0001 00:00:00 +0100", None),
+        ("Fri, 31 Dec 9999 23:59:59 -0100", None),
     ],
 )
 def test_a_date_of_a_header_is_utc(value, expected):

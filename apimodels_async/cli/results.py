@@ -1,0 +1,138 @@
+"""
+From a handle to a picture on disk, and what is said on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from apimodels_async import DownloadError, ImageResult, TaskTimeoutError
+from apimodels_async.cli.output import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from apimodels_async import TaskHandle
+    from apimodels_async.cli.output import Output
+    from apimodels_async.cli.work import Work
+
+
+@contextlib.contextmanager
+def moving(output: Output, text: str) -> Iterator[Callable[[str], None]]:
+    """
+    Show a spinner with *text* and the elapsed time; yields what changes the text.
+    """
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=output.stderr,
+        transient=True,
+        disable=not output.lively,
+    )
+    with progress:
+        row = progress.add_task(clean(text), total=None)
+        yield lambda words: progress.update(row, description=clean(words))
+
+
+async def follow(
+    work: Work,
+    handle: TaskHandle,
+    timeout: float | None = None,  # noqa: ASYNC109  an option, to be named in the error
+) -> ImageResult:
+    """
+    Return the result of *handle*, telling its states until then.
+
+    Raises:
+        TaskTimeoutError: *timeout* seconds have passed; the task goes on.
+        ApiModelsError: As awaiting a handle.
+    """
+    work.handles.append(handle)
+    limit = asyncio.timeout(timeout)
+    with moving(work.output, f"task {handle.task_id}") as say:
+        try:
+            async with limit:
+                await _tell_states(work, handle, say)
+        except TimeoutError:
+            if not limit.expired():  # the session's own deadline, which says all
+                raise
+            msg = (
+                f"task {handle.task_id} was still {handle.state.value!r} after "
+                f"{timeout:g} s"
+            )
+            raise TaskTimeoutError(msg, task_id=handle.task_id) from None
+    return await handle
+
+
+async def _tell_states(
+    work: Work, handle: TaskHandle, say: Callable[[str], None]
+) -> None:
+    first = True
+    async for event in handle:
+        say(f"task {event.task_id}: {event.state.value}")
+        # The first is what submit() said, or a guess about an attached task.
+        if not first:
+            state = event.state.value
+            work.output.record("state", task_id=event.task_id, state=state, at=event.at)
+        first = False
+
+
+async def deliver(work: Work, result: ImageResult, target: Path | None) -> None:
+    """
+    Save the pictures of *result* unless *target* is None, and say where they are.
+
+    Raises:
+        DownloadError: One could not be saved; its URL was said.
+    """
+    paths: list[Path] = []
+    failure: DownloadError | None = None
+    if target is not None:
+        try:
+            with moving(work.output, "saving"):
+                await _save(work, result, target, paths)
+        except DownloadError as error:
+            failure = error
+    _tell(work.output, result, paths)
+    if failure is not None:
+        raise failure
+
+
+async def _save(
+    work: Work, result: ImageResult, target: Path, paths: list[Path]
+) -> None:
+    first = await work.session.download(result, target)
+    paths.append(first)
+    for at, url in enumerate(result.urls[1:], 2):
+        more = first.with_name(f"{first.stem}-{at}{first.suffix}")
+        paths.append(await work.session.download(evolve(result, urls=(url,)), more))
+
+
+def _tell(output: Output, result: ImageResult, paths: list[Path]) -> None:
+    inline = "(sent inline)"
+    output.facts(
+        url=" ".join(u if u.startswith("http") else inline for u in result.urls),
+        saved=" ".join(map(str, paths)) or None,
+        task=result.task_id,
+        cost=None if result.credits is None else f"${result.credits}",
+        time=None if result.duration_s is None else f"{result.duration_s:.1f} s",
+    )
+    output.record(
+        "result",
+        url=result.url,
+        urls=result.urls,
+        path=paths[0] if paths else None,
+        paths=paths,
+        task_id=result.task_id,
+        model=result.model,
+        credits=result.credits,
+        duration_s=result.duration_s,
+        created_at=result.created_at,
+        completed_at=result.completed_at,
+        expires_at=result.expires_at,
+    )

@@ -1,0 +1,108 @@
+"""
+``apimodels status`` and ``apimodels wait``: tasks by their id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from apimodels_async import TransportError
+from apimodels_async.cli.options import Common, Positive
+from apimodels_async.cli.output import Output
+from apimodels_async.cli.results import deliver, follow, moving
+from apimodels_async.cli.work import at_work, open_session
+
+if TYPE_CHECKING:
+    from apimodels_async import Session, TaskHandle
+
+POLL_ERRORS_MAX: Final = 3  # in a row; a status is asked for by somebody who waits
+LOOK_S: Final = 0.05
+
+
+async def status(task_id: str, *, common: Common | None = None) -> None:
+    """
+    Ask once how a task is; free. Exit code 1 if it has failed.
+
+    Args:
+        task_id: As printed by "apimodels generate --no-wait".
+    """
+    common = common or Common()
+    output = Output(common.json)
+    async with at_work(open_session(common), output) as work:
+        handle = work.session.images.attach(task_id)
+        with moving(output, f"task {handle.task_id}"):
+            await answered(work.session, handle)
+        state = handle.state.value
+        output.facts(task=handle.task_id, state=state)
+        output.record("state", task_id=handle.task_id, state=state)
+        if handle.done:
+            await deliver(work, await handle, None)
+
+
+async def answered(session: Session, handle: TaskHandle) -> None:
+    """
+    Return once the API has answered about *handle*, the session's only task.
+
+    Raises:
+        TransportError: It gave no readable answer, several times in a row.
+        ApiModelsError: As iterating over a handle.
+    """
+    changed = asyncio.create_task(_changed(handle), name="apimodels-status")
+    try:
+        while not changed.done():
+            # One task is never polled twice at once: when the second poll starts,
+            # the first has been answered, though the state did not change.
+            stats = session.stats()
+            if stats.polls - stats.poll_errors > 1:
+                return
+            if stats.poll_errors >= POLL_ERRORS_MAX:
+                msg = f"no readable answer in {POLL_ERRORS_MAX} tries"
+                raise TransportError(msg, task_id=handle.task_id)
+            await asyncio.wait([changed], timeout=LOOK_S)
+        await changed
+    finally:
+        changed.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await changed
+
+
+async def _changed(handle: TaskHandle) -> None:
+    first = True
+    async for _ in handle:
+        if not first:
+            return
+        first = False
+
+
+async def wait(
+    task_id: str,
+    *,
+    out: Path = Path(),
+    no_save: Annotated[bool, Parameter(negative="")] = False,
+    timeout: Positive | None = None,  # noqa: ASYNC109  an option
+    common: Common | None = None,
+) -> None:
+    """
+    Wait for a task and save its picture; free.
+
+    Args:
+        task_id: As printed by "apimodels generate --no-wait".
+
+        out: File or existing folder; without a suffix the file gets that of its
+            content.
+
+        no_save: Print the URL only.
+
+        timeout: Seconds, at most; the task goes on after that (exit code 4).
+    """
+    common = common or Common()
+    output = Output(common.json)
+    async with at_work(open_session(common), output) as work:
+        handle = work.session.images.attach(task_id)
+        result = await follow(work, handle, timeout)
+        await deliver(work, result, None if no_save else out)

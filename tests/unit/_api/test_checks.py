@@ -1,0 +1,312 @@
+"""
+What the API page allows, checked before anything is sent.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apimodels_async._api import checks
+from apimodels_async.errors import InvalidRequestError
+
+HUGE = 10**5000  # Python refuses to print it
+
+
+def refused(check, *values):
+    """Return the error with which *check* refuses *values*."""
+    with pytest.raises(InvalidRequestError) as caught:
+        check(*values)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("neon", "'neon'"),
+        ("\x1b[2J", "'\\x1b[2J'"),
+        ("x" * 1000, "'" + "x" * 78 + "…"),
+        (HUGE, "a whole number of 16610 bits"),
+        ([HUGE], "list"),
+    ],
+    ids=["word", "controls", "long", "huge", "nested"],
+)
+def test_a_refusal_names_parameter_value_and_what_is_allowed(value, shown):
+    """A refusal says which parameter, which value, in 80 characters, and why."""
+    error = refused(checks.refuse, "style", value, "one of a, b")
+
+    assert f"style={shown} is not allowed: one of a, b" == str(error)
+    assert "style" == error.parameter
+
+
+@pytest.mark.parametrize("value", ["a fox", " x ", "猫", "0"])
+def test_a_prompt_is_text(value):
+    """A text with something in it is a prompt."""
+    checks.check_prompt(value)
+
+
+@pytest.mark.parametrize("value", ["", " \t\n\u3000", None, 5, b"fox", ["fox"], True])
+def test_a_prompt_is_not_empty(value):
+    """Anything but a text with something in it is no prompt."""
+    assert "prompt" == refused(checks.check_prompt, value).parameter
+
+
+def test_a_choice_is_one_of_the_words():
+    """A choice is None or one of the words, spelt exactly."""
+    checks.check_choice("r", None, checks.RATIOS)
+    for ratio in checks.RATIOS:
+        checks.check_choice("r", ratio, checks.RATIOS)
+    for value in ("", "1:2", "16:9 ", "16/9", 1, ["1:1"], {}):
+        error = refused(checks.check_choice, "r", value, checks.RATIOS)
+        assert str(error).endswith(
+            "one of 1:1, 16:9, 9:16, 4:3, 3:4, 3:2, 2:3"
+        )
+
+
+def test_the_ratios_are_those_of_the_page():
+    """Each SparkPix endpoint has the seven ratios and a default of its own."""
+    seven = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
+
+    assert ("custom", *seven) == checks.IMAGE_RATIOS
+    assert ("match_input_image", *seven) == checks.EDIT_RATIOS
+
+
+@pytest.mark.parametrize("value", [None, True, False])
+def test_a_flag_is_true_or_false(value):
+    """True, False and None are flags."""
+    checks.check_flag("turbo", value)
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", "", []])
+def test_a_number_is_no_flag(value):
+    """Numbers and words that Python takes for true are refused as flags."""
+    assert "turbo" == refused(checks.check_flag, "turbo", value).parameter
+
+
+@pytest.mark.parametrize("value", [None, 0, -1, 42, 2**63, 2**64])
+def test_a_whole_number_is_an_int(value):
+    """Whole numbers of any sign pass: the page gives the seed no range."""
+    checks.check_whole("seed", value)
+
+
+@pytest.mark.parametrize("value", [True, False, 1.0, "1", [1], HUGE], ids=type)
+def test_a_truth_or_a_fraction_is_no_whole_number(value):
+    """True, 1.0 and "1" are refused as whole numbers; so is one beyond printing."""
+    assert "seed" == refused(checks.check_whole, "seed", value).parameter
+
+
+@pytest.mark.parametrize("side", range(0, 2000))
+def test_a_side_is_256_to_1440_in_steps_of_16(side):
+    """Of all sizes, only multiples of 16 from 256 to 1440 pass, for both sides."""
+    allowed = 256 <= side <= 1440 and side % 16 == 0
+    for name, size in (("width", (side, None)), ("height", (None, side))):
+        if allowed:
+            checks.check_size("custom", *size)
+        else:
+            error = refused(checks.check_size, "custom", *size)
+            assert name == error.parameter
+            assert str(error).endswith("256 to 1440 pixels, a multiple of 16")
+
+
+@pytest.mark.parametrize("side", ["512", 512.0, True, HUGE, -256], ids=lambda value: type(value).__name__ + str(value)[:4] if value != HUGE else "huge")
+def test_a_side_of_another_type_is_refused(side):
+    """Sizes that are no whole numbers are refused."""
+    assert "width" == refused(checks.check_size, None, side, None).parameter
+    assert "height" == refused(checks.check_size, None, 512, side).parameter
+
+
+def test_a_size_needs_the_custom_ratio():
+    """Width and height go only with the ratio custom, which is the default."""
+    checks.check_size(None, 512, 512)
+    checks.check_size("custom", 512, 256)
+    checks.check_size("16:9", None, None)
+
+    error = refused(checks.check_size, "16:9", None, 512)
+
+    assert (
+        "height=512 is not allowed: only with aspect_ratio='custom', not '16:9'"
+    ) == str(error)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        None,
+        "huggingface.co/owner/model",
+        "huggingface.co/o-w.n_er/m.o-del/file.safetensors",
+        "huggingface.co/owner/model/sub/file.safetensors",
+    ],
+)
+def test_lora_weights_are_named_by_their_path(weights):
+    """A Hugging Face path with or without a file names LoRA weights."""
+    checks.check_lora(weights, None)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        "",
+        5,
+        "owner/model",
+        "https://huggingface.co/owner/model",
+        "huggingface.co/owner",
+        "huggingface.co/owner/model/file.bin",
+        "huggingface.co/owner/model?x=1",
+        "huggingface.co/owner/model\n",
+        "huggingfaceXco/owner/model",
+        "huggingface.co/öwner/model",
+    ],
+)
+def test_other_lora_weights_are_refused(weights):
+    """Anything but the documented form is refused."""
+    assert "lora_weights" == refused(checks.check_lora, weights, None).parameter
+
+
+@pytest.mark.parametrize("scale", [-1, -0.5, 0, 0.5, 3, 3.0, None])
+def test_a_lora_scale_is_minus_one_to_three(scale):
+    """Scales from -1 to 3 pass."""
+    checks.check_lora(None, scale)
+
+
+@pytest.mark.parametrize(
+    "scale", [-1.01, 3.01, 4, math.nan, math.inf, True, "1", [], HUGE], ids=lambda value: "huge" if value == HUGE else repr(value)
+)
+def test_other_lora_scales_are_refused(scale):
+    """Scales outside -1 to 3 are refused, and what is no number."""
+    assert "lora_scale" == refused(checks.check_lora, None, scale).parameter
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("https://example.com/a.jpg", True),
+        ("http://127.0.0.1:8787/f/1.png?x=1#y", True),
+        ("HTTPS://EXAMPLE.COM", True),
+        ("https://[::1]/a", True),
+        ("https://example.com/ünï", True),
+        ("", False),
+        ("example.com/a.jpg", False),
+        ("/a.jpg", False),
+        ("//example.com/a.jpg", False),
+        ("https:///a.jpg", False),
+        ("https://", False),
+        ("https://[::1/a", False),
+        ("ftp://example.com/a", False),
+        ("file:///etc/passwd", False),
+        ("data:image/png;base64,AAAA", False),
+        ("javascript:alert(1)", False),
+        ("https://example.com/a b", False),
+        (" https://example.com", False),
+        ("https://example.com/\n", False),
+        ("https://example.com/\u202e", False),
+    ],
+)
+def test_a_url_is_absolute_http(value, expected):
+    """An http(s) URL with a host and without blanks or controls is one."""
+    assert expected is checks.is_http_url(value)
+
+
+@given(st.text() | st.text("htps:/[]@#?.x").map("https://".__add__))
+def test_any_text_is_a_url_or_not(value):
+    """Whatever the text is, the answer is yes or no."""
+    assert checks.is_http_url(value) in {True, False}
+
+
+@pytest.mark.parametrize("value", [None, 5, b"https://example.com", "example.com"])
+def test_what_is_no_url_is_refused_by_name(value):
+    """A URL parameter names itself and what it got."""
+    error = refused(checks.check_url, "callback_url", value)
+    expected = f"callback_url={value!r} is not allowed: an http(s) URL"
+
+    assert expected == str(error)
+    checks.check_url("callback_url", "https://example.com/hook")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 5, 1.5, "x", "🦊", [], (1, [2]), {"a": {"b": [1, None]}}, 2**64],
+    ids=repr,
+)
+def test_json_can_hold_plain_values(value):
+    """Texts, finite numbers, flags, lists and mappings of them can be sent."""
+    checks.check_json("p", value)
+
+
+def deep(levels):
+    """Return a list in a list in a list."""
+    value = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def endless():
+    """Return a mapping that holds itself."""
+    value = {}
+    value["self"] = value
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "parameter"),
+    [
+        (math.nan, "p"),
+        (-math.inf, "p"),
+        ("\ud800", "p"),
+        (b"x", "p"),
+        ({1, 2}, "p"),
+        (object, "p"),
+        (HUGE, "p"),
+        ([1, math.nan], "p[1]"),
+        ({"a": [{"b": b""}]}, "p.a[0].b"),
+        ({1: 2}, "type of a key in p"),
+        ({"\ud800": 2}, "key in p"),
+        (deep(200), "p"),
+        (endless(), "p"),
+    ],
+    ids=[
+        "nan",
+        "infinite",
+        "surrogate",
+        "bytes",
+        "set",
+        "class",
+        "huge",
+        "in a list",
+        "in a mapping",
+        "key",
+        "surrogate key",
+        "deep",
+        "endless",
+    ],
+)
+def test_what_json_cannot_hold_is_refused_at_its_place(value, parameter):
+    """A value that cannot be sent names the place where it is."""
+    error = refused(checks.check_json, "p", value)
+
+    assert parameter == error.parameter.partition("[0][0]")[0].partition(".self")[0]
+    assert str(error).isprintable()
+
+
+@pytest.mark.parametrize("value", ["clx1", "A-b_9", "x" * 128])
+def test_a_task_id_is_a_plain_word(value):
+    """Letters, digits, hyphens and underscores are a task id, unchanged."""
+    assert value == checks.check_task_id(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "x" * 129, "a b", "../x", "a&task_id=b", "a%20", "é", "a\n", None, 5, b"clx1"],
+)
+def test_what_could_change_a_url_is_no_task_id(value):
+    """Anything that would need quoting in a URL is refused as a task id."""
+    assert "task_id" == refused(checks.check_task_id, value).parameter
+
+
+def test_an_id_or_a_token_is_text():
+    """A text passes unchanged, anything else is refused."""
+    assert "am1.xyz" == checks.check_text("am1.xyz")
+    assert "task_id" == refused(checks.check_text, 5).parameter
