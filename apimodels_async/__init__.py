@@ -50,6 +50,9 @@ if TYPE_CHECKING:
         InvalidRequestError as InvalidRequestError,
     )
     from apimodels_async.errors import (
+        JournalError as JournalError,
+    )
+    from apimodels_async.errors import (
         NotFoundError as NotFoundError,
     )
     from apimodels_async.errors import (
@@ -159,6 +162,7 @@ _HOME = {
     "GenerationFailedError": "errors",
     "InsufficientCreditsError": "errors",
     "InvalidRequestError": "errors",
+    "JournalError": "errors",
     "NotFoundError": "errors",
     "OutcomeUnknownError": "errors",
     "PermissionDeniedError": "errors",
@@ -209,6 +213,7 @@ __all__ = [
     "Images",
     "InsufficientCreditsError",
     "InvalidRequestError",
+    "JournalError",
     "KnownModel",
     "ModelInfo",
     "NotFoundError",

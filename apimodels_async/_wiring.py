@@ -11,6 +11,7 @@ import random
 from contextlib import nullcontext
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -28,6 +29,7 @@ from apimodels_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     import aiohttp
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._io.transport import AiohttpTransport
     from apimodels_async._ports import Observer, Secret
+    from apimodels_async.models import ImageResult
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
 
 logger = logging.getLogger("apimodels_async.session")
@@ -174,6 +177,16 @@ class Wiring:
             files=Files(clock, wanted.timeouts, wanted.retry, draw, local),
             threads=anyio.CapacityLimiter(FILE_THREADS),
         )
+
+    async def store(self, result: ImageResult, target: Path, stem: str) -> Path:
+        """
+        Store the file of *result* as *target*, or as *stem* in it if it is a directory.
+        """
+        from apimodels_async._io.storage import FileSink
+
+        parts = self.open()
+        open_sink = partial(FileSink, target, stem, parts.threads)
+        return await parts.files.download(result, open_sink)
 
     async def aclose(self) -> None:
         """

@@ -22,6 +22,7 @@ ApiModelsError
 ├── TaskNotFoundError
 ├── SessionClosedError
 ├── BudgetExceededError
+├── JournalError
 └── DownloadError
     └── ResultExpiredError
 
@@ -52,6 +53,7 @@ __all__ = [
     "GenerationFailedError",
     "InsufficientCreditsError",
     "InvalidRequestError",
+    "JournalError",
     "NotFoundError",
     "OutcomeUnknownError",
     "PermissionDeniedError",
@@ -317,6 +319,12 @@ class SessionClosedError(ApiModelsError):
 class BudgetExceededError(ApiModelsError):
     """
     ``max_cost`` would be passed: nothing more is sent.
+    """
+
+
+class JournalError(ApiModelsError):
+    """
+    The batch journal cannot be used (locked, damaged, disk full): no record, no order.
     """
 
 

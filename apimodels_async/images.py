@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from apimodels_async._api import requests
+from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
-from apimodels_async._api.checks import check_task_id, check_text
 from apimodels_async._core.ledger import Entry
+from apimodels_async._core.media import item_stem
 from apimodels_async.errors import (
     InvalidRequestError,
     SessionClosedError,
@@ -25,12 +28,23 @@ from apimodels_async.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import (
+        AsyncIterable,
+        Callable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ports import Reply
     from apimodels_async._wiring import Wiring
+    from apimodels_async.batch import Batch
     from apimodels_async.models import TaskSnapshot
+
+    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+    BatchItem = str | Mapping[str, Any] | AnyRequest
 
 
 class Images:
@@ -194,14 +208,92 @@ class Images:
             InvalidRequestError: It cannot be a task id.
             SessionClosedError: The session is closed.
         """
-        task_id, model = read_token(check_text(task))
-        check_task_id(task_id)
+        task_id, model = read_token(checks.check_text(task))
+        checks.check_task_id(task_id)
         tracker = self._wiring.open().tracker
         entry = tracker.ledger.get(task_id)
         if entry is None:
             entry = Entry(task_id, model, attached=True)
             tracker.watch(entry)
         return TaskHandle(entry, tracker)
+
+    def batch(
+        self,
+        source: Iterable[BatchItem] | AsyncIterable[BatchItem],
+        *,
+        max_pending: int = 50,
+        max_cost: Decimal | float | None = None,
+        price: Callable[[AnyRequest], Decimal | None] | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        download_to: str | os.PathLike[str] | None = None,
+        retry_failed: bool = False,
+        resubmit_unknown: bool = False,
+    ) -> Batch:
+        """
+        Order everything in *source*, a few at a time; yield outcomes as they finish.
+
+        Use it as ``async with session.images.batch(...) as outcomes`` and then
+        ``async for outcome in outcomes``. Costs money. Failures are values. Leaving
+        early stops ordering; what was paid for stays tracked (``outcomes.pending``).
+
+        Args:
+            source: Prompts, request values, or mappings of parameters; read only as
+                fast as slots free up, at most *max_pending* ahead. Equal items are
+                orders in their own right.
+
+            max_pending: Most items under way at once.
+
+            max_cost: US dollars, for all runs with one journal together. Before an order would pass it, ordering stops, and
+                iteration ends with ``BudgetExceededError``. Unknown outcomes count as
+                spent.
+
+            price: Price of a request, where you know it; else the published hint
+                (:func:`known_models`). Once a result states its credits, these count.
+
+            journal: SQLite file that survives a crash. Run the same batch again with
+                it: what ended is handed over again, what was accepted is attached, and
+                nothing of unknown fate is ordered anew.
+
+            download_to: Directory for the pictures, ``00041-prompt.png`` each.
+
+            retry_failed: Order again what an earlier run saw fail (not charged).
+
+            resubmit_unknown: Order again what an earlier run left unknown. This may pay
+                twice.
+
+        Raises:
+            InvalidRequestError: A parameter is out of range. Nothing was sent.
+        """
+        from apimodels_async._core.purse import Purse
+        from apimodels_async._orders import Calls, price_of
+        from apimodels_async.batch import Batch
+
+        checks.check_count("max_pending", max_pending)
+        checks.check_amount("max_cost", max_cost)
+        limit = None if max_cost is None else Decimal(str(max_cost))
+        calls = Calls(
+            order=self._order,
+            attach=self.attach,
+            save=None
+            if download_to is None
+            else partial(self._save, Path(download_to)),
+            price=price or price_of,
+        )
+        return Batch(
+            source,
+            calls,
+            Purse(limit),
+            None if journal is None else Path(journal),
+            max_pending=max_pending,
+            retry_failed=retry_failed,
+            resubmit_unknown=resubmit_unknown,
+        )
+
+    async def _save(
+        self, folder: Path, result: ImageResult, index: int, request: AnyRequest
+    ) -> Path:
+        stem = item_stem(index, result.task_id, request.prompt)
+        return await self._wiring.store(result, folder / stem, stem)
 
     async def _order(
         self, request: SparkPixImage | SparkPixEdit | ImageRequest

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Self
 
 from attrs import field, frozen
@@ -191,7 +192,9 @@ class ImageRequest:
 @frozen
 class Outcome:
     """
-    How one item of a batch ended: a result or an error, exactly one of them.
+    How one item of a batch ended: a result or an error.
+
+    Both only where the picture was made and its file could not be saved.
     """
 
     index: int
@@ -200,6 +203,8 @@ class Outcome:
     """None if the item could not be read as a request."""
     result: ImageResult | None = None
     error: ApiModelsError | None = None
+    path: Path | None = None
+    """Where its picture was saved, with ``download_to``."""
 
 
 @frozen(kw_only=True)

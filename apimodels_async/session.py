@@ -5,7 +5,6 @@ The object users hold.
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -265,12 +264,8 @@ class Session:
             DownloadError: Not a picture, larger than 64 MiB, truncated, from a private
                 address, or the disk refuses.
         """
-        from apimodels_async._io.storage import FileSink
-
-        parts = self._wiring.open()
         stem = file_stem(result.task_id, result.url)
-        open_sink = partial(FileSink, Path(target), stem, parts.threads)
-        return await parts.files.download(result, open_sink)
+        return await self._wiring.store(result, Path(target), stem)
 
     def stats(self) -> SessionStats:
         """

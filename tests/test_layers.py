@@ -32,7 +32,8 @@ LAYERS = {
     "images": 3,
     "_wiring": 3,
     "session": 3,
-    "batch": 4,
+    "batch": 3,  # below images, which hands it the session's calls
+    "_orders": 3,
     "webhooks": 4,
     "integrations": 4,
     "": 5,  # __init__.py
@@ -53,6 +54,11 @@ SAME_LAYER = {
     ("_core", "_core"),
     ("images", "handle"),
     ("images", "_wiring"),
+    ("images", "batch"),
+    ("images", "_orders"),
+    ("batch", "_orders"),
+    ("batch", "handle"),
+    ("_orders", "handle"),
     ("session", "_wiring"),
     ("session", "images"),
     ("session", "handle"),

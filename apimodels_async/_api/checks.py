@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -29,13 +30,20 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 """The API's ids look like ``clxxx...``; anything else never enters a URL."""
 VALUE_CHARS: Final = 80
+INT_BITS_MAX: Final = 1024
+"""As many as a double reaches; Python itself refuses to write 4,300 digits."""
+DEPTH_MAX: Final = 100
+"""Levels of JSON; Python's own limit is about a thousand frames, less those in use."""
 
 
 def refuse(parameter: str, value: object, allowed: str) -> NoReturn:
     """
     Raise the error for a *value* that is not *allowed*.
     """
-    shown = printable(repr(value), VALUE_CHARS)
+    try:
+        shown = printable(repr(value), VALUE_CHARS)
+    except (ValueError, RecursionError):  # 5,000 digits, or a thousand levels
+        shown = f"<{type(value).__name__}>"
     msg = f"{parameter}={shown} is not allowed: {allowed}"
     raise InvalidRequestError(msg, parameter=parameter)
 
@@ -46,6 +54,15 @@ def check_prompt(value: object) -> None:
     """
     if not isinstance(value, str) or not value.strip():
         refuse("prompt", value, "a text that is not empty")
+
+
+def check_model(value: object) -> str:
+    """
+    Return *value* if it can be a model id; whether it is one, the API knows.
+    """
+    if not isinstance(value, str) or not value.strip():
+        refuse("model", value, "a model id, such as 'gpt-image-2'")
+    return value
 
 
 def check_choice(parameter: str, value: object, allowed: Collection[str]) -> None:
@@ -68,8 +85,12 @@ def check_whole(parameter: str, value: object) -> None:
     """
     A whole number or None; True is not one.
     """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
         refuse(parameter, value, "a whole number")
+    if value.bit_length() > INT_BITS_MAX:
+        refuse(parameter, value, "a number of at most 308 digits")
 
 
 def check_size(aspect_ratio: str | None, width: object, height: object) -> None:
@@ -100,7 +121,7 @@ def check_lora(weights: object, scale: object) -> None:
     if scale is None:
         return
     number = isinstance(scale, (int, float)) and not isinstance(scale, bool)
-    if not number or not LORA_SCALE_MIN <= float(str(scale)) <= LORA_SCALE_MAX:
+    if not number or not LORA_SCALE_MIN <= scale <= LORA_SCALE_MAX:
         refuse("lora_scale", scale, f"{LORA_SCALE_MIN} to {LORA_SCALE_MAX}")
 
 
@@ -128,13 +149,17 @@ def is_http_url(value: str) -> bool:
     )
 
 
-def check_json(parameter: str, value: Any) -> None:
+def check_json(parameter: str, value: Any, depth: int = 0) -> None:
     """
     Something JSON can hold: text, finite numbers, lists, mappings with text keys.
     """
+    if depth > DEPTH_MAX:
+        refuse(parameter, value, f"at most {DEPTH_MAX} levels")
     match value:
-        case None | bool() | int():
+        case None | bool():
             return
+        case int():
+            check_whole(parameter, value)
         case float():
             if not math.isfinite(value):
                 refuse(parameter, value, "a finite number")
@@ -143,17 +168,44 @@ def check_json(parameter: str, value: Any) -> None:
                 refuse(parameter, value, "text without lone surrogates")
         case list() | tuple():
             for index, item in enumerate(value):
-                check_json(f"{parameter}[{index}]", item)
+                check_json(f"{parameter}[{index}]", item, depth + 1)
         case dict():
             for key, item in value.items():
-                check_choice(f"type of a key in {parameter}", _kind(key), {"str"})
-                check_json(f"{parameter}.{key}", item)
+                check_name(key, f" in {parameter}")
+                check_json(f"{parameter}.{key}", item, depth + 1)
         case _:
             refuse(parameter, value, f"JSON has no {_kind(value)}")
 
 
+def check_name(name: object, place: str = "") -> None:
+    """
+    JSON has names of text only; Python would write 1 as "1".
+    """
+    if not isinstance(name, str) or _SURROGATE.search(name):
+        refuse(f"name{place}", name, "text without lone surrogates")
+
+
 def _kind(value: object) -> str:
     return type(value).__name__
+
+
+def check_count(parameter: str, value: object) -> None:
+    """
+    A whole number of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        refuse(parameter, value, "a whole number of at least 1")
+
+
+def check_amount(parameter: str, value: object) -> None:
+    """
+    A positive, finite amount of money, or None.
+    """
+    if value is None:
+        return
+    number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+    if not number or not 0 < float(str(value)) < math.inf:
+        refuse(parameter, value, "a positive amount of US dollars")
 
 
 def check_text(task: object) -> str:

@@ -7,7 +7,8 @@ Source: API page ("Endpoints", "SparkPix") and the vendor's files and account pa
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import attrs
 
@@ -16,9 +17,6 @@ from apimodels_async._api.catalogue import SPARKPIX_EDIT, SPARKPIX_IMAGE, find_m
 from apimodels_async._ports import File, Kind, Request
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
 
@@ -40,8 +38,7 @@ def build_request(
     """
     if model is None:
         model = SPARKPIX_IMAGE
-    if not isinstance(model, str) or not model.strip():
-        checks.refuse("model", model, "a model id, such as 'gpt-image-2'")
+    model = checks.check_model(model)
     if prompt is not None and not isinstance(prompt, str):
         checks.refuse("prompt", prompt, "text")
     if model == SPARKPIX_IMAGE:
@@ -57,6 +54,27 @@ def _sorted(kind: type[Any], params: Mapping[str, Any]) -> dict[str, Any]:
     known = {name: value for name, value in params.items() if name in names}
     unknown = {name: value for name, value in params.items() if name not in names}
     return {**known, "extra": unknown}
+
+
+def read_request(found: object) -> AnyRequest:
+    """
+    Return the request for what a batch may be given: a value, a prompt, a mapping.
+
+    A mapping has the parameters' names, ``prompt`` and ``model`` among them.
+
+    Raises:
+        InvalidRequestError: It is none of these.
+    """
+    if isinstance(found, (SparkPixImage, SparkPixEdit, ImageRequest)):
+        return found
+    if isinstance(found, str):
+        return build_request(found, None, {})
+    if isinstance(found, Mapping):
+        params = {str(name): value for name, value in found.items()}
+        return build_request(
+            params.pop("prompt", None), params.pop("model", None), params
+        )
+    return checks.refuse("request", found, "a prompt, a mapping or a request value")
 
 
 def encode(request: object) -> Request:
@@ -114,9 +132,11 @@ def _sparkpix_image(request: SparkPixImage) -> Request:
 
 def _sparkpix_edit(request: SparkPixEdit) -> Request:
     checks.check_prompt(request.prompt)
-    images = request.images
-    if isinstance(images, str) or not hasattr(images, "__iter__") or not [*images]:
-        checks.refuse("images", images, "a list of at least one http(s) URL")
+    named = request.images
+    # Read once: a generator that was looked at would be sent empty, and paid for.
+    images = [*named] if hasattr(named, "__iter__") else []
+    if isinstance(named, str) or not images:
+        checks.refuse("images", named, "a list of at least one http(s) URL")
     for index, image in enumerate(images):
         checks.check_url(f"images[{index}]", image)
     checks.check_choice("aspect_ratio", request.aspect_ratio, checks.EDIT_RATIOS)
@@ -124,7 +144,7 @@ def _sparkpix_edit(request: SparkPixEdit) -> Request:
     checks.check_whole("seed", request.seed)
     fields = {
         "prompt": request.prompt,
-        "images": [*images],
+        "images": images,
         "aspect_ratio": request.aspect_ratio,
         "turbo": request.turbo,
         "seed": request.seed,
@@ -134,7 +154,7 @@ def _sparkpix_edit(request: SparkPixEdit) -> Request:
 
 
 def _task(request: ImageRequest) -> Request:
-    known = find_model(request.model)
+    known = find_model(checks.check_model(request.model))
     if request.prompt is not None or known is None or known.prompt:
         checks.check_prompt(request.prompt)
     if known and known.images_max and known.image_field:
@@ -159,6 +179,7 @@ def _paid(
     given = {name: value for name, value in fields.items() if value is not None}
     given.update((name, value) for name, value in extra.items() if value is not None)
     for name, value in given.items():
+        checks.check_name(name)
         checks.check_json(name, value)
     return Request(
         method="POST",

@@ -11,13 +11,14 @@ from typing import Final
 HEAD_BYTES: Final = 32
 """As many as :func:`suffix_of` looks at."""
 
+SLUG_CHARS: Final = 48
 _AVIF_BRANDS: Final = {b"avif", b"avis"}
 _BLOCKED: Final = tuple(
     ipaddress.ip_network(network)
     for network in (
         "224.0.0.0/4",  # multicast counts as global
-        "64:ff9b::/96",  # NAT64 leads to any IPv4 address
-        "64:ff9b:1::/48",
+        "::/8",  # NAT64 (64:ff9b::) and its kin lead to any IPv4 address
+        "fec0::/10",  # site-local, the old private range, counts as global
         "2002::/16",  # 6to4, the same
         "2001::/32",  # Teredo, the same
         "ff00::/8",
@@ -58,6 +59,14 @@ def may_connect(address: str, *, loopback: bool) -> bool:
     if ip.is_loopback:
         return loopback
     return ip.is_global and not any(ip in network for network in _BLOCKED)
+
+
+def item_stem(index: int, task_id: str | None, prompt: str | None) -> str:
+    """
+    Return a file name, without suffix, for an item of a batch: "00041-a-red-fox".
+    """
+    slug = _UNSAFE.sub("-", prompt or "").strip("-_").lower()[:SLUG_CHARS].strip("-_")
+    return f"{index:05}-{slug or task_id or 'image'}"
 
 
 def file_stem(task_id: str | None, url: str) -> str:

@@ -132,7 +132,7 @@ def pause_before_retry(
     """
     if attempt >= policy.attempts or not _may_repeat(kind, trouble):
         return None
-    if isinstance(trouble, RateLimitError) and trouble.retry_after is not None:
+    if isinstance(trouble, APIStatusError) and trouble.retry_after is not None:
         # More than the cap is an immediate error. A little jitter spreads the herd
         # that was told the same second.
         wait = trouble.retry_after

@@ -96,30 +96,39 @@ class Sender:
         )
         self._orders[runner] = order  # type: ignore[assignment]  # held, not read
         runner.add_done_callback(self._forget)
+        before = _cancellations()
         try:
             return await asyncio.shield(runner)
         except asyncio.CancelledError:
-            if runner.cancelled():  # by abort(), not by our caller
-                pass
-            elif order.sent.at is None:
-                runner.cancel()  # nothing left this machine: nothing to keep
+            if not runner.cancelled() or _cancellations() > before:
+                self._abandon(order, runner)
                 raise
-            else:
-                order.abandoned = True
-                raise
-        raise self._cut(order)
+        raise self._cut(order)  # by abort(), not by our caller
+
+    def _abandon(self, order: Order[Any], runner: asyncio.Task[Any]) -> None:
+        if runner.done():  # in this very turn: _forget() still saw a reader
+            self._keep(self._fate(order, runner))
+        elif order.sent.at is None:
+            runner.cancel()  # nothing left this machine: nothing to keep
+        else:
+            order.abandoned = True
 
     def _forget(self, runner: asyncio.Task[object]) -> None:
         order = self._orders.pop(runner)
+        fate = self._fate(order, runner)
+        self.unknown += isinstance(fate, OutcomeUnknownError)
+        if order.abandoned:
+            self._keep(fate)
+
+    def _fate(self, order: Order[Any], runner: asyncio.Task[Any]) -> object:
         if runner.cancelled():
-            error: BaseException | None = self._cut(order)
-        else:
-            error = runner.exception()  # retrieved: an abandoned one has no reader
-        self.unknown += isinstance(error, OutcomeUnknownError)
-        if order.abandoned and (
-            error is None or isinstance(error, OutcomeUnknownError)
-        ):
-            self.orphans.append(error or runner.result())
+            return self._cut(order)
+        # Asked for, it counts as retrieved: an abandoned one has no reader.
+        return runner.exception() or runner.result()
+
+    def _keep(self, fate: object) -> None:
+        if isinstance(fate, OutcomeUnknownError) or not isinstance(fate, BaseException):
+            self.orphans.append(fate)
 
     def _cut(self, order: Order[Any]) -> ApiModelsError:
         if order.sent.at is None:
@@ -192,6 +201,11 @@ class Sender:
         """
         for runner in self._orders:
             runner.cancel()
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def _info(request: Request, sent: Sent) -> RequestInfo:

@@ -4,6 +4,7 @@ Pictures on disk: whole under their final name, or not there at all.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from typing import TYPE_CHECKING, Final
@@ -41,8 +42,9 @@ class FileSink:
     _size: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        if self._target.is_dir():
-            self._target /= self._stem
+        with contextlib.suppress(OSError):  # a name too long, say: writing will tell
+            if self._target.is_dir():
+                self._target /= self._stem
         name = f".{self._target.name[:100]}.{secrets.token_hex(4)}.part"
         self._part = self._target.with_name(name)
 
@@ -126,4 +128,5 @@ class FileSink:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-        self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # no way there: then nothing is there
+            self._part.unlink()

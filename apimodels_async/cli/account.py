@@ -62,7 +62,7 @@ async def models(*, common: Common | None = None) -> None:
         output.show(_table(rows))
     for info, hint in rows:
         if not output.lively:
-            output.line("\t".join((info.id, info.modality or "-", _price(hint))))
+            output.line(f"{info.id:<34}{info.modality or '-':<8}{_price(hint)}")
         output.record(
             "model",
             id=info.id,
@@ -73,7 +73,7 @@ async def models(*, common: Common | None = None) -> None:
         )
     dates = ", ".join(sorted({str(hint.read_on) for hint in known.values()}))
     output.note(
-        f"{len(rows)} models. Prices are hints in US dollars an image, read on {dates}; "
+        f"{len(rows)} models. Prices are hints, US dollars an image, read on {dates}; "
         "the API decides what it charges."
     )
 

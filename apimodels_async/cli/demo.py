@@ -9,14 +9,14 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter, validators
 
-from apimodels_async import PollPolicy, Session
+from apimodels_async import ConfigurationError, PollPolicy, Session
 from apimodels_async.cli.demo_board import Board
 from apimodels_async.cli.demo_display import shown
 from apimodels_async.cli.demo_orders import demo_orders
 from apimodels_async.cli.demo_page import page
 from apimodels_async.cli.demo_run import run_orders
 from apimodels_async.cli.emulate import serving
-from apimodels_async.cli.options import Json, Port, Positive
+from apimodels_async.cli.options import Flag, Port, Positive
 from apimodels_async.cli.output import Output
 from apimodels_async.cli.verdict import Exit
 from apimodels_async.cli.work import at_work
@@ -35,7 +35,7 @@ async def demo(
     count: Count = 48,
     speed: Positive = 20.0,
     port: Port = 0,
-    json: Json = False,
+    json: Flag = False,
 ) -> int:
     """
     Make 48 pictures at once on an emulator inside; no key, no network, no real money.
@@ -56,6 +56,7 @@ async def demo(
     """
     output = Output(json)
     emulator = Emulator(port=port, speed=speed)
+    await asyncio.to_thread(_write, out / "index.html", "The demo is at work.")
     async with serving(emulator):
         return await _demo(emulator, output, out, count, speed)
 
@@ -66,12 +67,14 @@ async def _demo(
     orders = demo_orders(count)
     interval = INTERVAL_S / speed
     output.line(
-        f"{len(orders)} orders: {count} pictures, and {EXPECTED_FAILURES} prompts that "
-        "the content policy refuses on purpose"
+        f"orders:   {len(orders)}: {count} pictures, and {EXPECTED_FAILURES} prompts "
+        "refused on purpose by the content policy"
     )
     output.line(
-        f"emulator at {emulator.base_url}, {speed:g} times as fast as the real service;"
-        f" polled every {interval:g} s instead of {INTERVAL_S} s to match "
+        f"emulator: {emulator.base_url}, {speed:g} times as fast as the real service"
+    )
+    output.line(
+        f"polling:  every {interval:g} s instead of {INTERVAL_S} s, to match "
         "(PollPolicy.unchecked)"
     )
     session = Session(
@@ -79,14 +82,14 @@ async def _demo(
         base_url=emulator.base_url,
         polling=PollPolicy.unchecked(interval=interval),
     )
-    async with at_work(session, output):
+    async with at_work(session, output, lasting=False):
         board = Board.of(orders, time.monotonic())
         with shown(board, session, output) as ended:
             await run_orders(session, board, out, ended)
         wall_s = time.monotonic() - board.started_at
         connections = session.stats().connections
     index = out / "index.html"
-    await asyncio.to_thread(index.write_text, page(board, wall_s), "utf-8")
+    await asyncio.to_thread(_write, index, page(board, wall_s))
     stats = session.stats()
     for item in board.failed:
         output.line(
@@ -121,3 +124,15 @@ async def _demo(
         page=index,
     )
     return Exit.FAILED if unexpected else Exit.OK
+
+
+def _write(index: Path, text: str) -> None:
+    """
+    Write the page; done first with any text, to know before the pictures are made.
+    """
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+        index.write_text(text, encoding="utf-8")
+    except OSError as error:
+        msg = f"{index} cannot be written: {error.strerror}"
+        raise ConfigurationError(msg) from error

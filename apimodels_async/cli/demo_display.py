@@ -8,9 +8,9 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
-from rich.columns import Columns
 from rich.console import Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -20,6 +20,8 @@ from apimodels_async.cli.demo_board import FAILED, SAVED, SENT, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from apimodels_async import Session
     from apimodels_async.cli.demo_board import Board, Item
@@ -37,6 +39,8 @@ LOOKS: Final = {
 }
 UNKNOWN: Final = ("?", "magenta")  # a word the API added since
 CELLS_A_ROW: Final = 17
+BAR_WIDTH: Final = 34
+WIDE: Final = 100  # columns; narrower terminals get no table of models
 REFRESHES_PER_S: Final = 10
 
 
@@ -49,9 +53,28 @@ class BoardView:
         self._board = board
         self._session = session
 
-    def __rich__(self) -> Panel:
-        board, stats = self._board, self._session.stats()
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> RenderResult:
+        board = self._board
         ended = len(board.saved) + len(board.failed)
+        bar = ProgressBar(total=len(board.items), completed=ended, width=BAR_WIDTH)
+        cells = Padding(self._cells(), (1, 0))
+        body: RenderableType = Group(bar, cells, self._figures(ended))
+        if options.max_width >= WIDE:
+            both = Table.grid(padding=(0, 3))
+            both.add_row(body, self._models())
+            body = both
+        legend = "  ".join(f"{cell} {state}" for state, (cell, _) in LOOKS.items())
+        yield Panel(
+            Group(body, Padding(Text(legend, "dim"), (1, 0, 0, 0))),
+            title=f"{ended} of {len(board.items)} pictures",
+            border_style="dim",
+            expand=False,
+        )
+
+    def _figures(self, ended: int) -> Table:
+        board, stats = self._board, self._session.stats()
         elapsed = max(time.monotonic() - board.started_at, 0.001)
         figures = Table.grid(padding=(0, 2))
         for name, value in (
@@ -62,11 +85,7 @@ class BoardView:
             ("spend", f"${board.cost:.3f}"),
         ):
             figures.add_row(Text(name, "dim"), Text(value))
-        bar = ProgressBar(total=len(board.items), completed=ended, width=34)
-        left = Group(bar, Text(), self._cells(), Text(), figures)
-        title = f"{ended} of {len(board.items)} pictures"
-        body = Columns([left, self._models()], padding=(0, 4))
-        return Panel(body, title=title, border_style="dim", expand=False)
+        return figures
 
     def _cells(self) -> Text:
         cells = Text()
@@ -80,15 +99,10 @@ class BoardView:
     def _models(self) -> Table:
         table = Table(box=None, padding=(0, 1), header_style="dim")
         table.add_column("model")
-        for state in LOOKS:
-            cell, style = LOOKS[state]
-            table.add_column(Text(cell, style), justify="right")
+        for cell, style in LOOKS.values():
+            table.add_column(Text(cell, style), justify="right", min_width=2)
         for model, counts in self._board.by_model().items():
-            shown = (str(counts[state] or "") for state in LOOKS)
-            table.add_row(model, *shown)
-        table.caption = Text(
-            "  ".join(f"{cell} {state}" for state, (cell, _) in LOOKS.items()), "dim"
-        )
+            table.add_row(model, *(str(counts[state] or "") for state in LOOKS))
         return table
 
 

@@ -8,8 +8,6 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from apimodels_async import ImageRequest, SparkPixImage
-
 SUBJECTS: Final = (
     *("a red fox", "a lighthouse", "an old observatory", "two herons"),
     *("a paper boat", "a glass city", "a moose", "a night train"),
@@ -68,14 +66,6 @@ class DemoOrder:
         Whether the API answers with the picture, without a task.
         """
         return self.model.startswith("sparkpix-")
-
-    def request(self) -> SparkPixImage | ImageRequest:
-        """
-        Return the request value of an order that is no edit.
-        """
-        if self.synchronous:
-            return SparkPixImage(prompt=self.prompt, **self.params)
-        return ImageRequest(self.model, self.prompt, self.params)
 
 
 def demo_orders(count: int) -> list[DemoOrder]:

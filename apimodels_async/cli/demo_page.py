@@ -30,7 +30,7 @@ dl.sums dt { color: var(--soft); font-size: .8rem; }
 dl.sums dd { margin: 0; font-size: 1.45rem; font-weight: 600;
   font-variant-numeric: tabular-nums; }
 .grid { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; overflow: hidden; }
 figure img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: cover;
@@ -41,6 +41,7 @@ figcaption b { display: block; font-weight: 500; }
 .facts { display: flex; justify-content: space-between; gap: .5rem;
   color: var(--soft); font-size: .8rem; margin-top: .25rem;
   font-variant-numeric: tabular-nums; }
+.facts span:last-child { white-space: nowrap; }
 .facts span:first-child { overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }
 .failed { border-left: 3px solid var(--bad); background: var(--card);
@@ -73,7 +74,8 @@ CARD: Final = Template("""\
 <figure>
 <a href="$file"><img src="$file" alt="$prompt" loading="lazy"></a>
 <figcaption><b>$number. $prompt</b>
-<div class="facts"><span>$model</span><span>$seconds s &middot; $$$cost</span></div>
+<div class="facts"><span title="$model">$model</span>
+<span>$seconds s &middot; $$$cost</span></div>
 </figcaption>
 </figure>
 """)
@@ -120,7 +122,7 @@ def _failures(failed: list[Item]) -> str:
         return ""
     told = "".join(
         f'<p class="failed"><strong>{escape(str(item.error))}</strong><br>'
-        f"{escape(item.order.model)}: {escape(item.order.prompt)}</p>\n"
+        f"{item.number}. {escape(item.order.title)} ({escape(item.order.model)})</p>\n"
         for item in failed
     )
     return f"<h2>Failed, with the reason the API gave</h2>\n{told}"

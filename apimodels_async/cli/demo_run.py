@@ -48,6 +48,7 @@ async def run_orders(
 
 async def _make(session: Session, board: Board, item: Item) -> ImageResult:
     order = item.order
+    images = session.images
     if order.source is not None:
         source = board.items[order.source]
         await source.made.wait()
@@ -56,13 +57,11 @@ async def _make(session: Session, board: Board, item: Item) -> ImageResult:
             raise InvalidRequestError(msg, parameter="images")
         item.state = SENT
         url = source.result.url
-        return await session.images.edit(order.prompt, images=[url], **order.params)
+        return await images.edit(order.prompt, images=[url], **order.params)
     item.state = SENT
     if order.synchronous:
-        return await session.images.generate(order.request())
-    handle = await session.images.submit(
-        order.prompt, model=order.model, **order.params
-    )
+        return await images.generate(order.prompt, model=order.model, **order.params)
+    handle = await images.submit(order.prompt, model=order.model, **order.params)
     async for event in handle:
         item.state = event.state
     return await handle

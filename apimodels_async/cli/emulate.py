@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from apimodels_async import ConfigurationError, InvalidRequestError
-from apimodels_async.cli.options import Json, Port, Positive
+from apimodels_async.cli.options import Flag, Port, Positive
 from apimodels_async.cli.output import Output
 from apimodels_async.cli.work import interruptible
 from apimodels_async.emulator import Emulator, Fault
@@ -28,7 +28,7 @@ async def emulator(
     credits: Credits = Decimal(100),  # noqa: A002  the option's name
     speed: Positive = 1.0,
     faults: Faults = None,
-    json: Json = False,
+    json: Flag = False,
 ) -> None:
     """
     Serve a complete fake of the API on this machine until Ctrl-C.
@@ -64,14 +64,18 @@ async def emulator(
     except ValueError as error:
         msg = f"--fault: {error}"
         raise InvalidRequestError(msg, parameter="fault") from error
+    with interruptible():
+        await _serve(server, output)
+
+
+async def _serve(server: Emulator, output: Output) -> None:
     async with serving(server):
         output.line(f"export APIMODELS_BASE_URL={server.base_url}")
         output.line(f"export APIMODELS_API_KEY={server.api_key}")
         output.record("emulator", base_url=server.base_url, api_key=server.api_key)
         output.note("Serving; Ctrl-C stops it.")
         try:
-            with interruptible():
-                await asyncio.get_running_loop().create_future()
+            await asyncio.get_running_loop().create_future()
         finally:
             output.note(
                 f"Served {len(server.requests)} requests, {len(server.tasks)} tasks; "

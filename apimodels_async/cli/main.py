@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("apimodels_async").addHandler(logging.NullHandler())
     try:
         return asyncio.run(execute(sys.argv[1:] if argv is None else argv))
-    except KeyboardInterrupt:  # before a command took over the signal
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        # Outside the commands, which handle the signal themselves.
         return INTERRUPTED
     except BrokenPipeError:
         _abandon_stdout()

@@ -12,7 +12,7 @@ from cyclopts import Parameter, validators
 
 from apimodels_async import InvalidRequestError
 
-Json = Annotated[bool, Parameter(negative="")]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
@@ -32,8 +32,8 @@ class Common:
     poll_interval: Annotated[float | None, Parameter(show_default=False)] = None
     """Seconds between two status requests, 2 to 3; any for an emulator on loopback."""
 
-    json: Annotated[bool, Parameter(negative="")] = False
-    """One JSON object a line instead of text; money is a string, times are ISO 8601."""
+    json: Flag = False
+    """One JSON object a line instead of text; money is a string, times ISO 8601."""
 
 
 @Parameter(name="*")

@@ -22,9 +22,12 @@ from rich.text import Text
 from apimodels_async.cli.verdict import charged_word, next_step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from rich.console import RenderableType
 
-    from apimodels_async import ApiModelsError
+    from apimodels_async import ApiModelsError, ImageResult
 
 
 class Screen(Console):
@@ -113,10 +116,9 @@ class Output:
 
     def show(self, picture: RenderableType) -> None:
         """
-        Print something of rich's, for people; its texts must be clean.
+        Print something of rich's on a lively stdout; its texts must be clean.
         """
-        if not self.json:
-            self.stdout.print(picture)
+        self.stdout.print(picture)
 
     def record(self, event: str, **fields: Any) -> None:
         """
@@ -150,3 +152,31 @@ class Output:
             code=error.code,
             charged=error.charged,
         )
+
+
+def tell_result(output: Output, result: ImageResult, paths: Sequence[Path]) -> None:
+    """
+    Say where a picture is: its URLs, and its files if it was saved.
+    """
+    inline = "(sent inline)"
+    output.facts(
+        url=" ".join(u if u.startswith("http") else inline for u in result.urls),
+        saved=" ".join(map(str, paths)) or None,
+        task=result.task_id,
+        cost=None if result.credits is None else f"${result.credits}",
+        time=None if result.duration_s is None else f"{result.duration_s:.1f} s",
+    )
+    output.record(
+        "result",
+        url=result.url,
+        urls=result.urls,
+        path=paths[0] if paths else None,
+        paths=paths,
+        task_id=result.task_id,
+        model=result.model,
+        credits=result.credits,
+        duration_s=result.duration_s,
+        created_at=result.created_at,
+        completed_at=result.completed_at,
+        expires_at=result.expires_at,
+    )

@@ -16,7 +16,7 @@ from apimodels_async import (
     TaskHandle,
     known_models,
 )
-from apimodels_async.cli.options import Common, Params, Picture, gather
+from apimodels_async.cli.options import Common, Flag, Params, Picture, gather
 from apimodels_async.cli.output import Output
 from apimodels_async.cli.results import deliver, follow, moving
 from apimodels_async.cli.work import at_work, open_session
@@ -30,7 +30,6 @@ SPARKPIX: Final = "sparkpix-image"
 SPARKPIX_EDIT: Final = "sparkpix-image-edit"
 
 Images = Annotated[list[str], Parameter(name="--image", negative="")]
-NoWait = Annotated[bool, Parameter(negative="")]
 
 
 @Parameter(name="*")
@@ -43,10 +42,10 @@ class Delivery:
     out: Path = Path()
     """File or existing folder; without a suffix the file gets that of its content."""
 
-    no_save: Annotated[bool, Parameter(negative="")] = False
+    no_save: Flag = False
     """Print the URL only; the API keeps the picture for 7 days."""
 
-    no_wait: Annotated[bool, Parameter(negative="")] = False
+    no_wait: Flag = False
     """Submit, print the task id and leave; not for SparkPix, which has no tasks."""
 
 
@@ -123,9 +122,12 @@ async def _make(
             result = await _order(work, prompt, model, params)
         else:
             handle = await _submit(work, prompt, model, params)
-            if delivery.no_wait:
+            # Some models answer at once: then there is no id to come back with.
+            if delivery.no_wait and not handle.done:
                 output.facts(task=handle.task_id, state=handle.state)
                 return
+            if not (handle.done or output.json):
+                output.note(f"task {handle.task_id} submitted")
             result = await follow(work, handle)
         await deliver(work, result, None if delivery.no_save else delivery.out)
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 HELP: Final = """\
 Pictures from the apimodels API, from the command line.
 
-The key is read from APIMODELS_API_KEY or ~/.apimodels/credentials (mode 600), never
-from an option: command lines are visible to everybody on the machine.
+The key is read from APIMODELS_API_KEY or ~/.apimodels/credentials (mode
+600), never from an option: everybody on a machine can see command lines.
 """
 
 EXITS: Final = """\
@@ -39,11 +39,22 @@ Exit codes:
   130  Ctrl-C (128 + signal)
   141  stdout was closed
 
-Errors are one line on stderr: what happened, whether it was charged, what to do next.
-With --json, stdout has one object a line; "event" says which: submitted, state,
-result (url, urls, path, task_id, model, credits, duration_s, created_at, completed_at,
-expires_at), running, balance, model, emulator, picture, demo, or error (type, message,
-task_id, status, code, charged: true, false or null for unknown).
+Errors are one line on stderr: what happened, whether it was charged, and
+what to do next.
+
+With --json, stdout has one object a line. Its "event" says what it is:
+  submitted  task_id, model, state
+  state      task_id, state, and at (where it changed)
+  result     url, urls, path, paths, task_id, model, credits, duration_s,
+             created_at, completed_at, expires_at
+  running    task_id: it goes on after Ctrl-C
+  error      type, message, task_id, status, code,
+             charged (true, false, or null: unknown)
+  balance    balance, total, frozen, currency
+  model      id, modality, endpoint, prices, prices_read_on
+  emulator   base_url, api_key
+  picture    number, model, prompt, path, duration_s, credits, error
+  demo       saved, failed, wall_s, service_s, polls, connections, spent, page
 """
 
 EXAMPLES: Final = {

@@ -12,7 +12,7 @@ from attrs import evolve
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from apimodels_async import DownloadError, ImageResult, TaskTimeoutError
-from apimodels_async.cli.output import clean
+from apimodels_async.cli.output import clean, tell_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +98,7 @@ async def deliver(work: Work, result: ImageResult, target: Path | None) -> None:
                 await _save(work, result, target, paths)
         except DownloadError as error:
             failure = error
-    _tell(work.output, result, paths)
+    tell_result(work.output, result, paths)
     if failure is not None:
         raise failure
 
@@ -111,28 +111,3 @@ async def _save(
     for at, url in enumerate(result.urls[1:], 2):
         more = first.with_name(f"{first.stem}-{at}{first.suffix}")
         paths.append(await work.session.download(evolve(result, urls=(url,)), more))
-
-
-def _tell(output: Output, result: ImageResult, paths: list[Path]) -> None:
-    inline = "(sent inline)"
-    output.facts(
-        url=" ".join(u if u.startswith("http") else inline for u in result.urls),
-        saved=" ".join(map(str, paths)) or None,
-        task=result.task_id,
-        cost=None if result.credits is None else f"${result.credits}",
-        time=None if result.duration_s is None else f"{result.duration_s:.1f} s",
-    )
-    output.record(
-        "result",
-        url=result.url,
-        urls=result.urls,
-        path=paths[0] if paths else None,
-        paths=paths,
-        task_id=result.task_id,
-        model=result.model,
-        credits=result.credits,
-        duration_s=result.duration_s,
-        created_at=result.created_at,
-        completed_at=result.completed_at,
-        expires_at=result.expires_at,
-    )

@@ -7,18 +7,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Final
 
 from apimodels_async import TransportError
-from apimodels_async.cli.options import Common, Positive
+from apimodels_async.cli.options import Common, Flag, Positive
 from apimodels_async.cli.output import Output
 from apimodels_async.cli.results import deliver, follow, moving
 from apimodels_async.cli.work import at_work, open_session
 
 if TYPE_CHECKING:
     from apimodels_async import Session, TaskHandle
+    from apimodels_async.cli.work import Work
 
 POLL_ERRORS_MAX: Final = 3  # in a row; a status is asked for by somebody who waits
 LOOK_S: Final = 0.05
@@ -37,11 +36,15 @@ async def status(task_id: str, *, common: Common | None = None) -> None:
         handle = work.session.images.attach(task_id)
         with moving(output, f"task {handle.task_id}"):
             await answered(work.session, handle)
-        state = handle.state.value
-        output.facts(task=handle.task_id, state=state)
-        output.record("state", task_id=handle.task_id, state=state)
-        if handle.done:
-            await deliver(work, await handle, None)
+        await _tell(work, handle)
+
+
+async def _tell(work: Work, handle: TaskHandle) -> None:
+    state = handle.state.value
+    work.output.facts(task=handle.task_id, state=state)
+    work.output.record("state", task_id=handle.task_id, state=state)
+    if handle.done:
+        await deliver(work, await handle, None)
 
 
 async def answered(session: Session, handle: TaskHandle) -> None:
@@ -83,7 +86,7 @@ async def wait(
     task_id: str,
     *,
     out: Path = Path(),
-    no_save: Annotated[bool, Parameter(negative="")] = False,
+    no_save: Flag = False,
     timeout: Positive | None = None,  # noqa: ASYNC109  an option
     common: Common | None = None,
 ) -> None:

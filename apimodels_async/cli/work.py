@@ -12,23 +12,24 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
 from attrs import define, field
 
 from apimodels_async import (
-    ApiModelsError,
     ImageResult,
     PollPolicy,
     Session,
     TaskHandle,
     Timeouts,
 )
+from apimodels_async.cli.output import tell_result
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from apimodels_async import OutcomeUnknownError
     from apimodels_async.cli.options import Common
     from apimodels_async.cli.output import Output
 
@@ -54,14 +55,13 @@ def interruptible() -> Iterator[None]:
         InterruptedCommand: A signal came and the body has ended.
     """
     loop = asyncio.get_running_loop()
-    body = asyncio.current_task()
+    body = cast("asyncio.Task[object]", asyncio.current_task())
     caught: list[int] = []
 
     def stop(number: int) -> None:
         caught.append(number)
         restore()
-        if body is not None:
-            body.cancel()
+        body.cancel()
 
     def restore() -> None:
         for each in SIGNALS:
@@ -74,7 +74,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        if not caught or body is None:
+        if not caught:
             raise
         body.uncancel()
         raise InterruptedCommand(caught[0]) from None
@@ -94,21 +94,18 @@ class Work:
     output: Output
     handles: list[TaskHandle] = field(factory=list[TaskHandle])
     """Tasks this command waits for."""
-    ordering: int = 0
-    """Paid requests sent and not answered."""
+    ordering: bool = False
+    """Whether a paid request is on its way."""
 
     @contextlib.contextmanager
     def order(self) -> Iterator[None]:
         """
-        Count a paid request as under way while the body runs.
+        Mark a paid request as under way while the body runs.
         """
-        self.ordering += 1
-        try:
-            yield
-        finally:
-            # A cancelled caller leaves its request under way.
-            if not _is_cancelling():
-                self.ordering -= 1
+        self.ordering = True
+        # No finally: a cancelled order is still under way, an error ends the command.
+        yield
+        self.ordering = False
 
     def tell_stopping(self) -> None:
         """
@@ -129,18 +126,16 @@ class Work:
         """
         Say what goes on without us, and how to find it again.
         """
-        left = [handle.task_id for handle in self.handles if not handle.done]
+        # The closed session is their outcome by now: their state is what counts.
+        left = [each.task_id for each in self.handles if not each.state.finished]
         for orphan in self.session.orphans:
-            match orphan:
-                case TaskHandle():
-                    left.append(orphan.task_id)
-                case ImageResult():
-                    self.output.record("result", url=orphan.url, path=None)
-                    self.output.note(f"Finished and paid for: {orphan.url}", "")
-                case ApiModelsError():
-                    self.output.error(orphan)
-                case _:
-                    pass
+            if isinstance(orphan, TaskHandle):
+                left.append(orphan.task_id)
+            elif isinstance(orphan, ImageResult):
+                self.output.note("Finished and paid for:", "")
+                tell_result(self.output, orphan, [])
+            else:
+                self.output.error(cast("OutcomeUnknownError", orphan))
         for task_id in left:
             self.output.record("running", task_id=task_id)
             self.output.note(
@@ -150,15 +145,15 @@ class Work:
             )
 
 
-def _is_cancelling() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 @contextlib.asynccontextmanager
-async def at_work(session: Session, output: Output) -> AsyncIterator[Work]:
+async def at_work(
+    session: Session, output: Output, *, lasting: bool = True
+) -> AsyncIterator[Work]:
     """
     Open *session* for the body; close it in any case and account for what is left.
+
+    Args:
+        lasting: Whether its tasks outlive this program; the demo's do not.
 
     Raises:
         InterruptedCommand: After Ctrl-C, when all is closed and said.
@@ -173,7 +168,8 @@ async def at_work(session: Session, output: Output) -> AsyncIterator[Work]:
                     work.tell_stopping()
                     raise
         except asyncio.CancelledError:
-            work.tell_left()
+            if lasting:
+                work.tell_left()
             raise
 
 

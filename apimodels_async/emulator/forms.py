@@ -34,16 +34,15 @@ async def read_body(request: web.Request) -> bytes:
     Return the whole body.
 
     Raises:
-        RefusalError: 413 when it is too large, 400 when it cannot be read.
+        RefusalError: 413, it is too large.
+
+        ConnectionError: The client left while sending it.
     """
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         msg = f"request body is larger than {BODY_BYTES} bytes"
         raise RefusalError(413, msg) from error
-    except web.RequestPayloadError as error:
-        msg = "request body cannot be read"
-        raise RefusalError(400, msg) from error
 
 
 def parse_json(data: bytes) -> dict[str, Any]:

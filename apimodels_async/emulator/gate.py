@@ -78,6 +78,8 @@ async def _answered(
         return await _faulted(world, call, work)
     except RefusalError as error:
         return refusal(error)
+    except ConnectionError:  # the client left while sending; nobody to answer
+        return None
     except ImportError as error:  # no Pillow: say so, rather than fail somewhere
         return refusal(RefusalError(501, str(error)))
 

@@ -125,9 +125,7 @@ class Inputs:
             return await self.adopt(await self.store.read(path), path[-40:])
         if value not in self._known:
             found = await self.adopt(await self._fetch(value), value[:60])
-            if len(self._known) >= _REMEMBERED:
-                del self._known[next(iter(self._known))]
-            self._known[value] = found
+            self._remember(value, found)
         return self._known[value]
 
     async def adopt(self, data: bytes | None, label: str) -> Input:
@@ -147,6 +145,11 @@ class Inputs:
         if self._session is not None:
             await self._session.close()
         self._session = None
+
+    def _remember(self, value: str, found: Input) -> None:
+        if len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[value] = found
 
     async def _fetch(self, value: str) -> bytes | None:
         try:

@@ -11,13 +11,13 @@ import asyncio
 import random
 import string
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from math import inf
 from typing import Any
 
 from attrs import define, field, frozen
 
-from apimodels_async.emulator import catalogue
 from apimodels_async.emulator.catalogue import Model
 from apimodels_async.emulator.money import Account
 from apimodels_async.emulator.timeline import Timeline
@@ -49,8 +49,7 @@ class Order:
     prompt: str
     params: dict[str, Any]
     service_s: float
-    tier: str
-    refs: int = 0
+    price: Decimal
     sketches: tuple[Sketch, ...] = ()
     layers: tuple[dict[str, Any], ...] = ()
     callback_url: str | None = None
@@ -119,13 +118,11 @@ class Ledger:
         Raises:
             RefusalError: 402, the balance is too low. Nothing was entered.
         """
-        price = catalogue.price(
-            order.model, order.params, refs=order.refs, tier=order.tier
-        )
-        if not self.account.reserve(price):
-            msg = f"Insufficient credits: {price} needed, {self.account.balance} left"
+        if not self.account.reserve(order.price):
+            left = self.account.balance
+            msg = f"Insufficient credits: {order.price} needed, {left} left"
             raise RefusalError(402, msg)
-        task = self._enter(order, price=price)
+        task = self._enter(order)
         _shelve(self.tasks if listed else self.generations, task)
         self.pending += listed
         self.peak_pending = max(self.peak_pending, self.pending)
@@ -168,7 +165,7 @@ class Ledger:
         """
         return "".join(self.rng.choices(_ID_LETTERS, k=length))
 
-    def _enter(self, order: Order, *, price: Any) -> EmulatedTask:
+    def _enter(self, order: Order) -> EmulatedTask:
         now = self.timeline.now()
         end = fate(order)
         names = [f"{self.new_token()}.{sketch.format}" for sketch in order.sketches]
@@ -184,7 +181,7 @@ class Ledger:
             prompt=order.prompt,
             params=order.params,
             created_ms=self.timeline.epoch_ms(now),
-            price=price,
+            price=order.price,
             endpoint=order.endpoint,
             starts_at=now + PENDING_SHARE * end.service_s,
             due_at=now + end.service_s,

@@ -86,7 +86,7 @@ class Emulator:
         await runner.setup()
         self._runner = runner
         self._world.closing.clear()
-        server = cast("web.Server[web.Request]", runner.server)
+        server = cast("web.Server", runner.server)
         self._serve = server
         self._world.connections = lambda: len(server.connections)
         loop = asyncio.get_running_loop()

@@ -16,6 +16,7 @@ from apimodels_async.emulator.catalogue import (
     SPARKPIX_EDIT,
     Model,
     find,
+    price,
 )
 from apimodels_async.emulator.ledger import Order
 from apimodels_async.emulator.sketching import layer_data, sketches
@@ -30,7 +31,6 @@ from apimodels_async.emulator.world import Call, World
 
 _ALL = MODELS["gpt-image-2-all"]
 _LITE = MODELS["gpt-image-2-lite"]
-_CHECKED_WHOLE = frozenset({"create", "edits"})
 _SPARKPIX_FRAME = ("aspect_ratio", "width", "height", "seed")
 _STRANGER_ID = "clwrong00000000000000000"
 
@@ -69,6 +69,7 @@ async def generate_now(world: World, call: Call) -> web.Response:
     body = {"model": SPARKPIX.id, **call.body}
     model = _model(body, (SPARKPIX, _ALL))
     if model is SPARKPIX:
+        call.unchecked = True
         checks.sparkpix_image(call.body)
     else:
         checks.generation(model, call.body)
@@ -79,6 +80,7 @@ async def edit(world: World, call: Call) -> web.Response:
     """
     POST /images/edit: SparkPix Image Edit.
     """
+    call.unchecked = True
     checks.sparkpix_edit(call.body)
     inputs = await world.inputs.collect(call.body.get("images") or [])
     return await _at_once(world, call, SPARKPIX_EDIT, inputs)
@@ -201,7 +203,7 @@ def _order(
     body = call.body
     prompt = checks.text(body, "prompt")
     params = {key: body[key] for key in body if key not in ("model", "prompt")}
-    checked = params if call.where in _CHECKED_WHOLE else _documented(params)
+    checked = _documented(params) if call.unchecked else params
     drawings: tuple[Sketch, ...] = sketches(model, prompt, checked, inputs, mask)
     return Order(
         endpoint=call.where,
@@ -209,8 +211,7 @@ def _order(
         prompt=prompt,
         params=params,
         service_s=world.durations.draw(model.id, prompt, checked),
-        tier=sizes.tier(checked),
-        refs=len(inputs),
+        price=price(model, checked, refs=len(inputs), tier=sizes.tier(checked)),
         sketches=drawings,
         layers=tuple(layer_data(each) for each in drawings if each.layer is not None),
         callback_url=checks.callback(body),

@@ -38,6 +38,8 @@ class Call:
     """The form, when the body was multipart."""
 
     fault: Fault | None = None
+    unchecked: bool = False
+    """Whether the body may hold anything besides the documented fields."""
 
     @property
     def twist(self) -> str | None:

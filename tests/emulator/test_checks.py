@@ -126,6 +126,7 @@ def test_an_image_sent_under_two_names_counts_once():
         ({"size": "2K"}, None, (2048, 2048)),
         ({"size": "9999x9999"}, None, (4096, 4096)),
         ({}, (400, 300), (1152, 864)),
+        ({}, (1000, 999), (1024, 1024)),
         ({"aspect_ratio": "match_input_image"}, (1000, 1), (4096, 64)),
         ({"scale": 4}, (300, 200), (1200, 800)),
     ],

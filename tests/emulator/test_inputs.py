@@ -336,9 +336,7 @@ async def test_a_bad_form_edit(api, png, fields, files, words):
 @anyio
 async def test_content_types_belong_to_endpoints(api):
     """A JSON body on edits and a form on generations are 400."""
-    form = aiohttp.FormData()
-    form.add_field("model", "gpt-image-2", filename=None, content_type="text/plain")
-    form._is_multipart = True
+    form = aiohttp.FormData({"model": "gpt-image-2"}, default_to_multipart=True)
     as_json, _ = await api.ask("POST", "images/edits", json={"prompt": "x"})
     as_form, _ = await api.ask("POST", "images/generations", data=form)
 

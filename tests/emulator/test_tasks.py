@@ -2,6 +2,8 @@
 Creating tasks and asking about them.
 """
 
+from decimal import Decimal
+
 import pytest
 
 from apimodels_async.emulator import Emulator
@@ -190,7 +192,7 @@ async def test_ten_thousand_tasks_are_no_trouble():
                     prompt=f"{at}",
                     params={},
                     service_s=10 + at % 7,
-                    tier="1K",
+                    price=Decimal("0.025"),
                 )
             )
 

@@ -1,0 +1,76 @@
+"""
+Keeps a batch within its budget: what may still be spent, before each order.
+
+Every order reserves its price. A result replaces the reservation by what the API says
+it cost, a refusal or a failure frees it, and an unknown outcome keeps it: that money
+may be gone.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from apimodels_async.models import ImageResult
+
+if TYPE_CHECKING:
+    from apimodels_async.errors import ApiModelsError
+    from apimodels_async.models import KnownModel
+
+
+@define
+class Purse:
+    """
+    One batch's money. Amounts in US dollars.
+    """
+
+    limit: Decimal | None
+    """None: no limit; the sums are kept all the same."""
+    spent: Decimal = field(default=Decimal(0))
+    """On known results."""
+    reserved: Decimal = field(default=Decimal(0))
+    """On orders under way and on unknown outcomes."""
+
+    def reserve(self, price: Decimal) -> bool:
+        """
+        Set *price* aside; False: that would pass the limit, and nothing is set aside.
+        """
+        total = self.spent + self.reserved + price
+        if self.limit is not None and total > self.limit:
+            return False
+        self.reserved += price
+        return True
+
+    def settle(self, price: Decimal, ended: ImageResult | ApiModelsError) -> None:
+        """
+        Turn a reservation of *price* into what the end of its order means.
+        """
+        if isinstance(ended, ImageResult):
+            self.reserved -= price
+            self.spent += price if ended.credits is None else ended.credits
+        elif ended.charged is False:
+            self.reserved -= price
+
+
+def price_hint(
+    known: KnownModel, resolution: object, quality: object
+) -> Decimal | None:
+    """
+    Return the catalogue's price for a model, or the highest that could be meant.
+
+    None: the catalogue has no price for the model.
+    """
+    tiers = known.prices
+    if not tiers:
+        return None
+    # The vendor's pages write "2k" and "2K".
+    wanted = [part.upper() for part in (resolution, quality) if isinstance(part, str)]
+    tiers = {tier.upper(): usd for tier, usd in tiers.items()}
+    for tier in ("/".join(wanted), wanted[0] if wanted else "", ""):
+        if tier in tiers:
+            return tiers[tier]
+    # A tier left to the API's default is not known: the dearest keeps the budget.
+    near = [usd for tier, usd in tiers.items() if set(wanted) <= set(tier.split("/"))]
+    return max(near or tiers.values())

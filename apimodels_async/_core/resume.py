@@ -1,0 +1,77 @@
+"""
+What a journal's record of an earlier run means for this one.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum, auto
+
+from attrs import frozen
+
+
+class RecordState(StrEnum):
+    """
+    How far an item had got, as the journal's ``state`` column spells it.
+    """
+
+    INTENDED = "intended"
+    """Written before the request was sent: after a crash, of unknown fate."""
+    ACCEPTED = "accepted"
+    """The API named a task: attach it."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """The generation failed; not charged."""
+    REFUSED = "refused"
+    """Not taken: refused by the API, or never sent."""
+    UNKNOWN = "unknown"
+    """Sent, and of unknown fate."""
+
+
+@frozen
+class Record:
+    """
+    One item's row.
+    """
+
+    key: str
+    state: RecordState
+    task_id: str | None = None
+    result: str | None = None
+    """The result as JSON, once completed."""
+    file: str | None = None
+    error: str | None = None
+
+
+class Step(Enum):
+    """
+    What to do with an item.
+    """
+
+    SUBMIT = auto()
+    ATTACH = auto()
+    REPLAY = auto()
+    """Hand over what the journal knows; nothing is sent."""
+
+
+def next_step(
+    record: Record | None, *, retry_failed: bool, resubmit_unknown: bool
+) -> Step:
+    """
+    Return what to do with an item of which *record* is known, if anything.
+
+    Nothing that may have been paid for is ever ordered anew without being told to.
+    """
+    if record is None:
+        return Step.SUBMIT
+    match record.state:
+        case RecordState.ACCEPTED:
+            return Step.ATTACH
+        case RecordState.COMPLETED:
+            return Step.REPLAY
+        case RecordState.FAILED:
+            return Step.SUBMIT if retry_failed else Step.REPLAY
+        case RecordState.REFUSED:
+            # It was never taken; whoever runs the batch again wants it.
+            return Step.SUBMIT
+        case RecordState.INTENDED | RecordState.UNKNOWN:
+            return Step.SUBMIT if resubmit_unknown else Step.REPLAY

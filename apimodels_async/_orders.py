@@ -1,0 +1,289 @@
+"""
+Carries one item of a batch from its request to its outcome.
+
+Rules of this file:
+1. With a journal: no record, no order. What cannot be recorded afterwards is logged
+   with its task id, and ordering stops; the paid result is handed over all the same.
+2. What may have been paid for in an earlier run is attached or reported, never ordered
+   anew without being told to.
+"""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, evolve, field
+
+from apimodels_async._api import requests
+from apimodels_async._api.catalogue import find_model
+from apimodels_async._core.purse import price_hint
+from apimodels_async._core.resume import RecordState, Step, next_step
+from apimodels_async.errors import (
+    ApiModelsError,
+    AuthenticationError,
+    BudgetExceededError,
+    GenerationFailedError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    JournalError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    SessionClosedError,
+)
+from apimodels_async.models import ImageRequest, ImageResult, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+
+    from apimodels_async._core.purse import Purse
+    from apimodels_async._core.records import Keys
+    from apimodels_async._core.resume import Record
+    from apimodels_async._io.journal import Journal
+    from apimodels_async.handle import TaskHandle
+    from apimodels_async.models import SparkPixEdit, SparkPixImage
+
+    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+
+logger = logging.getLogger("apimodels_async.batch")
+
+STOPS: Final = (
+    AuthenticationError,
+    InsufficientCreditsError,
+    PermissionDeniedError,
+    SessionClosedError,
+)
+"""What the next order would be told as well."""
+
+
+class HaltError(Exception):
+    """
+    Nothing more may be ordered. Stays inside the batch.
+    """
+
+    def __init__(self, reason: ApiModelsError) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@define(eq=False, kw_only=True)
+class Calls:
+    """
+    What a session does for its batch.
+    """
+
+    order: Callable[[AnyRequest], Awaitable[TaskHandle | ImageResult]]
+    attach: Callable[[str], TaskHandle]
+    save: Callable[[ImageResult, int, AnyRequest], Awaitable[Path]] | None
+    price: Callable[[AnyRequest], Decimal | None]
+
+
+@define(eq=False)
+class _Item:
+    index: int
+    request: AnyRequest
+    price: Decimal
+    key: str
+    body: str
+
+
+@define(eq=False, kw_only=True)
+class Orders:
+    """
+    The way of every item, one at a time per worker.
+    """
+
+    calls: Calls
+    purse: Purse
+    journal: Journal | None
+    keys: Keys
+    may_cut: Callable[[], AbstractContextManager[None]]
+    """Surrounds a wait that cancelling cuts without losing anything paid."""
+    retry_failed: bool
+    resubmit_unknown: bool
+    halted: ApiModelsError | None = None
+    """Why nothing more is ordered."""
+    pending: dict[str, TaskHandle] = field(factory=dict)
+
+    async def run(self, index: int, found: object) -> Outcome:
+        """
+        Return how the item that the source gave ended.
+
+        Raises:
+            HaltError: It was not ordered, and nothing more may be.
+        """
+        item = self._read(index, found)
+        return item if isinstance(item, Outcome) else await self._run(item)
+
+    def _read(self, index: int, found: object) -> _Item | Outcome:
+        try:
+            request = requests.read_request(found)
+            wire = requests.encode(request)
+            price = self._price(request)
+        except InvalidRequestError as error:
+            return Outcome(index, None, error=error)
+        body = wire.body or b""
+        key = self.keys.key_of(wire.path, body)
+        return _Item(index, request, price, key, body.decode())
+
+    def _price(self, request: AnyRequest) -> Decimal:
+        price = self.calls.price(request)
+        if price is None and self.purse.limit is not None:
+            msg = (
+                f"no price is known for {requests.model_of(request)}, so max_cost "
+                "cannot be kept: pass price="
+            )
+            raise InvalidRequestError(msg, parameter="price")
+        return price or Decimal(0)
+
+    async def _run(self, item: _Item) -> Outcome:
+        record = await self.journal.find(item.key) if self.journal else None
+        step = next_step(
+            record,
+            retry_failed=self.retry_failed,
+            resubmit_unknown=self.resubmit_unknown,
+        )
+        if record is not None and step is Step.REPLAY:
+            return await self._replay(item, record)
+        if record is not None and step is Step.ATTACH:
+            self.purse.reserved += item.price  # ordered in an earlier run
+            product: TaskHandle | ImageResult = self.calls.attach(record.task_id or "")
+        else:
+            if not self.purse.reserve(item.price):
+                raise HaltError(self._over_budget(item))
+            if self.journal is not None:
+                model = requests.model_of(item.request)
+                await self.journal.begin(item.key, item.index, model, item.body)
+            try:
+                product = await self._order(item)
+            except ApiModelsError as error:
+                return await self._failed(item, error)
+        return await self._follow(item, product)
+
+    def _over_budget(self, item: _Item) -> BudgetExceededError:
+        purse = self.purse
+        return BudgetExceededError(
+            f"max_cost={purse.limit} would be passed by the next order ({item.price}): "
+            f"{purse.spent} spent, {purse.reserved} reserved; nothing more is sent"
+        )
+
+    async def _order(self, item: _Item) -> TaskHandle | ImageResult:
+        product = await self.calls.order(item.request)
+        if not isinstance(product, ImageResult) and self.journal is not None:
+            task_id = product.task_id
+            await self._note(self.journal.accepted(item.key, task_id), task_id)
+        return product
+
+    async def _note(self, write: Awaitable[None], task_id: str | None) -> None:
+        # The money is spent: a full disk must not hide it, only stop further orders.
+        try:
+            await write
+        except JournalError as error:
+            logger.error("not in the journal: task %s (%s)", task_id, error)  # noqa: TRY400
+            self.halted = self.halted or error
+
+    async def _follow(self, item: _Item, product: TaskHandle | ImageResult) -> Outcome:
+        if isinstance(product, ImageResult):
+            return await self._completed(item, product)
+        self.pending[product.task_id] = product
+        try:
+            with self.may_cut():
+                result = await product
+        except ApiModelsError as error:
+            return await self._failed(item, error)
+        finally:
+            if product.done:
+                self.pending.pop(product.task_id, None)
+        return await self._completed(item, result)
+
+    async def _completed(self, item: _Item, result: ImageResult) -> Outcome:
+        from apimodels_async._core.records import dump_result
+
+        self.purse.settle(item.price, result)
+        if self.journal is not None:
+            cost = None if result.credits is None else str(result.credits)
+            write = self.journal.ended(
+                item.key,
+                RecordState.COMPLETED,
+                task_id=result.task_id,
+                cost=cost,
+                result=dump_result(result),
+            )
+            await self._note(write, result.task_id)
+        return await self._saved(item, result)
+
+    async def _saved(self, item: _Item, result: ImageResult) -> Outcome:
+        outcome = Outcome(item.index, item.request, result)
+        if self.calls.save is None:
+            return outcome
+        try:
+            with self.may_cut():
+                path = await self.calls.save(result, item.index, item.request)
+        except ApiModelsError as error:
+            return evolve(outcome, error=error)
+        if self.journal is not None:
+            await self._note(self.journal.saved(item.key, str(path)), result.task_id)
+        return evolve(outcome, path=path)
+
+    async def _failed(self, item: _Item, error: ApiModelsError) -> Outcome:
+        self.purse.settle(item.price, error)
+        if isinstance(error, STOPS):
+            self.halted = self.halted or error
+        if self.journal is not None:
+            write = self.journal.ended(
+                item.key, _state_of(error), task_id=error.task_id, error=str(error)
+            )
+            await self._note(write, error.task_id)
+        return Outcome(item.index, item.request, error=error)
+
+    async def _replay(self, item: _Item, record: Record) -> Outcome:
+        """
+        Return what an earlier run found out; nothing is ordered.
+        """
+        from apimodels_async._core.records import load_result
+
+        if record.result is not None:
+            result = load_result(record.result)
+            self.purse.reserved += item.price
+            self.purse.settle(item.price, result)  # the limit is for all runs together
+            if record.file is not None:
+                path = Path(record.file)
+                return Outcome(item.index, item.request, result, path=path)
+            return await self._saved(item, result)
+        text = record.error or (
+            "an earlier run ended between sending this request and its answer; it may "
+            "have been charged"
+        )
+        error: ApiModelsError
+        if record.state is RecordState.FAILED:
+            error = GenerationFailedError(
+                text, fail_message=text, task_id=record.task_id
+            )
+        else:
+            self.purse.reserved += item.price
+            error = OutcomeUnknownError(text, task_id=record.task_id)
+        return Outcome(item.index, item.request, error=error)
+
+
+def price_of(request: AnyRequest) -> Decimal | None:
+    """
+    Return the published price of *request*: a hint, and None where there is none.
+    """
+    known = find_model(requests.model_of(request))
+    if known is None:
+        return None
+    params = request.params if isinstance(request, ImageRequest) else {}
+    each = price_hint(known, params.get("resolution"), params.get("quality"))
+    count = params.get("n", 1)
+    return each * count if each is not None and isinstance(count, int) else each
+
+
+def _state_of(error: ApiModelsError) -> RecordState:
+    if isinstance(error, GenerationFailedError):
+        return RecordState.FAILED
+    if error.task_id is not None and error.charged is not False:
+        return RecordState.ACCEPTED  # the task lives on: attached in the next run
+    return RecordState.REFUSED if error.charged is False else RecordState.UNKNOWN

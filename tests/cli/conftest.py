@@ -1,0 +1,134 @@
+"""
+The program run inside the test, and as a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+
+from apimodels_async.cli.program import execute
+
+API = {"generate", "edit", "status", "wait", "balance", "models"}
+FAST = ("--poll-interval", "0.05")
+
+
+class Done(NamedTuple):
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict]:
+        """The JSON objects on stdout."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def events(self) -> list[str]:
+        """The kinds of the JSON objects on stdout, in order."""
+        return [record["event"] for record in self.records]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Work in an empty folder, before a plain terminal of 80 columns."""
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    return place
+
+
+@pytest.fixture
+def environment(emulator, monkeypatch):
+    """Point the program at the emulator, as its two exports do."""
+    monkeypatch.setenv("APIMODELS_BASE_URL", emulator.base_url)
+    monkeypatch.setenv("APIMODELS_API_KEY", emulator.api_key)
+
+
+@pytest.fixture
+def run(environment, capsys):
+    """Run the program inside the test's own loop; polls every 50 ms."""
+
+    async def run(*argv):
+        capsys.readouterr()
+        fast = FAST if argv[0] in API and "--help" not in argv else ()
+        code = await execute([*map(str, argv), *fast])
+        return Done(int(code), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def interrupted(run):
+    """Run the program and send it SIGINT as soon as *ready* holds."""
+
+    async def interrupted(ready, *argv):
+        runner = asyncio.create_task(run(*argv))
+        async with asyncio.timeout(10):
+            while not ready():
+                assert not runner.done(), runner.result()
+                await asyncio.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+        return await runner
+
+    return interrupted
+
+
+def start(*argv, **more) -> subprocess.Popen:
+    """Start the program as a process."""
+    command = [sys.executable, "-m", "apimodels_async.cli.main", *argv]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, **{**streams, **more})
+
+
+@pytest.fixture
+def program():
+    """Start programs; end those that still run."""
+    started = []
+
+    def program(*argv, **more):
+        started.append(start(*argv, **more))
+        return started[-1]
+
+    yield program
+    for process in started:
+        process.terminate()  # not kill: coverage is written on the way out
+        process.communicate(timeout=10)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        """Say so."""
+        return True
+
+
+@pytest.fixture
+def run_on_terminal(run, monkeypatch):
+    """Run the program with a terminal as stdout and stderr."""
+
+    async def run_on_terminal(*argv, columns=80):
+        out, err = Terminal(), Terminal()
+        # Here and not before: pytest puts its own streams back between the phases.
+        with monkeypatch.context() as patch:
+            patch.setenv("COLUMNS", str(columns))
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            done = await run(*argv)
+        return Done(done.code, out.getvalue(), err.getvalue())
+
+    return run_on_terminal
