@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import io
 import os
 import socket
 from typing import TYPE_CHECKING, Final
@@ -204,7 +205,7 @@ class Files:
         try:
             async with self._session.put(
                 url,
-                data=file.data,
+                data=io.BytesIO(file.data),  # aiohttp warns of plain bytes above 1 MiB
                 headers={"Content-Type": file.content_type},
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self._timeouts.download),

@@ -9,6 +9,7 @@ exceptions carry request headers in their repr, so they become plain
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import socket
 import sys
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 KEEPALIVE_S: Final = 15.0
 """aiohttp's own. Longer than a sweep, so that polls reuse connections."""
 DNS_TTL_S: Final = 10
+WARNED_BYTES: Final = 1 << 20
 USER_AGENT: Final = (
     f"apimodels-async-python/{__version__} "
     f"aiohttp/{aiohttp.__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
@@ -194,13 +196,18 @@ def _sent_trace() -> aiohttp.TraceConfig:
     return trace
 
 
-def _payload(request: Request) -> bytes | aiohttp.FormData | None:
+def _payload(request: Request) -> bytes | io.BytesIO | aiohttp.FormData | None:
     if request.file is None:
-        return request.body
-    form = aiohttp.FormData()
-    file = request.file
+        body = request.body
+        # aiohttp warns of plain bytes above 1 MiB, and base64 images are.
+        large = body is not None and len(body) > WARNED_BYTES
+        return io.BytesIO(body) if large else body
+    form, file = aiohttp.FormData(), request.file
     form.add_field(
-        "file", file.data, filename=file.name, content_type=file.content_type
+        "file",
+        io.BytesIO(file.data),
+        filename=file.name,
+        content_type=file.content_type,
     )
     return form
 

@@ -9,13 +9,11 @@ import contextlib
 import logging
 import os
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXTRA: Final = ("cyclopts", "rich", "PIL")
 USAGE: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 CLOSED_PIPE: Final = 141  # 128 + SIGPIPE
@@ -28,15 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Without the program's name; else those of the process.
     """
-    missing = [name for name in EXTRA if not _installed(name)]
-    if missing:
+    try:
+        from apimodels_async.cli.program import execute
+    except ModuleNotFoundError as error:
+        name, _, _ = str(error.name).partition(".")
         print(
-            f"apimodels: {', '.join(missing)} is not installed; "
+            f"apimodels: {name} is not installed; "
             "run: pip install 'apimodels-async[cli]'",
             file=sys.stderr,
         )
         return USAGE
-    from apimodels_async.cli.program import execute
 
     # The commands say themselves, in words for a terminal, what the library logs.
     logging.getLogger("apimodels_async").addHandler(logging.NullHandler())
@@ -48,14 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _abandon_stdout()
         return CLOSED_PIPE
-
-
-def _installed(name: str) -> bool:
-    try:
-        import_module(name)
-    except ModuleNotFoundError:
-        return False
-    return True
 
 
 def _abandon_stdout() -> None:

@@ -57,7 +57,7 @@ async def answered(session: Session, handle: TaskHandle) -> None:
     """
     changed = asyncio.create_task(_changed(handle), name="apimodels-status")
     try:
-        while not changed.done():
+        while not (changed.done() or handle.done):
             # One task is never polled twice at once: when the second poll starts,
             # the first has been answered, though the state did not change.
             stats = session.stats()

@@ -291,6 +291,19 @@ CUTS = {
 }
 """After each of these an order may have been taken. Each came over a whole request."""
 
+HEADLESS = {
+    "close",
+    "reset",
+    "hang",
+    "junk status line",
+    "no HTTP at all",
+    "two lengths",
+    "line too long",
+    "half a head",
+    "slow head",
+}
+"""Those of :data:`CUTS` that show no status."""
+
 STATUS_OF = {
     "307": 307,
     "308 elsewhere": 308,
@@ -303,7 +316,7 @@ STATUS_OF = {
     "524": 524,
     "204": 204,
 }
-"""Statuses that were read; the rest of :data:`CUTS` had none or 200."""
+"""Statuses of :data:`CUTS` that are not 200."""
 
 REFUSALS = {
     400: "BadRequestError",

@@ -1,0 +1,93 @@
+"""
+How a session polls, retries and waits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from apimodels_async.errors import ConfigurationError
+from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+
+WRONG = [0, -1, math.nan, math.inf, -math.inf, True, False, "2.5", None, [2.5]]
+FIELDS = [
+    (PollPolicy, "interval"),
+    (PollPolicy, "deadline"),
+    (RetryPolicy, "attempts"),
+    (RetryPolicy, "base"),
+    (RetryPolicy, "cap"),
+    (Timeouts, "connect"),
+    (Timeouts, "read"),
+    (Timeouts, "generate"),
+    (Timeouts, "download"),
+]
+
+
+def test_the_defaults_are_those_of_the_design():
+    """Without arguments: every 2.5 s for half an hour, four tries, bounded waits."""
+    assert PollPolicy(interval=2.5, deadline=1800.0, learned=False) == PollPolicy()
+    assert RetryPolicy(attempts=4, base=0.25, cap=8.0) == RetryPolicy()
+    assert (
+        Timeouts(connect=5.0, read=30.0, generate=150.0, download=300.0) == Timeouts()
+    )
+
+
+@pytest.mark.parametrize("interval", [2, 2.0, 2.5, 3, 3.0])
+def test_an_interval_of_two_to_three_seconds_passes(interval):
+    """What the API asks for is accepted, both ends included."""
+    assert interval == PollPolicy(interval).interval
+
+
+@pytest.mark.parametrize("interval", [0.001, 1.999, 3.001, 60])
+def test_another_interval_needs_unchecked(interval):
+    """An interval outside 2-3 s is refused, with the way around it."""
+    with pytest.raises(ConfigurationError) as caught:
+        PollPolicy(interval)
+
+    assert (
+        f"PollPolicy.interval must be 2 to 3 seconds, not {interval!r}: the API asks "
+        "for that. For an emulator use PollPolicy.unchecked(interval=...)."
+    ) == str(caught.value)
+    assert isinstance(caught.value, ValueError)
+    unchecked = PollPolicy.unchecked(interval=interval, deadline=9.0, learned=True)
+    assert (interval, 9.0, True) == (
+        unchecked.interval,
+        unchecked.deadline,
+        unchecked.learned,
+    )
+
+
+def test_unchecked_is_no_other_policy():
+    """A policy made unchecked equals the checked one of the same numbers."""
+    assert PollPolicy(2.5) == PollPolicy.unchecked(interval=2.5)
+    assert repr(PollPolicy(2.5)) == repr(PollPolicy.unchecked(interval=2.5))
+
+
+@pytest.mark.parametrize(("policy", "name"), FIELDS)
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+def test_a_number_that_is_none_is_refused(policy, name, value):
+    """Zero, negative, infinite, true and textual numbers name their field."""
+    with pytest.raises(ConfigurationError) as caught:
+        policy(**{name: value})
+
+    expected = (
+        f"{policy.__name__}.{name} must be a positive, finite number, not {value!r}"
+    )
+    assert expected == str(caught.value)
+
+
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+def test_unchecked_lifts_the_range_alone(value):
+    """An unchecked interval is still a positive, finite number."""
+    with pytest.raises(ConfigurationError):
+        PollPolicy.unchecked(interval=value)
+
+
+def test_tries_are_whole():
+    """Two and a half tries are refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        RetryPolicy(attempts=2.5)
+
+    assert "RetryPolicy.attempts must be a whole number, not 2.5" == str(caught.value)
