@@ -59,6 +59,9 @@ class TaskHandle:
     def done(self) -> bool:
         """
         Whether the outcome is known: ``await`` will not wait.
+
+        After the session closed, that outcome may be ``SessionClosedError``, while the
+        task itself goes on: ``not handle.state.finished`` says so.
         """
         return self._entry.done
 
@@ -101,6 +104,8 @@ class TaskHandle:
     async def __aiter__(self) -> AsyncIterator[TaskEvent]:
         """
         Yield the current state, then each change once; ends with the terminal one.
+
+        An attached task's current state is the one its first poll finds.
 
         Raises:
             ApiModelsError: The task has no terminal state to show: deadline, unknown

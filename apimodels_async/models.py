@@ -290,6 +290,8 @@ class SessionStats:
 
     pending: int = 0
     """Tasks being tracked."""
+    under_way: int = 0
+    """Paid requests without an answer yet."""
     submitted: int = 0
     """Paid requests the API accepted."""
     completed: int = 0

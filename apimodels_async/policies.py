@@ -29,6 +29,14 @@ def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
         raise ConfigurationError(msg)
 
 
+def _whole(instance: object, attribute: Attribute[Any], value: Any) -> None:
+    _positive(instance, attribute, value)
+    if not isinstance(value, int):
+        name = f"{type(instance).__name__}.{attribute.name}"
+        msg = f"{name} must be a whole number, not {value!r}"
+        raise ConfigurationError(msg)
+
+
 @frozen
 class PollPolicy:
     """
@@ -73,11 +81,11 @@ class RetryPolicy:
     How often and how fast a request is sent again.
 
     A paid request is sent again only if its headers never left this machine, or if
-    the API refused it with 429. The pause before attempt n is drawn uniformly from
-    0 to ``min(cap, base * 2**n)`` seconds ("full jitter").
+    the API refused it with 429. The pause after try n (1 is the first) is drawn
+    uniformly from 0 to ``min(cap, base * 2**(n - 1))`` seconds ("full jitter").
     """
 
-    attempts: int = field(default=4, validator=_positive)
+    attempts: int = field(default=4, validator=_whole)
     """Tries in all, the first included."""
     base: float = field(default=0.25, validator=_positive)
     cap: float = field(default=8.0, validator=_positive)

@@ -8,7 +8,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from attrs import evolve
+
 from apimodels_async._api import requests
+from apimodels_async._api.checks import check_index
 from apimodels_async._core.media import file_stem
 from apimodels_async._io.config import resolve_base_url, resolve_key
 from apimodels_async._wiring import Settings, State, Wiring
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from apimodels_async._ports import Observer
     from apimodels_async.errors import OutcomeUnknownError
+    from apimodels_async.handle import TaskHandle
     from apimodels_async.models import Balance, ImageResult, ModelInfo
 
 
@@ -122,11 +126,11 @@ class Session:
         self._wiring.observer = observer
 
     @property
-    def orphans(self) -> tuple[object, ...]:
+    def orphans(self) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
         """
         What became of paid requests whose caller was cancelled after they were sent.
 
-        ``TaskHandle``, ``ImageResult`` or ``OutcomeUnknownError``, oldest first.
+        Oldest first.
         """
         parts = self._wiring.parts
         return tuple(parts.sender.orphans) if parts else ()
@@ -246,10 +250,10 @@ class Session:
         return answer.public_url
 
     async def download(
-        self, result: ImageResult, target: str | os.PathLike[str]
+        self, result: ImageResult, target: str | os.PathLike[str], *, index: int = 0
     ) -> Path:
         """
-        Store the picture of *result* on disk and return the path written; free.
+        Store a picture of *result* on disk and return the path written; free.
 
         Atomic: the file is there in whole or, after an error or a cancellation, not
         at all. An existing file is replaced. The key is never sent along.
@@ -259,13 +263,17 @@ class Session:
                 (.png, .jpg, .webp, .gif, .avif). In an existing directory the file is
                 named after the task. Missing directories are made.
 
+            index: Which of ``result.urls``, where there are several.
+
         Raises:
             ResultExpiredError: The API keeps files for 7 days.
             DownloadError: Not a picture, larger than 64 MiB, truncated, from a private
                 address, or the disk refuses.
         """
-        stem = file_stem(result.task_id, result.url)
-        return await self._wiring.store(result, Path(target), stem)
+        check_index(index, len(result.urls))
+        wanted = evolve(result, urls=(result.urls[index],))
+        stem = file_stem(result.task_id, wanted.url)
+        return await self._wiring.store(wanted, Path(target), stem)
 
     def stats(self) -> SessionStats:
         """
@@ -277,6 +285,7 @@ class Session:
         tracker = parts.tracker
         return SessionStats(
             pending=len(tracker.ledger),
+            under_way=parts.sender.under_way,
             submitted=wiring.submitted,
             completed=tracker.completed,
             failed=tracker.failed,

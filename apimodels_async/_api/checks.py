@@ -6,6 +6,7 @@ Each check names the parameter, the value it got and what is allowed.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from decimal import Decimal
@@ -120,8 +121,11 @@ def check_lora(weights: object, scale: object) -> None:
         refuse("lora_weights", weights, form)
     if scale is None:
         return
-    number = isinstance(scale, (int, float)) and not isinstance(scale, bool)
-    if not number or not LORA_SCALE_MIN <= scale <= LORA_SCALE_MAX:
+    if (
+        isinstance(scale, bool)
+        or not isinstance(scale, (int, float))
+        or not LORA_SCALE_MIN <= scale <= LORA_SCALE_MAX
+    ):
         refuse("lora_scale", scale, f"{LORA_SCALE_MIN} to {LORA_SCALE_MAX}")
 
 
@@ -156,16 +160,14 @@ def check_json(parameter: str, value: Any, depth: int = 0) -> None:
     if depth > DEPTH_MAX:
         refuse(parameter, value, f"at most {DEPTH_MAX} levels")
     match value:
-        case None | bool():
+        case float() if not math.isfinite(value):
+            refuse(parameter, value, "a finite number")
+        case str() if not value.isascii() and _SURROGATE.search(value):
+            refuse(parameter, value, "text without lone surrogates")
+        case None | bool() | float() | str():
             return
         case int():
             check_whole(parameter, value)
-        case float():
-            if not math.isfinite(value):
-                refuse(parameter, value, "a finite number")
-        case str():
-            if not value.isascii() and _SURROGATE.search(value):
-                refuse(parameter, value, "text without lone surrogates")
         case list() | tuple():
             for index, item in enumerate(value):
                 check_json(f"{parameter}[{index}]", item, depth + 1)
@@ -197,14 +199,26 @@ def check_count(parameter: str, value: object) -> None:
         refuse(parameter, value, "a whole number of at least 1")
 
 
+def check_index(index: object, count: int) -> None:
+    """
+    The place of one of *count* pictures, from 0.
+    """
+    check_whole("index", index)
+    if index not in range(count):
+        refuse("index", index, f"0 to {count - 1}: so many pictures are there")
+
+
 def check_amount(parameter: str, value: object) -> None:
     """
     A positive, finite amount of money, or None.
     """
     if value is None:
         return
-    number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
-    if not number or not 0 < float(str(value)) < math.inf:
+    amount = math.nan
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError, ValueError):  # 10**400, sNaN
+            amount = float(value)
+    if not 0 < amount < math.inf:
         refuse(parameter, value, "a positive amount of US dollars")
 
 

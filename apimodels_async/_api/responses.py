@@ -247,8 +247,7 @@ def _openai_result(
         if image.url or image.b64_json
     ]
     created = body.get("created")
-    dated = isinstance(created, int) and not isinstance(created, bool)
-    at = _from_ms(created * 1000) if dated else None
+    at = _from_ms(created * 1000) if type(created) is int else None
     return ImageResult(
         urls=_urls(reply, urls),
         model=model,

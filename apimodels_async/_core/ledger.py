@@ -71,6 +71,8 @@ class Entry:
     watched_at: float = 0.0
     attached: bool = False
     """Taken up by id: this session did not create it."""
+    seen: bool = True
+    """The state is the API's word; an attached task's is not, before its first poll."""
     started_at: float = -math.inf
     """Start of the last poll."""
     due_at: float = 0.0
@@ -123,6 +125,7 @@ class Ledger:
         Take up *entry*: due one interval from now, or at once if it was attached.
         """
         entry.watched_at = now
+        entry.seen = not entry.attached
         self._entries[entry.task_id] = entry
         self._next_deadline = min(self._next_deadline, now + self.deadline)
         self._put(entry, now if entry.attached else now + self.interval)
@@ -180,6 +183,7 @@ class Ledger:
             ended = self._verdict(entry, answer, now)
         else:
             entry.strikes = entry.misses = 0
+            entry.seen = True
             entry.state = answer.state
             ended = answer.result or answer.error
         if ended is None:

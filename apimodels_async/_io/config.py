@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ BASE_URL: Final = "https://apimodels.app/api/v1"
 KEY_VARIABLE: Final = "APIMODELS_API_KEY"
 BASE_URL_VARIABLE: Final = "APIMODELS_BASE_URL"
 CREDENTIALS: Final = "~/.apimodels/credentials"
+_NAME: Final = re.compile(r"^(export\s+)?\w+\s*=\s*(?!=|$)|^\w+\s*=$")
+"""Of ``name=key``; not the end of ``abc==``."""
 
 
 def resolve_key(api_key: str | None) -> Secret:
@@ -49,18 +52,25 @@ def _stored_key() -> str | None:
     """
     path = Path(CREDENTIALS).expanduser()
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Not waiting: a pipe in its place would keep us here for ever.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = os.open(path, flags)
     except FileNotFoundError:
         return None
     except OSError as error:
         reason = error.strerror
     else:
-        with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        try:
             # The open file is asked, not the path: nobody can swap it in between.
-            if os.fstat(file.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                reason = "it is not a file"
+            elif mode & (stat.S_IRWXG | stat.S_IRWXO):
                 reason = f"others can read it; run: chmod 600 {path}"
             else:
-                return _first_value(file.read(4096))
+                return _first_value(os.read(descriptor, 4096).decode(errors="replace"))
+        finally:
+            os.close(descriptor)
     msg = f"{path} is not used: {reason}"
     raise ConfigurationError(msg)
 
@@ -69,7 +79,7 @@ def _first_value(text: str) -> str | None:
     for line in text.splitlines():
         value = line.strip()
         if value and not value.startswith("#"):
-            return value.rpartition("=")[2].strip().strip("\"'")
+            return _NAME.sub("", value).strip("\"'")
     return None
 
 
@@ -90,16 +100,16 @@ def resolve_base_url(base_url: str | None) -> str:
 
 
 def _base_url_problem(url: str) -> str | None:
+    if "@" in url or "\\" in url:  # first: urlsplit's own errors repeat the password
+        return "it must hold no user, password or backslash"
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return str(error)
-    if "@" in parts.netloc or "\\" in url:
-        return "it must hold no user, password or backslash"  # and is not repeated
+    except ValueError:
+        return "its host or port cannot be read"
     if not host or not url.isascii() or not url.isprintable() or " " in url:
         return "it must be an absolute URL of plain characters"
-    if parts.query or parts.fragment:
+    if "?" in url or "#" in url:
         return "it must have no query and no fragment"
     if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)):
         return None

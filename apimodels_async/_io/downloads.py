@@ -210,7 +210,7 @@ class Files:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self._timeouts.download),
             ) as response:
-                if response.ok:
+                if 200 <= response.status < 300:  # noqa: PLR2004  .ok takes a 307
                     return None
                 return _Trouble(f"HTTP {response.status}", response.status)
         except (aiohttp.ClientError, OSError, ValueError) as raised:

@@ -66,7 +66,7 @@ class Sender:
     _budget: RetryBudget = field(init=False, factory=RetryBudget)
     unknown: int = field(init=False, default=0)
     """Orders of unknown fate so far."""
-    orphans: list[object] = field(init=False, factory=list[object])
+    orphans: list[Any] = field(init=False, factory=list[Any])
     """What became of orders whose caller was cancelled: products and unknown fates."""
     _orders: dict[asyncio.Task[object], Order[object]] = field(init=False, factory=dict)
 

@@ -132,10 +132,15 @@ class Tracker:
         Yield the current state, then each change once, until *entry* has an outcome.
         """
         if entry.done:
-            yield self._event(entry)
+            if entry.seen:
+                yield self._event(entry)
             return
         self.check_alive()
         watchers = self._watchers_of(entry)
+        while not entry.seen:
+            await asyncio.shield(watchers.changed)
+            if entry.outcome is not None and not entry.seen:
+                return  # it ended before the API ever said a word about it
         if not watchers.events:
             watchers.events.append(self._event(entry))
         seen = len(watchers.events) - 1
@@ -216,7 +221,7 @@ class Tracker:
         answer = await self._ask(entry)
         now = self._clock.time()
         self._mind(answer, started, now)
-        before = entry.state
+        before = entry.state if entry.seen else None
         # The deadline, a refused key or close() may have settled this entry while
         # we awaited; apply() then changes nothing.
         settled = self.ledger.apply(entry, answer, now)

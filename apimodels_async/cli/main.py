@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Without the program's name; else those of the process.
     """
     try:
+        import PIL  # noqa: F401  the emulator would miss it only when it draws
+
         from apimodels_async.cli.program import execute
     except ModuleNotFoundError as error:
         name, _, _ = str(error.name).partition(".")

@@ -9,7 +9,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from apimodels_async import TransportError
+from apimodels_async import ApiModelsError, TransportError
 from apimodels_async.cli.options import Common, Flag, Positive
 from apimodels_async.cli.output import Output
 from apimodels_async.cli.results import deliver, follow, moving
@@ -55,31 +55,23 @@ async def answered(session: Session, handle: TaskHandle) -> None:
         TransportError: It gave no readable answer, several times in a row.
         ApiModelsError: As iterating over a handle.
     """
-    changed = asyncio.create_task(_changed(handle), name="apimodels-status")
+    first = asyncio.create_task(_first_event(handle), name="apimodels-status")
     try:
-        while not (changed.done() or handle.done):
-            # One task is never polled twice at once: when the second poll starts,
-            # the first has been answered, though the state did not change.
-            stats = session.stats()
-            if stats.polls - stats.poll_errors > 1:
-                return
-            if stats.poll_errors >= POLL_ERRORS_MAX:
+        while not first.done():
+            if session.stats().poll_errors >= POLL_ERRORS_MAX:
                 msg = f"no readable answer in {POLL_ERRORS_MAX} tries"
                 raise TransportError(msg, task_id=handle.task_id)
-            await asyncio.wait([changed], timeout=LOOK_S)
-        await changed
+            await asyncio.wait([first], timeout=LOOK_S)
+        await first
     finally:
-        changed.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await changed
+        first.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ApiModelsError):
+            await first
 
 
-async def _changed(handle: TaskHandle) -> None:
-    first = True
-    async for _ in handle:
-        if not first:
-            return
-        first = False
+async def _first_event(handle: TaskHandle) -> None:
+    async for _ in handle:  # the first one waits for the API's word
+        return
 
 
 async def wait(

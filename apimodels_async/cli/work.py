@@ -29,7 +29,6 @@ from apimodels_async.cli.output import tell_result
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from apimodels_async import OutcomeUnknownError
     from apimodels_async.cli.options import Common
     from apimodels_async.cli.output import Output
 
@@ -135,7 +134,7 @@ class Work:
                 self.output.note("Finished and paid for:", "")
                 tell_result(self.output, orphan, [])
             else:
-                self.output.error(cast("OutcomeUnknownError", orphan))
+                self.output.error(orphan)
         for task_id in left:
             self.output.record("running", task_id=task_id)
             self.output.note(

@@ -5,6 +5,7 @@ The tracker's sweeps: when it asks, how often, and what a bad answer costs.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import math
 
@@ -550,6 +551,22 @@ async def test_a_cancelled_sweeper_is_an_end_too():
         await waiter
 
         assert isinstance(entry.outcome, SessionClosedError)
+
+
+async def test_polls_have_none_of_a_callers_context():
+    """A caller's request id or trace hangs on to no poll."""
+    mine = contextvars.ContextVar("mine", default="none")
+    seen = []
+
+    def script(call):
+        seen.append(mine.get())
+        return completed(call.task_id)
+
+    mine.set("a request id")
+    async with Rig(script) as rig:
+        await rig.ended(rig.watch("t1"), rig.watch("t2"))
+
+    assert seen == ["none", "none"]
 
 
 async def test_counts_are_kept():

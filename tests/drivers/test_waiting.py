@@ -285,6 +285,24 @@ async def test_waiters_and_streams_share_one_task():
         assert result.task_id == "t1"
 
 
+async def test_an_attached_task_shows_what_its_first_poll_finds():
+    """A task taken up by id has no state to show before the API has named one."""
+    async with Rig(steps("processing", "completed")) as rig:
+        handle = handle_of(rig, attached=True)
+        readers = [words(handle), words(handle)]
+
+        assert await asyncio.gather(*readers) == [["processing", "completed"]] * 2
+
+
+async def test_an_attached_task_that_is_unknown_shows_nothing():
+    """An id the API never said a word about has no event, only an error."""
+    async with Rig(lambda _: refused(404)) as rig:
+        handle = handle_of(rig, attached=True)
+        for _ in range(2):
+            with pytest.raises(TaskNotFoundError):
+                _ = [event async for event in handle if pytest.fail("an event")]
+
+
 # --- tokens -----------------------------------------------------------------------
 
 

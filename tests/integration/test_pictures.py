@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from integration.raw import RawServer, by_method, envelope, respond
+from integration.raw import PICTURE, RawServer, by_method, envelope, respond
 
 from apimodels_async import (
     BadRequestError,
@@ -125,8 +125,9 @@ async def test_mask_inpainting(session, emulator, hosted):
 
 async def test_multi_image_fusion(session, emulator, hosted):
     """Several pictures are fused by one task."""
+    urls = [hosted, f"{hosted}?2", f"{hosted}?3"]
     result = await session.images.generate(
-        "image 1 wears the hat of image 2", model="gpt-image-2", image_urls=[hosted] * 3
+        "image 1 wears the hat of image 2", model="gpt-image-2", image_urls=urls
     )
 
     assert len(emulator.tasks[result.task_id].sketches[0][1].inputs) == 3
@@ -405,7 +406,7 @@ async def test_unknown_models_and_parameters_pass_through(session, connect):
 )
 async def test_a_callback_is_spelt_as_each_endpoint_does(connect, call, name):
     """One name here, two on the wire."""
-    async with RawServer() as server:
+    async with RawServer(respond(PICTURE)) as server:
         await call(connect(server).images, "https://hook.example/x")
         [post] = server.posts
 

@@ -84,12 +84,12 @@ def test_what_is_no_word_is_no_state(value):
 def test_unknown_words_add_no_members():
     """The four states stay four, whatever the API says."""
     TaskState("moderating")
-    assert ["pending", "processing", "completed", "failed"] == [*TaskState]
+    assert [*TaskState] == ["pending", "processing", "completed", "failed"]
 
 
 def test_a_result_has_a_first_url():
     """The url of a result is the first of its urls."""
-    assert "https://a/1.png" == RESULT.url
+    assert RESULT.url == "https://a/1.png"
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
@@ -113,10 +113,12 @@ def test_the_raw_mapping_is_not_printed(value):
 def test_defaults_are_not_shared(cls):
     """Each request has mappings of its own."""
     needed = {"images": ()} if cls is SparkPixEdit else {}
-    make = (lambda: cls("m")) if cls is ImageRequest else lambda: cls(prompt="x", **needed)
+    make = (
+        (lambda: cls("m")) if cls is ImageRequest else lambda: cls(prompt="x", **needed)
+    )
     name = "params" if cls is ImageRequest else "extra"
 
-    assert {} == getattr(make(), name)
+    assert getattr(make(), name) == {}
     assert getattr(make(), name) is not getattr(make(), name)
 
 

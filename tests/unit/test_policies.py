@@ -90,4 +90,4 @@ def test_tries_are_whole():
     with pytest.raises(ConfigurationError) as caught:
         RetryPolicy(attempts=2.5)
 
-    assert "RetryPolicy.attempts must be a whole number, not 2.5" == str(caught.value)
+    assert str(caught.value) == "RetryPolicy.attempts must be a whole number, not 2.5"

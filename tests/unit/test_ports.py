@@ -31,7 +31,7 @@ KEY = "sk_0123456789abcdefghij"
 )
 def test_a_secret_prints_as_nothing(show):
     """No way of printing a secret shows it."""
-    assert "<secret>" == show(Secret(KEY)).strip("[]")
+    assert show(Secret(KEY)).strip("[]") == "<secret>"
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -54,7 +54,7 @@ def test_a_secret_is_not_copied_nor_compared():
 
 def test_a_secret_is_revealed_on_request():
     """The transport gets the key."""
-    assert KEY == Secret(KEY).reveal()
+    assert Secret(KEY).reveal() == KEY
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_a_request_is_free_unless_it_says_so():
     """The default is a free request with a small answer and nothing sent yet."""
     request = Request(method="GET", path="balance")
 
-    assert (Kind.FREE, None, 1 << 20) == (
+    assert (
         request.kind,
         request.body,
         request.reply_bytes_max,
-    )
+    ) == (Kind.FREE, None, 1 << 20)
     assert None is Sent().at

@@ -68,7 +68,7 @@ def test_the_file_is_sound():
     """Ids are unique, prices positive, and a limit on images names their field."""
     models = known_models()
 
-    assert 38 == len(models)
+    assert len(models) == 38
     for name, known in models.items():
         assert name == known.id
         assert all(price > 0 for price in known.prices.values())

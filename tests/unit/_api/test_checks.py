@@ -2,9 +2,12 @@
 What the API page allows, checked before anything is sent.
 """
 
+# ruff: noqa: PT017  what a property allows is a value or an error, not one of them
+
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -18,7 +21,7 @@ HUGE = 10**5000  # Python refuses to print it
 
 def name_of(value):
     """Return a test id, also for a number that cannot be printed."""
-    return "huge" if value == HUGE else repr(value)
+    return "huge" if value is HUGE else repr(value)
 
 
 def refused(check, *values):
@@ -44,7 +47,7 @@ def test_a_refusal_names_parameter_value_and_what_is_allowed(value, shown):
     error = refused(checks.refuse, "style", value, "one of a, b")
 
     assert f"style={shown} is not allowed: one of a, b" == str(error)
-    assert "style" == error.parameter
+    assert error.parameter == "style"
 
 
 @pytest.mark.parametrize("value", ["a fox", " x ", "猫", "0"])
@@ -56,20 +59,20 @@ def test_a_prompt_is_text(value):
 @pytest.mark.parametrize("value", ["", " \t\n\u3000", None, 5, b"fox", ["fox"], True])
 def test_a_prompt_is_not_empty(value):
     """Anything but a text with something in it is no prompt."""
-    assert "prompt" == refused(checks.check_prompt, value).parameter
+    assert refused(checks.check_prompt, value).parameter == "prompt"
 
 
 @pytest.mark.parametrize("value", ["", " ", None, 5, ["m"]])
 def test_a_model_is_named_by_text(value):
     """Any text that is not blank can be a model id; anything else is refused."""
-    assert "model" == refused(checks.check_model, value).parameter
-    assert "vendor/model 2" == checks.check_model("vendor/model 2")
+    assert refused(checks.check_model, value).parameter == "model"
+    assert checks.check_model("vendor/model 2") == "vendor/model 2"
 
 
 @pytest.mark.parametrize("value", [None, 5, b"a", "\ud800"])
 def test_a_name_is_text(value):
     """A parameter's name is any text that UTF-8 can write."""
-    assert "name" == refused(checks.check_name, value).parameter
+    assert refused(checks.check_name, value).parameter == "name"
     checks.check_name("naïve 🦊")
 
 
@@ -80,9 +83,7 @@ def test_a_choice_is_one_of_the_words():
         checks.check_choice("r", ratio, checks.RATIOS)
     for value in ("", "1:2", "16:9 ", "16/9", 1, ["1:1"], {}):
         error = refused(checks.check_choice, "r", value, checks.RATIOS)
-        assert str(error).endswith(
-            "one of 1:1, 16:9, 9:16, 4:3, 3:4, 3:2, 2:3"
-        )
+        assert str(error).endswith("one of 1:1, 16:9, 9:16, 4:3, 3:4, 3:2, 2:3")
 
 
 def test_the_ratios_are_those_of_the_page():
@@ -102,7 +103,7 @@ def test_a_flag_is_true_or_false(value):
 @pytest.mark.parametrize("value", [0, 1, "true", "", []])
 def test_a_number_is_no_flag(value):
     """Numbers and words that Python takes for true are refused as flags."""
-    assert "turbo" == refused(checks.check_flag, "turbo", value).parameter
+    assert refused(checks.check_flag, "turbo", value).parameter == "turbo"
 
 
 @pytest.mark.parametrize("value", [None, 0, -1, 42, 2**63, 2**64])
@@ -114,7 +115,7 @@ def test_a_whole_number_is_an_int(value):
 @pytest.mark.parametrize("value", [True, False, 1.0, "1", [1], HUGE], ids=name_of)
 def test_a_truth_or_a_fraction_is_no_whole_number(value):
     """True, 1.0 and "1" are refused as whole numbers; so is one beyond printing."""
-    assert "seed" == refused(checks.check_whole, "seed", value).parameter
+    assert refused(checks.check_whole, "seed", value).parameter == "seed"
 
 
 @pytest.mark.parametrize("name", ["width", "height"])
@@ -137,8 +138,8 @@ def test_a_side_is_256_to_1440_in_steps_of_16(name):
 @pytest.mark.parametrize("side", ["512", 512.0, True, HUGE, -256], ids=name_of)
 def test_a_side_of_another_type_is_refused(side):
     """Sizes that are no whole numbers are refused."""
-    assert "width" == refused(checks.check_size, None, side, None).parameter
-    assert "height" == refused(checks.check_size, None, 512, side).parameter
+    assert refused(checks.check_size, None, side, None).parameter == "width"
+    assert refused(checks.check_size, None, 512, side).parameter == "height"
 
 
 def test_a_size_needs_the_custom_ratio():
@@ -149,9 +150,9 @@ def test_a_size_needs_the_custom_ratio():
 
     error = refused(checks.check_size, "16:9", None, 512)
 
-    assert (
+    assert str(error) == (
         "height=512 is not allowed: only with aspect_ratio='custom', not '16:9'"
-    ) == str(error)
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_lora_weights_are_named_by_their_path(weights):
 )
 def test_other_lora_weights_are_refused(weights):
     """Anything but the documented form is refused."""
-    assert "lora_weights" == refused(checks.check_lora, weights, None).parameter
+    assert refused(checks.check_lora, weights, None).parameter == "lora_weights"
 
 
 @pytest.mark.parametrize("scale", [-1, -0.5, 0, 0.5, 3, 3.0, None])
@@ -199,7 +200,7 @@ def test_a_lora_scale_is_minus_one_to_three(scale):
 )
 def test_other_lora_scales_are_refused(scale):
     """Scales outside -1 to 3 are refused, and what is no number."""
-    assert "lora_scale" == refused(checks.check_lora, None, scale).parameter
+    assert refused(checks.check_lora, None, scale).parameter == "lora_scale"
 
 
 @pytest.mark.parametrize(
@@ -326,10 +327,37 @@ def test_a_task_id_is_a_plain_word(value):
 )
 def test_what_could_change_a_url_is_no_task_id(value):
     """Anything that would need quoting in a URL is refused as a task id."""
-    assert "task_id" == refused(checks.check_task_id, value).parameter
+    assert refused(checks.check_task_id, value).parameter == "task_id"
 
 
 def test_an_id_or_a_token_is_text():
     """A text passes unchanged, anything else is refused."""
-    assert "am1.xyz" == checks.check_text("am1.xyz")
-    assert "task_id" == refused(checks.check_text, 5).parameter
+    assert checks.check_text("am1.xyz") == "am1.xyz"
+    assert refused(checks.check_text, 5).parameter == "task_id"
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, "1", None])
+def test_a_count_is_at_least_one(value):
+    """A whole number from 1 is a count; anything else is refused."""
+    assert refused(checks.check_count, "max_pending", value).parameter == "max_pending"
+    checks.check_count("max_pending", 1)
+
+
+@pytest.mark.parametrize("value", [-1, 2, 0.5, True, "0", None])
+def test_an_index_is_one_of_the_pictures(value):
+    """Of two pictures, 0 and 1 can be chosen."""
+    assert refused(checks.check_index, value, 2).parameter == "index"
+    checks.check_index(0, 2)
+    checks.check_index(1, 2)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, math.nan, math.inf, True, "5", Decimal("NaN"), Decimal("sNaN"), HUGE],
+    ids=name_of,
+)
+def test_an_amount_of_money_is_positive_and_finite(value):
+    """Positive, finite numbers are amounts; None is no limit; the rest is refused."""
+    assert refused(checks.check_amount, "max_cost", value).parameter == "max_cost"
+    for amount in (None, 1, 0.5, Decimal("0.01")):
+        checks.check_amount("max_cost", amount)

@@ -2,8 +2,11 @@
 Bytes of an answer become JSON, or an error that says why not.
 """
 
+# ruff: noqa: PT017  what a property allows is a value or an error, not one of them
+
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -105,15 +108,13 @@ def test_json_comes_back_as_it_was_sent(value):
 def test_a_hostile_megabyte_is_judged_quickly(body):
     """The largest answer that is read takes well under a second, whatever it holds."""
     started = time.perf_counter()
-    try:
+    with contextlib.suppress(UnreadableError):
         decode_json(body)
-    except UnreadableError:
-        pass
 
     assert time.perf_counter() - started < 2
 
 
 def test_a_snippet_is_short_and_printable():
     """The beginning of a body is shown in 120 characters, controls escaped."""
-    assert "\\x1b[2J<html>\ufffd" == snippet(b"\x1b[2J<html>\xff")
-    assert 120 == len(snippet(b"\x1b<p>" * 1000))
+    assert snippet(b"\x1b[2J<html>\xff") == "\\x1b[2J<html>\ufffd"
+    assert len(snippet(b"\x1b<p>" * 1000)) == 120

@@ -2,6 +2,8 @@
 What is sent: one function an endpoint, wire names, and nothing unchecked.
 """
 
+# ruff: noqa: PT017  what a property allows is a value or an error, not one of them
+
 from __future__ import annotations
 
 import json
@@ -14,7 +16,12 @@ from hypothesis import strategies as st
 
 from apimodels_async._api import requests
 from apimodels_async._api.catalogue import known_models
-from apimodels_async._api.requests import build_request, encode, model_of
+from apimodels_async._api.requests import (
+    build_request,
+    encode,
+    model_of,
+    read_request,
+)
 from apimodels_async._ports import File, Kind, Request
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
@@ -151,7 +158,7 @@ def test_every_parameter_of_sparkpix_edit_has_its_wire_name():
     }
 
     assert expected == sent(request)
-    assert "images/edit" == encode(request).path
+    assert encode(request).path == "images/edit"
     assert Kind.GENERATE is encode(request).kind
 
 
@@ -240,12 +247,13 @@ def test_each_known_model_takes_as_many_images_as_published(name):
 
 def test_an_upscaler_needs_no_prompt():
     """A model that takes no prompt is sent without one; one that does is refused."""
-    assert {"model": "real-esrgan", "image": URL} == sent(
-        ImageRequest("real-esrgan", None, {"image": URL})
-    )
-    assert "prompt" == refused(ImageRequest("gpt-image-2"))
-    assert "prompt" == refused(ImageRequest("unheard-of"))
-    assert "prompt" == refused(ImageRequest("real-esrgan", " "))
+    assert sent(ImageRequest("real-esrgan", None, {"image": URL})) == {
+        "model": "real-esrgan",
+        "image": URL,
+    }
+    assert refused(ImageRequest("gpt-image-2")) == "prompt"
+    assert refused(ImageRequest("unheard-of")) == "prompt"
+    assert refused(ImageRequest("real-esrgan", " ")) == "prompt"
 
 
 @pytest.mark.parametrize(
@@ -335,7 +343,7 @@ def test_the_parameters_given_are_not_kept_alive():
     request = build_request("x", "m", params)
     params["n"] = 2
 
-    assert {"n": 1} == request.params
+    assert request.params == {"n": 1}
 
 
 @pytest.mark.parametrize(
@@ -351,6 +359,37 @@ def test_each_request_names_its_model(request_, expected):
     assert expected == model_of(request_)
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ("a fox", SparkPixImage(prompt="a fox")),
+        ({"prompt": "a fox", "seed": 1}, SparkPixImage(prompt="a fox", seed=1)),
+        (
+            types.MappingProxyType({"prompt": "x", "model": "m", "n": 1}),
+            ImageRequest("m", "x", {"n": 1}),
+        ),
+        ({}, SparkPixImage(prompt="")),
+        (ImageRequest("m"), ImageRequest("m")),
+        (
+            SparkPixEdit(prompt="x", images=[URL]),
+            SparkPixEdit(prompt="x", images=[URL]),
+        ),
+    ],
+)
+def test_an_item_of_a_batch_is_a_prompt_a_mapping_or_a_value(found, expected):
+    """Each of the three forms becomes the request it describes."""
+    assert expected == read_request(found)
+
+
+@pytest.mark.parametrize("found", [None, 5, b"a fox", ["a fox"], Exception()])
+def test_an_item_of_another_kind_is_refused(found):
+    """Anything else is no request."""
+    with pytest.raises(InvalidRequestError) as caught:
+        read_request(found)
+
+    assert caught.value.parameter == "request"
+
+
 # --- the free endpoints -----------------------------------------------------------
 
 
@@ -364,9 +403,7 @@ def test_each_request_names_its_model(request_, expected):
 )
 def test_a_question_is_a_free_get(request_, path):
     """Questions are GETs without a body, free, and their answers are small."""
-    expected = Request(
-        method="GET", path=path, kind=Kind.FREE, reply_bytes_max=1 << 20
-    )
+    expected = Request(method="GET", path=path, kind=Kind.FREE, reply_bytes_max=1 << 20)
     assert expected == request_
 
 
@@ -384,7 +421,7 @@ def test_a_large_file_asks_where_to_be_put():
 
     expected = {"filename": "a.png", "contentType": "image/png", "fileSize": 4194305}
     assert expected == json.loads(request.body)
-    assert (None, Kind.UPLOAD) == (request.file, request.kind)
+    assert (request.file, request.kind) == (None, Kind.UPLOAD)
 
 
 # --- fuzz -------------------------------------------------------------------------
@@ -397,13 +434,18 @@ ODD = st.recursive(
     | st.text(st.characters())
     | st.binary()
     | st.sampled_from(["custom", "1:1", 512, URL, 2**2000, object()]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(st.characters(), max_size=3) | st.integers(), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(), max_size=3) | st.integers(), inner)
+    ),
     max_leaves=5,
 )
 NAMES = st.sampled_from(
-    "aspect_ratio width height prompt_upsampling seed lora_weights lora_scale images "
-    "turbo callback_url callBackUrl image_url extra new prompt model".split()
+    [
+        *("aspect_ratio", "width", "height", "prompt_upsampling", "seed", "images"),
+        *("lora_weights", "lora_scale", "turbo", "callback_url", "callBackUrl"),
+        *("image_url", "extra", "new", "prompt", "model"),
+    ]
 )
 
 

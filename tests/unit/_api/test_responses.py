@@ -2,6 +2,8 @@
 What the API answers becomes values: four shapes of success, and what fits none.
 """
 
+# ruff: noqa: PT017  what a property allows is a value or an error, not one of them
+
 from __future__ import annotations
 
 import json
@@ -62,8 +64,10 @@ VALUES = st.recursive(
     | st.floats()
     | st.text()
     | st.sampled_from([URL, "clx1", "completed", "failed", "pending", "x" * 100]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 
@@ -169,7 +173,7 @@ def test_an_openai_answer_has_several_images():
 def test_an_address_is_preferred_to_bytes():
     """An OpenAI-shaped image with both a URL and bytes gives the URL."""
     reply = openai({"url": URL, "b64_json": "iVBORw0K"})
-    assert (URL,) == read_created(reply, None).urls
+    assert read_created(reply, None).urls == (URL,)
 
 
 def test_a_created_task_may_have_failed_already():
@@ -177,7 +181,7 @@ def test_a_created_task_may_have_failed_already():
     snapshot = read_created(answer(FAILED), None)
 
     assert TaskState.FAILED is snapshot.state
-    assert "Content policy violation" == snapshot.error.fail_message
+    assert snapshot.error.fail_message == "Content policy violation"
 
 
 @pytest.mark.parametrize("urls", [None, [], ...])
@@ -234,7 +238,7 @@ def test_what_fits_no_shape_is_unexpected(reply, reason):
 
     expected = f"the API's answer does not fit: {reason}"
     assert expected == str(caught.value)[: len(expected)]
-    assert 200 == caught.value.status
+    assert caught.value.status == 200
 
 
 def test_a_refusal_is_raised_whatever_the_shape():
@@ -270,7 +274,7 @@ def test_an_unknown_state_is_kept_and_unfinished(word):
 def test_a_state_word_is_shown_printable():
     """Control characters in a state word are escaped before anyone prints it."""
     snapshot = read_task(answer({**TASK, "state": "\x1b[2J"}), "clx1", None)
-    assert "\\x1b[2J" == snapshot.state
+    assert snapshot.state == "\\x1b[2J"
 
 
 @pytest.mark.parametrize(
@@ -289,16 +293,16 @@ def test_a_failed_task_carries_the_reason():
     error = read_task(reply, "clx1", None).error
 
     assert GenerationFailedError is type(error)
-    assert (
+    assert str(error) == (
         "the generation failed: Content policy violation [CONTENT_MODERATION]"
-    ) == str(error)
-    assert ("Content policy violation", "CONTENT_MODERATION", "clx1", 200, False) == (
+    )
+    assert (
         error.fail_message,
         error.fail_code,
         error.task_id,
         error.status,
         error.charged,
-    )
+    ) == ("Content policy violation", "CONTENT_MODERATION", "clx1", 200, False)
 
 
 @pytest.mark.parametrize(
@@ -330,12 +334,12 @@ def test_a_completed_task_without_urls_is_an_error_that_was_charged(urls):
     with pytest.raises(UnexpectedResponseError) as caught:
         read_task(answer(data), "clx1", None)
 
-    assert "task clx1 is completed but has no result URLs" == str(caught.value)
-    assert ("clx1", 200, True) == (
+    assert str(caught.value) == "task clx1 is completed but has no result URLs"
+    assert (
         caught.value.task_id,
         caught.value.status,
         caught.value.charged,
-    )
+    ) == ("clx1", 200, True)
 
 
 @pytest.mark.parametrize("url", ["", "/images/a.png", "ftp://a/b", "https:///a", "x y"])
@@ -347,7 +351,7 @@ def test_a_completed_task_with_a_url_of_no_use_was_charged(url):
     assert f"the API's answer does not fit: not a result URL: {url}" == str(
         caught.value
     )
-    assert ("clx1", True) == (caught.value.task_id, caught.value.charged)
+    assert (caught.value.task_id, caught.value.charged) == ("clx1", True)
 
 
 @pytest.mark.parametrize("other", ["clx2", "clx", "clx11", "CLX1", "x\n" * 100])
@@ -358,7 +362,7 @@ def test_an_answer_about_another_task_is_refused(other):
 
     assert str(caught.value).startswith("asked for task clx1, got an answer for ")
     assert str(caught.value).isprintable()
-    assert ("clx1", 200) == (caught.value.task_id, caught.value.status)
+    assert (caught.value.task_id, caught.value.status) == ("clx1", 200)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[1]", b"<html>", b'{"code": 200}'])
@@ -392,11 +396,11 @@ def test_a_poll_of_an_unknown_task_is_not_found():
     ],
 )
 def test_credits_of_any_kind_cost_no_picture(value, expected):
-    """Credits are a number or its text, else None; the picture is there all the same."""
+    """Credits are a number or its text, else None; the picture is there in any case."""
     result = read_task(answer({**DONE, "credits": value}), "clx1", None).result
 
     assert expected == result.credits
-    assert URL == result.url
+    assert result.url == URL
 
 
 def test_credits_that_are_no_json_refuse_the_answer():
@@ -445,7 +449,7 @@ def test_dates_in_any_format_cost_no_picture(created, completed, expected):
         result.expires_at,
         result.duration_s,
     )
-    assert (URL,) == result.urls
+    assert result.urls == (URL,)
 
 
 @pytest.mark.parametrize(
@@ -495,7 +499,7 @@ def test_an_openai_date_in_any_format_costs_no_picture(created):
     """An OpenAI-shaped answer with an odd date gives its picture without a date."""
     result = read_created(openai({"url": URL}, created=created), None)
 
-    assert (None, None, URL) == (result.completed_at, result.expires_at, result.url)
+    assert (result.completed_at, result.expires_at, result.url) == (None, None, URL)
 
 
 def test_the_raw_mapping_is_the_apis_own():
@@ -546,7 +550,7 @@ def test_models_come_in_the_apis_order():
         ModelInfo(id="a\\x1b", endpoint="/e", raw=rows[1]),
     )
     assert expected == read_models(answer(rows, code=..., msg=...))
-    assert () == read_models(answer([]))
+    assert read_models(answer([])) == ()
 
 
 @pytest.mark.parametrize("data", [None, {"id": "a"}, [{"id": 1}], [None], "a"])
@@ -620,7 +624,7 @@ def test_any_answer_to_a_poll_is_read_or_an_error(body, status):
     except (APIStatusError, UnexpectedResponseError) as error:
         assert status == error.status
     else:
-        assert "clx1" == snapshot.task_id
+        assert snapshot.task_id == "clx1"
         assert snapshot.state.finished == (
             snapshot.result is not None or snapshot.error is not None
         )
@@ -633,4 +637,4 @@ def test_any_other_answer_is_read_or_an_error(read, body):
     try:
         read(Reply(200, {}, body))
     except ApiModelsError as error:
-        assert 200 == error.status
+        assert error.status == 200

@@ -17,7 +17,7 @@ def spent(budget, now, tries):
 
 def test_a_new_session_may_retry_ten_times():
     """The budget starts full."""
-    assert 10 == spent(RetryBudget(), 0.0, 100)
+    assert spent(RetryBudget(), 0.0, 100) == 10
 
 
 def test_ten_requests_earn_one_retry():
@@ -27,7 +27,7 @@ def test_ten_requests_earn_one_retry():
     for _ in range(35):
         budget.earn(0.0)
 
-    assert 3 == spent(budget, 0.0, 100)
+    assert spent(budget, 0.0, 100) == 3
 
 
 def test_each_second_earns_one_retry_up_to_ten():
@@ -35,12 +35,14 @@ def test_each_second_earns_one_retry_up_to_ten():
     budget = RetryBudget()
     spent(budget, 0.0, 100)
 
-    assert 2 == spent(budget, 2.5, 100)
-    assert 10 == spent(budget, 1000.0, 100)
+    assert spent(budget, 2.5, 100) == 2
+    assert spent(budget, 1000.0, 100) == 10
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["earn", "spend"]), st.floats(-5, 5)), min_size=1)
+    st.lists(
+        st.tuples(st.sampled_from(["earn", "spend"]), st.floats(-5, 5)), min_size=1
+    )
 )
 def test_retries_never_exceed_what_was_earned(steps):
     """Whatever happens, retries stay below ten, a tenth of all, and one a second."""

@@ -58,7 +58,7 @@ def watched(*ids, now=100.0, attached=False, **settings):
 
 
 def polled(ledger, entry, answer, *, latency=0.0):
-    """Poll *entry* when it is due; return when it was answered and what that settled."""
+    """Poll *entry* when due; return when it was answered and what that settled."""
     started = ledger.next_due()
     assert [entry] == ledger.due(started)
     entry.started_at = started
@@ -74,8 +74,8 @@ def test_an_empty_ledger_waits_for_ever():
 
     assert math.inf == ledger.next_due() == ledger.next_deadline()
     assert [] == ledger.due(1e9) == ledger.expire(1e9)
-    assert [] == ledger.close(SessionClosedError())
-    assert 0 == len(ledger)
+    assert ledger.close(SessionClosedError()) == []
+    assert len(ledger) == 0
 
 
 def test_a_created_task_is_due_after_one_interval():
@@ -83,7 +83,7 @@ def test_a_created_task_is_due_after_one_interval():
     ledger, entry = watched("clx1")
 
     assert pytest.approx(102.5) == ledger.next_due()
-    assert [] == ledger.due(102.49)
+    assert ledger.due(102.49) == []
     assert [entry] == ledger.due(102.5)
     assert math.inf == ledger.next_due()
 
@@ -102,7 +102,7 @@ def test_times_share_a_grid():
     for number in range(30):
         ledger.watch(Entry(f"clx{number}"), 100.001 + number * 0.01)
 
-    assert 7 >= len({round(ledger.get(name).due_at, 6) for name in ledger})
+    assert len({round(ledger.get(name).due_at, 6) for name in ledger}) <= 7
     assert pytest.approx(102.55) == ledger.next_due()
     assert [f"clx{number}" for number in range(30)] == [
         entry.task_id for entry in ledger.due(103)
@@ -137,8 +137,8 @@ def test_a_task_being_polled_is_not_due():
     ledger, entry = watched("clx1")
 
     assert [entry] == ledger.due(102.5)
-    assert [] == ledger.due(1e6)
-    assert 1 == len(ledger)
+    assert ledger.due(1e6) == []
+    assert len(ledger) == 1
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_an_unfinished_task_stays(state):
     ledger, entry = watched("clx1")
     _, settled = polled(ledger, entry, TaskSnapshot("clx1", TaskState(state)))
 
-    assert [] == settled
+    assert settled == []
     assert state == entry.state
     assert [entry] == [ledger.get(name) for name in ledger]
 
@@ -194,7 +194,7 @@ def test_a_completed_task_settles_with_its_result():
     assert [entry] == polled(ledger, entry, answer)[1]
     assert RESULT is entry.outcome
     assert TaskState.COMPLETED is entry.state
-    assert (0, None) == (len(ledger), ledger.get("clx1"))
+    assert (len(ledger), ledger.get("clx1")) == (0, None)
 
 
 def test_a_failed_task_settles_with_its_error():
@@ -216,7 +216,7 @@ def test_no_other_answer_loses_a_task(error, attached):
     """A poll may fail a hundred times: the task stays, and its result still arrives."""
     ledger, entry = watched("clx1", attached=attached)
     for _ in range(100):
-        assert [] == polled(ledger, entry, error)[1]
+        assert polled(ledger, entry, error)[1] == []
     polled(ledger, entry, TaskSnapshot("clx1", TaskState.COMPLETED, RESULT))
 
     assert RESULT is entry.outcome
@@ -233,12 +233,12 @@ def test_a_task_just_created_may_be_unknown_for_half_a_minute():
 
     assert pytest.approx(130.0) == at
     assert TaskNotFoundError is type(entry.outcome)
-    assert ("clx1", 404, None) == (
+    assert (
         entry.outcome.task_id,
         entry.outcome.status,
         entry.outcome.charged,
-    )
-    assert "the API does not know task clx1 (no such task)" == str(entry.outcome)
+    ) == ("clx1", 404, None)
+    assert str(entry.outcome) == "the API does not know task clx1 (no such task)"
 
 
 def test_one_404_later_on_is_not_believed():
@@ -260,9 +260,7 @@ def test_one_404_later_on_is_not_believed():
 @pytest.mark.parametrize("interval", [2.0, 2.5, 3.0])
 def test_an_attached_id_nobody_knows_ends_within_half_a_minute(interval, draw):
     """Three 404s end an attached task, always within 30 seconds."""
-    ledger, entry = watched(
-        "clx1", attached=True, interval=interval, draw=lambda: draw
-    )
+    ledger, entry = watched("clx1", attached=True, interval=interval, draw=lambda: draw)
     ats = [polled(ledger, entry, NOT_FOUND, latency=1.0)[0] for _ in range(3)]
 
     assert TaskNotFoundError is type(entry.outcome)
@@ -273,7 +271,7 @@ def test_a_completed_task_without_urls_is_believed_the_third_time():
     """Completed without URLs settles after three in a row: URLs may follow late."""
     ledger, entry = watched("clx1")
     for _ in range(2):
-        assert [] == polled(ledger, entry, NO_URLS)[1]
+        assert polled(ledger, entry, NO_URLS)[1] == []
 
     assert [entry] == polled(ledger, entry, NO_URLS)[1]
     assert NO_URLS is entry.outcome
@@ -300,11 +298,11 @@ def test_a_refused_key_settles_everything(error):
     settled = ledger.apply(second, error, 103.0)
 
     assert [first, second, third] == settled
-    assert ["clx1", "clx2", "clx3"] == [entry.outcome.task_id for entry in settled]
+    assert [entry.outcome.task_id for entry in settled] == ["clx1", "clx2", "clx3"]
     assert {type(error)} == {type(entry.outcome) for entry in settled}
-    assert 4 == len({id(error), *(id(entry.outcome) for entry in settled)})
-    assert 0 == len(ledger)
-    assert [] == ledger.apply(first, error, 104.0)
+    assert len({id(error), *(id(entry.outcome) for entry in settled)}) == 4
+    assert len(ledger) == 0
+    assert ledger.apply(first, error, 104.0) == []
 
 
 # --- deadlines ------------------------------------------------------------------
@@ -315,17 +313,17 @@ def test_a_deadline_ends_a_task_with_its_id():
     ledger, entry = watched("clx1", deadline=60.0)
     entry.state = TaskState.PROCESSING
 
-    assert 160.0 == ledger.next_deadline()
-    assert [] == ledger.expire(159.99)
+    assert ledger.next_deadline() == 160.0
+    assert ledger.expire(159.99) == []
     assert [entry] == ledger.expire(160.0)
     assert TaskTimeoutError is type(entry.outcome)
-    assert ("clx1", None) == (entry.outcome.task_id, entry.outcome.charged)
-    assert (
+    assert (entry.outcome.task_id, entry.outcome.charged) == ("clx1", None)
+    assert str(entry.outcome) == (
         "task clx1 was still 'processing' after 60 s; it may still finish: "
         "attach('clx1')"
-    ) == str(entry.outcome)
+    )
     assert math.inf == ledger.next_deadline()
-    assert [] == ledger.due(1e9)
+    assert ledger.due(1e9) == []
 
 
 def test_deadlines_are_one_span_after_watching():
@@ -338,10 +336,10 @@ def test_deadlines_are_one_span_after_watching():
     done = TaskSnapshot("clx0", TaskState.COMPLETED, RESULT)
     ledger.apply(entries[0], done, 110.0)
 
-    assert [] == ledger.expire(165.0)
-    assert 170.0 == ledger.next_deadline()
+    assert ledger.expire(165.0) == []
+    assert ledger.next_deadline() == 170.0
     assert entries[1:3] == ledger.expire(185.0)
-    assert 190.0 == ledger.next_deadline()
+    assert ledger.next_deadline() == 190.0
 
 
 @pytest.mark.parametrize(
@@ -354,22 +352,23 @@ def test_a_late_answer_changes_nothing(late):
     ledger.expire(160.0)
     outcome, state = entry.outcome, entry.state
 
-    assert [] == ledger.apply(entry, late, 161.0)
+    assert ledger.apply(entry, late, 161.0) == []
     assert outcome is entry.outcome
     assert state is entry.state
     assert math.inf == ledger.next_due()
 
 
 def test_a_task_may_be_taken_up_again_after_its_end():
-    """An id that ended can be watched anew; the old entry's answer does not touch it."""
+    """An id that ended can be watched anew; answers to the old poll do not touch it."""
     ledger, old = watched("clx1", deadline=60.0)
     ledger.due(150.0)
     ledger.expire(160.0)
     new = Entry("clx1", attached=True)
     ledger.watch(new, 161.0)
 
-    assert [] == ledger.apply(
-        old, TaskSnapshot("clx1", TaskState.COMPLETED, RESULT), 162.0
+    assert (
+        ledger.apply(old, TaskSnapshot("clx1", TaskState.COMPLETED, RESULT), 162.0)
+        == []
     )
     assert new is ledger.get("clx1")
     assert not new.done
@@ -386,11 +385,11 @@ def test_closing_settles_everything():
     error = SessionClosedError("closed", task_ids=("clx1", "clx2"))
 
     assert [first, second] == ledger.close(error)
-    assert ["clx1", "clx2"] == [entry.outcome.task_id for entry in (first, second)]
+    assert [entry.outcome.task_id for entry in (first, second)] == ["clx1", "clx2"]
     assert ("clx1", "clx2") == first.outcome.task_ids == second.outcome.task_ids
     assert first.outcome is not second.outcome
-    assert [] == ledger.close(error)
-    assert [] == ledger.expire(1e9)
+    assert ledger.close(error) == []
+    assert ledger.expire(1e9) == []
     assert math.inf == ledger.next_deadline()
 
 

@@ -163,7 +163,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.polled.discard(entry)
         found = self.ledger.apply(entry, ANSWERS[answer](entry.task_id), self.now)
         if not was_pending:
-            assert [] == found
+            assert found == []
             return entry
         self.strikes[entry] = self.strikes[entry] + 1 if answer in STRIKES else 0
         young = not entry.attached and self.now < entry.watched_at + GRACE_S
@@ -193,7 +193,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Answer a poll of a settled task once more, as a broken tracker might."""
         if entry in self.settled:
             reply = ANSWERS[answer](entry.task_id)
-            assert [] == self.ledger.apply(entry, reply, self.now)
+            assert self.ledger.apply(entry, reply, self.now) == []
 
     @rule(entry=consumes(flying), how=st.sampled_from(sorted(KEY_REFUSED)))
     def refuse_key(self, entry, how):
@@ -223,7 +223,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def close(self):
         """Close the ledger; it may go on, as a new session would."""
-        found = self.ledger.close(SessionClosedError("closed", task_ids=(*self.ledger,)))
+        found = self.ledger.close(
+            SessionClosedError("closed", task_ids=(*self.ledger,))
+        )
         assert len(self.pending) == len(found)
         self._settles_all(found, SessionClosedError)
 
@@ -288,7 +290,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert waiting == {*self.ledger.due(self.now)}
         self.now += self.deadline
         assert {*self.pending.values()} == {*self.ledger.expire(self.now)}
-        assert 0 == len(self.ledger)
+        assert len(self.ledger) == 0
         assert math.inf == self.ledger.next_deadline()
 
 

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apimodels_async._core.media import HEAD_BYTES, file_stem, may_connect, suffix_of
+from apimodels_async._core.media import (
+    HEAD_BYTES,
+    file_stem,
+    item_stem,
+    may_connect,
+    suffix_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,9 @@ def test_a_public_address_may_be_connected_to(address):
     assert may_connect(address, loopback=True)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"]
+)
 def test_this_machine_may_be_connected_to_if_allowed(address):
     """Loopback addresses are allowed for an emulator alone."""
     assert not may_connect(address, loopback=False)
@@ -143,3 +151,18 @@ def test_a_file_name_is_always_one_plain_word(task_id, url):
     assert set(stem) <= set(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     )
+
+
+@pytest.mark.parametrize(
+    ("index", "task_id", "prompt", "expected"),
+    [
+        (41, "clx1", "A red fox, in snow!", "00041-a-red-fox-in-snow"),
+        (0, "clx1", None, "00000-clx1"),
+        (0, "clx1", "猫", "00000-clx1"),
+        (0, None, "../../", "00000-image"),
+        (123456, None, "x", "123456-x"),
+    ],
+)
+def test_an_item_is_named_by_its_place_and_prompt(index, task_id, prompt, expected):
+    """A file of a batch is named by its number and words of its prompt."""
+    assert expected == item_stem(index, task_id, prompt)

@@ -23,13 +23,13 @@ def pauses(count, *, wish=None):
 
 def test_a_new_brake_is_off():
     """Nothing is held back before the first refusal."""
-    assert 0.0 == Brake().until
+    assert Brake().until == 0.0
 
 
 def test_pauses_double_to_half_a_minute():
     """Refusals in a row stop the polls for 1, 2, 4, ... and at most 30 seconds."""
-    assert [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] == pauses(7)
-    assert 30.0 == pauses(2000)[-1]
+    assert pauses(7) == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert pauses(2000)[-1] == 30.0
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_polls_under_way_are_one_refusal():
     for number in range(64):
         brake.throttled(99.9, 100.0 + number / 1000, None)
 
-    assert 101.0 == brake.until
+    assert brake.until == 101.0
 
 
 def test_a_later_wish_of_a_poll_under_way_is_kept():
@@ -57,7 +57,7 @@ def test_a_later_wish_of_a_poll_under_way_is_kept():
     brake.throttled(99.9, 100.1, 20.0)
     brake.throttled(99.9, 100.2, 3.0)
 
-    assert 120.1 == brake.until
+    assert brake.until == 120.1
 
 
 def test_a_good_answer_ends_the_streak():
@@ -68,7 +68,7 @@ def test_a_good_answer_ends_the_streak():
     brake.recovered(103.0)
     brake.throttled(104.0, 104.0, None)
 
-    assert 105.0 == brake.until
+    assert brake.until == 105.0
 
 
 def test_a_good_answer_of_before_the_pause_says_nothing():
@@ -78,7 +78,7 @@ def test_a_good_answer_of_before_the_pause_says_nothing():
     brake.recovered(100.5)
     brake.throttled(101.0, 101.0, None)
 
-    assert 103.0 == brake.until
+    assert brake.until == 103.0
 
 
 @given(

@@ -1,0 +1,274 @@
+"""
+Leaving a batch early: ordering stops, nothing paid is cut, the rest stays tracked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+
+import anyio
+import pytest
+from batch.tools import TASK, drain, orders, prompts_ordered, rows, tasks
+from integration.raw import CREATED, RawServer, message
+
+from apimodels_async import ImageRequest, SessionClosedError, TaskHandle
+
+SLOW = [ImageRequest(TASK, f"[slow] moose {number}") for number in range(20)]
+
+
+async def test_break_stops_ordering_and_keeps_the_rest_tracked(emulator, session):
+    """What was paid for is in *pending*, and its results can still be awaited."""
+    items = [ImageRequest(TASK, "hare"), *SLOW]
+    async with session.images.batch(items, max_pending=5) as outcomes:
+        async for _ in outcomes:
+            break
+    ordered = len(emulator.tasks)
+    handles = outcomes.pending
+
+    assert 4 <= len(handles) <= 5
+    assert session.stats().pending == len(handles)
+    results = await asyncio.gather(*handles)
+    assert {h.task_id for h in handles} == {r.task_id for r in results}
+    assert () == tuple(h for h in handles if not h.done)
+    assert ordered == len(emulator.tasks) <= 6
+    assert ordered == emulator.spent / emulator.tasks[handles[0].task_id].price
+
+
+async def test_an_error_of_the_body_arrives_unwrapped(emulator, session):
+    """A KeyError stays a KeyError, not a group."""
+    with pytest.raises(KeyError, match="mine"):
+        async with session.images.batch(SLOW, max_pending=3) as outcomes:
+            await asyncio.sleep(0.1)
+            raise KeyError("mine")
+    assert 3 == len(outcomes.pending) == len(emulator.tasks)
+    assert all(isinstance(handle, TaskHandle) for handle in outcomes.pending)
+
+
+async def test_an_order_under_way_is_awaited_not_cut(emulator, session):
+    """Leaving waits for the answers of orders, so that each task is known."""
+    emulator.fault("create", "slow", times=None, seconds=0.3)
+    async with session.images.batch(SLOW, max_pending=3):
+        while not orders(emulator):
+            await asyncio.sleep(0.005)
+    assert 3 == session.stats().pending == len(emulator.tasks)
+    assert () == session.orphans
+
+
+async def test_a_synchronous_order_is_not_cut_either(emulator, session):
+    """A generation that answers at once ends, is paid for and is no orphan."""
+    async with session.images.batch(["[slow] moose"] * 2, max_pending=2):
+        while not orders(emulator):
+            await asyncio.sleep(0.005)
+    assert 2 == len(emulator.generations) == session.stats().submitted
+
+
+async def test_cancelling_leaves_now_and_cuts_nothing(emulator, session):
+    """A cancelled caller leaves; what was ordered stays tracked by the session."""
+    ready = asyncio.Event()
+    made = []
+
+    async def run():
+        async with session.images.batch(SLOW, max_pending=3) as outcomes:
+            made.append(outcomes)
+            ready.set()
+            await asyncio.sleep(60)
+
+    runner = asyncio.get_running_loop().create_task(run())
+    await ready.wait()
+    while len(emulator.tasks) < 3 or len(made[0].pending) < 3:
+        await asyncio.sleep(0.005)
+    runner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await runner
+    assert 3 == len(await asyncio.gather(*made[0].pending))
+
+
+async def test_cancelling_the_leaving_hands_orders_to_the_session(
+    emulator, session, tmp_path
+):
+    """Cancelled while it waits for answers, the batch goes; they become orphans."""
+    emulator.fault("create", "slow", times=None, seconds=0.4)
+    journal = tmp_path / "j.sqlite"
+
+    async def run():
+        async with session.images.batch(SLOW, max_pending=2, journal=journal):
+            while len(orders(emulator)) < 2:
+                await asyncio.sleep(0.005)
+
+    runner = asyncio.get_running_loop().create_task(run())
+    while len(orders(emulator)) < 2:
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
+    runner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await runner
+    assert ["intended"] * 2 == rows(journal)
+    while len(session.orphans) < 2:
+        await asyncio.sleep(0.01)
+    assert {*emulator.tasks} == {handle.task_id for handle in session.orphans}
+
+
+async def test_an_anyio_deadline_leaves_a_batch(emulator, session, tmp_path):
+    """A cancelled scope leaves no thread, no lock and no task behind."""
+    journal = tmp_path / "j.sqlite"
+    with anyio.move_on_after(0.2):
+        async with session.images.batch(SLOW, max_pending=2, journal=journal) as left:
+            await asyncio.sleep(60)
+    assert ["accepted"] * 2 == rows(journal)
+    assert 2 == len(await asyncio.gather(*left.pending))
+
+
+@pytest.mark.parametrize("kind", ["queue", "generator"])
+async def test_a_source_that_waits_does_not_hold_up_leaving(emulator, session, kind):
+    """A worker that waits for the next item goes home at once."""
+    queue = asyncio.Queue()
+    closed = []
+
+    async def generator():
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            closed.append(True)
+
+    class Source:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            return await queue.get()
+
+    queue.put_nowait("a moose")
+    source = generator() if kind == "generator" else Source()
+    async with asyncio.timeout(2):
+        async with session.images.batch(source, max_pending=3) as outcomes:
+            async for outcome in outcomes:
+                assert outcome.result is not None
+                break
+    assert {"a moose": 1} == prompts_ordered(emulator)
+    assert [True] * (kind == "generator") == closed
+
+
+async def test_cancelling_while_the_source_waits_leaves(session):
+    """A caller cancelled while nothing comes ends with its own cancellation."""
+
+    async def source():
+        await asyncio.sleep(60)
+        yield "never"
+
+    async def run():
+        async with session.images.batch(source()) as outcomes:
+            async for _ in outcomes:
+                pass
+
+    runner = asyncio.get_running_loop().create_task(run())
+    await asyncio.sleep(0.05)
+    runner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await runner
+
+
+async def test_leaving_cuts_a_download_and_not_its_result(
+    emulator, session, tmp_path
+):
+    """The file is not there in part; the journal knows the result."""
+    emulator.fault("file", "slow", times=None, seconds=5)
+    journal, out = tmp_path / "j.sqlite", tmp_path / "out"
+    batch = session.images.batch(tasks(2), journal=journal, download_to=out)
+    async with asyncio.timeout(3):
+        async with batch:
+            while sum(r.endpoint == "file" for r in emulator.requests) < 2:
+                await asyncio.sleep(0.005)
+    assert ["completed"] * 2 == rows(journal)
+    assert not out.exists() or not [*out.iterdir()]
+    assert () == batch.pending
+
+
+async def test_leaving_before_the_answer_still_records_the_end(
+    connect, tmp_path
+):
+    """An order answered after its batch was left is in the journal with its id."""
+    release = asyncio.Event()
+
+    async def answer(request, peer):
+        if request.method == "POST":
+            await release.wait()
+            await peer.say(message(CREATED))
+
+    journal = tmp_path / "j.sqlite"
+    async with RawServer(answer) as server:
+        session = connect(server)
+
+        async def run():
+            async with session.images.batch(["m"], journal=journal) as outcomes:
+                await server.arrived.wait()
+            return outcomes
+
+        batch = session.images.batch(tasks(1), journal=journal)
+        async with batch:
+            await server.arrived.wait()
+            asyncio.get_running_loop().call_later(0.1, release.set)
+        assert [("accepted", "clraw1")] == rows(journal, "state, task_id")
+        assert ["clraw1"] == [handle.task_id for handle in batch.pending]
+        await session.aclose()
+
+
+async def test_a_session_closed_in_the_middle_ends_the_batch(
+    emulator, session, tmp_path
+):
+    """Outcomes so far are handed over; the tasks can be attached in the next run."""
+    journal = tmp_path / "j.sqlite"
+    got, raised = [], None
+    async with session.images.batch(SLOW, max_pending=3, journal=journal) as outcomes:
+        while len(outcomes.pending) < 3:
+            await asyncio.sleep(0.005)
+        await session.aclose()
+        try:
+            async for outcome in outcomes:
+                got.append(outcome)
+        except SessionClosedError as error:
+            raised = error
+    assert raised is not None
+    assert {SessionClosedError} == {type(outcome.error) for outcome in got}
+    assert 3 == len(emulator.tasks)
+    states = rows(journal)
+    assert 3 == states.count("accepted")
+    assert {"accepted", "refused"} >= set(states)
+
+
+async def test_a_session_closed_before_the_order_leaves_it_unpaid(
+    emulator, session, tmp_path
+):
+    """What was never sent is recorded as refused: the next run orders it."""
+    journal = tmp_path / "j.sqlite"
+    await session.aclose()
+    batch = session.images.batch(tasks(3), max_pending=1, journal=journal)
+    outcomes, raised = await drain(batch)
+    assert isinstance(raised, SessionClosedError)
+    assert [False] == [outcome.error.charged for outcome in outcomes.values()]
+    assert ["refused"] == rows(journal)
+    assert 0 == batch.reserved
+    assert [] == orders(emulator)
+
+
+async def test_a_batch_left_twice_over_leaves_a_sound_journal(
+    emulator, session, connect, tmp_path
+):
+    """After leaving early, the same call finishes what is left, each once."""
+    journal = tmp_path / "j.sqlite"
+    items = tasks(10)
+    for taken in (2, 5):
+        async with session.images.batch(items, max_pending=3, journal=journal) as some:
+            async for outcome in some:
+                assert outcome.error is None
+                taken -= 1
+                if not taken:
+                    break
+    outcomes, _ = await drain(session.images.batch(items, journal=journal))
+    assert 10 == len(outcomes)
+    assert {1} == set(prompts_ordered(emulator).values())
+    assert ["completed"] * 10 == rows(journal)
+    with sqlite3.connect(journal) as connection:
+        assert ("ok",) == connection.execute("PRAGMA integrity_check").fetchone()
+    connection.close()

@@ -1,0 +1,183 @@
+"""
+Money: what may be spent, what a request is thought to cost, what a balance tells.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apimodels_async import ImageRequest, ImageResult, SparkPixEdit, SparkPixImage
+from apimodels_async._core.evidence import judge_balance
+from apimodels_async._core.purse import Purse, price_hint
+from apimodels_async._orders import price_of
+from apimodels_async.errors import BadRequestError, OutcomeUnknownError
+from apimodels_async.models import Balance, KnownModel, Verdict
+
+CENTS = st.decimals("0", "1", places=2)
+
+
+def result(usd):
+    """Return a result that cost *usd*."""
+    return ImageResult(urls=("https://a.b/c.png",), credits=usd)
+
+
+def test_a_reservation_becomes_what_the_result_cost():
+    """The API's own figure replaces the price."""
+    purse = Purse(Decimal(1))
+    assert purse.reserve(Decimal("0.30"))
+    purse.settle(Decimal("0.30"), result(Decimal("0.25")))
+    assert (Decimal("0.25"), Decimal(0)) == (purse.spent, purse.reserved)
+
+
+def test_a_result_without_credits_costs_its_price():
+    """Where the API gives no figure, the price is what was spent."""
+    purse = Purse(None)
+    assert purse.reserve(Decimal("0.30"))
+    purse.settle(Decimal("0.30"), result(None))
+    assert (Decimal("0.30"), Decimal(0)) == (purse.spent, purse.reserved)
+
+
+def test_a_refusal_frees_its_reservation():
+    """What was not charged can be spent again."""
+    purse = Purse(Decimal("0.30"))
+    assert purse.reserve(Decimal("0.30"))
+    assert not purse.reserve(Decimal("0.01"))
+    purse.settle(Decimal("0.30"), BadRequestError("no"))
+    assert purse.reserve(Decimal("0.30"))
+
+
+def test_an_unknown_outcome_keeps_its_reservation():
+    """What may have been charged counts as spent."""
+    purse = Purse(Decimal("0.50"))
+    assert purse.reserve(Decimal("0.30"))
+    purse.settle(Decimal("0.30"), OutcomeUnknownError("who knows"))
+    assert not purse.reserve(Decimal("0.30"))
+    assert purse.reserve(Decimal("0.20"))
+
+
+@given(
+    st.decimals("0", "5", places=2),
+    st.lists(st.tuples(CENTS, st.sampled_from("as priced,cheaper,no,unknown".split(",")))),
+)
+def test_the_limit_is_never_passed(limit, orders):
+    """Whatever is reserved and however it ends, no sum of the two passes the limit."""
+    purse = Purse(limit)
+    for price, end in orders:
+        if not purse.reserve(price):
+            assert purse.spent + purse.reserved + price > limit
+            continue
+        assert purse.spent + purse.reserved <= limit
+        ends = {
+            "as priced": result(None),
+            "cheaper": result(price / 2),
+            "no": BadRequestError("no"),
+            "unknown": OutcomeUnknownError("who knows"),
+        }
+        purse.settle(price, ends[end])
+        assert purse.spent + purse.reserved <= limit
+        assert min(purse.spent, purse.reserved) >= 0
+
+
+@given(st.lists(CENTS), st.randoms())
+def test_all_settled_leaves_nothing_reserved(prices, random):
+    """Orders that end in any order leave exactly their sum as spent."""
+    purse = Purse(None)
+    for price in prices:
+        assert purse.reserve(price)
+    random.shuffle(prices)
+    for price in prices:
+        purse.settle(price, result(None))
+    assert (sum(prices), 0) == (purse.spent, purse.reserved)
+
+
+def known(**prices):
+    """Return a model with these prices."""
+    table = {tier.replace("_", "/"): Decimal(usd) for tier, usd in prices.items()}
+    return KnownModel(id="m", read_on=date(2026, 9, 22), prices=table)
+
+
+FLAT = known(**{"": "0.01"})
+BY_SIZE = known(**{"1K": "0.02", "2k": "0.03", "4K": "0.05"})
+BY_BOTH = known(
+    **{"1K_low": "0.01", "1K_high": "0.07", "2K_low": "0.02", "2K_high": "0.10"}
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "resolution", "quality", "expected"),
+    [
+        (known(), None, None, None),
+        (FLAT, None, None, "0.01"),
+        (FLAT, "2K", "high", "0.01"),
+        (BY_SIZE, "1K", None, "0.02"),
+        (BY_SIZE, "2K", None, "0.03"),
+        (BY_SIZE, "4k", None, "0.05"),
+        (BY_SIZE, "2K", "high", "0.03"),
+        (BY_SIZE, None, None, "0.05"),
+        (BY_SIZE, "8K", None, "0.05"),
+        (BY_SIZE, 2, None, "0.05"),
+        (BY_BOTH, "1k", "LOW", "0.01"),
+        (BY_BOTH, "2K", "low", "0.02"),
+        (BY_BOTH, "1K", None, "0.07"),
+        (BY_BOTH, None, "low", "0.02"),
+        (BY_BOTH, None, None, "0.10"),
+        (BY_BOTH, "8K", "low", "0.10"),
+    ],
+)
+def test_the_price_is_the_tier_s_or_the_dearest_that_could_be_meant(
+    model, resolution, quality, expected
+):
+    """Tiers are found in any case; what is left open costs the most it can."""
+    wanted = None if expected is None else Decimal(expected)
+    assert wanted == price_hint(model, resolution, quality)
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (SparkPixImage(prompt="a"), "0.01"),
+        (SparkPixEdit(prompt="a", images=["https://a.b/c.png"]), "0.013"),
+        (ImageRequest("gpt-image-2", "a", {"resolution": "2K"}), "0.03"),
+        (ImageRequest("gpt-image-2", "a", {"resolution": "2K", "n": 3}), "0.09"),
+        (ImageRequest("gpt-image-2", "a", {"resolution": "2K", "n": "3"}), "0.03"),
+        (ImageRequest("gpt-image-2", "a", {"resolution": "2K", "n": -3}), "0.03"),
+        (ImageRequest("gpt-image-2", "a"), "0.05"),
+        (ImageRequest("gpt-image-2-beta", "a", {"n": 3}), None),
+        (ImageRequest("something-new", "a"), None),
+    ],
+)
+def test_a_request_s_price_is_the_catalogue_s(request_, expected):
+    """The published hint times the number of pictures; None where there is none."""
+    wanted = None if expected is None else Decimal(expected)
+    assert wanted == price_of(request_)
+
+
+def balance(usd):
+    """Return a balance of *usd*."""
+    return Balance(balance=Decimal(usd))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "explained", "pending", "verdict", "word"),
+    [
+        ("10", "9.99", "0", 0, Verdict.CHARGED, "0.01 USD left the account"),
+        ("10", "9.90", "0.09", 0, Verdict.CHARGED, "0.01 USD"),
+        ("10", "9.90", "0.10", 0, Verdict.NOT_CHARGED, "has not moved"),
+        ("10", "10", "0", 0, Verdict.NOT_CHARGED, "ask again"),
+        ("10", "12", "0", 0, Verdict.UNKNOWN, "went up"),
+        ("10", "9.99", "0", 2, Verdict.UNKNOWN, "2 other tasks"),
+    ],
+)
+def test_a_balance_tells_what_it_can(
+    before, after, explained, pending, verdict, word
+):
+    """Money that no result explains is the order's; work under way hides it."""
+    found = judge_balance(balance(before), balance(after), Decimal(explained), pending)
+    assert verdict is found.verdict
+    assert word in found.reason
+    assert found.task_id is None

@@ -1,0 +1,236 @@
+"""
+What a batch takes, how far it reads ahead, and that failures are values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+from batch.tools import TASK, drain, orders, prompts_ordered, tasks
+
+from apimodels_async import (
+    ImageRequest,
+    InvalidRequestError,
+    SparkPixEdit,
+    SparkPixImage,
+)
+from apimodels_async.errors import BadRequestError, GenerationFailedError
+
+MIXED = [
+    "a moose",
+    {"prompt": "a lynx", "aspect_ratio": "16:9", "seed": 7},
+    {"prompt": "a heron", "model": TASK, "resolution": "2K"},
+    SparkPixImage(prompt="an otter"),
+    SparkPixEdit(prompt="at dusk", images=["https://example.com/a.png"]),
+    ImageRequest("flux-2-klein-4b", "a newt"),
+]
+
+
+async def generator(items):
+    """Yield *items*, giving way before each."""
+    for item in items:
+        await asyncio.sleep(0)
+        yield item
+
+
+class Chairs:
+    """An async iterator that is no generator."""
+
+    def __init__(self, items):
+        self.items = iter(items)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        for item in self.items:
+            return item
+        raise StopAsyncIteration
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [list, tuple, iter, lambda items: (item for item in items), generator, Chairs],
+    ids=["list", "tuple", "iterator", "generator", "async generator", "async iterator"],
+)
+async def test_any_source_of_any_requests_is_taken(emulator, session, kind):
+    """Strings, mappings and values of five endpoints; each once, under its index."""
+    outcomes, raised = await drain(session.images.batch(kind(MIXED), max_pending=3))
+
+    assert raised is None
+    assert list(range(len(MIXED))) == sorted(outcomes)
+    assert all(outcome.result and outcome.error is None for outcome in outcomes.values())
+    assert [1] * 6 == list(prompts_ordered(emulator).values())
+    wanted = ["a moose", "a lynx", "a heron", "an otter", "at dusk", "a newt"]
+    assert wanted == [outcomes[index].request.prompt for index in range(6)]
+    assert outcomes[2].result.task_id in emulator.tasks
+
+
+async def test_an_empty_source_ends_at_once(session):
+    """No item, no outcome, no error."""
+    assert ({}, None) == await drain(session.images.batch([]))
+
+
+async def test_equal_requests_are_orders_in_their_own_right(emulator, session):
+    """Three equal lines are three pictures."""
+    outcomes, _ = await drain(session.images.batch(["a moose"] * 3))
+    assert 3 == len({outcome.result.url for outcome in outcomes.values()})
+    assert {"a moose": 3} == prompts_ordered(emulator)
+
+
+async def test_outcomes_come_as_they_finish(session):
+    """A slow first item does not hold up a quick second one."""
+    items = [ImageRequest(TASK, "[slow] moose"), ImageRequest(TASK, "hare")]
+    async with session.images.batch(items) as outcomes:
+        assert [1, 0] == [outcome.index async for outcome in outcomes]
+
+
+async def test_the_source_is_read_at_most_max_pending_ahead(emulator, session):
+    """A slow consumer slows the source down: what was read minus what was taken."""
+    read, taken, ahead = 0, 0, []
+
+    def source():
+        nonlocal read
+        for number in range(30):
+            read += 1
+            ahead.append(read - taken)
+            yield f"moose {number}"
+
+    async with session.images.batch(source(), max_pending=4) as outcomes:
+        await asyncio.sleep(0.3)  # the consumer is elsewhere
+        assert 4 == read
+        async for _ in outcomes:
+            taken += 1
+    assert 30 == taken
+    # The one handed over is taken when its receiver runs again, hence one more.
+    assert max(ahead) <= 4 + 1
+
+
+async def test_a_slow_consumer_keeps_the_bound(emulator, session):
+    """However slow it reads, no more than max_pending tasks are unfinished."""
+    async with session.images.batch(tasks(15), max_pending=3) as outcomes:
+        async for _ in outcomes:
+            await asyncio.sleep(0.01)
+    assert 15 == len(emulator.tasks)
+    assert emulator.peak_pending <= 3
+
+
+@pytest.mark.parametrize("most", [1, 2, 7])
+async def test_max_pending_is_kept_at_the_server(emulator, session, most):
+    """The server never has more unfinished tasks than allowed, and reaches that."""
+    await drain(session.images.batch(tasks(20), max_pending=most))
+    assert most == emulator.peak_pending
+
+
+async def test_failures_are_values(emulator, session):
+    """One refused, one failed and one unreadable item stop none of the others."""
+    items = [
+        ImageRequest(TASK, "[refused] moose"),
+        {"prompt": "lynx", "width": 100},
+        17,
+        {"prompt": None},
+        ImageRequest(TASK, "owl", {"resolution": "9K"}),
+        "heron",
+    ]
+    outcomes, raised = await drain(session.images.batch(items, max_pending=2))
+
+    assert raised is None
+    kinds = [
+        GenerationFailedError,
+        InvalidRequestError,
+        InvalidRequestError,
+        InvalidRequestError,
+        BadRequestError,
+        type(None),
+    ]
+    assert kinds == [type(outcomes[index].error) for index in range(6)]
+    assert outcomes[0].request == items[0]
+    assert outcomes[2].request is None
+    assert outcomes[5].result is not None
+    assert 3 == len(orders(emulator))
+
+
+async def test_a_source_that_raises_is_heard_last(emulator, session):
+    """Its own error reaches the consumer, after every paid outcome."""
+
+    def source():
+        yield from tasks(3)
+        raise LookupError("no more lines")
+
+    got = []
+    async with session.images.batch(source(), max_pending=5) as outcomes:
+        with pytest.raises(LookupError, match="no more lines"):
+            async for outcome in outcomes:
+                got.append(outcome)
+        with pytest.raises(LookupError):  # and again, for whoever asks again
+            await anext(outcomes)
+    assert 3 == len(got) == len(emulator.tasks)
+
+
+async def test_a_price_function_that_raises_is_heard_too(emulator, session):
+    """A bug of the caller's ends the batch; it is not an outcome."""
+
+    def price(request):
+        return {"hare": Decimal(1)}[request.prompt]
+
+    batch = session.images.batch(["hare", "moose"], price=price, max_pending=1)
+    async with batch as outcomes:
+        assert 0 == (await anext(outcomes)).index
+        with pytest.raises(KeyError, match="moose"):
+            await anext(outcomes)
+    assert {"hare": 1} == prompts_ordered(emulator)
+
+
+@pytest.mark.parametrize("source", ["a moose", b"a hare", {"prompt": "a moose"}])
+async def test_a_single_prompt_is_no_source(session, source):
+    """A string would be a batch of letters."""
+    with pytest.raises(InvalidRequestError, match="list or an iterator") as caught:
+        session.images.batch(source)
+    assert "source" == caught.value.parameter
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("max_pending", 0),
+        ("max_pending", True),
+        ("max_pending", 2.0),
+        ("max_cost", 0),
+        ("max_cost", -1),
+        ("max_cost", "1"),
+        ("max_cost", True),
+        ("max_cost", Decimal("nan")),
+        ("max_cost", float("inf")),
+    ],
+)
+async def test_numbers_out_of_range_are_refused(emulator, session, parameter, value):
+    """Nothing is sent, and the error names the parameter."""
+    with pytest.raises(InvalidRequestError, match=parameter) as caught:
+        session.images.batch(["a moose"], **{parameter: value})
+    assert parameter == caught.value.parameter
+    assert [] == orders(emulator)
+
+
+async def test_two_batches_share_a_session(emulator, session):
+    """Each gets its own outcomes, and each keeps its own bound."""
+    (one, _), (two, _) = await asyncio.gather(
+        drain(session.images.batch(tasks(12, "moose"), max_pending=2)),
+        drain(session.images.batch(tasks(12, "hare"), max_pending=3)),
+    )
+    assert {"moose"} == {o.request.prompt.split()[0] for o in one.values()}
+    assert {"hare"} == {o.request.prompt.split()[0] for o in two.values()}
+    assert 24 == len(emulator.tasks)
+    assert emulator.peak_pending <= 5
+
+
+async def test_several_consumers_may_share_a_batch(emulator, session):
+    """Each outcome goes to one of them."""
+    async with session.images.batch(tasks(10), max_pending=4) as outcomes:
+
+        async def consume():
+            return [outcome.index async for outcome in outcomes]
+
+        halves = await asyncio.gather(consume(), consume())
+    assert list(range(10)) == sorted(halves[0] + halves[1])

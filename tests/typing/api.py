@@ -1,0 +1,221 @@
+"""
+What a user's type checker sees. Never run: mypy and basedpyright read it.
+
+Lines that must not pass are marked for both; a mark that is no longer needed is an
+error of mypy (``warn_unused_ignores``), and of basedpyright once it is told
+``enableTypeIgnoreComments = false`` and ``reportUnnecessaryTypeIgnoreComment``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, assert_type
+
+from apimodels_async import (
+    ApiModelsError,
+    APIStatusError,
+    Balance,
+    GenerationFailedError,
+    ImageRequest,
+    ImageResult,
+    Images,
+    InvalidRequestError,
+    KnownModel,
+    ModelInfo,
+    OutcomeUnknownError,
+    PollPolicy,
+    RateLimitError,
+    Reconciliation,
+    RequestInfo,
+    RetryPolicy,
+    Session,
+    SessionClosedError,
+    SessionStats,
+    SparkPixEdit,
+    SparkPixImage,
+    TaskEvent,
+    TaskHandle,
+    TaskState,
+    Timeouts,
+    Verdict,
+    known_models,
+)
+
+
+async def opening() -> None:
+    """A session is opened as a context, with values for its settings."""
+    async with Session() as session:
+        assert_type(session, Session)
+        assert_type(session.images, Images)
+    session = Session(
+        "sk_key",
+        base_url="https://example.com",
+        polling=PollPolicy(2.5, deadline=60),
+        retry=RetryPolicy(attempts=1),
+        timeouts=Timeouts(connect=1),
+        max_connections=10,
+        max_polls=5,
+    )
+    assert_type(await session.aclose(), None)
+    Session("sk_key", "https://example.com")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Session(api_key=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Session(polling=2.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Session(interval=2.5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    PollPolicy(interval="2.5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    PollPolicy.unchecked(0.1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(PollPolicy.unchecked(interval=0.1), PollPolicy)
+    PollPolicy().interval = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def generating(session: Session) -> None:
+    """A picture is asked for by SparkPix's parameters, a model's, or a value."""
+    images = session.images
+    assert_type(await images.generate("a fox"), ImageResult)
+    assert_type(
+        await images.generate(
+            "a fox",
+            aspect_ratio="custom",
+            width=512,
+            height=512,
+            prompt_upsampling=True,
+            seed=1,
+            lora_weights="huggingface.co/a/b",
+            lora_scale=0.5,
+            callback_url="https://example.com",
+        ),
+        ImageResult,
+    )
+    assert_type(
+        await images.generate("a moose", model="gpt-image-2", resolution="2K", n=2),
+        ImageResult,
+    )
+    assert_type(
+        await images.generate(None, model="real-esrgan", image="https://a/b"),
+        ImageResult,
+    )
+    assert_type(await images.generate(SparkPixImage(prompt="a fox")), ImageResult)
+    assert_type(
+        await images.generate(SparkPixEdit(prompt="x", images=["https://a/b"])),
+        ImageResult,
+    )
+    assert_type(await images.generate(ImageRequest("m", "x")), ImageResult)
+
+    images.generate("a fox", "gpt-image-2")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await images.generate("a fox", width="512")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await images.generate("a fox", widht=512)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await images.generate(None)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await images.generate(5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await images.generate(ImageRequest("m"), seed=1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+async def editing(session: Session) -> None:
+    """An edit takes images, or a value."""
+    images = session.images
+    urls = ("https://a/b",)
+    assert_type(
+        await images.edit("x", images=urls, turbo=False, seed=1, new=2), ImageResult
+    )
+    assert_type(await images.edit(SparkPixEdit(prompt="x", images=urls)), ImageResult)
+    await images.edit("x", urls)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await images.edit("x", images=[5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    await images.edit(ImageRequest("m"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def submitting(session: Session) -> None:
+    """A handle is awaitable for a result and iterable for events, again and again."""
+    handle = await session.images.submit("a moose", model="gpt-image-2", n=1)
+    assert_type(handle, TaskHandle)
+    assert_type(await session.images.submit(ImageRequest("m", "x")), TaskHandle)
+    assert_type(session.images.attach("clx1"), TaskHandle)
+    assert_type(session.images.attach(handle.to_token()), TaskHandle)
+    assert_type(handle.task_id, str)
+    assert_type(handle.state, TaskState)
+    assert_type(handle.done, bool)
+    assert_type(await handle, ImageResult)
+    assert_type(await handle.result(), ImageResult)
+    assert_type(await handle.result(timeout=30), ImageResult)
+    async for event in handle:
+        assert_type(event, TaskEvent)
+        assert_type(event.state, TaskState)
+        assert_type(event.task_id, str)
+        assert_type(event.at, datetime)
+    await session.images.submit(SparkPixImage(prompt="x"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await session.images.attach(handle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await handle.result(timeout="30")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    handle.state = TaskState.COMPLETED  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    for _ in handle:  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+
+
+async def the_rest(
+    session: Session, result: ImageResult, error: OutcomeUnknownError
+) -> None:
+    """Files, account, catalogue and counters have types of their own."""
+    assert_type(await session.download(result, "out/fox"), Path)
+    assert_type(await session.download(result, Path("out")), Path)
+    assert_type(await session.upload("local.png"), str)
+    assert_type(await session.upload(b"bytes", name="a.png"), str)
+    assert_type(await session.balance(), Balance)
+    assert_type((await session.balance()).balance, Decimal)
+    assert_type(await session.models(), tuple[ModelInfo, ...])
+    assert_type(await session.reconcile(error), Reconciliation)
+    assert_type((await session.reconcile(error)).verdict, Verdict)
+    assert_type(session.stats(), SessionStats)
+    assert_type(session.stats().spent, Decimal)
+    assert_type(known_models(), dict[str, KnownModel])
+    await session.download("https://a/b", "out")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await session.upload(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await session.stats()  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    await session.reconcile(ApiModelsError())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def values(result: ImageResult) -> None:
+    """A result is frozen, and says what may be missing."""
+    assert_type(result.url, str)
+    assert_type(result.urls, tuple[str, ...])
+    assert_type(result.task_id, str | None)
+    assert_type(result.model, str | None)
+    assert_type(result.credits, Decimal | None)
+    assert_type(result.duration_s, float | None)
+    assert_type(result.created_at, datetime | None)
+    assert_type(result.completed_at, datetime | None)
+    assert_type(result.expires_at, datetime | None)
+    assert_type(result.raw, Mapping[str, Any])
+    assert_type(TaskState.COMPLETED.finished, bool)
+    word: str = TaskState.COMPLETED
+    assert_type(word.upper(), str)
+    result.urls = ()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    SparkPixImage("a fox")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    SparkPixImage(prompt="a fox", size="1K")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    SparkPixEdit(prompt="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ImageRequest()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def failures(error: ApiModelsError) -> None:
+    """Every error carries facts, and some carry more."""
+    assert_type(error.task_id, str | None)
+    assert_type(error.status, int | None)
+    assert_type(error.code, int | None)
+    assert_type(error.request, RequestInfo | None)
+    assert_type(error.charged, bool | None)
+    assert_type(error.message, str)
+    assert_type(error.fresh(), ApiModelsError)
+    if isinstance(error, APIStatusError):
+        assert_type(error.retry_after, float | None)
+    if isinstance(error, RateLimitError):
+        assert_type(error.fresh(), RateLimitError)
+    if isinstance(error, GenerationFailedError):
+        assert_type(error.fail_message, str)
+        assert_type(error.fail_code, str | None)
+    if isinstance(error, InvalidRequestError):
+        assert_type(error.parameter, str | None)
+        caught: ValueError = error
+        assert_type(caught.args, tuple[Any, ...])
+    if isinstance(error, SessionClosedError):
+        assert_type(error.task_ids, tuple[str, ...])
+    error.retry_after  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
+    ApiModelsError("x", task="clx1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    RateLimitError("x", parameter="n")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
