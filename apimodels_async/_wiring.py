@@ -119,6 +119,8 @@ class Wiring:
     """Paid requests the API accepted."""
     spent: Decimal = field(init=False, default=Decimal(0))
     """On synchronous calls; the tracker knows the rest."""
+    named: set[str] = field(init=False, factory=set[str])
+    """Ids of the tasks that this session ordered; 100 bytes each."""
     parts: Parts | None = field(init=False, default=None)
     """Kept after closing, for the counts."""
     _lost: tuple[str, ...] = field(init=False, default=())

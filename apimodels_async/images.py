@@ -309,11 +309,20 @@ class Images:
             if isinstance(created, ImageResult):
                 product: TaskHandle | ImageResult = created
             else:
-                product = _adopt(created, model, reply.status, parts.tracker)
+                self._check_new(created.task_id, reply.status)
+                product = _adopt(created, model, parts.tracker)
             self._count(product)
             return product
 
         return await parts.sender.order(wire, take)
+
+    def _check_new(self, task_id: str, status: int) -> None:
+        # One connection's answers can shift by one; two orders never share a task, not
+        # even one that has ended since.
+        if task_id in self._wiring.named:
+            msg = f"the API named task {task_id} for a second order"
+            raise UnexpectedResponseError(msg, task_id=task_id, status=status)
+        self._wiring.named.add(task_id)
 
     def _count(self, product: TaskHandle | ImageResult) -> None:
         self._wiring.submitted += 1
@@ -321,13 +330,7 @@ class Images:
             self._wiring.spent += product.credits or 0
 
 
-def _adopt(
-    created: TaskSnapshot, model: str, status: int, tracker: Tracker
-) -> TaskHandle:
-    if tracker.ledger.get(created.task_id) is not None:
-        # One connection's answers can shift by one; two orders never share a task.
-        msg = f"the API named task {created.task_id} for a second order"
-        raise UnexpectedResponseError(msg, task_id=created.task_id, status=status)
+def _adopt(created: TaskSnapshot, model: str, tracker: Tracker) -> TaskHandle:
     entry = Entry(created.task_id, model, created.state)
     entry.outcome = created.result or created.error
     if not entry.done:

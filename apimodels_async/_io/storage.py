@@ -99,7 +99,7 @@ class FileSink:
         if not self._target.suffix:
             self._target = self._target.with_name(self._target.name + suffix)
 
-    def _flush(self) -> None:
+    def _flush(self) -> int:
         if self._descriptor is None:
             self._head = bytes(self._buffer[:HEAD_BYTES])
             self._target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,13 +110,13 @@ class FileSink:
             view = view[os.write(self._descriptor, view) :]
         view.release()
         self._buffer.clear()
+        return self._descriptor
 
     def _publish(self) -> None:
-        self._flush()
-        if self._descriptor is not None:
-            os.fsync(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor = self._flush()
+        os.fsync(descriptor)
+        self._descriptor = None
+        os.close(descriptor)
         self._part.replace(self._target)
         folder = os.open(self._target.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -5,6 +5,7 @@ Key and base URL: where they come from and what is refused.
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def test_a_file_others_can_read_is_refused(mode):
 
     assert str(path) in str(caught.value)
     assert KEY not in str(caught.value)
+
+
+def test_a_pipe_is_not_waited_for():
+    """What is no file is refused at once."""
+    path = write_credentials(KEY)
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    with pytest.raises(ConfigurationError, match="not a file"):
+        resolve_key(None)
 
 
 def test_a_link_is_not_followed():

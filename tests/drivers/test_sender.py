@@ -58,9 +58,7 @@ class Desk:
         script = more.pop("script", script)
         self.transport = FakeTransport(script, latency=latency, **more)
         self.clock = FakeClock()
-        self.sender = Sender(
-            self.transport, self.clock, policy or RetryPolicy(), draw
-        )
+        self.sender = Sender(self.transport, self.clock, policy or RetryPolicy(), draw)
 
     @property
     def sent(self):
@@ -180,7 +178,9 @@ async def test_only_what_may_be_is_sent_again(kind, fate):
 
     assert desk.sent == (paid_sends if kind.paid else free_sends)
     assert type(error) is (paid_error if kind.paid else free_error)
-    assert error.charged is (None if paid_error is OutcomeUnknownError and kind.paid else False)
+    assert error.charged is (
+        None if paid_error is OutcomeUnknownError and kind.paid else False
+    )
     assert error.status == getattr(answer, "status", None)
     assert error.request.method == ("POST" if kind.paid else "GET")
     assert error.request.path in {"images/generations", "balance"}

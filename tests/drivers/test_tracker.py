@@ -86,16 +86,16 @@ async def test_a_task_is_first_asked_for_after_one_interval():
 
 
 async def test_each_task_is_polled_every_interval():
-    """Three hundred tasks that start at odd times keep their pace for 300 s."""
-    async with Rig(done_after(300), latency=0.3, max_polls=300) as rig:
+    """A hundred tasks that start at odd times keep their pace for 300 s."""
+    async with Rig(done_after(300), latency=0.3, max_polls=100) as rig:
         entries = []
-        for index in range(300):
+        for index in range(100):
             entries.append(rig.watch(f"t{index}"))
             await asyncio.sleep(0.0137)
         await rig.ended(*entries)
 
         gaps = [gap for entry in entries for gap in rig.transport.gaps(entry.task_id)]
-        assert len(gaps) > 300 * 116
+        assert len(gaps) > 100 * 116
         assert min(gaps) >= 2.5 - SLACK
         assert max(gaps) <= 2.5 + TICK_S + SLACK
         assert rig.transport.doubled == set()
@@ -158,7 +158,7 @@ def test_no_task_is_asked_for_too_soon_or_twice_at_once(plan, interval, max_poll
 
 
 async def test_no_more_polls_run_at_once_than_allowed():
-    """With 200 tasks due, exactly max_polls requests are in flight, and none starves."""
+    """With 200 tasks due, max_polls requests are in flight, and no task starves."""
     async with Rig(done_after(100), latency=0.2, max_polls=8) as rig:
         entries = [rig.watch(f"t{index}") for index in range(200)]
         outcomes = await rig.ended(*entries)
@@ -238,7 +238,13 @@ async def test_a_bad_answer_delays_one_task(answer):
         assert asyncio.get_running_loop().time() < 20 + 2.5 + 2 * TICK_S + 0.1
         outcomes = await rig.ended(*entries)
 
-        assert [outcome.task_id for outcome in outcomes] == ["t0", "t1", "t2", "t3", "t4"]
+        assert [outcome.task_id for outcome in outcomes] == [
+            "t0",
+            "t1",
+            "t2",
+            "t3",
+            "t4",
+        ]
         assert rig.tracker.poll_errors == 2
         assert rig.transport.gaps("t1")[0] >= 2.5 - SLACK
 
@@ -438,7 +444,12 @@ async def test_deadlines_pass_during_a_pause():
 
 async def test_a_task_settled_in_the_queue_is_not_polled():
     """A task that met its deadline while queued for a poller is not asked for."""
-    async with Rig(hang, max_polls=1, deadline=4) as rig:
+
+    async def script(call):
+        await asyncio.sleep(10)
+        return completed(call.task_id)
+
+    async with Rig(script, max_polls=1, deadline=4) as rig:
         first, second = rig.watch("t1"), rig.watch("t2")
         await rig.ended(first, second)
         await asyncio.sleep(60)

@@ -143,6 +143,12 @@ class RawServer:
         return Received(method, target, head, body, peer.number, headers)
 
 
+async def until(condition):
+    """Wait for a fact that sets no event."""
+    while not condition():  # noqa: ASYNC110  that is what this is for
+        await asyncio.sleep(0.005)
+
+
 # --- what to answer ---------------------------------------------------------------
 
 
@@ -301,6 +307,7 @@ HEADLESS = {
     "line too long",
     "half a head",
     "slow head",
+    "junk chunk",  # aiohttp fails before it hands over the head
 }
 """Those of :data:`CUTS` that show no status."""
 

@@ -67,18 +67,38 @@ async def test_a_wrong_key_is_typed(emulator):
     assert emulator.spent == 0
 
 
+UNREADABLE = {
+    "cut, no length",
+    "no body",
+    "204",
+    "html",
+    "half json",
+    "latin-1",
+    "deep",
+    "null data",
+    "another shape",
+    "id is a path",
+    "zipped",
+    "307",
+    "308 elsewhere",
+    "302",
+}
+"""Whole answers that say nothing: asking again is the caller's decision."""
+
+
 @pytest.mark.parametrize("name", sorted(set(CUTS) - {"slow head", "slow body"}))
 async def test_a_free_call_is_repeated_where_that_helps(connect, name):
     """Whatever cuts it, a free call ends in its answer or a typed, uncharged error."""
     fine = respond(envelope({"balance": "5"}))
     async with RawServer(in_turn(CUTS[name], fine)) as server:
-        try:
-            balance = await connect(server).balance()
-        except UnexpectedResponseError as error:
-            assert error.charged is False
+        session = connect(server)
+        if name in UNREADABLE:
+            with pytest.raises(UnexpectedResponseError) as caught:
+                await session.balance()
+            assert caught.value.charged is False
             assert len(server.received) == 1
         else:
-            assert balance.balance == 5
+            assert (await session.balance()).balance == 5
 
 
 @pytest.mark.parametrize(
@@ -86,7 +106,6 @@ async def test_a_free_call_is_repeated_where_that_helps(connect, name):
     [
         ("close", ConnectionFailedError),
         ("hang", TransportTimeoutError),
-        ("slow head", TransportTimeoutError),
         ("503", ServerError),
     ],
 )

@@ -8,7 +8,7 @@ import asyncio
 
 import anyio
 import pytest
-from integration.raw import PICTURE, RawServer, envelope, hang, in_turn, respond
+from integration.raw import PICTURE, RawServer, envelope, hang, in_turn, respond, until
 
 from apimodels_async import ImageResult, OutcomeUnknownError, TaskHandle
 
@@ -75,8 +75,7 @@ async def test_an_orphaned_task_is_still_tracked(emulator, connect):
     session = connect(emulator)
     fault = emulator.fault("create", "slow", seconds=0.1)
     order = asyncio.create_task(session.images.submit("a moose", **TASK))
-    while not fault.hits:
-        await asyncio.sleep(0.005)
+    await until(lambda: fault.hits)
     assert await cancelled(order)
     await quiet(session)
 
@@ -105,8 +104,7 @@ async def test_a_cancelled_generate_of_a_task_leaves_it_tracked(emulator, connec
     """Cancelling the wait for a task gives up the wait, not the task."""
     session = connect(emulator)
     order = asyncio.create_task(session.images.generate("a moose", **TASK))
-    while not emulator.tasks or session.stats().submitted == 0:
-        await asyncio.sleep(0.005)
+    await until(lambda: emulator.tasks or session.stats().submitted == 0)
     assert await cancelled(order)
 
     [task_id] = emulator.tasks
@@ -143,12 +141,11 @@ async def test_a_neighbour_that_fails_cancels_cleanly(emulator, connect):
     fault = emulator.fault("sync", "slow", seconds=0.1)
 
     async def fail():
-        while not fault.hits:
-            await asyncio.sleep(0.005)
+        await until(lambda: fault.hits)
         msg = "mine"
         raise KeyError(msg)
 
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
         async with asyncio.TaskGroup() as group:
             order = group.create_task(session.images.generate("a fox"))
             group.create_task(fail())

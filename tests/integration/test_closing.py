@@ -12,7 +12,15 @@ import threading
 import time
 
 import pytest
-from integration.raw import CREATED, PICTURE, RawServer, by_method, hang, respond, slowly
+from integration.raw import (
+    CREATED,
+    PICTURE,
+    RawServer,
+    by_method,
+    hang,
+    respond,
+    slowly,
+)
 
 import apimodels_async
 from apimodels_async import (
@@ -118,8 +126,7 @@ async def test_closing_with_many_requests_in_flight_is_quick(connect):
         session = connect(server, timeouts=apimodels_async.Timeouts(read=60))
         handles = [session.images.attach(f"cl{n}") for n in range(200)]
         waiters = [asyncio.create_task(handle.result()) for handle in handles]
-        while server.in_hand < 64:
-            await asyncio.sleep(0.01)
+        await until(lambda: not (server.in_hand < 64))
         started = time.monotonic()
         await session.aclose()
         ended = await asyncio.gather(*waiters, return_exceptions=True)
@@ -131,7 +138,7 @@ async def test_closing_with_many_requests_in_flight_is_quick(connect):
 
 async def test_the_users_own_exception_passes_unwrapped(emulator):
     """A KeyError inside the block is a KeyError outside, and the session is closed."""
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError):  # noqa: PT012
         async with Session(
             base_url=emulator.base_url, api_key=emulator.api_key
         ) as session:
@@ -216,8 +223,7 @@ async def test_on_another_loop_it_says_so(emulator, connect):
 
     thread = threading.Thread(target=asyncio.run, args=[use()])
     thread.start()
-    while thread.is_alive():
-        await asyncio.sleep(0.01)
+    await until(lambda: not (thread.is_alive()))
     thread.join()
 
     assert "another event loop" in str(errors[0])
@@ -255,6 +261,18 @@ asyncio.run(main())
     assert run(code) == ["fine", "fork"]
 
 
+async def test_another_process_is_told_by_its_number(emulator, connect):
+    """What counts is the process that opened the session, whatever the loop."""
+    session = connect(emulator)
+    parts = session._wiring.open()
+    parts.pid += 1  # as a child sees it
+    with pytest.raises(ConfigurationError, match="fork"):
+        await session.balance()
+    parts.pid -= 1
+
+    assert emulator.requests == []
+
+
 def test_a_second_asyncio_run_says_so():
     """A session kept between two asyncio.run calls is refused on the second."""
     code = """
@@ -281,7 +299,7 @@ async def test_a_forgotten_close_is_warned_about_once(emulator):
     session = Session(base_url=emulator.base_url, api_key=emulator.api_key)
     handle = await session.images.submit("a moose [stuck]", **TASK)
     wiring = session._wiring
-    with pytest.warns(ResourceWarning) as caught:
+    with pytest.warns(ResourceWarning) as caught:  # noqa: PT031
         del session
         gc.collect()
 
@@ -298,7 +316,7 @@ async def test_a_forgotten_idle_session_is_warned_about_too(emulator):
     session = Session(base_url=emulator.base_url, api_key=emulator.api_key)
     await session.balance()
     wiring = session._wiring
-    with pytest.warns(ResourceWarning, match="pending: none") as caught:
+    with pytest.warns(ResourceWarning, match="pending: none") as caught:  # noqa: PT031
         del session
         gc.collect()
 

@@ -295,7 +295,9 @@ async def public():
     await files.aclose()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"]
+)
 async def test_this_machine_is_out_of_bounds(public, folder, host):
     """With a public API, a result on loopback is refused without a connection."""
     async with RawServer(respond(PNG)) as server:
@@ -316,9 +318,7 @@ async def test_plain_http_is_out_of_bounds(public, folder):
     threads = anyio.CapacityLimiter(1)
     for url in ("http://files.example/x", "x", "javascript:1"):
         with pytest.raises(DownloadError, match="is not https"):
-            await public.download(
-                at(url), lambda: FileSink(folder / "x", "x", threads)
-            )
+            await public.download(at(url), lambda: FileSink(folder / "x", "x", threads))
     with pytest.raises(TransportError, match="is not https"):
         await public.put("http://files.example/x", File("a", "image/png", PNG))
     with pytest.raises(TransportError, match="private or reserved"):

@@ -20,6 +20,7 @@ from integration.raw import (
     message,
     raw,
     respond,
+    until,
 )
 
 import apimodels_async
@@ -122,8 +123,7 @@ async def test_polls_leave_room_for_paid_requests(connect):
         )
         for number in range(20):
             session.images.attach(f"cl{number}")
-        while server.in_hand < 4:
-            await asyncio.sleep(0.01)
+        await until(lambda: not (server.in_hand < 4))
         result = await session.images.generate("a fox")
 
         assert result.url
@@ -279,7 +279,7 @@ async def test_a_closed_session_is_not_borrowed():
 
 
 async def test_a_pool_closed_by_its_owner_is_told(connect):
-    """If the lender closes the pool, calls that queue for it are told, not cancelled."""
+    """If the lender closes the pool, calls that queue for it get a typed error."""
     async with RawServer(hang) as server:
         connector = aiohttp.TCPConnector(limit=1)
         async with aiohttp.ClientSession(connector=connector) as http:

@@ -135,9 +135,7 @@ async def test_multi_image_fusion(session, emulator, hosted):
 
 async def test_a_model_without_prompt(session, hosted):
     """An upscaler takes no prompt."""
-    result = await session.images.generate(
-        None, model="real-esrgan", image_url=hosted
-    )
+    result = await session.images.generate(None, model="real-esrgan", image_url=hosted)
 
     assert result.model == "real-esrgan"
 

@@ -10,8 +10,8 @@ import pytest
 from integration.raw import CUTS, RawServer, by_method, envelope, in_turn, respond
 
 from apimodels_async import AuthenticationError, PermissionDeniedError, Timeouts
-from apimodels_async.emulator.kinds import WHERES, wheres_of
 from apimodels_async.emulator.kinds import KINDS as ALL_KINDS
+from apimodels_async.emulator.kinds import WHERES, wheres_of
 
 TASK = {"model": "gpt-image-2"}
 KINDS = sorted(kind for kind in ALL_KINDS if "poll" in wheres_of(kind))

@@ -1,0 +1,195 @@
+"""
+What stops a whole batch: the budget, an empty account, a refused key.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from batch.tools import TASK, drain, orders, prompts_ordered, rows, tasks
+
+from apimodels_async import (
+    AuthenticationError,
+    BudgetExceededError,
+    ImageRequest,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+)
+
+CENT = Decimal("0.01")  # SparkPix Image, in the catalogue and at the emulator
+
+
+@pytest.mark.parametrize("most", [1, 4, 30])
+async def test_max_cost_stops_before_it_is_passed(emulator, session, most):
+    """Every paid outcome is handed over, and then comes BudgetExceededError."""
+    batch = session.images.batch(
+        (f"moose {n}" for n in range(100)), max_pending=most, max_cost=0.055
+    )
+    outcomes, raised = await drain(batch)
+
+    assert isinstance(raised, BudgetExceededError)
+    assert "0.055" in str(raised)
+    assert 5 == len(outcomes) == len(orders(emulator))
+    assert all(outcome.result for outcome in outcomes.values())
+    assert 5 * CENT == batch.spent == emulator.spent
+    assert 0 == batch.reserved
+
+
+async def test_a_limit_met_exactly_is_not_passed(emulator, session):
+    """Ten cents buy ten pictures of a cent, and the batch ends without an error."""
+    batch = session.images.batch(["moose"] * 10, max_cost=Decimal("0.10"))
+    outcomes, raised = await drain(batch)
+    assert (10, None) == (len(outcomes), raised)
+    assert Decimal("0.10") == batch.spent
+
+
+async def test_failures_cost_nothing(emulator, session):
+    """A failed task's price can be spent on the next one."""
+    items = tasks(2, "[refused] moose") + tasks(2)
+    batch = session.images.batch(
+        items, max_pending=1, max_cost=1, price=lambda _: Decimal("0.45")
+    )
+    outcomes, raised = await drain(batch)
+    assert raised is None
+    assert [False, False, True, True] == [bool(outcomes[n].result) for n in range(4)]
+
+
+async def test_unknown_outcomes_count_as_spent(emulator, session):
+    """An order of unknown fate keeps its share of the budget."""
+    emulator.fault("sync", "drop", times=2)
+    batch = session.images.batch(
+        (f"moose {n}" for n in range(9)), max_pending=1, max_cost=0.03
+    )
+    outcomes, raised = await drain(batch)
+
+    assert isinstance(raised, BudgetExceededError)
+    assert 3 == len(outcomes)
+    assert isinstance(outcomes[0].error, OutcomeUnknownError)
+    assert isinstance(outcomes[1].error, OutcomeUnknownError)
+    assert (CENT, 2 * CENT) == (batch.spent, batch.reserved)
+
+
+async def test_a_price_function_counts(emulator, session):
+    """The caller's price is reserved; the API's own figure is what was spent."""
+    asked = []
+
+    def price(request):
+        asked.append(request.prompt)
+        return Decimal("0.50")
+
+    batch = session.images.batch(["a", "b"], max_cost=0.6, price=price, max_pending=1)
+    outcomes, raised = await drain(batch)
+    assert (2, None) == (len(outcomes), raised)
+    assert ["a", "b"] == asked
+    assert 2 * CENT == batch.spent
+
+
+async def test_without_a_price_max_cost_refuses(emulator, session):
+    """A model of no known price is an InvalidRequestError, before anything is sent."""
+    items = [ImageRequest("gpt-image-2-beta", "moose"), "hare"]
+    outcomes, raised = await drain(session.images.batch(items, max_cost=1))
+    assert raised is None
+    error = outcomes[0].error
+    assert isinstance(error, InvalidRequestError)
+    assert ("price", False) == (error.parameter, error.charged)
+    assert "gpt-image-2-beta" in str(error)
+    assert {"hare": 1} == prompts_ordered(emulator)
+
+
+async def test_without_max_cost_no_price_is_needed(emulator, session):
+    """A model of no known price is ordered where no limit is kept."""
+    outcomes, _ = await drain(
+        session.images.batch([ImageRequest("gpt-image-2-beta", "moose")])
+    )
+    assert outcomes[0].result is not None
+
+
+async def test_an_empty_account_stops_the_batch(connect, tmp_path):
+    """402 in the middle: what was bought is handed over, nothing more is sent."""
+    from apimodels_async.emulator import Emulator
+
+    journal = tmp_path / "j.sqlite"
+    async with Emulator(service_times={"*": 0.05}, credits="0.08") as emulator:
+        session = connect(emulator)
+        source = iter(tasks(50))
+        batch = session.images.batch(source, max_pending=2, journal=journal)
+        outcomes, raised = await drain(batch)
+        await session.aclose()
+
+    assert isinstance(raised, InsufficientCreditsError)
+    paid = [outcome for outcome in outcomes.values() if outcome.result]
+    assert len(emulator.tasks) == len(paid) > 1
+    refused = [outcome for outcome in outcomes.values() if outcome.error]
+    assert 1 <= len(refused) <= 2  # what was under way at that moment
+    assert len(orders(emulator)) == len(outcomes)
+    assert len(refused) == rows(journal).count("refused")
+    assert len([*source]) > 40
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("unauthorized", AuthenticationError), ("forbidden", PermissionDeniedError)],
+)
+async def test_a_refused_key_stops_the_batch(emulator, session, kind, error):
+    """401 and 403 on an order would meet the next one as well."""
+    emulator.fault("create", kind, times=None, match="moose 5")
+    outcomes, raised = await drain(session.images.batch(tasks(30), max_pending=1))
+    assert isinstance(raised, error)
+    assert [*range(6)] == sorted(outcomes)
+    assert 5 == sum(bool(outcome.result) for outcome in outcomes.values())
+    assert 6 == len(orders(emulator))
+
+
+@pytest.mark.parametrize("kind", ["unauthorized", "forbidden"])
+async def test_a_key_refused_while_polling_orders_nothing_twice(
+    emulator, session, connect, tmp_path, kind
+):
+    """Tasks that were accepted stay accepted: the next run attaches them."""
+    journal = tmp_path / "j.sqlite"
+    emulator.fault("poll", kind)
+    batch = session.images.batch(tasks(3), journal=journal, max_cost=1)
+    outcomes, raised = await drain(batch)
+    assert isinstance(raised, (AuthenticationError, PermissionDeniedError))
+    assert {type(raised)} == {type(outcome.error) for outcome in outcomes.values()}
+    assert ["accepted"] * 3 == rows(journal)
+    assert batch.reserved > 0  # each may still complete, and is charged then
+
+    outcomes, raised = await drain(session.images.batch(tasks(3), journal=journal))
+    assert raised is None
+    assert all(outcome.result for outcome in outcomes.values())
+    assert {1} == set(prompts_ordered(emulator).values())
+
+
+async def test_a_budget_is_for_all_runs_of_a_journal(emulator, session, tmp_path):
+    """What earlier runs spent and left unknown counts in the next one."""
+    journal = tmp_path / "j.sqlite"
+    prompts = [f"moose {n}" for n in range(9)]
+    emulator.fault("sync", "drop", times=1)
+    options = {"max_pending": 1, "journal": journal}
+    _, raised = await drain(session.images.batch(prompts, max_cost=0.04, **options))
+    assert isinstance(raised, BudgetExceededError)
+    outcomes, raised = await drain(
+        session.images.batch(prompts, max_cost=0.06, **options)
+    )
+    assert isinstance(raised, BudgetExceededError)
+    assert 6 == len(outcomes) == len(orders(emulator))
+    assert Decimal("0.05") == emulator.spent
+
+
+async def test_a_task_still_under_way_counts_in_the_next_run(
+    emulator, session, connect, tmp_path
+):
+    """An attached task's price is reserved before anything new is ordered."""
+    journal = tmp_path / "j.sqlite"
+    slow = [ImageRequest(TASK, "[slow] moose"), ImageRequest(TASK, "hare")]
+    async with session.images.batch(slow, max_pending=1, journal=journal) as outcomes:
+        while not outcomes.pending:
+            await outcomes._turn.acquire()
+            outcomes._turn.release()
+    again = session.images.batch(slow, journal=journal, max_cost=0.06, max_pending=1)
+    await drain(again)
+    assert 2 == len(emulator.tasks)
+    assert again.spent == emulator.spent

@@ -1,0 +1,307 @@
+"""
+The same batch again: what each state of the journal means for money.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from batch.tools import TASK, drain, orders, prompts_ordered, rewrite, rows, tasks
+
+from apimodels_async import (
+    GenerationFailedError,
+    ImageRequest,
+    JournalError,
+    OutcomeUnknownError,
+    TaskTimeoutError,
+)
+from apimodels_async.errors import ConnectionFailedError, RateLimitError, ResultExpiredError
+from apimodels_async.policies import PollPolicy
+
+
+@pytest.fixture
+def journal(tmp_path):
+    """Return where the journal is."""
+    return tmp_path / "deep" / "j.sqlite"
+
+
+async def test_a_finished_batch_is_replayed_for_nothing(emulator, session, journal):
+    """The second run hands over equal results and sends no request at all."""
+    items = ["moose", *tasks(3, "hare")]
+    first, _ = await drain(session.images.batch(items, journal=journal))
+    before = len(emulator.requests)
+    batch = session.images.batch(items, journal=journal)
+    second, _ = await drain(batch)
+    assert first == second
+    assert before == len(emulator.requests)
+    assert batch.spent == emulator.spent > 0
+
+
+async def test_a_longer_list_orders_only_what_is_new(emulator, session, journal):
+    """Lines may be added and moved between runs."""
+    await drain(session.images.batch(tasks(3), journal=journal))
+    outcomes, _ = await drain(
+        session.images.batch([*reversed(tasks(5)), *tasks(1)], journal=journal)
+    )
+    assert 6 == len(outcomes)
+    wanted = {f"moose {n}": 1 for n in range(5)} | {"moose 0": 2}
+    assert wanted == prompts_ordered(emulator)
+
+
+async def test_an_accepted_task_is_attached_and_finished(
+    emulator, session, connect, journal
+):
+    """A task of an earlier run is polled to its end, not ordered."""
+    slow = [ImageRequest(TASK, "[slow] moose")]
+    async with session.images.batch(slow, journal=journal) as outcomes:
+        while not outcomes.pending:
+            await asyncio.sleep(0.005)
+    assert ["accepted"] == rows(journal)
+    await session.aclose()
+
+    outcomes, _ = await drain(connect(emulator).images.batch(slow, journal=journal))
+    assert [*emulator.tasks] == [outcomes[0].result.task_id]
+    assert ["completed"] == rows(journal)
+
+
+@pytest.mark.parametrize("state", ["intended", "unknown"])
+async def test_what_may_have_been_paid_is_not_ordered_again(
+    emulator, session, journal, state
+):
+    """It is reported as unknown, counts as spent, and is ordered only on request."""
+    await drain(session.images.batch(["moose"], journal=journal))
+    statement = "UPDATE items SET state = ?, result = NULL, cost = NULL"
+    rewrite(journal, statement, state)
+    batch = session.images.batch(["moose"], journal=journal)
+    outcomes, _ = await drain(batch)
+    error = outcomes[0].error
+    assert isinstance(error, OutcomeUnknownError)
+    assert "may have been charged" in str(error)
+    assert Decimal("0.01") == batch.reserved
+    assert 1 == len(orders(emulator))
+
+    batch = session.images.batch(["moose"], journal=journal, resubmit_unknown=True)
+    outcomes, _ = await drain(batch)
+    assert outcomes[0].result is not None
+    assert 2 == len(orders(emulator))
+    assert ["completed"] == rows(journal)
+
+
+async def test_a_failed_task_is_ordered_again_on_request(emulator, session, journal):
+    """Its failure is told again; retry_failed orders it anew."""
+    emulator.fault("create", "refused")
+    first, _ = await drain(session.images.batch(tasks(1), journal=journal))
+    again, _ = await drain(session.images.batch(tasks(1), journal=journal))
+    assert isinstance(again[0].error, GenerationFailedError)
+    assert str(first[0].error) == str(again[0].error)
+    assert first[0].error.task_id == again[0].error.task_id
+    assert 1 == len(orders(emulator))
+
+    batch = session.images.batch(tasks(1), journal=journal, retry_failed=True)
+    outcomes, _ = await drain(batch)
+    assert outcomes[0].result is not None
+    assert [("completed", None)] == rows(journal, "state, error")
+
+
+async def test_a_refused_order_is_sent_again(emulator, session, journal):
+    """What was never taken is simply wanted."""
+    emulator.fault("sync", "rate_limit", times=4, retry_after=0)
+    first, _ = await drain(session.images.batch(["moose"], journal=journal))
+    assert isinstance(first[0].error, RateLimitError)
+    assert ["refused"] == rows(journal)
+    again, _ = await drain(session.images.batch(["moose"], journal=journal))
+    assert again[0].result is not None
+
+
+async def test_an_order_that_never_left_is_sent_again(connect, emulator, journal):
+    """A server that is not there leaves items refused, not unknown."""
+    await emulator.aclose()
+    first, _ = await drain(connect(emulator).images.batch(["moose"], journal=journal))
+    assert isinstance(first[0].error, ConnectionFailedError)
+    assert ["refused"] == rows(journal)
+
+
+async def test_an_unanswered_order_is_unknown(emulator, session, journal):
+    """A cut connection after the headers left is recorded as unknown."""
+    emulator.fault("sync", "drop", after=True)
+    await drain(session.images.batch(["moose"], journal=journal))
+    assert ["unknown"] == rows(journal)
+    again, _ = await drain(session.images.batch(["moose"], journal=journal))
+    assert isinstance(again[0].error, OutcomeUnknownError)
+    assert {"moose": 1} == prompts_ordered(emulator)
+
+
+async def test_a_salvaged_id_is_attached(emulator, session, journal):
+    """A broken answer that still names its task is found again in the next run."""
+    emulator.fault("create", "status", status=502, after=True, body=None)
+    emulator.clear_faults()
+    emulator.fault("create", "truncated", after=True)
+    first, _ = await drain(session.images.batch(tasks(1), journal=journal))
+    (task_id,) = emulator.tasks
+    error = first[0].error
+    assert isinstance(error, OutcomeUnknownError)
+    if error.task_id is None:  # cut before the id: nothing to attach
+        assert ["unknown"] == rows(journal)
+        return
+    assert [("accepted", task_id)] == rows(journal, "state, task_id")
+    again, _ = await drain(session.images.batch(tasks(1), journal=journal))
+    assert task_id == again[0].result.task_id
+
+
+async def test_a_task_past_its_deadline_is_attached(emulator, connect, journal):
+    """A task given up by one run is taken up by the next."""
+    slow = [ImageRequest(TASK, "[slow] moose")]
+    hasty = connect(
+        emulator, polling=PollPolicy.unchecked(interval=0.03, deadline=0.1)
+    )
+    first, _ = await drain(hasty.images.batch(slow, journal=journal))
+    assert isinstance(first[0].error, TaskTimeoutError)
+    assert ["accepted"] == rows(journal)
+    again, _ = await drain(connect(emulator).images.batch(slow, journal=journal))
+    assert again[0].result is not None
+    assert 1 == len(emulator.tasks)
+
+
+async def test_pictures_are_saved_under_names_of_ours(
+    emulator, session, journal, tmp_path
+):
+    """Index and prompt make the name; the path is in outcome and journal."""
+    out = tmp_path / "out"
+    options = {"journal": journal, "download_to": out}
+    prompts = ["A red fox!", "../up", "狐"]
+    outcomes, _ = await drain(session.images.batch(prompts, **options))
+    names = [outcomes[n].path.name for n in range(3)]
+    assert ["00000-a-red-fox", "00001-up", "00002-image"] == [
+        name.rpartition(".")[0] for name in names
+    ]
+    assert {Path(file) for file in rows(journal, "file")} == {*out.iterdir()}
+
+    before = len(emulator.requests)
+    again, _ = await drain(session.images.batch(prompts, **options))
+    assert outcomes == again
+    assert before == len(emulator.requests)
+
+
+async def test_a_picture_that_is_gone_has_both_result_and_error(
+    emulator, session, journal, tmp_path
+):
+    """It was paid for and cannot be saved; the next run tries the file again."""
+    emulator.fault("file", "not_found", times=None)
+    options = {"journal": journal, "download_to": tmp_path / "out"}
+    outcomes, raised = await drain(session.images.batch(["moose"], **options))
+    assert raised is None
+    assert outcomes[0].result is not None
+    assert isinstance(outcomes[0].error, ResultExpiredError)
+    assert outcomes[0].path is None
+    assert [("completed", None)] == rows(journal, "state, file")
+
+    emulator.clear_faults()
+    again, _ = await drain(session.images.batch(["moose"], **options))
+    assert again[0].error is None
+    assert again[0].path.is_file()
+    assert 1 == len(orders(emulator))
+
+
+async def test_a_journal_that_fails_before_an_order_stops_it(
+    emulator, session, journal
+):
+    """No record, no order; and the batch says why."""
+    await drain(session.images.batch([], journal=journal))
+    rewrite(
+        journal,
+        "CREATE TRIGGER full BEFORE INSERT ON items"
+        " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+    )
+    batch = session.images.batch(tasks(4), journal=journal)
+    outcomes, raised = await drain(batch)
+    assert {} == outcomes
+    assert isinstance(raised, JournalError)
+    assert "disk is full" in str(raised)
+    assert [] == orders(emulator)
+
+
+@pytest.mark.parametrize("state", ["accepted", "completed", "failed"])
+async def test_a_journal_that_fails_after_an_order_hides_nothing(
+    emulator, session, journal, caplog, state
+):
+    """The result is handed over, the task id logged, and ordering stops."""
+    await drain(session.images.batch([], journal=journal))
+    rewrite(
+        journal,
+        f"CREATE TRIGGER full BEFORE UPDATE ON items WHEN new.state = '{state}'"
+        " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+    )
+    prompt = "[refused] moose" if state == "failed" else "moose"
+    batch = session.images.batch(tasks(9, prompt), journal=journal, max_pending=1)
+    with caplog.at_level(logging.ERROR, "apimodels_async.batch"):
+        outcomes, raised = await drain(batch)
+    assert isinstance(raised, JournalError)
+    assert [0] == [*outcomes]
+    assert (state != "failed") == bool(outcomes[0].result)
+    (task_id,) = emulator.tasks
+    assert f"not in the journal: task {task_id}" in caplog.text
+
+
+async def test_a_file_that_cannot_be_recorded_is_saved_all_the_same(
+    emulator, session, journal, tmp_path, caplog
+):
+    """The picture is there, its path is in the outcome, and ordering stops."""
+    await drain(session.images.batch([], journal=journal))
+    rewrite(
+        journal,
+        "CREATE TRIGGER full BEFORE UPDATE OF file ON items WHEN new.file IS NOT NULL"
+        " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+    )
+    batch = session.images.batch(
+        ["moose", "hare"], journal=journal, download_to=tmp_path, max_pending=1
+    )
+    outcomes, raised = await drain(batch)
+    assert isinstance(raised, JournalError)
+    assert outcomes[0].path.is_file()
+    assert 1 == len(orders(emulator))
+    assert "not in the journal" in caplog.text
+
+
+async def test_a_state_of_another_kind_ends_in_an_error(emulator, session, journal):
+    """A row this release cannot read stops the batch; it does not hang it."""
+    await drain(session.images.batch(["moose"], journal=journal))
+    rewrite(journal, "UPDATE items SET state = 'dreaming'")
+    async with asyncio.timeout(5):
+        _, raised = await drain(session.images.batch(["moose"], journal=journal))
+    assert isinstance(raised, JournalError)
+    assert "dreaming" in str(raised)
+    assert 1 == len(orders(emulator))
+
+
+async def test_words_that_are_no_text_end_in_an_error(
+    emulator, session, journal, tmp_path
+):
+    """A folder whose name is no UTF-8 cannot be recorded, and hangs nothing."""
+    folder = tmp_path / "bad-\udcff"
+    batch = session.images.batch(["moose"], journal=journal, download_to=folder)
+    async with asyncio.timeout(5):
+        outcomes, raised = await drain(batch)
+    assert isinstance(raised, JournalError)
+    assert outcomes[0].path.is_file()
+
+
+async def test_a_task_whose_tracker_broke_stays_accepted(
+    emulator, session, connect, journal
+):
+    """An id that came in after the tracker stopped is kept for the next run."""
+    emulator.fault("create", "slow", seconds=0.2, after=True)
+    batch = session.images.batch(tasks(1), journal=journal)
+    async with batch as outcomes:
+        while not orders(emulator):
+            await asyncio.sleep(0.005)
+        await session._wiring.parts.tracker.aclose()  # as if it had broken
+        found = await anext(outcomes)
+    (task_id,) = emulator.tasks
+    assert found.result is None
+    assert [("accepted", task_id)] == rows(journal, "state, task_id")
+    again, _ = await drain(connect(emulator).images.batch(tasks(1), journal=journal))
+    assert task_id == again[0].result.task_id
