@@ -160,6 +160,8 @@ class Orders:
             try:
                 product = await self._order(item)
             except ApiModelsError as error:
+                if isinstance(error, SessionClosedError):
+                    error.charged = False  # closed before this one was sent
                 return await self._failed(item, error)
         return await self._follow(item, product)
 
@@ -193,11 +195,14 @@ class Orders:
             with self.may_cut():
                 result = await product
         except ApiModelsError as error:
-            return await self._failed(item, error)
+            return await self._failed(item, error, product.task_id)
         finally:
-            if product.done:
-                self.pending.pop(product.task_id, None)
+            self._forget(product)
         return await self._completed(item, result)
+
+    def _forget(self, handle: TaskHandle) -> None:
+        if handle.done:
+            self.pending.pop(handle.task_id, None)
 
     async def _completed(self, item: _Item, result: ImageResult) -> Outcome:
         from apimodels_async._core.records import dump_result
@@ -228,15 +233,23 @@ class Orders:
             await self._note(self.journal.saved(item.key, str(path)), result.task_id)
         return evolve(outcome, path=path)
 
-    async def _failed(self, item: _Item, error: ApiModelsError) -> Outcome:
-        self.purse.settle(item.price, error)
+    async def _failed(
+        self, item: _Item, error: ApiModelsError, accepted: str = ""
+    ) -> Outcome:
+        task_id = error.task_id or accepted or None
+        state = _state_of(error)
+        if accepted and state is not RecordState.FAILED:
+            # Whatever ended our waiting (a refused key, say), the task lives on.
+            state = RecordState.ACCEPTED
+        else:
+            self.purse.settle(item.price, error)
         if isinstance(error, STOPS):
             self.halted = self.halted or error
         if self.journal is not None:
             write = self.journal.ended(
-                item.key, _state_of(error), task_id=error.task_id, error=str(error)
+                item.key, state, task_id=task_id, error=str(error)
             )
-            await self._note(write, error.task_id)
+            await self._note(write, task_id)
         return Outcome(item.index, item.request, error=error)
 
     async def _replay(self, item: _Item, record: Record) -> Outcome:
@@ -278,7 +291,9 @@ def price_of(request: AnyRequest) -> Decimal | None:
     params = request.params if isinstance(request, ImageRequest) else {}
     each = price_hint(known, params.get("resolution"), params.get("quality"))
     count = params.get("n", 1)
-    return each * count if each is not None and isinstance(count, int) else each
+    if each is None or not isinstance(count, int):
+        return each
+    return each * max(1, count)
 
 
 def _state_of(error: ApiModelsError) -> RecordState:

@@ -124,6 +124,7 @@ class Wiring:
     parts: Parts | None = field(init=False, default=None)
     """Kept after closing, for the counts."""
     _lost: tuple[str, ...] = field(init=False, default=())
+    _closing: asyncio.Task[None] | None = field(init=False, default=None)
 
     def open(self) -> Parts:
         """
@@ -197,6 +198,7 @@ class Wiring:
         If this is cancelled, paid requests under way are cut and of unknown fate.
         """
         if self.state is State.CLOSED:
+            await self._closed()
             return
         # From here on open() refuses, so nothing new is sent while we wait.
         self.state = State.CLOSED
@@ -208,9 +210,18 @@ class Wiring:
             # A paid request is never cut before its own timeout: it may be charged.
             await parts.sender.drain()
         finally:
-            # Shielded, or an enclosing cancelled anyio scope would cut the clean-up.
-            with anyio.CancelScope(shield=True):
-                await self._close(parts)
+            # A task of its own: a second cancellation ends the wait, not the clean-up.
+            self._closing = parts.loop.create_task(
+                self._close(parts), name="apimodels-closing"
+            )
+            await self._closed()
+
+    async def _closed(self) -> None:
+        if self._closing is None or self._closing.done():
+            return
+        # Shielded, or an enclosing cancelled anyio scope would not even begin to wait.
+        with anyio.CancelScope(shield=True):
+            await asyncio.shield(self._closing)
 
     async def _close(self, parts: Parts) -> None:
         parts.sender.abort()

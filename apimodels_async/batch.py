@@ -14,7 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterable, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import anyio
 
@@ -132,25 +132,29 @@ class Batch:
                 return
 
     async def _next(self) -> tuple[int, object] | None:
-        # One worker at a time: two cannot be inside one generator.
-        async with self._turn:
-            if self._stopped or self._orders.halted is not None:
-                return None
-            try:
-                found = await anext(self._source)
-            except StopAsyncIteration:
-                self._stopped = True
-                return None
-            self._read += 1
-            return self._read - 1, found
+        # One worker at a time: two cannot be inside one generator. Leaving does not
+        # wait for a source that has nothing to give.
+        with self._may_cut():
+            async with self._turn:
+                return await self._read_one()
+
+    async def _read_one(self) -> tuple[int, object] | None:
+        if self._stopped or self._orders.halted is not None:
+            return None
+        try:
+            found = await anext(self._source)
+        except StopAsyncIteration:
+            self._stopped = True
+            return None
+        self._read += 1
+        return self._read - 1, found
 
     @contextmanager
     def _may_cut(self) -> Iterator[None]:
-        worker = asyncio.current_task()
-        if worker is not None and worker in self._workers:
-            self._cuttable.add(worker)
-            if self._left:
-                worker.cancel()
+        worker = cast("asyncio.Task[None]", asyncio.current_task())
+        self._cuttable.add(worker)
+        if self._left:
+            worker.cancel()
         try:
             yield
         finally:
@@ -188,17 +192,26 @@ class Batch:
         for worker in list(self._cuttable):
             worker.cancel()
         try:
-            if self._workers:
-                await asyncio.wait(set(self._workers))
+            await self._all_gone()
         finally:
             # Still there only if we were cancelled while we waited: leave now.
             for worker in list(self._workers):
                 worker.cancel()
-            self._outbox.close()
+            with anyio.CancelScope(shield=True):
+                await self._close()
+
+    async def _all_gone(self) -> None:
+        if self._workers:
+            await asyncio.wait(set(self._workers))
+
+    async def _close(self) -> None:
+        try:
+            await self._all_gone()  # none may be inside the source or the journal
             await self._source.aclose()
+        finally:
+            self._outbox.close()
             if self._journal is not None:
-                with anyio.CancelScope(shield=True):
-                    await self._journal.aclose()
+                await self._journal.aclose()
 
 
 def _each(

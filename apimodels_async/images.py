@@ -243,9 +243,9 @@ class Images:
 
             max_pending: Most items under way at once.
 
-            max_cost: US dollars, for all runs with one journal together. Before an order would pass it, ordering stops, and
-                iteration ends with ``BudgetExceededError``. Unknown outcomes count as
-                spent.
+            max_cost: US dollars, for all runs with one journal together. Before an
+                order would pass it, ordering stops, and iteration ends with
+                ``BudgetExceededError``. Unknown outcomes count as spent.
 
             price: Price of a request, where you know it; else the published hint
                 (:func:`known_models`). Once a result states its credits, these count.
@@ -309,20 +309,21 @@ class Images:
             if isinstance(created, ImageResult):
                 product: TaskHandle | ImageResult = created
             else:
-                self._check_new(created.task_id, reply.status)
+                self._check_new(created.task_id, reply.status, parts.tracker)
                 product = _adopt(created, model, parts.tracker)
             self._count(product)
             return product
 
         return await parts.sender.order(wire, take)
 
-    def _check_new(self, task_id: str, status: int) -> None:
+    def _check_new(self, task_id: str, status: int, tracker: Tracker) -> None:
         # One connection's answers can shift by one; two orders never share a task, not
         # even one that has ended since.
-        if task_id in self._wiring.named:
+        named = self._wiring.named
+        if task_id in named or tracker.ledger.get(task_id) is not None:
             msg = f"the API named task {task_id} for a second order"
             raise UnexpectedResponseError(msg, task_id=task_id, status=status)
-        self._wiring.named.add(task_id)
+        named.add(task_id)
 
     def _count(self, product: TaskHandle | ImageResult) -> None:
         self._wiring.submitted += 1

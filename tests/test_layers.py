@@ -87,6 +87,8 @@ TYPES_ONLY = {
     ("_wiring", "aiohttp"),
     ("_ports", "pathlib.Path"),  # a Protocol says where a file went
 }
+# Types of fields, which cattrs and other readers of annotations need at run time.
+FIELD_TYPES = {("models", "pathlib.Path")}  # Outcome.path
 # Names without effects from modules that have some.
 HARMLESS = {
     "importlib.resources",  # catalogue.json lies beside its module
@@ -218,6 +220,8 @@ def impurities(module: Module) -> list[str]:
         return []
     found = []
     for name in sorted(imports(module) - HARMLESS):
+        if (module.name, name) in FIELD_TYPES:
+            continue
         first = name.partition(".")[0]
         if is_within(name, STANDARD_IMPURE) and not is_within(name, HARMLESS):
             found.append(f"{module.name} is pure and imports {name}")

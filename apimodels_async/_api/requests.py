@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import attrs
 
@@ -107,6 +107,8 @@ def model_of(request: AnyRequest) -> str:
             return SPARKPIX_EDIT
         case ImageRequest():
             return request.model
+        case _:
+            assert_never(request)
 
 
 def _sparkpix_image(request: SparkPixImage) -> Request:

@@ -74,4 +74,5 @@ def next_step(
             # It was never taken; whoever runs the batch again wants it.
             return Step.SUBMIT
         case RecordState.INTENDED | RecordState.UNKNOWN:
-            return Step.SUBMIT if resubmit_unknown else Step.REPLAY
+            pass
+    return Step.SUBMIT if resubmit_unknown else Step.REPLAY

@@ -34,6 +34,8 @@ T = TypeVar("T")
 SCHEMA_VERSION: Final = 1
 GROUP_MAX: Final = 500
 """Writes committed together at most; one commit takes about a millisecond."""
+UNWRITABLE: Final = (sqlite3.Error, OSError, ValueError, ArithmeticError)
+"""What SQLite and its binding raise for a full disk, a lone surrogate, a huge number."""
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS items (
     key TEXT PRIMARY KEY,       -- of the request and its place among equal ones
@@ -100,7 +102,9 @@ class Journal:
             await asyncio.shield(opened)
         except JournalError:
             self._thread.join()
-            os.close(self._lock)
+            raise
+        except BaseException:  # cancelled: the thread ends as soon as it has opened
+            self._jobs.put(None)
             raise
 
     async def find(self, key: str) -> Record | None:
@@ -170,9 +174,14 @@ class Journal:
         """
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
-        os.close(self._lock)
 
     def _run(self, opened: asyncio.Future[object]) -> None:
+        try:
+            self._serve(opened)
+        finally:
+            os.close(self._lock)  # here: whoever waits for this may be cancelled
+
+    def _serve(self, opened: asyncio.Future[object]) -> None:
         connection: sqlite3.Connection | None = None
         problem: JournalError | None = None
         try:
@@ -209,7 +218,7 @@ class Journal:
             connection.execute("BEGIN IMMEDIATE")
             answers = [job.work(connection) for job in jobs]
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except UNWRITABLE as error:
             problem = _journal_error(self._path, error)
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -236,20 +245,22 @@ def _take_lock(path: Path) -> int:
     lock = path.with_name(path.name + ".lock")
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     reason: str | None = None
+    descriptor = -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(lock, flags, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
+        reason = f"another process (pid {holder}) is working with it"
     except OSError as error:
         reason = error.strerror
     else:
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.truncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode())
-            return descriptor
-        holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
+        return descriptor
+    if descriptor >= 0:
         os.close(descriptor)
-        reason = f"another process (pid {holder}) is working with it"
     msg = f"the journal {path} cannot be used: {reason}"
     raise JournalError(msg)
 
@@ -257,24 +268,37 @@ def _take_lock(path: Path) -> int:
 def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version not in {0, SCHEMA_VERSION}:
-        connection.close()
         msg = (
             f"the journal {path} has version {version}, this library writes "
             f"{SCHEMA_VERSION}: use the release that made it, or a new file"
         )
         raise JournalError(msg)
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables and not version:
+        msg = f"{path} is the database of another program; nothing was written"
+        raise JournalError(msg)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
-        connection.close()
         msg = f"the journal {path} is damaged ({found}); nothing was sent"
         raise JournalError(msg)
+    # Together: a crash between the two would make it look like a stranger's.
+    connection.execute("BEGIN IMMEDIATE")
     connection.execute(SCHEMA)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    return connection
+    connection.execute("COMMIT")
 
 
 def _journal_error(path: Path, error: Exception) -> JournalError:

@@ -33,7 +33,7 @@ from apimodels_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from apimodels_async._ports import Clock, Failure, Request, Transport
+    from apimodels_async._ports import Clock, Failure, Kind, Request, Transport
     from apimodels_async.policies import RetryPolicy
 
 T = TypeVar("T")
@@ -158,16 +158,18 @@ class Sender:
             pause = pause_before_retry(
                 order.request.kind, trouble, attempt, self._policy, self._draw()
             )
-            if pause is None or not self._affordable(trouble):
+            if pause is None or not self._affordable(order.request.kind, trouble):
                 raise self._explain(order, trouble, answer)
             order.sent = Sent()  # that try is over and was not taken
             await self._clock.sleep(pause)
 
-    def _affordable(self, trouble: Failure | ApiModelsError) -> bool:
+    def _affordable(self, kind: Kind, trouble: Failure | ApiModelsError) -> bool:
         # A 429 is no outage: the API is there, says when, and is asked 4 times at most.
-        return isinstance(trouble, RateLimitError) or self._budget.spend(
-            self._clock.time()
-        )
+        # A paid request that may go again never left: to the API it is no request, and
+        # a moment without connections must not fail the orders beyond the tenth.
+        if kind.paid or isinstance(trouble, RateLimitError):
+            return True
+        return self._budget.spend(self._clock.time())
 
     def _explain(
         self,

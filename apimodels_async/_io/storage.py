@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import threading
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -17,6 +18,7 @@ from apimodels_async._core.media import HEAD_BYTES, suffix_of
 from apimodels_async.errors import DownloadError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FILE_BYTES_MAX: Final = 64 << 20
@@ -40,6 +42,8 @@ class FileSink:
     _buffer: bytearray = field(init=False, factory=bytearray)
     _head: bytes = field(init=False, default=b"")
     _size: int = field(init=False, default=0)
+    _lock: threading.Lock = field(init=False, factory=threading.Lock)
+    _over: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         with contextlib.suppress(OSError):  # a name too long, say: writing will tell
@@ -80,15 +84,24 @@ class FileSink:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._remove, limiter=self._threads)
 
-    async def _in_thread(self, work: object) -> None:
+    async def _in_thread(self, work: Callable[[], object]) -> None:
         reason = None
         try:
-            await anyio.to_thread.run_sync(work, limiter=self._threads)  # type: ignore[arg-type]
+            await anyio.to_thread.run_sync(self._guard, work, limiter=self._threads)
         except OSError as error:
             reason = error.strerror
+        except ValueError as error:  # a NUL in the path
+            reason = str(error)
         if reason is not None:
             msg = f"cannot write {self._target}: {reason}"
             raise DownloadError(msg)
+
+    def _guard(self, work: Callable[[], object]) -> None:
+        # task.cancel() does not wait for a thread (anyio shields from its own scopes
+        # alone): discard() may come while the thread still writes, or before it does.
+        with self._lock:
+            if not self._over:
+                work()
 
     def _check_type(self) -> None:
         head = self._head or bytes(self._buffer[:HEAD_BYTES])
@@ -125,8 +138,10 @@ class FileSink:
             os.close(folder)
 
     def _remove(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-        with contextlib.suppress(OSError):  # no way there: then nothing is there
-            self._part.unlink()
+        with self._lock:
+            self._over = True
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+            with contextlib.suppress(OSError):  # no way there: then nothing is there
+                self._part.unlink()

@@ -9,7 +9,7 @@ import sqlite3
 
 import anyio
 import pytest
-from batch.tools import TASK, drain, orders, prompts_ordered, rows, tasks
+from batch.tools import TASK, drain, orders, prompts_ordered, rows, tasks, until
 from integration.raw import CREATED, RawServer, message
 
 from apimodels_async import ImageRequest, SessionClosedError, TaskHandle
@@ -30,36 +30,39 @@ async def test_break_stops_ordering_and_keeps_the_rest_tracked(emulator, session
     assert session.stats().pending == len(handles)
     results = await asyncio.gather(*handles)
     assert {h.task_id for h in handles} == {r.task_id for r in results}
-    assert () == tuple(h for h in handles if not h.done)
+    assert tuple(h for h in handles if not h.done) == ()
     assert ordered == len(emulator.tasks) <= 6
     assert ordered == emulator.spent / emulator.tasks[handles[0].task_id].price
 
 
 async def test_an_error_of_the_body_arrives_unwrapped(emulator, session):
     """A KeyError stays a KeyError, not a group."""
+    batch = session.images.batch(SLOW, max_pending=3)
+
+    async def body():
+        async with batch as outcomes:
+            await until(lambda: len(outcomes.pending) == 3)
+            {}["mine"]
+
     with pytest.raises(KeyError, match="mine"):
-        async with session.images.batch(SLOW, max_pending=3) as outcomes:
-            await asyncio.sleep(0.1)
-            raise KeyError("mine")
-    assert 3 == len(outcomes.pending) == len(emulator.tasks)
-    assert all(isinstance(handle, TaskHandle) for handle in outcomes.pending)
+        await body()
+    assert 3 == len(batch.pending) == len(emulator.tasks)
+    assert all(isinstance(handle, TaskHandle) for handle in batch.pending)
 
 
 async def test_an_order_under_way_is_awaited_not_cut(emulator, session):
     """Leaving waits for the answers of orders, so that each task is known."""
     emulator.fault("create", "slow", times=None, seconds=0.3)
     async with session.images.batch(SLOW, max_pending=3):
-        while not orders(emulator):
-            await asyncio.sleep(0.005)
+        await until(lambda: orders(emulator))
     assert 3 == session.stats().pending == len(emulator.tasks)
-    assert () == session.orphans
+    assert session.orphans == ()
 
 
 async def test_a_synchronous_order_is_not_cut_either(emulator, session):
     """A generation that answers at once ends, is paid for and is no orphan."""
     async with session.images.batch(["[slow] moose"] * 2, max_pending=2):
-        while not orders(emulator):
-            await asyncio.sleep(0.005)
+        await until(lambda: orders(emulator))
     assert 2 == len(emulator.generations) == session.stats().submitted
 
 
@@ -76,12 +79,11 @@ async def test_cancelling_leaves_now_and_cuts_nothing(emulator, session):
 
     runner = asyncio.get_running_loop().create_task(run())
     await ready.wait()
-    while len(emulator.tasks) < 3 or len(made[0].pending) < 3:
-        await asyncio.sleep(0.005)
+    await until(lambda: len(emulator.tasks) == len(made[0].pending) == 3)
     runner.cancel()
     with pytest.raises(asyncio.CancelledError):
         await runner
-    assert 3 == len(await asyncio.gather(*made[0].pending))
+    assert len(await asyncio.gather(*made[0].pending)) == 3
 
 
 async def test_cancelling_the_leaving_hands_orders_to_the_session(
@@ -93,19 +95,16 @@ async def test_cancelling_the_leaving_hands_orders_to_the_session(
 
     async def run():
         async with session.images.batch(SLOW, max_pending=2, journal=journal):
-            while len(orders(emulator)) < 2:
-                await asyncio.sleep(0.005)
+            await until(lambda: len(orders(emulator)) >= 2)
 
     runner = asyncio.get_running_loop().create_task(run())
-    while len(orders(emulator)) < 2:
-        await asyncio.sleep(0.005)
+    await until(lambda: len(orders(emulator)) >= 2)
     await asyncio.sleep(0.05)
     runner.cancel()
     with pytest.raises(asyncio.CancelledError):
         await runner
-    assert ["intended"] * 2 == rows(journal)
-    while len(session.orphans) < 2:
-        await asyncio.sleep(0.01)
+    assert rows(journal) == ["intended"] * 2
+    await until(lambda: len(session.orphans) >= 2)
     assert {*emulator.tasks} == {handle.task_id for handle in session.orphans}
 
 
@@ -115,8 +114,8 @@ async def test_an_anyio_deadline_leaves_a_batch(emulator, session, tmp_path):
     with anyio.move_on_after(0.2):
         async with session.images.batch(SLOW, max_pending=2, journal=journal) as left:
             await asyncio.sleep(60)
-    assert ["accepted"] * 2 == rows(journal)
-    assert 2 == len(await asyncio.gather(*left.pending))
+    assert rows(journal) == ["accepted"] * 2
+    assert len(await asyncio.gather(*left.pending)) == 2
 
 
 @pytest.mark.parametrize("kind", ["queue", "generator"])
@@ -146,7 +145,7 @@ async def test_a_source_that_waits_does_not_hold_up_leaving(emulator, session, k
             async for outcome in outcomes:
                 assert outcome.result is not None
                 break
-    assert {"a moose": 1} == prompts_ordered(emulator)
+    assert prompts_ordered(emulator) == {"a moose": 1}
     assert [True] * (kind == "generator") == closed
 
 
@@ -169,25 +168,22 @@ async def test_cancelling_while_the_source_waits_leaves(session):
         await runner
 
 
-async def test_leaving_cuts_a_download_and_not_its_result(
-    emulator, session, tmp_path
-):
+async def test_leaving_cuts_a_download_and_not_its_result(emulator, session, tmp_path):
     """The file is not there in part; the journal knows the result."""
     emulator.fault("file", "slow", times=None, seconds=5)
     journal, out = tmp_path / "j.sqlite", tmp_path / "out"
     batch = session.images.batch(tasks(2), journal=journal, download_to=out)
     async with asyncio.timeout(3):
         async with batch:
-            while sum(r.endpoint == "file" for r in emulator.requests) < 2:
-                await asyncio.sleep(0.005)
-    assert ["completed"] * 2 == rows(journal)
+            await until(
+                lambda: [r.endpoint for r in emulator.requests].count("file") == 2
+            )
+    assert rows(journal) == ["completed"] * 2
     assert not out.exists() or not [*out.iterdir()]
-    assert () == batch.pending
+    assert batch.pending == ()
 
 
-async def test_leaving_before_the_answer_still_records_the_end(
-    connect, tmp_path
-):
+async def test_leaving_before_the_answer_still_records_the_end(connect, tmp_path):
     """An order answered after its batch was left is in the journal with its id."""
     release = asyncio.Event()
 
@@ -200,17 +196,12 @@ async def test_leaving_before_the_answer_still_records_the_end(
     async with RawServer(answer) as server:
         session = connect(server)
 
-        async def run():
-            async with session.images.batch(["m"], journal=journal) as outcomes:
-                await server.arrived.wait()
-            return outcomes
-
         batch = session.images.batch(tasks(1), journal=journal)
         async with batch:
             await server.arrived.wait()
             asyncio.get_running_loop().call_later(0.1, release.set)
-        assert [("accepted", "clraw1")] == rows(journal, "state, task_id")
-        assert ["clraw1"] == [handle.task_id for handle in batch.pending]
+        assert rows(journal, "state, task_id") == [("accepted", "clraw1")]
+        assert [handle.task_id for handle in batch.pending] == ["clraw1"]
         await session.aclose()
 
 
@@ -219,21 +210,18 @@ async def test_a_session_closed_in_the_middle_ends_the_batch(
 ):
     """Outcomes so far are handed over; the tasks can be attached in the next run."""
     journal = tmp_path / "j.sqlite"
-    got, raised = [], None
-    async with session.images.batch(SLOW, max_pending=3, journal=journal) as outcomes:
-        while len(outcomes.pending) < 3:
-            await asyncio.sleep(0.005)
+    batch = session.images.batch(SLOW, max_pending=3, journal=journal)
+
+    async def close():
+        await until(lambda: len(batch.pending) == 3)
         await session.aclose()
-        try:
-            async for outcome in outcomes:
-                got.append(outcome)
-        except SessionClosedError as error:
-            raised = error
-    assert raised is not None
-    assert {SessionClosedError} == {type(outcome.error) for outcome in got}
-    assert 3 == len(emulator.tasks)
+
+    (outcomes, raised), _ = await asyncio.gather(drain(batch), close())
+    assert isinstance(raised, SessionClosedError)
+    assert {SessionClosedError} == {type(o.error) for o in outcomes.values()}
+    assert len(emulator.tasks) == 3
     states = rows(journal)
-    assert 3 == states.count("accepted")
+    assert states.count("accepted") == 3
     assert {"accepted", "refused"} >= set(states)
 
 
@@ -246,10 +234,10 @@ async def test_a_session_closed_before_the_order_leaves_it_unpaid(
     batch = session.images.batch(tasks(3), max_pending=1, journal=journal)
     outcomes, raised = await drain(batch)
     assert isinstance(raised, SessionClosedError)
-    assert [False] == [outcome.error.charged for outcome in outcomes.values()]
-    assert ["refused"] == rows(journal)
-    assert 0 == batch.reserved
-    assert [] == orders(emulator)
+    assert [outcome.error.charged for outcome in outcomes.values()] == [False]
+    assert rows(journal) == ["refused"]
+    assert batch.reserved == 0
+    assert orders(emulator) == []
 
 
 async def test_a_batch_left_twice_over_leaves_a_sound_journal(
@@ -260,15 +248,12 @@ async def test_a_batch_left_twice_over_leaves_a_sound_journal(
     items = tasks(10)
     for taken in (2, 5):
         async with session.images.batch(items, max_pending=3, journal=journal) as some:
-            async for outcome in some:
-                assert outcome.error is None
-                taken -= 1
-                if not taken:
-                    break
+            for _ in range(taken):
+                assert (await anext(some)).error is None
     outcomes, _ = await drain(session.images.batch(items, journal=journal))
-    assert 10 == len(outcomes)
+    assert len(outcomes) == 10
     assert {1} == set(prompts_ordered(emulator).values())
-    assert ["completed"] * 10 == rows(journal)
+    assert rows(journal) == ["completed"] * 10
     with sqlite3.connect(journal) as connection:
-        assert ("ok",) == connection.execute("PRAGMA integrity_check").fetchone()
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from batch.tools import TASK, drain, orders, prompts_ordered, rows, tasks
+from batch.tools import TASK, drain, orders, prompts_ordered, rows, tasks, until
 
 from apimodels_async import (
     AuthenticationError,
@@ -35,14 +35,14 @@ async def test_max_cost_stops_before_it_is_passed(emulator, session, most):
     assert 5 == len(outcomes) == len(orders(emulator))
     assert all(outcome.result for outcome in outcomes.values())
     assert 5 * CENT == batch.spent == emulator.spent
-    assert 0 == batch.reserved
+    assert batch.reserved == 0
 
 
 async def test_a_limit_met_exactly_is_not_passed(emulator, session):
     """Ten cents buy ten pictures of a cent, and the batch ends without an error."""
     batch = session.images.batch(["moose"] * 10, max_cost=Decimal("0.10"))
     outcomes, raised = await drain(batch)
-    assert (10, None) == (len(outcomes), raised)
+    assert (len(outcomes), raised) == (10, None)
     assert Decimal("0.10") == batch.spent
 
 
@@ -54,7 +54,7 @@ async def test_failures_cost_nothing(emulator, session):
     )
     outcomes, raised = await drain(batch)
     assert raised is None
-    assert [False, False, True, True] == [bool(outcomes[n].result) for n in range(4)]
+    assert [bool(outcomes[n].result) for n in range(4)] == [False, False, True, True]
 
 
 async def test_unknown_outcomes_count_as_spent(emulator, session):
@@ -66,10 +66,10 @@ async def test_unknown_outcomes_count_as_spent(emulator, session):
     outcomes, raised = await drain(batch)
 
     assert isinstance(raised, BudgetExceededError)
-    assert 3 == len(outcomes)
+    assert len(outcomes) == 3
     assert isinstance(outcomes[0].error, OutcomeUnknownError)
     assert isinstance(outcomes[1].error, OutcomeUnknownError)
-    assert (CENT, 2 * CENT) == (batch.spent, batch.reserved)
+    assert (batch.spent, batch.reserved) == (CENT, 2 * CENT)
 
 
 async def test_a_price_function_counts(emulator, session):
@@ -82,9 +82,9 @@ async def test_a_price_function_counts(emulator, session):
 
     batch = session.images.batch(["a", "b"], max_cost=0.6, price=price, max_pending=1)
     outcomes, raised = await drain(batch)
-    assert (2, None) == (len(outcomes), raised)
-    assert ["a", "b"] == asked
-    assert 2 * CENT == batch.spent
+    assert (len(outcomes), raised) == (2, None)
+    assert asked == ["a", "b"]
+    assert batch.spent == 2 * CENT
 
 
 async def test_without_a_price_max_cost_refuses(emulator, session):
@@ -94,9 +94,9 @@ async def test_without_a_price_max_cost_refuses(emulator, session):
     assert raised is None
     error = outcomes[0].error
     assert isinstance(error, InvalidRequestError)
-    assert ("price", False) == (error.parameter, error.charged)
+    assert (error.parameter, error.charged) == ("price", False)
     assert "gpt-image-2-beta" in str(error)
-    assert {"hare": 1} == prompts_ordered(emulator)
+    assert prompts_ordered(emulator) == {"hare": 1}
 
 
 async def test_without_max_cost_no_price_is_needed(emulator, session):
@@ -139,8 +139,8 @@ async def test_a_refused_key_stops_the_batch(emulator, session, kind, error):
     outcomes, raised = await drain(session.images.batch(tasks(30), max_pending=1))
     assert isinstance(raised, error)
     assert [*range(6)] == sorted(outcomes)
-    assert 5 == sum(bool(outcome.result) for outcome in outcomes.values())
-    assert 6 == len(orders(emulator))
+    assert sum(bool(outcome.result) for outcome in outcomes.values()) == 5
+    assert len(orders(emulator)) == 6
 
 
 @pytest.mark.parametrize("kind", ["unauthorized", "forbidden"])
@@ -154,7 +154,7 @@ async def test_a_key_refused_while_polling_orders_nothing_twice(
     outcomes, raised = await drain(batch)
     assert isinstance(raised, (AuthenticationError, PermissionDeniedError))
     assert {type(raised)} == {type(outcome.error) for outcome in outcomes.values()}
-    assert ["accepted"] * 3 == rows(journal)
+    assert rows(journal) == ["accepted"] * 3
     assert batch.reserved > 0  # each may still complete, and is charged then
 
     outcomes, raised = await drain(session.images.batch(tasks(3), journal=journal))
@@ -186,10 +186,11 @@ async def test_a_task_still_under_way_counts_in_the_next_run(
     journal = tmp_path / "j.sqlite"
     slow = [ImageRequest(TASK, "[slow] moose"), ImageRequest(TASK, "hare")]
     async with session.images.batch(slow, max_pending=1, journal=journal) as outcomes:
-        while not outcomes.pending:
-            await outcomes._turn.acquire()
-            outcomes._turn.release()
-    again = session.images.batch(slow, journal=journal, max_cost=0.06, max_pending=1)
-    await drain(again)
-    assert 2 == len(emulator.tasks)
+        await until(lambda: outcomes.pending)
+    again = session.images.batch(slow, journal=journal, max_cost=0.08, max_pending=2)
+    outcomes, raised = await drain(again)  # two of 0.05 are too much
+    assert isinstance(raised, BudgetExceededError)
+    assert "0.05 reserved" in str(raised)
+    assert [*outcomes] == [0]
+    assert len(emulator.tasks) == 1
     assert again.spent == emulator.spent

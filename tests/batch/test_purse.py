@@ -62,7 +62,9 @@ def test_an_unknown_outcome_keeps_its_reservation():
 
 @given(
     st.decimals("0", "5", places=2),
-    st.lists(st.tuples(CENTS, st.sampled_from("as priced,cheaper,no,unknown".split(",")))),
+    st.lists(
+        st.tuples(CENTS, st.sampled_from(["as priced", "cheaper", "no", "unknown"]))
+    ),
 )
 def test_the_limit_is_never_passed(limit, orders):
     """Whatever is reserved and however it ends, no sum of the two passes the limit."""
@@ -173,9 +175,7 @@ def balance(usd):
         ("10", "9.99", "0", 2, Verdict.UNKNOWN, "2 other tasks"),
     ],
 )
-def test_a_balance_tells_what_it_can(
-    before, after, explained, pending, verdict, word
-):
+def test_a_balance_tells_what_it_can(before, after, explained, pending, verdict, word):
     """Money that no result explains is the order's; work under way hides it."""
     found = judge_balance(balance(before), balance(after), Decimal(explained), pending)
     assert verdict is found.verdict

@@ -126,9 +126,9 @@ def test_retries_never_pass_a_tenth_of_the_traffic_and_the_refill(steps):
 
 
 def test_an_empty_retry_budget_refuses_and_recovers():
-    """After the burst there is no retry until a second, or ten requests, have passed."""
+    """After the burst a retry takes a second, or ten requests."""
     budget = RetryBudget()
-    assert [True] * 10 + [False] == [budget.spend(0.0) for _ in range(11)]
+    assert [budget.spend(0.0) for _ in range(11)] == [True] * 10 + [False]
     assert not budget.spend(0.9)
     assert budget.spend(1.1)
     for _ in range(10):

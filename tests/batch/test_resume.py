@@ -10,7 +10,17 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from batch.tools import TASK, drain, orders, prompts_ordered, rewrite, rows, tasks
+from batch.tools import (
+    TASK,
+    drain,
+    orders,
+    prompts_ordered,
+    rewrite,
+    rows,
+    tasks,
+    until,
+)
+from integration.raw import CREATED, RawServer, by_method, envelope, respond
 
 from apimodels_async import (
     GenerationFailedError,
@@ -19,7 +29,7 @@ from apimodels_async import (
     OutcomeUnknownError,
     TaskTimeoutError,
 )
-from apimodels_async.errors import ConnectionFailedError, RateLimitError, ResultExpiredError
+from apimodels_async.errors import ConnectionFailedError, DownloadError, RateLimitError
 from apimodels_async.policies import PollPolicy
 
 
@@ -47,7 +57,7 @@ async def test_a_longer_list_orders_only_what_is_new(emulator, session, journal)
     outcomes, _ = await drain(
         session.images.batch([*reversed(tasks(5)), *tasks(1)], journal=journal)
     )
-    assert 6 == len(outcomes)
+    assert len(outcomes) == 6
     wanted = {f"moose {n}": 1 for n in range(5)} | {"moose 0": 2}
     assert wanted == prompts_ordered(emulator)
 
@@ -58,14 +68,13 @@ async def test_an_accepted_task_is_attached_and_finished(
     """A task of an earlier run is polled to its end, not ordered."""
     slow = [ImageRequest(TASK, "[slow] moose")]
     async with session.images.batch(slow, journal=journal) as outcomes:
-        while not outcomes.pending:
-            await asyncio.sleep(0.005)
-    assert ["accepted"] == rows(journal)
+        await until(lambda: outcomes.pending)
+    assert rows(journal) == ["accepted"]
     await session.aclose()
 
     outcomes, _ = await drain(connect(emulator).images.batch(slow, journal=journal))
     assert [*emulator.tasks] == [outcomes[0].result.task_id]
-    assert ["completed"] == rows(journal)
+    assert rows(journal) == ["completed"]
 
 
 @pytest.mark.parametrize("state", ["intended", "unknown"])
@@ -82,13 +91,13 @@ async def test_what_may_have_been_paid_is_not_ordered_again(
     assert isinstance(error, OutcomeUnknownError)
     assert "may have been charged" in str(error)
     assert Decimal("0.01") == batch.reserved
-    assert 1 == len(orders(emulator))
+    assert len(orders(emulator)) == 1
 
     batch = session.images.batch(["moose"], journal=journal, resubmit_unknown=True)
     outcomes, _ = await drain(batch)
     assert outcomes[0].result is not None
-    assert 2 == len(orders(emulator))
-    assert ["completed"] == rows(journal)
+    assert len(orders(emulator)) == 2
+    assert rows(journal) == ["completed"]
 
 
 async def test_a_failed_task_is_ordered_again_on_request(emulator, session, journal):
@@ -99,12 +108,12 @@ async def test_a_failed_task_is_ordered_again_on_request(emulator, session, jour
     assert isinstance(again[0].error, GenerationFailedError)
     assert str(first[0].error) == str(again[0].error)
     assert first[0].error.task_id == again[0].error.task_id
-    assert 1 == len(orders(emulator))
+    assert len(orders(emulator)) == 1
 
     batch = session.images.batch(tasks(1), journal=journal, retry_failed=True)
     outcomes, _ = await drain(batch)
     assert outcomes[0].result is not None
-    assert [("completed", None)] == rows(journal, "state, error")
+    assert rows(journal, "state, error") == [("completed", None)]
 
 
 async def test_a_refused_order_is_sent_again(emulator, session, journal):
@@ -112,7 +121,7 @@ async def test_a_refused_order_is_sent_again(emulator, session, journal):
     emulator.fault("sync", "rate_limit", times=4, retry_after=0)
     first, _ = await drain(session.images.batch(["moose"], journal=journal))
     assert isinstance(first[0].error, RateLimitError)
-    assert ["refused"] == rows(journal)
+    assert rows(journal) == ["refused"]
     again, _ = await drain(session.images.batch(["moose"], journal=journal))
     assert again[0].result is not None
 
@@ -122,48 +131,44 @@ async def test_an_order_that_never_left_is_sent_again(connect, emulator, journal
     await emulator.aclose()
     first, _ = await drain(connect(emulator).images.batch(["moose"], journal=journal))
     assert isinstance(first[0].error, ConnectionFailedError)
-    assert ["refused"] == rows(journal)
+    assert rows(journal) == ["refused"]
 
 
 async def test_an_unanswered_order_is_unknown(emulator, session, journal):
     """A cut connection after the headers left is recorded as unknown."""
     emulator.fault("sync", "drop", after=True)
     await drain(session.images.batch(["moose"], journal=journal))
-    assert ["unknown"] == rows(journal)
+    assert rows(journal) == ["unknown"]
     again, _ = await drain(session.images.batch(["moose"], journal=journal))
     assert isinstance(again[0].error, OutcomeUnknownError)
-    assert {"moose": 1} == prompts_ordered(emulator)
+    assert prompts_ordered(emulator) == {"moose": 1}
 
 
-async def test_a_salvaged_id_is_attached(emulator, session, journal):
+async def test_a_salvaged_id_is_attached(connect, journal):
     """A broken answer that still names its task is found again in the next run."""
-    emulator.fault("create", "status", status=502, after=True, body=None)
-    emulator.clear_faults()
-    emulator.fault("create", "truncated", after=True)
-    first, _ = await drain(session.images.batch(tasks(1), journal=journal))
-    (task_id,) = emulator.tasks
-    error = first[0].error
-    assert isinstance(error, OutcomeUnknownError)
-    if error.task_id is None:  # cut before the id: nothing to attach
-        assert ["unknown"] == rows(journal)
-        return
-    assert [("accepted", task_id)] == rows(journal, "state, task_id")
-    again, _ = await drain(session.images.batch(tasks(1), journal=journal))
-    assert task_id == again[0].result.task_id
+    done = {"taskId": "clraw1", "state": "completed", "resultUrls": ["https://a.b/c"]}
+    answer = by_method(POST=respond(CREATED[:-9]), GET=respond(envelope(done)))
+    async with RawServer(answer) as server:
+        session = connect(server)
+        first, _ = await drain(session.images.batch(tasks(1), journal=journal))
+        assert isinstance(first[0].error, OutcomeUnknownError)
+        assert rows(journal, "state, task_id") == [("accepted", "clraw1")]
+        again, _ = await drain(session.images.batch(tasks(1), journal=journal))
+        assert again[0].result.task_id == "clraw1"
+        assert len(server.posts) == 1
+        await session.aclose()
 
 
 async def test_a_task_past_its_deadline_is_attached(emulator, connect, journal):
     """A task given up by one run is taken up by the next."""
     slow = [ImageRequest(TASK, "[slow] moose")]
-    hasty = connect(
-        emulator, polling=PollPolicy.unchecked(interval=0.03, deadline=0.1)
-    )
+    hasty = connect(emulator, polling=PollPolicy.unchecked(interval=0.03, deadline=0.1))
     first, _ = await drain(hasty.images.batch(slow, journal=journal))
     assert isinstance(first[0].error, TaskTimeoutError)
-    assert ["accepted"] == rows(journal)
+    assert rows(journal) == ["accepted"]
     again, _ = await drain(connect(emulator).images.batch(slow, journal=journal))
     assert again[0].result is not None
-    assert 1 == len(emulator.tasks)
+    assert len(emulator.tasks) == 1
 
 
 async def test_pictures_are_saved_under_names_of_ours(
@@ -175,8 +180,10 @@ async def test_pictures_are_saved_under_names_of_ours(
     prompts = ["A red fox!", "../up", "狐"]
     outcomes, _ = await drain(session.images.batch(prompts, **options))
     names = [outcomes[n].path.name for n in range(3)]
-    assert ["00000-a-red-fox", "00001-up", "00002-image"] == [
-        name.rpartition(".")[0] for name in names
+    assert [name.rpartition(".")[0] for name in names] == [
+        "00000-a-red-fox",
+        "00001-up",
+        "00002-image",
     ]
     assert {Path(file) for file in rows(journal, "file")} == {*out.iterdir()}
 
@@ -184,6 +191,13 @@ async def test_pictures_are_saved_under_names_of_ours(
     again, _ = await drain(session.images.batch(prompts, **options))
     assert outcomes == again
     assert before == len(emulator.requests)
+
+
+async def test_pictures_are_saved_without_a_journal_too(session, tmp_path):
+    """The path is in the outcome."""
+    outcomes, _ = await drain(session.images.batch(["moose"], download_to=tmp_path))
+    assert outcomes[0].path.stem == "00000-moose"
+    assert outcomes[0].path.is_file()
 
 
 async def test_a_picture_that_is_gone_has_both_result_and_error(
@@ -195,15 +209,15 @@ async def test_a_picture_that_is_gone_has_both_result_and_error(
     outcomes, raised = await drain(session.images.batch(["moose"], **options))
     assert raised is None
     assert outcomes[0].result is not None
-    assert isinstance(outcomes[0].error, ResultExpiredError)
+    assert isinstance(outcomes[0].error, DownloadError)
     assert outcomes[0].path is None
-    assert [("completed", None)] == rows(journal, "state, file")
+    assert rows(journal, "state, file") == [("completed", None)]
 
     emulator.clear_faults()
     again, _ = await drain(session.images.batch(["moose"], **options))
     assert again[0].error is None
     assert again[0].path.is_file()
-    assert 1 == len(orders(emulator))
+    assert len(orders(emulator)) == 1
 
 
 async def test_a_journal_that_fails_before_an_order_stops_it(
@@ -218,10 +232,10 @@ async def test_a_journal_that_fails_before_an_order_stops_it(
     )
     batch = session.images.batch(tasks(4), journal=journal)
     outcomes, raised = await drain(batch)
-    assert {} == outcomes
+    assert outcomes == {}
     assert isinstance(raised, JournalError)
     assert "disk is full" in str(raised)
-    assert [] == orders(emulator)
+    assert orders(emulator) == []
 
 
 @pytest.mark.parametrize("state", ["accepted", "completed", "failed"])
@@ -240,7 +254,7 @@ async def test_a_journal_that_fails_after_an_order_hides_nothing(
     with caplog.at_level(logging.ERROR, "apimodels_async.batch"):
         outcomes, raised = await drain(batch)
     assert isinstance(raised, JournalError)
-    assert [0] == [*outcomes]
+    assert [*outcomes] == [0]
     assert (state != "failed") == bool(outcomes[0].result)
     (task_id,) = emulator.tasks
     assert f"not in the journal: task {task_id}" in caplog.text
@@ -262,7 +276,7 @@ async def test_a_file_that_cannot_be_recorded_is_saved_all_the_same(
     outcomes, raised = await drain(batch)
     assert isinstance(raised, JournalError)
     assert outcomes[0].path.is_file()
-    assert 1 == len(orders(emulator))
+    assert len(orders(emulator)) == 1
     assert "not in the journal" in caplog.text
 
 
@@ -274,7 +288,7 @@ async def test_a_state_of_another_kind_ends_in_an_error(emulator, session, journ
         _, raised = await drain(session.images.batch(["moose"], journal=journal))
     assert isinstance(raised, JournalError)
     assert "dreaming" in str(raised)
-    assert 1 == len(orders(emulator))
+    assert len(orders(emulator)) == 1
 
 
 async def test_words_that_are_no_text_end_in_an_error(
@@ -296,8 +310,7 @@ async def test_a_task_whose_tracker_broke_stays_accepted(
     emulator.fault("create", "slow", seconds=0.2, after=True)
     batch = session.images.batch(tasks(1), journal=journal)
     async with batch as outcomes:
-        while not orders(emulator):
-            await asyncio.sleep(0.005)
+        await until(lambda: orders(emulator))
         await session._wiring.parts.tracker.aclose()  # as if it had broken
         found = await anext(outcomes)
     (task_id,) = emulator.tasks

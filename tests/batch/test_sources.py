@@ -61,8 +61,10 @@ async def test_any_source_of_any_requests_is_taken(emulator, session, kind):
 
     assert raised is None
     assert list(range(len(MIXED))) == sorted(outcomes)
-    assert all(outcome.result and outcome.error is None for outcome in outcomes.values())
-    assert [1] * 6 == list(prompts_ordered(emulator).values())
+    assert all(
+        outcome.result and outcome.error is None for outcome in outcomes.values()
+    )
+    assert list(prompts_ordered(emulator).values()) == [1] * 6
     wanted = ["a moose", "a lynx", "a heron", "an otter", "at dusk", "a newt"]
     assert wanted == [outcomes[index].request.prompt for index in range(6)]
     assert outcomes[2].result.task_id in emulator.tasks
@@ -70,21 +72,21 @@ async def test_any_source_of_any_requests_is_taken(emulator, session, kind):
 
 async def test_an_empty_source_ends_at_once(session):
     """No item, no outcome, no error."""
-    assert ({}, None) == await drain(session.images.batch([]))
+    assert await drain(session.images.batch([])) == ({}, None)
 
 
 async def test_equal_requests_are_orders_in_their_own_right(emulator, session):
     """Three equal lines are three pictures."""
     outcomes, _ = await drain(session.images.batch(["a moose"] * 3))
-    assert 3 == len({outcome.result.url for outcome in outcomes.values()})
-    assert {"a moose": 3} == prompts_ordered(emulator)
+    assert len({outcome.result.url for outcome in outcomes.values()}) == 3
+    assert prompts_ordered(emulator) == {"a moose": 3}
 
 
 async def test_outcomes_come_as_they_finish(session):
     """A slow first item does not hold up a quick second one."""
     items = [ImageRequest(TASK, "[slow] moose"), ImageRequest(TASK, "hare")]
     async with session.images.batch(items) as outcomes:
-        assert [1, 0] == [outcome.index async for outcome in outcomes]
+        assert [outcome.index async for outcome in outcomes] == [1, 0]
 
 
 async def test_the_source_is_read_at_most_max_pending_ahead(emulator, session):
@@ -100,10 +102,10 @@ async def test_the_source_is_read_at_most_max_pending_ahead(emulator, session):
 
     async with session.images.batch(source(), max_pending=4) as outcomes:
         await asyncio.sleep(0.3)  # the consumer is elsewhere
-        assert 4 == read
+        assert read == 4
         async for _ in outcomes:
             taken += 1
-    assert 30 == taken
+    assert taken == 30
     # The one handed over is taken when its receiver runs again, hence one more.
     assert max(ahead) <= 4 + 1
 
@@ -113,7 +115,7 @@ async def test_a_slow_consumer_keeps_the_bound(emulator, session):
     async with session.images.batch(tasks(15), max_pending=3) as outcomes:
         async for _ in outcomes:
             await asyncio.sleep(0.01)
-    assert 15 == len(emulator.tasks)
+    assert len(emulator.tasks) == 15
     assert emulator.peak_pending <= 3
 
 
@@ -149,7 +151,7 @@ async def test_failures_are_values(emulator, session):
     assert outcomes[0].request == items[0]
     assert outcomes[2].request is None
     assert outcomes[5].result is not None
-    assert 3 == len(orders(emulator))
+    assert len(orders(emulator)) == 3
 
 
 async def test_a_source_that_raises_is_heard_last(emulator, session):
@@ -157,16 +159,16 @@ async def test_a_source_that_raises_is_heard_last(emulator, session):
 
     def source():
         yield from tasks(3)
-        raise LookupError("no more lines")
+        raise LookupError(*["no more lines"])
 
-    got = []
     async with session.images.batch(source(), max_pending=5) as outcomes:
+        got = [await anext(outcomes) for _ in range(3)]
         with pytest.raises(LookupError, match="no more lines"):
-            async for outcome in outcomes:
-                got.append(outcome)
+            await anext(outcomes)
         with pytest.raises(LookupError):  # and again, for whoever asks again
             await anext(outcomes)
-    assert 3 == len(got) == len(emulator.tasks)
+    assert all(outcome.result for outcome in got)
+    assert len(emulator.tasks) == 3
 
 
 async def test_a_price_function_that_raises_is_heard_too(emulator, session):
@@ -177,10 +179,10 @@ async def test_a_price_function_that_raises_is_heard_too(emulator, session):
 
     batch = session.images.batch(["hare", "moose"], price=price, max_pending=1)
     async with batch as outcomes:
-        assert 0 == (await anext(outcomes)).index
+        assert (await anext(outcomes)).index == 0
         with pytest.raises(KeyError, match="moose"):
             await anext(outcomes)
-    assert {"hare": 1} == prompts_ordered(emulator)
+    assert prompts_ordered(emulator) == {"hare": 1}
 
 
 @pytest.mark.parametrize("source", ["a moose", b"a hare", {"prompt": "a moose"}])
@@ -188,7 +190,7 @@ async def test_a_single_prompt_is_no_source(session, source):
     """A string would be a batch of letters."""
     with pytest.raises(InvalidRequestError, match="list or an iterator") as caught:
         session.images.batch(source)
-    assert "source" == caught.value.parameter
+    assert caught.value.parameter == "source"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ async def test_numbers_out_of_range_are_refused(emulator, session, parameter, va
     with pytest.raises(InvalidRequestError, match=parameter) as caught:
         session.images.batch(["a moose"], **{parameter: value})
     assert parameter == caught.value.parameter
-    assert [] == orders(emulator)
+    assert orders(emulator) == []
 
 
 async def test_two_batches_share_a_session(emulator, session):
@@ -221,7 +223,7 @@ async def test_two_batches_share_a_session(emulator, session):
     )
     assert {"moose"} == {o.request.prompt.split()[0] for o in one.values()}
     assert {"hare"} == {o.request.prompt.split()[0] for o in two.values()}
-    assert 24 == len(emulator.tasks)
+    assert len(emulator.tasks) == 24
     assert emulator.peak_pending <= 5
 
 

@@ -4,6 +4,7 @@ What several of these test files need: requests, ends of batches, a journal's ro
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 from collections import Counter
@@ -17,6 +18,12 @@ TASK = "gpt-image-2"
 def tasks(count, prefix="moose"):
     """Return *count* requests that are answered by tasks."""
     return [ImageRequest(TASK, f"{prefix} {number}") for number in range(count)]
+
+
+async def until(condition):
+    """Wait for a fact; a test that waits in vain ends by its timeout."""
+    while not condition():  # noqa: ASYNC110  no one sets an event for the books
+        await asyncio.sleep(0.005)
 
 
 async def drain(batch):

@@ -158,7 +158,7 @@ async def run(
             base_url=proxy.base_url,
             api_key=KEY,
             polling=PollPolicy.unchecked(interval=INTERVAL_S, deadline=30),
-            retry=RetryPolicy(attempts=attempts, base=0.02, cap=0.3),
+            retry=RetryPolicy(attempts=attempts, base=0.05, cap=0.5),
             timeouts=Timeouts(connect=2, read=0.8, generate=0.8),
             fresh_connections=fresh and not lent,
             http=http,

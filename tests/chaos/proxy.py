@@ -186,13 +186,21 @@ class ChaosProxy:
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
+    async def _deafen(self):
+        # asyncio drops sockets it has accepted but not yet served when a server closes.
+        for listener in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self._server.close()
+
     async def __aexit__(self, *_):
-        for task in (*self._serving, *([self._away] if self._away else [])):
+        if self._away is not None:
+            await asyncio.gather(self._away)  # listening again, soon
+        await self._deafen()
+        for task in tuple(self._serving):
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
-        if self._away:
-            await asyncio.gather(self._away, return_exceptions=True)
-        self._server.close()
 
     def leave(self, seconds):
         """Listen no more, for a time; idle connections end."""
@@ -200,7 +208,7 @@ class ChaosProxy:
             self._away = asyncio.create_task(self._stay_away(seconds))
 
     async def _stay_away(self, seconds):
-        self._server.close()
+        await self._deafen()
         for writer in tuple(self._idle):
             writer.close()
         await asyncio.sleep(seconds)
@@ -341,6 +349,8 @@ class _Pair:
 
     async def _do_slice(self, _fault, head, body):
         for byte in await self._ask(head + body):
+            if self._writer.is_closing() or self._reader.at_eof():
+                break
             self._say(bytes([byte]))
             await asyncio.sleep(0)
 

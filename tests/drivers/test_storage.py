@@ -225,6 +225,16 @@ async def test_discarding_an_unused_sink_is_fine(tmp_path, threads):
     assert names(tmp_path) == []
 
 
+async def test_a_discarded_sink_writes_no_more(tmp_path, threads):
+    """A write that was under way when its caller was cancelled comes too late."""
+    sink = FileSink(tmp_path / "x", "s", threads)
+    await sink.discard()
+    await sink.add(PNG + bytes(BUFFER_BYTES))
+    await sink.finish()
+
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("turns", range(14))
 async def test_cancelled_at_any_turn_it_is_all_or_nothing(turns, tmp_path, threads):
     """Cancelling between any two turns leaves the whole file or none, and no part."""

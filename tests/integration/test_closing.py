@@ -20,6 +20,7 @@ from integration.raw import (
     hang,
     respond,
     slowly,
+    until,
 )
 
 import apimodels_async
@@ -126,7 +127,7 @@ async def test_closing_with_many_requests_in_flight_is_quick(connect):
         session = connect(server, timeouts=apimodels_async.Timeouts(read=60))
         handles = [session.images.attach(f"cl{n}") for n in range(200)]
         waiters = [asyncio.create_task(handle.result()) for handle in handles]
-        await until(lambda: not (server.in_hand < 64))
+        await until(lambda: server.in_hand == 64)
         started = time.monotonic()
         await session.aclose()
         ended = await asyncio.gather(*waiters, return_exceptions=True)
@@ -223,7 +224,7 @@ async def test_on_another_loop_it_says_so(emulator, connect):
 
     thread = threading.Thread(target=asyncio.run, args=[use()])
     thread.start()
-    await until(lambda: not (thread.is_alive()))
+    await until(lambda: not thread.is_alive())
     thread.join()
 
     assert "another event loop" in str(errors[0])

@@ -195,6 +195,14 @@ def _normal(reason):
     return reason
 
 
+def test_a_required_amount_that_is_no_number_is_unreadable():
+    """A balance in words is refused at its place."""
+    with pytest.raises(UnreadableError) as caught:
+        structure({"balance": "a lot"}, WireBalance)
+
+    assert str(caught.value).endswith(" @ $.data.balance")
+
+
 def test_every_misfit_is_named_at_its_place():
     """Two wrong fields give one error that names both, below the place given."""
     with pytest.raises(UnreadableError) as caught:

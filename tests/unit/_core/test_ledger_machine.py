@@ -72,6 +72,7 @@ KEY_REFUSED = {
     "403": PermissionDeniedError("no", status=403, code=403),
 }
 STRIKES = {"404", "no urls"}
+SAID = [*sorted(ANSWERS), *["404", "no urls", "pending"] * 4]  # three in a row are rare
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -153,7 +154,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(
         target=late,
         entry=consumes(flying),
-        answer=st.sampled_from(sorted(ANSWERS)),
+        answer=st.sampled_from(SAID),
         draw=st.floats(0, 1),
     )
     def answer(self, entry, answer, draw):

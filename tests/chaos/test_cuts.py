@@ -1,0 +1,77 @@
+"""
+One paid POST, cut at every byte of the request and of the answer, by FIN and by RST.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from chaos.checker import Books, Intent, check
+from chaos.proxy import ChaosProxy, Fault
+
+from apimodels_async import ApiModelsError, OutcomeUnknownError, TaskHandle
+
+EVERY = 1 if os.environ.get("CHAOS_LONG") else 7
+"""In bodies; heads are cut at every byte."""
+
+
+def places(message):
+    """Return where to cut *message*: each byte of its head, some of its body."""
+    head = message.index(b"\r\n\r\n") + 4
+    return [*range(head + 8), *range(head + 8, len(message) - 8, EVERY)] + list(
+        range(len(message) - 8, len(message))
+    )
+
+
+async def place(session, intent):
+    """Order one picture and note what came of it; a task is not waited for."""
+    try:
+        if intent.how == "submit":
+            handle = await session.images.submit(intent.prompt, model="gpt-image-2")
+            assert isinstance(handle, TaskHandle)
+            intent.task_id = handle.task_id
+            intent.url = (await handle).url
+        else:
+            intent.url = (await session.images.generate(intent.prompt)).url
+    except ApiModelsError as error:
+        intent.error = error
+    intent.ended += 1
+
+
+@pytest.mark.parametrize("rst", [False, True], ids=["FIN", "RST"])
+@pytest.mark.parametrize("way", ["cut_up", "cut_down"])
+@pytest.mark.parametrize("how", ["generate", "submit"])
+async def test_a_paid_request_cut_anywhere_is_paid_once_and_told(
+    emulator, port, connect, how, way, rst
+):
+    """Wherever the connection is cut, one POST was made and its fate is called unknown."""
+    async with ChaosProxy(port) as proxy:
+        session = connect(proxy)
+        whole = Intent(1000, how, "a fox intent-1000. end")
+        await place(session, whole)
+        post = next(one for one in proxy.requests if one.startswith(b"POST"))
+        message = post if way == "cut_up" else proxy.answers[0]
+        cuts = places(message)
+        proxy.schedule = {
+            f"post {1001 + number}": Fault(way, at=cut, rst=rst)
+            for number, cut in enumerate(cuts)
+        }
+        history = [
+            Intent(1001 + number, how, f"a fox intent-{1001 + number}. end")
+            for number in range(len(cuts))
+        ]
+        for intent in history:
+            await place(session, intent)
+        posts = proxy.posts
+        await session.aclose()
+    emulator.advance(60)
+    books = Books.of(emulator)
+
+    assert whole.fate == "returned"
+    assert check([whole, *history], books) == []
+    assert posts == len(history) + 1
+    assert {type(intent.error) for intent in history} == {OutcomeUnknownError}
+    if way == "cut_down":
+        assert all(work.charged for work in books.works)
+        assert len(books.works) == len(history) + 1
