@@ -73,6 +73,5 @@ def next_step(
         case RecordState.REFUSED:
             # It was never taken; whoever runs the batch again wants it.
             return Step.SUBMIT
-        case RecordState.INTENDED | RecordState.UNKNOWN:
-            pass
+    # Intended or unknown.
     return Step.SUBMIT if resubmit_unknown else Step.REPLAY

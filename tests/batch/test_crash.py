@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from batch.tools import uncovered
 
 RUNS = int(os.environ.get("CRASH_RUNS", "6"))  # 200 before a release
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "crash.py"
@@ -18,14 +19,12 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "crash.py"
 @pytest.mark.timeout(30 + 10 * RUNS)
 def test_a_killed_batch_is_resumed_without_paying_twice():
     """Twice 0, lost 0, unknown at most the concurrency for each kill."""
-    # Killed processes would leave torn files among the coverage data.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--runs", str(RUNS), "--prompts", "24"],
         check=False,
         capture_output=True,
         text=True,
-        env=environment,
+        env=uncovered(),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "submitted twice: 0" in done.stdout

@@ -13,7 +13,7 @@ import sys
 import textwrap
 
 import pytest
-from batch.tools import rewrite, rows
+from batch.tools import rewrite, rows, uncovered
 
 from apimodels_async import JournalError
 from apimodels_async._core.resume import Record, RecordState
@@ -195,6 +195,7 @@ async def test_a_second_process_is_refused_by_name(path):
         [sys.executable, "-c", HOLD, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env=uncovered(),
     )
     with holder:
         assert holder.stdout.readline() == b"open\n"
@@ -285,7 +286,10 @@ async def test_a_torn_log_is_rolled_back(path):
         "async def hold", FILL + "async def hold"
     )
     done = subprocess.run(  # noqa: ASYNC221  killed with its log unmerged
-        [sys.executable, "-c", script, str(path)], check=False, capture_output=True
+        [sys.executable, "-c", script, str(path)],
+        check=False,
+        capture_output=True,
+        env=uncovered(),
     )
     assert done.returncode == -9
     log = path.with_name("j.sqlite-wal")
@@ -336,6 +340,7 @@ def run(script, path, *arguments):
         text=True,
         timeout=30,
         input="",
+        env=uncovered(),
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections import Counter
 
@@ -18,6 +19,14 @@ TASK = "gpt-image-2"
 def tasks(count, prefix="moose"):
     """Return *count* requests that are answered by tasks."""
     return [ImageRequest(TASK, f"{prefix} {number}") for number in range(count)]
+
+
+def uncovered():
+    """Return the environment for what is going to be killed: without coverage.
+
+    A killed process would leave a torn file among the coverage data.
+    """
+    return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
 
 
 async def until(condition):

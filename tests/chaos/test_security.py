@@ -101,9 +101,9 @@ async def test_the_key_is_in_no_text_of_a_session(emulator, connect):
         repr(handle),
     ]
     for thing in gc.get_objects():
-        if type(thing).__module__.startswith("apimodels_async."):
-            if ".emulator" not in type(thing).__module__:
-                texts.append(repr(thing))
+        home = str(type(thing).__module__)
+        if home.startswith("apimodels_async.") and ".emulator" not in home:
+            texts.append(repr(thing))
     for packed in (pickle.dumps, copy.deepcopy):
         with pytest.raises(TypeError):
             packed(session)
@@ -249,8 +249,9 @@ async def test_an_endless_answer_is_cut_off(connect):
     async def flood(_request, peer):
         await peer.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
-        while not peer.writer.is_closing():
+        for _ in range(512):  # 32 MiB
             await peer.say(chunk)
+        peer.close()
 
     async with RawServer(flood) as server:
         started = time.monotonic()
@@ -391,7 +392,7 @@ async def test_a_lying_server_takes_no_more_than_was_ordered(connect):
         assert session.stats().unknown == 20
 
 
-@pytest.mark.parametrize("key", ["a\r\nX: y", "a\nb", "a b", "a\0b", "schlüssel", "☃"])
+@pytest.mark.parametrize("key", ["a\r\nX: y", "a\nb", "k y", "a\0b", "schlüssel", "☃"])
 def test_a_key_that_would_break_a_header_is_refused(key):
     """Control characters, blanks and other alphabets are refused, unquoted."""
     with pytest.raises(ConfigurationError) as caught:

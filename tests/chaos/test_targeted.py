@@ -164,6 +164,22 @@ async def test_answers_about_another_task_are_dropped(connect):
             assert f"clfox{number}." in (await handle).url
 
 
+@pytest.mark.parametrize("kind", ["not_found", "reset", "truncated", "garbage"])
+async def test_bad_answers_to_polls_lose_no_task(emulator, connect, kind):
+    """After six bad answers in a row each task still gets its own result."""
+    emulator.fault("poll", kind, times=30)
+    session = connect(emulator, polling=PollPolicy.unchecked(interval=0.02))
+    handles = [
+        await session.images.submit(f"fox {number}", model="gpt-image-2")
+        for number in range(5)
+    ]
+    results = await asyncio.gather(*handles)
+
+    assert [emulator.tasks[one.task_id].prompt for one in results] == [
+        f"fox {number}" for number in range(5)
+    ]
+
+
 # --- memory and time ---------------------------------------------------------------
 
 
