@@ -70,6 +70,15 @@ def floors() -> list[str]:
     return pins
 
 
+def pytest_arguments(session: nox.Session) -> tuple[str, ...]:
+    """
+    Return what pytest is told: the arguments given, or all tests, four at a time.
+
+    Most of them wait for sockets, so four fit two cores.
+    """
+    return tuple(session.posargs) or ("-n", "4", "--dist", "worksteal")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """
@@ -102,7 +111,8 @@ def tests(session: nox.Session) -> None:
         stale.unlink()
     # -P: the package comes from site-packages, as users have it, not from here.
     session.run(
-        *("python", "-P", "-m", "coverage", "run", "-m", "pytest", *session.posargs),
+        *("python", "-P", "-m", "coverage", "run", "-m", "pytest"),
+        *pytest_arguments(session),
         env={"COVERAGE_FILE": str(data)},
     )
     if not session.posargs:
@@ -125,7 +135,7 @@ def lowest(session: nox.Session) -> None:
     Run the tests with every runtime dependency at its floor.
     """
     session.install(".[cli,otel]", *group("test"), *floors())
-    session.run("python", "-P", "-m", "pytest", *session.posargs)
+    session.run("python", "-P", "-m", "pytest", *pytest_arguments(session))
 
 
 @nox.session

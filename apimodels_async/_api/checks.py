@@ -28,7 +28,7 @@ _LORA: Final = re.compile(
     r"huggingface\.co/[\w.-]+/[\w.-]+(/[\w./-]+\.safetensors)?", re.ASCII
 )
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-TASK_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+TASK_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """The API's ids look like ``clxxx...``; anything else never enters a URL."""
 VALUE_CHARS: Final = 80
 INT_BITS_MAX: Final = 1024
@@ -236,6 +236,6 @@ def check_task_id(task_id: object) -> str:
     Return *task_id* if it can be one.
     """
     if not isinstance(task_id, str) or not TASK_ID.fullmatch(task_id):
-        form = "1 to 128 letters, digits, '-' or '_', as the API gave it"
+        form = "1 to 128 letters, digits, '.', '-' or '_', as the API gave it"
         refuse("task_id", task_id, form)
     return task_id

@@ -16,6 +16,7 @@ from attrs import frozen
 from cattrs.gen import make_dict_structure_fn, override
 
 from apimodels_async._api.decode import UnreadableError
+from apimodels_async._api.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,10 +125,13 @@ def _amount(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         msg = f"expected an amount, got {type(value).__name__}"
         raise TypeError(msg)
-    amount = Decimal(str(value))  # InvalidOperation is an ArithmeticError
+    try:
+        amount = Decimal(str(value))
+    except ArithmeticError:
+        amount = Decimal("NaN")
     # "1e999999999" is finite too, but adding it up overflows, and printing it hangs.
     if not amount.is_finite() or abs(amount.adjusted()) > AMOUNT_DIGITS_MAX:
-        msg = "expected a finite amount"
+        msg = f"expected an amount, got {printable(str(value), 40)}"
         raise ValueError(msg)
     return amount
 

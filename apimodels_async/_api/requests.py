@@ -165,8 +165,9 @@ def _task(request: ImageRequest) -> Request:
             most = f"{request.model} takes at most {known.images_max} images"
             checks.refuse(known.image_field, f"{len(images)} images", most)
     for name in _IMAGE_NAMES & request.params.keys():
-        if not request.params[name]:
-            checks.refuse(name, request.params[name], "an image, or leave it out")
+        image = request.params[name]
+        if image is not None and not image:
+            checks.refuse(name, image, "an image, or leave it out")
     _callback(request.params.get("callback_url"))
     fields = {"model": request.model, "prompt": request.prompt}
     return _paid("images/generations", Kind.CREATE, fields, request.params)

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 KEPT: Final = timedelta(days=7)
 """Source: API page, "Image files are stored for 7 days"."""
-_SALVAGE: Final = re.compile(rb'"taskId"\s*:\s*"([A-Za-z0-9_-]{1,128})"')
+_SALVAGE: Final = re.compile(rb'"taskId"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
 SECONDS_MAX: Final = 10.0
 """SparkPix answers in about 1 s and the page gives no unit: above this, it is ms."""
 

@@ -39,9 +39,10 @@ class Brake:
         The 64 polls in flight at one refusal will be refused too; only one that started
         after the pause it caused says anything new.
         """
+        known = started < self.until and self._streak > 0
         if retry_after is not None:
             self.until = max(self.until, now + min(retry_after, RETRY_AFTER_MAX_S))
-        if started < self.until and self._streak:
+        if known:
             return
         self._streak += 1
         pause = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** min(self._streak - 1, 30))

@@ -61,17 +61,12 @@ def next_step(
 
     Nothing that may have been paid for is ever ordered anew without being told to.
     """
-    if record is None:
+    # What was refused was never taken; whoever runs the batch again wants it.
+    if record is None or record.state is RecordState.REFUSED:
         return Step.SUBMIT
-    match record.state:
-        case RecordState.ACCEPTED:
-            return Step.ATTACH
-        case RecordState.COMPLETED:
-            return Step.REPLAY
-        case RecordState.FAILED:
-            return Step.SUBMIT if retry_failed else Step.REPLAY
-        case RecordState.REFUSED:
-            # It was never taken; whoever runs the batch again wants it.
-            return Step.SUBMIT
-    # Intended or unknown.
-    return Step.SUBMIT if resubmit_unknown else Step.REPLAY
+    if record.state is RecordState.ACCEPTED:
+        return Step.ATTACH
+    if record.state is RecordState.COMPLETED:
+        return Step.REPLAY
+    anew = retry_failed if record.state is RecordState.FAILED else resubmit_unknown
+    return Step.SUBMIT if anew else Step.REPLAY

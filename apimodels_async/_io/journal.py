@@ -35,7 +35,7 @@ SCHEMA_VERSION: Final = 1
 GROUP_MAX: Final = 500
 """Writes committed together at most; one commit takes about a millisecond."""
 UNWRITABLE: Final = (sqlite3.Error, OSError, ValueError, ArithmeticError)
-"""What SQLite and its binding raise for a full disk, a lone surrogate, a huge number."""
+"""For a full disk, a lone surrogate in a message, a number SQLite cannot hold."""
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS items (
     key TEXT PRIMARY KEY,       -- of the request and its place among equal ones

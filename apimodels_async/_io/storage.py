@@ -143,5 +143,5 @@ class FileSink:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
-            with contextlib.suppress(OSError):  # no way there: then nothing is there
+            with contextlib.suppress(OSError, ValueError):  # no way there: then nothing is there
                 self._part.unlink()

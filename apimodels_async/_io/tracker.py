@@ -170,14 +170,17 @@ class Tracker:
         async with asyncio.TaskGroup() as pollers:
             while True:
                 now = self._clock.time()
-                for entry in self.ledger.expire(now):
-                    self._tell(entry, changed=False)
+                self._expire(now)
                 if now >= self._brake.until:
                     self._queue.extend(self.ledger.due(now))
                     self._rouse(pollers)
                 self._wake.clear()
                 self._armed = at = self._next_wake(now)
                 await self._clock.wait(self._wake, None if at == math.inf else at)
+
+    def _expire(self, now: float) -> None:
+        for entry in self.ledger.expire(now):
+            self._tell(entry, changed=False)
 
     def _next_wake(self, now: float) -> float:
         due = self.ledger.next_due()

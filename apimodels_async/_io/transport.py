@@ -99,8 +99,7 @@ class AiohttpTransport:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         # Last step before the wire: no frame or default header above holds the key.
-        if request.url.origin() == self._origin:
-            request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        request.headers.update(self._authorization(request.url))
         try:
             return await handler(request)
         except aiohttp.ClientConnectorError:
@@ -111,6 +110,11 @@ class AiohttpTransport:
         # that drops connections would get twice the polls (measured). It knows this
         # class not, so what is repeated, and when, is ours to say.
         raise broken
+
+    def _authorization(self, url: URL) -> dict[str, str]:
+        if url.origin() != self._origin:  # nothing leads there; the key least of all
+            return {}
+        return {"Authorization": f"Bearer {self._key.reveal()}"}
 
     def _open_socket(self, address: AddrInfoType) -> socket.socket:
         family, kind, proto, _, _ = address

@@ -117,7 +117,7 @@ class Tries:
         self.sent += params.method == "POST"
 
 
-async def run(
+async def run(  # noqa: PLR0913  what a run can vary in
     seed,
     intents,
     *,

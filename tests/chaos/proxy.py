@@ -88,15 +88,15 @@ def draw_schedule(
 
     *down* thins out the times at which the proxy is away: they hit everybody.
     """
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311  reproducible, not secret
     schedule = {}
-    for prefix, kinds, share, many in (
+    for prefix, choice, share, many in (
         ("post", kinds, posts, count),
         ("get", (*kinds, "swap"), gets, 8 * count),
     ):
         for number in range(many):
             if rng.random() < share:
-                fault = draw_fault(rng, kinds)
+                fault = draw_fault(rng, choice)
                 if fault.kind == "down" and rng.random() > down:
                     fault = Fault("cut_down", fault.at, fault.rst)
                 schedule[f"{prefix} {number}"] = fault

@@ -19,9 +19,9 @@ EVERY = 1 if os.environ.get("CHAOS_LONG") else 7
 def places(message):
     """Return where to cut *message*: each byte of its head, some of its body."""
     head = message.index(b"\r\n\r\n") + 4
-    return [*range(head + 8), *range(head + 8, len(message) - 8, EVERY)] + list(
-        range(len(message) - 8, len(message))
-    )
+    last = len(message) - 8
+    body = range(head + 8, last, EVERY)
+    return [*range(head + 8), *body, *range(last, len(message))]
 
 
 async def place(session, intent):
@@ -45,7 +45,7 @@ async def place(session, intent):
 async def test_a_paid_request_cut_anywhere_is_paid_once_and_told(
     emulator, port, connect, how, way, rst
 ):
-    """Wherever the connection is cut, one POST was made and its fate is called unknown."""
+    """Wherever the connection is cut, one POST was made and its fate is unknown."""
     async with ChaosProxy(port) as proxy:
         session = connect(proxy)
         whole = Intent(1000, how, "a fox intent-1000. end")

@@ -17,8 +17,8 @@ from apimodels_async.emulator.values import EmulatedTask
 SEEDS = int(os.environ.get("CHAOS_SEEDS", "3"))
 INTENTS = 200
 
-# With a shared pool, an answer nobody asked for that is under way while the next request
-# leaves is that one's answer: fresh connections are there for those who fear it.
+# With a shared pool, an answer nobody asked for that is under way while the next
+# request leaves is that one's answer: who fears that wants fresh connections.
 POOLED = tuple(kind for kind in PAID_KINDS if kind != "stray")
 
 

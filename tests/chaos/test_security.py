@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import datetime
+import datetime as dt
 import gc
 import json
 import pickle
@@ -207,7 +207,7 @@ def authority(tmp_path, monkeypatch):
 
 def bad_certificates(authority):
     """Return TLS settings by what is wrong with them."""
-    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
     return {
         "untrusted": certificate(trustme.CA()),
         "wrong name": certificate(authority, "elsewhere.example"),

@@ -257,7 +257,7 @@ INTERVAL = 0.5
 
 @pytest.mark.parametrize("storm", STORMS)
 async def test_a_storm_is_not_amplified(connect, storm):
-    """200 tasks poll a failing server at most 1.1 times as often, and recover at once."""
+    """200 tasks poll a failing server at most 1.1 times as often, and recover soon."""
     kind, options = STORMS[storm]
     async with Emulator(
         api_key="sk", service_times={"*": 60}, credits="1000"

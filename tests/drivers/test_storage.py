@@ -165,7 +165,14 @@ def long_name(tmp_path):
     return tmp_path / ("x" * 300)
 
 
-@pytest.mark.parametrize("place", [tree_with_a_file, dangling_loop, long_name])
+def name_with_nul(tmp_path):
+    """Name a file as no system call can."""
+    return tmp_path / "a\0b.png"
+
+
+@pytest.mark.parametrize(
+    "place", [tree_with_a_file, dangling_loop, long_name, name_with_nul]
+)
 async def test_a_place_that_cannot_be_written_is_named(place, tmp_path, threads):
     """The disk's refusal is our error, with the path and the system's reason."""
     target = place(tmp_path)

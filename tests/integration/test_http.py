@@ -22,6 +22,7 @@ from integration.raw import (
     respond,
     until,
 )
+from yarl import URL
 
 import apimodels_async
 from apimodels_async import (
@@ -314,3 +315,18 @@ async def test_an_answer_left_on_an_idle_connection_is_nobodys(connect):
         await asyncio.sleep(0.05)
 
         assert (await session.balance()).balance == 5
+
+
+async def test_the_key_is_for_one_origin():
+    """A request to any other origin would go out without the key."""
+    async with Session("k", base_url="http://127.0.0.1:1/api/v1") as session:
+        transport = session._wiring.open().transport
+        assert list(transport._authorization(URL("http://127.0.0.1:1/x"))) == [
+            "Authorization"
+        ]
+        for other in (
+            "http://127.0.0.1:2/x",
+            "https://127.0.0.1:1/x",
+            "http://[::1]:1/",
+        ):
+            assert transport._authorization(URL(other)) == {}

@@ -175,7 +175,11 @@ def test_an_optional_text_is_lenient(value):
             {"balance": True},
             "expected an amount, got bool @ $.data.balance",
         ),
-        (WireBalance, {"balance": "NaN"}, "expected a finite amount @ $.data.balance"),
+        (
+            WireBalance,
+            {"balance": "NaN"},
+            "expected an amount, got NaN @ $.data.balance",
+        ),
         (WireModel, {}, "a field is missing @ $.data.id"),
     ],
 )

@@ -99,3 +99,13 @@ def test_the_brake_is_never_released_early(refusals):
 def test_two_statuses_speak_for_the_whole_api():
     """429 and 503 pull the brake."""
     assert {429, 503} == THROTTLED
+
+
+def test_refusals_with_a_wish_of_nothing_still_escalate():
+    """An API that says "Retry-After: 0" again and again is asked less and less."""
+    brake, now, found = Brake(), 100.0, []
+    for _ in range(3):
+        brake.throttled(now, now, 0.0)
+        found.append(brake.until - now)
+        now = brake.until
+    assert found == [1.0, 2.0, 4.0]
