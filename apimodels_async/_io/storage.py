@@ -143,5 +143,6 @@ class FileSink:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
-            with contextlib.suppress(OSError, ValueError):  # no way there: then nothing is there
+            # No way there means that nothing is there.
+            with contextlib.suppress(OSError, ValueError):
                 self._part.unlink()

@@ -18,12 +18,13 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
+LEFT = "test_an_answer_left_on_an_idle_connection_is_given_to_nobody"
 SUBSET = (
     "test_targeted.py::test_one_call_is_one_post",
     "test_targeted.py::test_bad_answers_to_polls_lose_no_task",
     "test_targeted.py::test_answers_about_another_task_are_dropped",
     "test_targeted.py::test_the_task_of_an_ended_order_is_no_answer_to_the_next",
-    "test_targeted.py::test_an_answer_left_on_an_idle_connection_is_given_to_nobody",
+    f"test_targeted.py::{LEFT}",
     "test_security.py::test_no_redirect_is_followed",
     "test_security.py::test_an_endless_answer_is_cut_off",
     "test_security.py::test_the_key_is_in_no_text_of_any_failure",
@@ -52,7 +53,7 @@ MUTANTS = {
         (
             TRANSPORT,
             "sent=sent.at is not None,",
-            "sent=not isinstance(error, (aiohttp.ClientConnectionError, _BrokenError)),",
+            "sent=not isinstance(error, (_BrokenError, aiohttp.ClientConnectionError)),",
         ),
     ],
     "follow redirects": [
@@ -63,17 +64,21 @@ MUTANTS = {
         (
             TRANSPORT,
             '"Accept-Encoding": "identity"}',
-            '"Accept-Encoding": "identity",'
-            ' "Authorization": f"Bearer {self._key.reveal()}"}',
+            (
+                '"Accept-Encoding": "identity",'
+                ' "Authorization": f"Bearer {self._key.reveal()}"}'
+            ),
         ),
     ],
     "trust a fake 400": [
         (
             TRANSPORT,
             "        failure = _failure(error,",
-            "        if isinstance(error, aiohttp.ClientResponseError):\n"
-            "            return Reply(error.status, {}, b'{}')\n"
-            "        failure = _failure(error,",
+            (
+                "        if isinstance(error, aiohttp.ClientResponseError):\n"
+                "            return Reply(error.status, {}, b'{}')\n"
+                "        failure = _failure(error,"
+            ),
         ),
     ],
     "truncated answer counts as not sent": [
@@ -87,11 +92,13 @@ MUTANTS = {
         (
             SENDER,
             "            if isinstance(answer, Reply):",
-            "            found = salvage_task_id(answer.body)\n"
-            "            if found and not isinstance(answer, Reply):\n"
-            '                told = \'{"data":{"taskId":"%s","state":"pending"}}\'\n'
-            "                answer = Reply(200, {}, (told % found).encode())\n"
-            "            if isinstance(answer, Reply):",
+            (
+                "            found = salvage_task_id(answer.body)\n"
+                "            if found and not isinstance(answer, Reply):\n"
+                '                told = \'{"data":{"taskId":"%s","state":"pending"}}\'\n'
+                "                answer = Reply(200, {}, (told % found).encode())\n"
+                "            if isinstance(answer, Reply):"
+            ),
         ),
     ],
     "no task id check": [
@@ -115,8 +122,10 @@ MUTANTS = {
         (
             SENDER,
             "                self._abandon(order, runner)\n                raise\n",
-            "                self._abandon(order, runner)\n"
-            "                return None\n",
+            (
+                "                self._abandon(order, runner)\n"
+                "                return None\n"
+            ),
         ),
     ],
     "paid request not shielded": [
@@ -139,9 +148,11 @@ MUTANTS = {
         (
             TRANSPORT,
             "RuntimeError) as raised:\n            error = raised\n",
-            "RuntimeError) as raised:\n"
-            "            from apimodels_async.errors import OutcomeUnknownError\n"
-            "            raise OutcomeUnknownError(type(raised).__name__) from raised\n",
+            (
+                "RuntimeError) as raised:\n"
+                "            from apimodels_async.errors import OutcomeUnknownError\n"
+                "            raise OutcomeUnknownError(type(raised).__name__) from raised\n"
+            ),
         ),
     ],
     "aiohttp repeats polls": [
@@ -159,6 +170,9 @@ MUTANTS = {
         ),
     ],
 }
+_STARTED = re.compile(
+    r"^\S*test_\w+\.py::(\w+(?:\[.*?\])?) ?(PASSED|FAILED|ERROR|)", re.MULTILINE
+)
 CI = ("repeat after any ClientError", "no task id check", "trust a fake 400")
 
 
@@ -181,22 +195,26 @@ def plant(name: str, folder: Path) -> None:
 def caught_by(folder: Path) -> str | None:
     """Run the subset against the package in *folder*; return the test that failed."""
     tests = [str(ROOT / "tests/chaos" / test) for test in SUBSET]
-    options = ["-x", "-q", "-rfE", "--timeout=30", "-p", "no:cacheprovider"]
+    # An async test that hangs takes the signal method's teardown with it.
+    options = ["-x", "-v", "--timeout=30", "--timeout-method=thread"]
     done = subprocess.run(
         # -P: the checkout itself must not come first.
         [sys.executable, "-P", "-m", "pytest", *options, "--show-capture=no", *tests],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=os.environ
+        | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        | {"CHAOS_NO_SHRINK": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    failed = re.search(r"^(?:FAILED|ERROR) \S*::(.*?)(?: - |$)", done.stdout, re.M)
-    if failed:
-        return failed[1]
-    if done.returncode:
+    started = _STARTED.findall(done.stdout)
+    if done.returncode == 0:
+        return None
+    if not started:
         raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
-    return None
+    name, end = started[-1]
+    return name if end in {"FAILED", "ERROR"} else f"{name} hangs"
 
 
 def try_out(name: str) -> str | None:

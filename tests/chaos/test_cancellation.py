@@ -218,7 +218,7 @@ async def test_a_cancelled_download_leaves_no_file(session, tmp_path):
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_cancelled_close_still_closes(emulator, connect, times):
-    """At each turn the session is closed afterwards, with no task and no socket left."""
+    """At each turn the session ends up closed, with no task and no socket left."""
     for turn in range(24):
         session = connect(
             emulator, api_key="sk", polling=PollPolicy.unchecked(interval=0.005)
@@ -273,10 +273,13 @@ async def test_a_failing_sibling_loses_nothing(emulator, session, name, turns):
     async def order():
         products.append(await PAID[name](session, "a fox"))
 
-    with pytest.raises(ExceptionGroup) as caught:
+    async def both():
         async with asyncio.TaskGroup() as group:
             group.create_task(order())
             group.create_task(fail())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await both()
     await settle(session, emulator)
 
     assert [type(error) for error in caught.value.exceptions] == [KeyError]

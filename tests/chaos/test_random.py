@@ -31,9 +31,10 @@ async def test_no_schedule_of_faults_loses_or_doubles_an_order(
     seed = pytestconfig.getoption("--chaos-seed") * 1000 + nth
     kinds = PAID_KINDS if fresh else POOLED
     report = await campaign.run(seed, INTENTS, fresh=fresh, kinds=kinds)
-    if report.broken:
+    if report.broken and "CHAOS_NO_SHRINK" not in os.environ:
         await tell_least(seed, report, fresh=fresh, kinds=kinds)
 
+    assert report.broken == []
     assert sum(report.fates.values()) == INTENTS
     assert report.fates["returned"] > 0
     assert report.fates["unknown"] > 0
