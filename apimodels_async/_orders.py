@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import anyio
 from attrs import define, evolve, field
 
 from apimodels_async._api import requests
@@ -149,14 +150,18 @@ class Orders:
         if record is not None and step is Step.REPLAY:
             return await self._replay(item, record)
         if record is not None and step is Step.ATTACH:
-            self.purse.reserved += item.price  # ordered in an earlier run
+            item.price = record.price  # reserved since the journal was opened
             product: TaskHandle | ImageResult = self.calls.attach(record.task_id or "")
         else:
+            if self.halted is not None:  # another item's answer, since this was read
+                raise HaltError(self.halted)
             if not self.purse.reserve(item.price):
                 raise HaltError(self._over_budget(item))
             if self.journal is not None:
                 model = requests.model_of(item.request)
-                await self.journal.begin(item.key, item.index, model, item.body)
+                await self.journal.begin(
+                    item.key, item.index, model, item.body, item.price
+                )
             try:
                 product = await self._order(item)
             except ApiModelsError as error:
@@ -260,9 +265,7 @@ class Orders:
 
         if record.result is not None:
             result = load_result(record.result)
-            self.purse.reserved += item.price
-            self.purse.settle(item.price, result)  # the limit is for all runs together
-            if record.file is not None:
+            if record.file is not None and await anyio.Path(record.file).is_file():
                 path = Path(record.file)
                 return Outcome(item.index, item.request, result, path=path)
             return await self._saved(item, result)
@@ -276,7 +279,6 @@ class Orders:
                 text, fail_message=text, task_id=record.task_id
             )
         else:
-            self.purse.reserved += item.price
             error = OutcomeUnknownError(text, task_id=record.task_id)
         return Outcome(item.index, item.request, error=error)
 

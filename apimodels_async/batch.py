@@ -70,6 +70,7 @@ class Batch:
         )
         self._turn = asyncio.Lock()
         self._read = 0
+        self._unread: list[Outcome] = []
         self._stopped = False
         self._left = False
         self._broken: BaseException | None = None
@@ -85,6 +86,13 @@ class Batch:
         Paid tasks of this batch that have not ended; tracked also after leaving early.
         """
         return tuple(self._orders.pending.values())
+
+    @property
+    def unread(self) -> tuple[Outcome, ...]:
+        """
+        What had ended, paid for or not, and was not handed over when you left early.
+        """
+        return tuple(self._unread)
 
     @property
     def spent(self) -> Decimal:
@@ -103,6 +111,8 @@ class Batch:
     async def __aenter__(self) -> Self:
         if self._journal is not None:
             await self._journal.open()
+            purse = self._orders.purse  # the limit is for all runs together
+            purse.spent, purse.reserved = await self._journal.sums()
         self._outbox, self._inbox = anyio.create_memory_object_stream[Outcome](0)
         loop = asyncio.get_running_loop()
         for number in range(self._max_pending):
@@ -129,6 +139,7 @@ class Batch:
             try:
                 await self._outbox.send(outcome)
             except anyio.BrokenResourceError:  # left early: nobody reads any more
+                self._unread.append(outcome)
                 return
 
     async def _next(self) -> tuple[int, object] | None:

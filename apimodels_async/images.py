@@ -234,7 +234,8 @@ class Images:
 
         Use it as ``async with session.images.batch(...) as outcomes`` and then
         ``async for outcome in outcomes``. Costs money. Failures are values. Leaving
-        early stops ordering; what was paid for stays tracked (``outcomes.pending``).
+        early stops ordering; what was paid for is in ``outcomes.pending`` (tracked) and
+        ``outcomes.unread``.
 
         Args:
             source: Prompts, request values, or mappings of parameters; read only as

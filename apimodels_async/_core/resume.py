@@ -4,6 +4,7 @@ What a journal's record of an earlier run means for this one.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import Enum, StrEnum, auto
 
 from attrs import frozen
@@ -40,6 +41,8 @@ class Record:
     """The result as JSON, once completed."""
     file: str | None = None
     error: str | None = None
+    price: Decimal = Decimal(0)
+    """US dollars, reserved when it was ordered."""
 
 
 class Step(Enum):

@@ -18,6 +18,7 @@ import queue
 import sqlite3
 import threading
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import define, field
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS items (
     number INTEGER NOT NULL,    -- position in the source
     model TEXT NOT NULL,
     request TEXT NOT NULL,      -- JSON, as sent
+    price TEXT NOT NULL,        -- US dollars, as reserved before it was sent
     state TEXT NOT NULL,        -- intended accepted completed failed refused unknown
     task_id TEXT,
     cost TEXT,                  -- US dollars, as the API stated it
@@ -53,12 +55,12 @@ CREATE TABLE IF NOT EXISTS items (
 ) STRICT
 """
 BEGIN_ITEM: Final = """
-INSERT INTO items (key, number, model, request, state, intended_at)
-VALUES (?, ?, ?, ?, 'intended', strftime('%Y-%m-%dT%H:%M:%fZ'))
+INSERT INTO items (key, number, model, request, price, state, intended_at)
+VALUES (?, ?, ?, ?, ?, 'intended', strftime('%Y-%m-%dT%H:%M:%fZ'))
 ON CONFLICT (key) DO UPDATE SET
-    number = excluded.number, state = 'intended', task_id = NULL, cost = NULL,
-    result = NULL, file = NULL, error = NULL, ended_at = NULL,
-    intended_at = excluded.intended_at
+    number = excluded.number, price = excluded.price, state = 'intended',
+    task_id = NULL, cost = NULL, result = NULL, file = NULL, error = NULL,
+    ended_at = NULL, intended_at = excluded.intended_at
 """
 END_ITEM: Final = """
 UPDATE items SET state = ?, task_id = coalesce(?, task_id), cost = ?, result = ?,
@@ -113,20 +115,49 @@ class Journal:
         """
 
         def work(connection: sqlite3.Connection) -> Record | None:
-            columns = "key, state, task_id, result, file, error"
+            columns = "key, state, task_id, result, file, error, price"
             row = connection.execute(
                 f"SELECT {columns} FROM items WHERE key = ?",  # noqa: S608  a constant
                 (key,),
             ).fetchone()
-            return Record(row[0], RecordState(row[1]), *row[2:]) if row else None
+            if row is None:
+                return None
+            _, state, task_id, result, file, error, price = row
+            known = (task_id, result, file, error)
+            return Record(key, RecordState(state), *known, Decimal(price))
 
         return await self._do(work)
 
-    async def begin(self, key: str, number: int, model: str, request: str) -> None:
+    async def sums(self) -> tuple[Decimal, Decimal]:
+        """
+        Return what earlier runs spent, and what they reserved for unknown ends.
+        """
+
+        def work(connection: sqlite3.Connection) -> tuple[Decimal, Decimal]:
+            spent = reserved = Decimal(0)
+            for state, price, cost in connection.execute(
+                "SELECT state, price, cost FROM items"
+            ):
+                if state == RecordState.COMPLETED:
+                    spent += Decimal(cost or price)
+                elif state not in {RecordState.FAILED, RecordState.REFUSED}:
+                    reserved += Decimal(price)
+            return spent, reserved
+
+        return await self._do(work)
+
+    async def begin(
+        self,
+        key: str,
+        number: int,
+        model: str,
+        request: str,
+        price: Decimal = Decimal(0),
+    ) -> None:
         """
         Record the intent to send *request*; durable on return.
         """
-        await self._write(BEGIN_ITEM, (key, number, model, request))
+        await self._write(BEGIN_ITEM, (key, number, model, request, str(price)))
 
     async def accepted(self, key: str, task_id: str) -> None:
         """

@@ -405,8 +405,8 @@ async def test_a_big_journal_opens_quickly(path):
     await made(path)
     with sqlite3.connect(path) as connection:
         connection.executemany(
-            "INSERT INTO items (key, number, model, request, state, intended_at)"
-            " VALUES (?, ?, 'gpt-image-2', ?, 'completed', '2026')",
+            "INSERT INTO items (key, number, model, request, price, state, intended_at)"
+            " VALUES (?, ?, 'gpt-image-2', ?, '0', 'completed', '2026')",
             (
                 (f"{n:032x}-1", n, '{"prompt":"' + "x" * 200 + '"}')
                 for n in range(100_000)

@@ -257,3 +257,13 @@ async def test_a_batch_left_twice_over_leaves_a_sound_journal(
     with sqlite3.connect(journal) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+async def test_what_had_ended_unread_is_kept(emulator, session):
+    """Paid synchronous results that nobody read are in *unread* after leaving early."""
+    async with session.images.batch(["a", "b", "c"], max_pending=3) as outcomes:
+        await until(lambda: len(emulator.generations) == 3)
+        async for _ in outcomes:
+            break
+    assert [outcome.error for outcome in outcomes.unread] == [None, None]
+    assert all(outcome.result.url for outcome in outcomes.unread)

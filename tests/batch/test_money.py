@@ -18,6 +18,7 @@ from apimodels_async import (
     OutcomeUnknownError,
     PermissionDeniedError,
 )
+from apimodels_async._orders import HaltError
 
 CENT = Decimal("0.01")  # SparkPix Image, in the catalogue and at the emulator
 
@@ -194,3 +195,28 @@ async def test_a_task_still_under_way_counts_in_the_next_run(
     assert [*outcomes] == [0]
     assert len(emulator.tasks) == 1
     assert again.spent == emulator.spent
+
+
+async def test_a_limit_knows_earlier_runs_before_their_lines_are_read(
+    emulator, session, tmp_path
+):
+    """What earlier runs spent counts from the start, whatever is read first."""
+    journal = tmp_path / "j.sqlite"
+    async with session.images.batch(["a", "b"], journal=journal) as outcomes:
+        assert len([outcome async for outcome in outcomes]) == 2
+    batch = session.images.batch(
+        ["new", "a", "b"], journal=journal, max_cost=0.02, max_pending=1
+    )
+    async with batch as outcomes:
+        with pytest.raises(BudgetExceededError):
+            async for _ in outcomes:
+                pass
+    assert Decimal("0.02") == batch.spent == emulator.spent
+
+
+async def test_what_was_read_before_a_stop_is_not_ordered(session):
+    """An item whose turn comes after the stop is not sent."""
+    async with session.images.batch([], max_pending=1) as outcomes:
+        outcomes._orders.halted = InsufficientCreditsError("no credits")
+        with pytest.raises(HaltError):
+            await outcomes._orders.run(0, "a")

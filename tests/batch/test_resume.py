@@ -318,3 +318,16 @@ async def test_a_task_whose_tracker_broke_stays_accepted(
     assert [("accepted", task_id)] == rows(journal, "state, task_id")
     again, _ = await drain(connect(emulator).images.batch(tasks(1), journal=journal))
     assert task_id == again[0].result.task_id
+
+
+async def test_a_picture_that_was_deleted_is_fetched_again(
+    emulator, session, journal, tmp_path
+):
+    """A replayed result whose file is gone from the disk is saved anew, for nothing."""
+    for _ in range(2):
+        batch = session.images.batch(["a"], journal=journal, download_to=tmp_path / "p")
+        async with batch as outcomes:
+            (outcome,) = [outcome async for outcome in outcomes]
+        assert outcome.path.is_file()
+        outcome.path.unlink()
+    assert len(emulator.generations) == 1

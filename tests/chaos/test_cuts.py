@@ -12,7 +12,7 @@ from chaos.proxy import ChaosProxy, Fault
 
 from apimodels_async import ApiModelsError, OutcomeUnknownError, TaskHandle
 
-EVERY = 1 if os.environ.get("CHAOS_LONG") else 7
+EVERY = 1 if os.environ.get("CHAOS_LONG") else 11
 """In bodies; heads are cut at every byte."""
 
 

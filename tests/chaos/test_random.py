@@ -14,7 +14,7 @@ from chaos.proxy import PAID_KINDS, Fault, draw_schedule, shrink
 from apimodels_async import ConnectionFailedError, OutcomeUnknownError
 from apimodels_async.emulator.values import EmulatedTask
 
-SEEDS = int(os.environ.get("CHAOS_SEEDS", "3"))
+SEEDS = int(os.environ.get("CHAOS_SEEDS", "2"))
 INTENTS = 200
 
 # With a shared pool, an answer nobody asked for that is under way while the next

@@ -252,7 +252,7 @@ def rate(emulator, since, until):
 
 
 STORMS = {"503": ("status", {"status": 503}), "RST": ("reset", {}), "FIN": ("drop", {})}
-INTERVAL = 0.5
+INTERVAL = 0.3
 
 
 @pytest.mark.parametrize("storm", STORMS)
