@@ -108,11 +108,13 @@ async def test_cancelling_the_leaving_hands_orders_to_the_session(
     assert {*emulator.tasks} == {handle.task_id for handle in session.orphans}
 
 
-async def test_an_anyio_deadline_leaves_a_batch(emulator, session, tmp_path):
-    """A cancelled scope leaves no thread, no lock and no task behind."""
+async def test_a_cancelled_scope_leaves_a_batch(emulator, session, tmp_path):
+    """Cancelled from outside, a batch leaves no thread, no lock and no task behind."""
     journal = tmp_path / "j.sqlite"
-    with anyio.move_on_after(0.2):
+    with anyio.CancelScope() as scope:
         async with session.images.batch(SLOW, max_pending=2, journal=journal) as left:
+            await until(lambda: len(left.pending) == 2)
+            scope.cancel()
             await asyncio.sleep(60)
     assert rows(journal) == ["accepted"] * 2
     assert len(await asyncio.gather(*left.pending)) == 2
