@@ -13,10 +13,10 @@ from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
 from apimodels_async._core.ledger import Entry
 from apimodels_async._core.media import item_stem
+from apimodels_async._core.retry import SecondClaimError
 from apimodels_async.errors import (
     InvalidRequestError,
     SessionClosedError,
-    UnexpectedResponseError,
 )
 from apimodels_async.handle import TaskHandle, read_token
 from apimodels_async.models import (
@@ -323,7 +323,7 @@ class Images:
         named = self._wiring.named
         if task_id in named or tracker.ledger.get(task_id) is not None:
             msg = f"the API named task {task_id} for a second order"
-            raise UnexpectedResponseError(msg, task_id=task_id, status=status)
+            raise SecondClaimError(msg, status=status)
         named.add(task_id)
 
     def _count(self, product: TaskHandle | ImageResult) -> None:

@@ -129,7 +129,11 @@ def read_classes(root: type[Exception]) -> Tree:
             parent,
             frozenset(base.__name__ for base in foreign) - {"Exception"},
         )
-        waiting += [(child, cls.__name__) for child in cls.__subclasses__()]
+        waiting += [
+            (child, cls.__name__)
+            for child in cls.__subclasses__()
+            if child.__module__ == errors.__name__  # others never reach a user
+        ]
     return found
 
 

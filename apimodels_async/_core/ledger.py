@@ -49,7 +49,7 @@ TICK_S: Final = 0.05
 """Seconds. 50-100 ms: 3.9 times less CPU than one timer a poll (500 tasks, 2.5 s)."""
 NOT_FOUND_GRACE_S: Final = 30.0
 """A replica of the API may not know a new task yet."""
-SPREAD, SPREAD_MAX = 0.1, 3.0
+SPREAD, SPREAD_MAX = 0.1, 1.0
 """Intervals added after a failed poll: full jitter, doubling. Those that failed at once
 do not come back at once, and an outage is asked less, not more."""
 MISSES_MAX: Final = 10  # more change nothing, and 2.0**1024 overflows

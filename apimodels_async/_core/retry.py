@@ -21,6 +21,7 @@ from apimodels_async.errors import (
     OutcomeUnknownError,
     RateLimitError,
     TransportTimeoutError,
+    UnexpectedResponseError,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ REFUSALS: Final = frozenset(
 
 PASSING: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Statuses after which a free request is worth another try; 52x as well."""
+
+
+class SecondClaimError(UnexpectedResponseError):
+    """
+    An answer named the task of another order: its id says nothing about this one.
+
+    Stays inside the library; a paid request's is told as an unknown outcome.
+    """
 
 
 def failure_error(
@@ -80,7 +89,9 @@ def answer_error(
         info,
         status=error.status,
         code=error.code,
-        task_id=error.task_id or salvaged,
+        task_id=None
+        if isinstance(error, SecondClaimError)
+        else error.task_id or salvaged,
     )
 
 
