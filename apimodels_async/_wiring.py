@@ -175,7 +175,7 @@ class Wiring:
             loop=loop,
             pid=os.getpid(),
             transport=transport,
-            sender=Sender(transport, clock, wanted.retry, draw),
+            sender=Sender(transport, clock, wanted.retry, draw, wanted.max_connections),
             tracker=Tracker(ledger, transport, clock, wanted.max_polls),
             files=Files(clock, wanted.timeouts, wanted.retry, draw, local),
             threads=anyio.CapacityLimiter(FILE_THREADS),

@@ -63,12 +63,19 @@ class Sender:
     _policy: RetryPolicy
     _draw: Callable[[], float]
     """Uniform in 0-1: the jitter."""
+    _places: int = 100
+    """Most requests at once. More would queue inside the connection pool, where each
+    costs memory and the wait counts as a timeout."""
+    _gate: asyncio.Semaphore = field(init=False)
     _budget: RetryBudget = field(init=False, factory=RetryBudget)
     unknown: int = field(init=False, default=0)
     """Orders of unknown fate so far."""
     orphans: list[Any] = field(init=False, factory=list[Any])
     """What became of orders whose caller was cancelled: products and unknown fates."""
     _orders: dict[asyncio.Task[object], Order[object]] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._gate = asyncio.Semaphore(self._places)
 
     async def call(self, request: Request, read: Callable[[Reply], T]) -> T:
         """
@@ -146,7 +153,8 @@ class Sender:
         while True:
             attempt += 1
             order.sent = Sent()
-            answer = await self._transport.send(order.request, order.sent)
+            async with self._gate:
+                answer = await self._transport.send(order.request, order.sent)
             trouble: Failure | ApiModelsError
             if isinstance(answer, Reply):
                 try:

@@ -301,7 +301,7 @@ async def test_an_outage_loses_no_task(emulator, port, connect):
         session = connect(
             proxy,
             polling=PollPolicy.unchecked(interval=0.1),
-            timeouts=Timeouts(connect=0.5, read=10),
+            timeouts=Timeouts(connect=10, read=10),
         )
         handles = await asyncio.gather(
             *(

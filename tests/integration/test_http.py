@@ -29,7 +29,9 @@ from apimodels_async import (
     ConfigurationError,
     ConnectionFailedError,
     OutcomeUnknownError,
+    RetryPolicy,
     Session,
+    Timeouts,
     UnexpectedResponseError,
 )
 
@@ -330,3 +332,19 @@ async def test_the_key_is_for_one_origin():
             "http://[::1]:1/",
         ):
             assert transport._authorization(URL(other)) == {}
+
+
+async def test_more_orders_than_connections_wait_without_a_timeout(emulator, connect):
+    """Orders beyond the pool wait for their turn; that wait is no connect timeout."""
+    emulator.fault("sync", "slow", times=None, seconds=0.2)
+    session = connect(
+        emulator,
+        max_connections=2,
+        timeouts=Timeouts(connect=0.3),
+        retry=RetryPolicy(attempts=1),
+    )
+    results = await asyncio.gather(
+        *(session.images.generate(f"fox {number}") for number in range(8))
+    )
+
+    assert 8 == len({result.url for result in results})
