@@ -347,4 +347,4 @@ async def test_more_orders_than_connections_wait_without_a_timeout(emulator, con
         *(session.images.generate(f"fox {number}") for number in range(8))
     )
 
-    assert 8 == len({result.url for result in results})
+    assert len({result.url for result in results}) == 8
