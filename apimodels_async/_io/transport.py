@@ -15,7 +15,7 @@ import select
 import socket
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakSet
 
 import aiohttp
@@ -27,6 +27,7 @@ from apimodels_async._version import __version__
 if TYPE_CHECKING:
     from types import SimpleNamespace
 
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import AddrInfoType
 
     from apimodels_async.policies import Timeouts
@@ -209,22 +210,23 @@ class _Connector(aiohttp.TCPConnector):
         """
         while True:
             connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            if protocol is None or protocol not in self._used:
+            protocol = cast("ResponseHandler", connection.protocol)  # it is connected
+            if protocol not in self._used:
                 break
             if not protocol.should_close and not _readable(protocol.transport):
                 return connection
             connection.close()
-        if protocol is not None:
-            self._used.add(protocol)
+        self._used.add(protocol)
         return connection
 
 
 def _readable(transport: asyncio.Transport | None) -> bool:
     # The loop may not have read yet what the kernel holds. Costs 2 us.
     sock = transport.get_extra_info("socket") if transport is not None else None
-    if sock is None or sock.fileno() < 0:
-        return True
+    return sock is None or sock.fileno() < 0 or _has_input(sock)
+
+
+def _has_input(sock: socket.socket) -> bool:
     poller = select.poll()
     poller.register(sock.fileno(), select.POLLIN)
     return bool(poller.poll(0))
