@@ -197,7 +197,7 @@ def big_bomb():
 
 
 async def test_a_gzip_bomb_stays_packed(connect):
-    """0.6 MB that would unpack to 600 MB cost less than 2 MB and no time."""
+    """0.6 MB that would unpack to 600 MB cost little memory and no time."""
     bomb = message(big_bomb(), Content_Encoding="gzip")
     small = message(b"\0" * len(bomb), Content_Encoding="gzip")
     async with RawServer(raw(small)) as server:
@@ -211,7 +211,8 @@ async def test_a_gzip_bomb_stays_packed(connect):
         with pytest.raises(OutcomeUnknownError):
             await session.images.generate("a fox")
 
-        assert peak_kb() - before < 2048
+        # Unpacked it would be 600 MB; alone in a process it costs less than 2.
+        assert peak_kb() - before < 32 * 1024
         assert time.monotonic() - started < 20  # unpacking it took 36 s
 
 
