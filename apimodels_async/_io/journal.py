@@ -236,8 +236,7 @@ class Journal:
         while len(jobs) < GROUP_MAX and (not jobs or not self._jobs.empty()):
             job = self._jobs.get()
             if job is None:
-                if jobs:
-                    self._jobs.put(None)  # after these
+                self._jobs.put(None)  # the next round ends with it, if this has work
                 break
             jobs.append(job)
         return jobs
