@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import nox
+from nox.command import CommandFailed
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent
@@ -91,8 +92,11 @@ def run_tests(session: nox.Session, *command: str, **options: Any) -> None:
     command = (*command, "-o", f"cache_dir={cache}")
     failed.unlink(missing_ok=True)
     arguments = pytest_arguments(session)
-    session.run(*command, *arguments, success_codes=[0, 1], **options)
-    if failed.exists():
+    try:
+        session.run(*command, *arguments, **options)
+    except CommandFailed:
+        if not failed.exists():  # it broke before it could say what failed
+            raise
         session.warn("failed beside others, run again alone")
         again = ("--last-failed", "--last-failed-no-failures", "none")
         session.run(*command, *session.posargs, *again, **options)
