@@ -22,8 +22,10 @@ from hypothesis import settings
 GRACE_S = 1.0  # for threads that were told to stop and are on their way out
 GRACE_TURNS = 10  # of the loop, for tasks that are done but for their last step
 
-# Deadlines of single examples are noise on a busy machine; pytest-timeout bounds.
-settings.register_profile("house", deadline=None)
+# Deadlines of single examples are noise on a busy machine; pytest-timeout bounds. The
+# gate tries the same examples each time; `--hypothesis-profile=search` looks for more.
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
 settings.load_profile("house")
 
 

@@ -87,15 +87,20 @@ def frame(
     *first_input* gives the sides of the primary input image; its ratio is kept
     when the request names none, and upscalers multiply it by ``scale``.
     """
-    width, height = params.get("width"), params.get("height")
-    if isinstance(width, int) or isinstance(height, int):
-        return _clamped(width or height or 0, height or width or 0)
+    # An edit's are no parameters of its own, so nobody has checked them.
+    width, height = _side(params.get("width")), _side(params.get("height"))
+    if width or height:
+        return _clamped(width or height, height or width)
     if size := parse_size(params.get("size")):
         return _clamped(*size)
     if first_input and isinstance(scale := params.get("scale"), (int, float)):
         return _clamped(first_input[0] * scale, first_input[1] * scale)
     ratio = parse_ratio(params.get("aspect_ratio")) or first_input or (1, 1)
     return frame_of_ratio(*ratio, AREAS[tier(params)])
+
+
+def _side(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _on_grid(side: float) -> int:
