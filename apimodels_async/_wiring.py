@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import anyio
 from attrs import define, field
 
+from apimodels_async._core.latency import Latency
 from apimodels_async._core.ledger import Ledger
 from apimodels_async._io.config import is_loopback
 from apimodels_async.errors import (
@@ -169,7 +170,7 @@ class Wiring:
             fresh=wanted.fresh_connections,
             lent=wanted.http,
         )
-        ledger = Ledger(wanted.polling.interval, wanted.polling.deadline, draw)
+        ledger = _ledger(wanted.polling, wanted.max_polls, draw)
         local = is_loopback(urlsplit(wanted.base_url).hostname or "")
         return Parts(
             loop=loop,
@@ -239,6 +240,15 @@ class Wiring:
         for orphan in parts.sender.orphans:
             if isinstance(orphan, OutcomeUnknownError):
                 logger.warning("a cancelled request is of unknown fate: %s", orphan)
+
+
+def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> Ledger:
+    latency = Latency(polling.interval) if polling.learned is not False else None
+    if latency is not None and not isinstance(polling.learned, bool):
+        latency.load(polling.learned)
+    return Ledger(
+        polling.interval, polling.deadline, draw, max_polls, polling.max_rate, latency
+    )
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
-from apimodels_async._core.ledger import Entry
+from apimodels_async._core.entry import Entry
 from apimodels_async._core.media import item_stem
 from apimodels_async._core.retry import SecondClaimError
 from apimodels_async.errors import (
@@ -311,7 +311,8 @@ class Images:
                 product: TaskHandle | ImageResult = created
             else:
                 self._check_new(created.task_id, reply.status, parts.tracker)
-                product = _adopt(created, model, parts.tracker)
+                group = requests.group_of(request)
+                product = _adopt(created, model, group, parts.tracker)
             self._count(product)
             return product
 
@@ -332,8 +333,10 @@ class Images:
             self._wiring.spent += product.credits or 0
 
 
-def _adopt(created: TaskSnapshot, model: str, tracker: Tracker) -> TaskHandle:
-    entry = Entry(created.task_id, model, created.state)
+def _adopt(
+    created: TaskSnapshot, model: str, group: str, tracker: Tracker
+) -> TaskHandle:
+    entry = Entry(created.task_id, model, created.state, group=group)
     entry.outcome = created.result or created.error
     if not entry.done:
         try:

@@ -305,6 +305,8 @@ class SessionStats:
     """Polls without a readable answer; their tasks stay pending."""
     lateness_s: float = 0.0
     """Mean seconds between the time a poll was due and its start."""
+    lateness_max_s: float = 0.0
+    """The longest of these: a busy program, a slow API or too few ``max_polls``."""
     connections: int | None = 0
     """Open now, idle ones included; None where the pool is lent."""
     spent: Decimal = Decimal(0)

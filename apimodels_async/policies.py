@@ -5,9 +5,11 @@ How a session polls, retries and waits: frozen values, all times in seconds.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import Attribute, field, frozen
+from attrs.validators import optional
 
 from apimodels_async.errors import ConfigurationError
 
@@ -37,6 +39,19 @@ def _whole(instance: object, attribute: Attribute[Any], value: Any) -> None:
         raise ConfigurationError(msg)
 
 
+def _check_durations(learned: object) -> None:
+    try:
+        fits = isinstance(learned, Mapping) and all(
+            isinstance(group, str) and all(0 <= each < math.inf for each in durations)
+            for group, durations in learned.items()
+        )
+    except TypeError:  # not a list, or not of numbers
+        fits = False
+    if not fits:
+        msg = "PollPolicy.learned must be True, False, or what session.durations() gave"
+        raise ConfigurationError(msg)
+
+
 @frozen
 class PollPolicy:
     """
@@ -51,11 +66,17 @@ class PollPolicy:
     """Seconds between two polls of one task."""
     deadline: float = field(default=1800.0, validator=_positive)
     """Seconds after which a task is no longer polled (``TaskTimeoutError``)."""
-    learned: bool = False
-    """Skip the polls before the model's fastest known tasks end."""
+    learned: bool | Mapping[str, Sequence[float]] = field(default=False, hash=False)
+    """Skip the polls before a model's fastest tasks can be done; ``True``, or what
+    ``session.durations()`` returned in an earlier run."""
+    max_rate: float | None = field(default=None, validator=optional(_positive))
+    """Polls a second at most, over all tasks: with many pending, each is polled less
+    often. None: as many as the interval asks for."""
     checked: bool = field(default=True, repr=False, eq=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        if not isinstance(self.learned, bool):
+            _check_durations(self.learned)
         low, high = INTERVAL_RANGE
         if self.checked and not low <= self.interval <= high:
             msg = (
@@ -67,12 +88,17 @@ class PollPolicy:
 
     @classmethod
     def unchecked(
-        cls, *, interval: float, deadline: float = 1800.0, learned: bool = False
+        cls,
+        *,
+        interval: float,
+        deadline: float = 1800.0,
+        learned: bool | Mapping[str, Sequence[float]] = False,
+        max_rate: float | None = None,
     ) -> PollPolicy:
         """
         Return a policy with any positive *interval*, for tests and emulators.
         """
-        return cls(interval, deadline, learned, checked=False)
+        return cls(interval, deadline, learned, max_rate, checked=False)
 
 
 @frozen

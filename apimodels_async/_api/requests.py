@@ -111,6 +111,15 @@ def model_of(request: AnyRequest) -> str:
             assert_never(request)
 
 
+def group_of(request: AnyRequest) -> str:
+    """
+    Return what decides how long *request* takes: its model, size and quality.
+    """
+    params = request.params if isinstance(request, ImageRequest) else {}
+    words = [params.get(name) for name in ("resolution", "size", "quality")]
+    return " ".join([model_of(request), *(str(each) for each in words if each)])
+
+
 def _sparkpix_image(request: SparkPixImage) -> Request:
     checks.check_prompt(request.prompt)
     checks.check_choice("aspect_ratio", request.aspect_ratio, checks.IMAGE_RATIOS)

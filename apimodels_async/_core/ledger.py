@@ -10,24 +10,24 @@ Rules of this file:
    deadline or a close may have settled it while its poll was under way.
 
 Theory of operation:
-1. Due times live on one grid of ticks, so that one wake-up serves many polls. Each
-   tick has a list of entries; a heap holds the ticks themselves.
-2. :meth:`due` hands out what is due and takes it off the grid: an entry is either on
-   the grid or being polled, so no task ever has two polls in flight.
-3. :meth:`apply` takes the answer and puts the entry back, one interval after the
+1. :meth:`due` hands out what is due and takes it off the grid
+   (:mod:`apimodels_async._core.grid`): an entry is either on the grid or being polled,
+   so no task ever has two polls in flight.
+2. :meth:`apply` takes the answer and puts the entry back, one interval after the
    *start* of its last poll, or settles it.
-4. All deadlines are the same span after watching, so the oldest entry always has the
+3. All deadlines are the same span after watching, so the oldest entry always has the
    next one; the dict's order is the deadline order.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
+from apimodels_async._core.entry import Entry
+from apimodels_async._core.grid import Grid
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -37,16 +37,14 @@ from apimodels_async.errors import (
     TaskTimeoutError,
     UnexpectedResponseError,
 )
-from apimodels_async.models import ImageResult, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from apimodels_async._core.latency import Latency
     from apimodels_async.errors import SessionClosedError
-    from apimodels_async.models import TaskSnapshot
+    from apimodels_async.models import ImageResult, TaskSnapshot
 
-TICK_S: Final = 0.05
-"""Seconds. 50-100 ms: 3.9 times less CPU than one timer a poll (500 tasks, 2.5 s)."""
 NOT_FOUND_GRACE_S: Final = 30.0
 """A replica of the API may not know a new task yet."""
 SPREAD, SPREAD_MAX = 0.1, 1.0
@@ -55,37 +53,6 @@ do not come back at once, and an outage is asked less, not more."""
 MISSES_MAX: Final = 10  # more change nothing, and 2.0**1024 overflows
 STRIKES: Final = 3
 """Answers in a row (404, or completed without a URL) before one is believed."""
-
-
-@define(eq=False)
-class Entry:
-    """
-    One task being tracked: what is known, and how it ended.
-    """
-
-    task_id: str
-    model: str | None = None
-    state: TaskState = TaskState.PENDING
-    outcome: ImageResult | ApiModelsError | None = None
-    """How it ended; None while pending. Set once."""
-    watched_at: float = 0.0
-    attached: bool = False
-    """Taken up by id: this session did not create it."""
-    seen: bool = True
-    """The state is the API's word; an attached task's is not, before its first poll."""
-    started_at: float = -math.inf
-    """Start of the last poll."""
-    due_at: float = 0.0
-    strikes: int = 0
-    misses: int = 0
-    """Polls in a row without a readable answer."""
-
-    @property
-    def done(self) -> bool:
-        """
-        Whether the task has ended for us.
-        """
-        return self.outcome is not None
 
 
 @define(eq=False)
@@ -98,15 +65,17 @@ class Ledger:
     deadline: float = 1800.0
     _draw: Callable[[], float] = lambda: 0.0
     """Uniform in 0-1: the jitter."""
-    _tick: float = field(init=False)
+    _max_polls: int = 64
+    _max_rate: float | None = None
+    """Polls a second, at most."""
+    latency: Latency | None = None
+    """Where first polls are learned."""
     _entries: dict[str, Entry] = field(init=False, factory=dict[str, Entry])
-    _grid: dict[int, list[Entry]] = field(init=False, factory=dict[int, "list[Entry]"])
-    _ticks: list[int] = field(init=False, factory=list[int])
+    _grid: Grid = field(init=False)
     _next_deadline: float = field(init=False, default=math.inf)
 
     def __attrs_post_init__(self) -> None:
-        # An unchecked policy (an emulator) may poll faster than the usual tick.
-        self._tick = min(TICK_S, self.interval / 10)
+        self._grid = Grid(self.interval, self._max_polls, self._max_rate)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -128,22 +97,27 @@ class Ledger:
         entry.seen = not entry.attached
         self._entries[entry.task_id] = entry
         self._next_deadline = min(self._next_deadline, now + self.deadline)
-        self._put(entry, now if entry.attached else now + self.interval)
+        if entry.attached:
+            self._grid.put(entry, now)
+            return
+        if self.latency is not None:
+            entry.sample = self.latency.join(entry.group, now)
+        first = self._first_poll(entry, now)
+        self._grid.put(entry, now + (self._wait() if first is None else first))
 
-    def _put(self, entry: Entry, at: float) -> None:
-        tick = math.ceil(at / self._tick)
-        entry.due_at = tick * self._tick
-        if tick in self._grid:
-            self._grid[tick].append(entry)
-        else:
-            self._grid[tick] = [entry]
-            heapq.heappush(self._ticks, tick)
+    def _wait(self) -> float:
+        return self._grid.wait(len(self._entries))
+
+    def _first_poll(self, entry: Entry, now: float) -> float | None:
+        if self.latency is None or entry.attached:
+            return None
+        return self.latency.first_poll(entry.group, now)
 
     def next_due(self) -> float:
         """
         Return when the next entry is due; infinite if nothing is on the grid.
         """
-        return self._ticks[0] * self._tick if self._ticks else math.inf
+        return self._grid.next_due()
 
     def next_deadline(self) -> float:
         """
@@ -153,14 +127,9 @@ class Ledger:
 
     def due(self, now: float) -> list[Entry]:
         """
-        Return the entries due by *now*, oldest tick first, and take them off the grid.
+        Return the entries to poll *now*, and take them off the grid.
         """
-        found: list[Entry] = []
-        while self._ticks and self._ticks[0] * self._tick <= now:
-            tick = heapq.heappop(self._ticks)
-            # One that has settled since it was put here needs no poll.
-            found.extend(e for e in self._grid.pop(tick) if e.outcome is None)
-        return found
+        return self._grid.take(now, len(self._entries))
 
     def apply(
         self, entry: Entry, answer: TaskSnapshot | ApiModelsError, now: float
@@ -173,7 +142,7 @@ class Ledger:
         if entry.outcome is not None:
             return []
         ended: ImageResult | ApiModelsError | None
-        wait = self.interval
+        wait = self._wait()
         if isinstance(answer, ApiModelsError):
             if _refuses_key(answer):
                 return self._settle_all(answer)
@@ -186,10 +155,25 @@ class Ledger:
             entry.seen = True
             entry.state = answer.state
             ended = answer.result or answer.error
+        self._learn(entry, answer, now)
         if ended is None:
-            self._put(entry, max(now, entry.started_at + wait))
+            first = self._first_poll(entry, now) or 0.0
+            again = max(now, entry.started_at + wait, entry.watched_at + first)
+            self._grid.put(entry, again)
             return []
         return [self._settle(entry, ended)]
+
+    def _learn(
+        self, entry: Entry, answer: TaskSnapshot | ApiModelsError, now: float
+    ) -> None:
+        sample = entry.sample
+        if sample is None or self.latency is None or isinstance(answer, ApiModelsError):
+            return
+        if answer.result is None and answer.error is None:
+            self.latency.polled(sample)
+            return
+        duration = answer.result.duration_s if answer.result is not None else None
+        self.latency.ended(sample, duration, now - entry.watched_at)
 
     def _verdict(
         self, entry: Entry, error: ApiModelsError, now: float

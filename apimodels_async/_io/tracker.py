@@ -26,7 +26,7 @@ import logging
 import math
 from collections import deque
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
@@ -46,10 +46,14 @@ from apimodels_async.models import ImageResult, TaskEvent, TaskSnapshot, TaskSta
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from apimodels_async._core.ledger import Entry, Ledger
+    from apimodels_async._core.entry import Entry
+    from apimodels_async._core.ledger import Ledger
     from apimodels_async._ports import Clock, Transport
 
 logger = logging.getLogger("apimodels_async.tracker")
+
+SLICE: Final = 100
+"""Waiters told in one turn of the event loop."""
 
 
 @define(eq=False)
@@ -76,6 +80,7 @@ class Tracker:
     poll_errors: int = field(init=False, default=0)
     lateness_s: float = field(init=False, default=0.0)
     """Sum over all polls of the seconds between being due and being started."""
+    lateness_max_s: float = field(init=False, default=0.0)
     completed: int = field(init=False, default=0)
     failed: int = field(init=False, default=0)
     spent: Decimal = field(init=False, default=Decimal(0))
@@ -170,17 +175,13 @@ class Tracker:
         async with asyncio.TaskGroup() as pollers:
             while True:
                 now = self._clock.time()
-                self._expire(now)
+                await self._tell_all(self.ledger.expire(now))
                 if now >= self._brake.until:
                     self._queue.extend(self.ledger.due(now))
                     self._rouse(pollers)
                 self._wake.clear()
                 self._armed = at = self._next_wake(now)
                 await self._clock.wait(self._wake, None if at == math.inf else at)
-
-    def _expire(self, now: float) -> None:
-        for entry in self.ledger.expire(now):
-            self._tell(entry, changed=False)
 
     def _next_wake(self, now: float) -> float:
         due = self.ledger.next_due()
@@ -220,7 +221,9 @@ class Tracker:
         started = self._clock.time()
         entry.started_at = started
         self.polls += 1
-        self.lateness_s += started - entry.due_at
+        late = started - entry.due_at
+        self.lateness_s += late
+        self.lateness_max_s = max(self.lateness_max_s, late)
         answer = await self._ask(entry)
         now = self._clock.time()
         self._mind(answer, started, now)
@@ -228,10 +231,10 @@ class Tracker:
         # The deadline, a refused key or close() may have settled this entry while
         # we awaited; apply() then changes nothing.
         settled = self.ledger.apply(entry, answer, now)
-        for ended in settled:
-            self._tell(ended, changed=ended is not entry or entry.state != before)
-        if not settled and entry.state != before:
-            self._tell(entry, changed=True)
+        if settled:
+            await self._tell_all(settled)
+        elif entry.state != before:
+            self._tell(entry)
         self._rearm(now)
 
     async def _ask(self, entry: Entry) -> TaskSnapshot | ApiModelsError:
@@ -263,7 +266,21 @@ class Tracker:
             self._unknown_words.add(word)
             logger.warning("unknown task state %r counts as not finished", str(word))
 
-    def _tell(self, entry: Entry, *, changed: bool) -> None:
+    async def _tell_all(self, settled: list[Entry]) -> None:
+        # Whoever waited goes on in the next turn of the loop. 2,000 of them in one
+        # turn would keep everything else waiting, so they come in slices.
+        left = deque(settled)
+        try:
+            while left:
+                for _ in range(min(SLICE, len(left))):
+                    self._tell(left.popleft())
+                if left:
+                    await asyncio.sleep(0)
+        finally:
+            for entry in left:  # cancelled: nobody is left waiting
+                self._tell(entry)
+
+    def _tell(self, entry: Entry) -> None:
         if isinstance(entry.outcome, ImageResult):
             self.completed += 1
             self.spent += entry.outcome.credits or 0
@@ -272,7 +289,7 @@ class Tracker:
         watchers = self._watchers.get(entry.task_id)
         if watchers is None:
             return
-        if changed and watchers.events:
+        if watchers.events and watchers.events[-1].state != entry.state:
             watchers.events.append(self._event(entry))
         told = watchers.changed
         if entry.done:
@@ -294,7 +311,7 @@ class Tracker:
         self._end = SessionClosedError(msg if task_ids else why, task_ids=task_ids)
         self._end.__cause__ = cause
         for entry in self.ledger.close(self._end):
-            self._tell(entry, changed=False)
+            self._tell(entry)
 
     async def aclose(self) -> tuple[str, ...]:
         """

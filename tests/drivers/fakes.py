@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
-from apimodels_async._core.ledger import Entry, Ledger
+from apimodels_async._core.entry import Entry
+from apimodels_async._core.ledger import Ledger
 from apimodels_async._io.tracker import Tracker
 from apimodels_async._ports import Failure, Phase, Reply
 
@@ -167,7 +168,7 @@ class Rig:
     def __init__(self, script, *, interval=2.5, deadline=1800.0, max_polls=64, **more):
         self.clock = FakeClock()
         self.transport = FakeTransport(script, **more)
-        self.ledger = Ledger(interval, deadline)
+        self.ledger = Ledger(interval, deadline, max_polls=max_polls)
         self.tracker = Tracker(self.ledger, self.transport, self.clock, max_polls)
         self.tracker.start()
 

@@ -37,7 +37,8 @@ from apimodels_async import (
     TaskTimeoutError,
     UnexpectedResponseError,
 )
-from apimodels_async._core.ledger import TICK_S, Entry
+from apimodels_async._core.entry import Entry
+from apimodels_async._core.grid import TICK_S
 from apimodels_async._io.tracker import Tracker
 from apimodels_async._ports import Reply
 

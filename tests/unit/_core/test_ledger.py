@@ -9,7 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from apimodels_async._core.ledger import Entry, Ledger
+from apimodels_async._core.entry import Entry
+from apimodels_async._core.ledger import Ledger
 from apimodels_async.errors import (
     APIStatusError,
     AuthenticationError,

@@ -1,0 +1,51 @@
+"""
+One task being tracked.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from apimodels_async.models import ImageResult, TaskState
+
+if TYPE_CHECKING:
+    from apimodels_async._core.latency import Sample
+    from apimodels_async.errors import ApiModelsError
+
+
+@define(eq=False)
+class Entry:
+    """
+    What is known of a task, and how it ended.
+    """
+
+    task_id: str
+    model: str | None = None
+    state: TaskState = TaskState.PENDING
+    outcome: ImageResult | ApiModelsError | None = None
+    """How it ended; None while pending. Set once."""
+    watched_at: float = 0.0
+    attached: bool = False
+    """Taken up by id: this session did not create it."""
+    seen: bool = True
+    """The state is the API's word; an attached task's is not, before its first poll."""
+    started_at: float = -math.inf
+    """Start of the last poll."""
+    due_at: float = 0.0
+    strikes: int = 0
+    misses: int = 0
+    """Polls in a row without a readable answer."""
+    group: str = ""
+    """Model and size: tasks that take about as long."""
+    sample: Sample | None = None
+    """What this task teaches about its group."""
+
+    @property
+    def done(self) -> bool:
+        """
+        Whether the task has ended for us.
+        """
+        return self.outcome is not None
