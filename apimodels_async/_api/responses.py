@@ -42,6 +42,7 @@ T = TypeVar("T")
 KEPT: Final = timedelta(days=7)
 """Source: API page, "Image files are stored for 7 days"."""
 _SALVAGE: Final = re.compile(rb'"taskId"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
+_UNFINISHED: Final = (TaskState.PENDING, TaskState.PROCESSING)
 SECONDS_MAX: Final = 10.0
 """SparkPix answers in about 1 s and the page gives no unit: above this, it is ms."""
 
@@ -78,6 +79,10 @@ def read_task(reply: Reply, asked: str, model: str | None) -> TaskSnapshot:
     """
     body = read_body(reply)
     data: Any = body.get("data") if isinstance(body, dict) else None
+    if isinstance(data, dict) and data.get("taskId") == asked:
+        word = data.get("state")
+        if word in _UNFINISHED:  # most answers: nothing else in them matters
+            return TaskSnapshot(asked, TaskState(word))
     wire = _structure(reply, data, WireTask)
     if wire.task_id != asked:
         msg = f"asked for task {asked}, got an answer for {printable(wire.task_id, 80)}"

@@ -28,6 +28,9 @@ TICK_S: Final = 0.05
 SLACK: Final = 1.25
 """Handed out faster than the pending tasks need by this, or a backlog would stay."""
 
+WHOLE: Final = 1.0 - 1e-6
+"""A token, but for rounding."""
+
 
 @define(eq=False)
 class Grid:
@@ -94,9 +97,9 @@ class Grid:
         Return the entries whose turn it is, and take them off the grid.
         """
         self._rate = rate = self._rate_for(pending)
-        burst = max(1.0, rate * self._tick)
-        gained = (now - self._counted_at) * rate
-        self._tokens, self._counted_at = min(burst, self._tokens + gained), now
+        # A tick's worth at most, or one: what was not used in a stall is gone.
+        gained = min(now - self._counted_at, max(self._tick, 1.0 / rate)) * rate
+        self._tokens, self._counted_at = min(self._tokens, 1.0) + gained, now
         while self._ticks and self._ticks[0] * self._tick <= now:
             for entry in self._places.pop(heapq.heappop(self._ticks)):
                 # One that has settled since it was put here needs no poll.
@@ -104,7 +107,7 @@ class Grid:
                     entry.due_at += len(self._backlog) / rate
                     self._backlog.append(entry)
         taken: list[Entry] = []
-        while self._backlog and self._tokens >= 1.0:
+        while self._backlog and self._tokens >= WHOLE:
             entry = self._backlog.popleft()
             if entry.outcome is None:
                 self._tokens -= 1.0

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("apimodels_async.tracker")
 
+KNOWN_WORDS: Final = frozenset(TaskState)
 SLICE: Final = 100
 """Waiters told in one turn of the event loop."""
 
@@ -262,7 +263,7 @@ class Tracker:
 
     def _note_word(self, answer: TaskSnapshot) -> None:
         word = answer.state
-        if word not in set(TaskState) and word not in self._unknown_words:
+        if word not in KNOWN_WORDS and word not in self._unknown_words:
             self._unknown_words.add(word)
             logger.warning("unknown task state %r counts as not finished", str(word))
 

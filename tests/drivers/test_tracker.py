@@ -388,6 +388,51 @@ async def test_a_refused_key_is_told_to_all_at_once(answer, kind):
         assert len(rig.ledger) == 0
 
 
+async def told_a_turn(waiters):
+    """Return how many of *waiters* went on in each turn of the loop."""
+    turns, before = [], 0
+    while before < len(waiters):
+        await asyncio.sleep(0)
+        now = sum(waiter.done() for waiter in waiters)
+        if now > before:
+            turns.append(now - before)
+        before = now
+    return turns
+
+
+@pytest.mark.parametrize("what", ["key", "deadline"])
+async def test_thousands_of_waiters_go_on_in_slices(what):
+    """Whoever is told at one moment does not take the loop for one long turn."""
+
+    def script(call):
+        if what == "key" and call.task_id == "t0":
+            return refused(401)
+        return done_after(900)(call)
+
+    async with Rig(script, deadline=2.6) as rig:
+        entries = [rig.watch(f"t{index}") for index in range(1000)]
+        waiters = [asyncio.create_task(rig.tracker.wait(entry)) for entry in entries]
+        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        first = sum(waiter.done() for waiter in waiters)
+        turns = await told_a_turn(waiters)
+
+        assert max(first, *turns) <= 100
+        assert first + sum(turns) == 1000
+
+
+async def test_closing_while_waiters_are_told_forgets_none():
+    """A close between two slices tells the rest at once."""
+    async with Rig(done_after(900), deadline=10) as rig:
+        entries = [rig.watch(f"t{index}") for index in range(1000)]
+        waiters = [asyncio.create_task(rig.tracker.wait(entry)) for entry in entries]
+        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        assert not all(waiter.done() for waiter in waiters)
+        await rig.tracker.aclose()
+        await asyncio.gather(*waiters)
+
+        assert {type(entry.outcome) for entry in entries} == {TaskTimeoutError}
+
+
 @pytest.mark.parametrize(
     ("attached", "least", "most"), [(False, 30, 40), (True, 5, 30)]
 )
@@ -590,6 +635,7 @@ async def test_counts_are_kept():
 
         assert (tracker.polls, tracker.poll_errors, tracker.completed) == (3, 1, 2)
         assert tracker.lateness_s == pytest.approx(0, abs=0.01)
+        assert tracker.lateness_max_s <= tracker.lateness_s
         assert str(tracker.spent) == "0.10"
 
 

@@ -91,3 +91,33 @@ def test_tries_are_whole():
         RetryPolicy(attempts=2.5)
 
     assert str(caught.value) == "RetryPolicy.attempts must be a whole number, not 2.5"
+
+
+@pytest.mark.parametrize("rate", [value for value in WRONG if value is not None])
+def test_a_rate_is_a_positive_number(rate):
+    """Polls a second are positive and finite, or None for no cap."""
+    with pytest.raises(ConfigurationError, match="PollPolicy.max_rate"):
+        PollPolicy(max_rate=rate)
+
+    assert PollPolicy(max_rate=50).max_rate == 50
+    assert PollPolicy.unchecked(interval=1, max_rate=0.5).max_rate == 0.5
+
+
+@pytest.mark.parametrize("learned", [True, False, {}, {"m 2K": [1.0, 2, 3.5]}])
+def test_learned_takes_what_a_session_gave(learned):
+    """It is on, off, or the durations of an earlier run; the policy stays hashable."""
+    assert PollPolicy(learned=learned).learned == learned
+    assert isinstance(hash(PollPolicy(learned=learned)), int)
+
+
+@pytest.mark.parametrize(
+    "learned",
+    [
+        *(None, 1, "m", ["m"], {"m": 1.0}, {"m": ["1"]}, {1: [1.0]}),
+        *({"m": [-1.0]}, {"m": [math.nan]}, {"m": [math.inf]}),
+    ],
+)
+def test_learned_takes_nothing_else(learned):
+    """Anything else is refused with what to give."""
+    with pytest.raises(ConfigurationError, match=r"session\.durations\(\)"):
+        PollPolicy(learned=learned)
