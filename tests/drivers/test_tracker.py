@@ -39,7 +39,7 @@ from apimodels_async import (
 )
 from apimodels_async._core.entry import Entry
 from apimodels_async._core.grid import TICK_S
-from apimodels_async._io.tracker import Tracker
+from apimodels_async._io.tracker import SLICE, Tracker
 from apimodels_async._ports import Reply
 
 SLACK = 1e-6  # seconds; sums of floats
@@ -416,7 +416,8 @@ async def test_thousands_of_waiters_go_on_in_slices(what):
         first = sum(waiter.done() for waiter in waiters)
         turns = await told_a_turn(waiters)
 
-        assert max(first, *turns) <= 100
+        # A waiter takes three turns from its future to its own code.
+        assert max(first, *turns) <= 3 * SLICE
         assert first + sum(turns) == 1000
 
 
@@ -635,7 +636,7 @@ async def test_counts_are_kept():
 
         assert (tracker.polls, tracker.poll_errors, tracker.completed) == (3, 1, 2)
         assert tracker.lateness_s == pytest.approx(0, abs=0.01)
-        assert tracker.lateness_max_s <= tracker.lateness_s
+        assert tracker.lateness_max_s == pytest.approx(0, abs=0.01)
         assert str(tracker.spent) == "0.10"
 
 

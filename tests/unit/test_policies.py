@@ -96,7 +96,7 @@ def test_tries_are_whole():
 @pytest.mark.parametrize("rate", [value for value in WRONG if value is not None])
 def test_a_rate_is_a_positive_number(rate):
     """Polls a second are positive and finite, or None for no cap."""
-    with pytest.raises(ConfigurationError, match="PollPolicy.max_rate"):
+    with pytest.raises(ConfigurationError, match=r"PollPolicy\.max_rate"):
         PollPolicy(max_rate=rate)
 
     assert PollPolicy(max_rate=50).max_rate == 50
