@@ -49,6 +49,8 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const chip of chips) {
       chip.ariaPressed = String(chip.dataset.state === state);
       chip.querySelector("span").textContent = counts[chip.dataset.state] ?? 0;
+      // On a narrow screen the row of chips scrolls.
+      if (chip.dataset.state === state) chip.parentElement.scrollLeft = chip.offsetLeft - chip.offsetWidth;
     }
     at("count").textContent = `${shown.length} of ${cards.length}`;
     at("nothing").hidden = shown.length > 0 || cards.length === 0;
@@ -98,7 +100,8 @@ document.addEventListener("DOMContentLoaded", () => {
       picture.alt = part(card, ".prompt");
     } else {
       picture.removeAttribute("src");
-      at("view-reason").textContent = part(card, ".reason") || part(card, ".shot b");
+      at("view-reason").className = `told-reason ${stateOf(card)}`;
+      at("view-reason").replaceChildren(...[...shot.children].map((child) => child.cloneNode(true)));
     }
     at("place").textContent = `${place + 1} of ${shown.length}`;
     at("view-prompt").textContent = part(card, ".prompt");

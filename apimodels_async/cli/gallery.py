@@ -11,13 +11,12 @@ import os
 import secrets
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from attrs import field, frozen, validators
@@ -25,6 +24,9 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from apimodels_async import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 STATES: Final = {
     "completed": "Completed",
@@ -34,7 +36,6 @@ STATES: Final = {
     "pending": "Pending",
 }
 """State -> what the page calls it, in the order of the page."""
-UNKNOWN_COST: Final = "It may have been charged."
 MINUTE_S: Final = 60
 CENTS_PLACES: Final = 3
 """Decimals of a price; more are shown only where there are more."""
@@ -132,10 +133,6 @@ def _shown(card: Card, index: Path) -> dict[str, Any]:
     """
     Return what the template needs of *card*; everything but the link is plain text.
     """
-    if card.state == "unknown":
-        reason = f"{card.error} {UNKNOWN_COST}" if card.error else UNKNOWN_COST
-    else:
-        reason = card.error or ""
     figures = {
         "time": None if card.time_s is None else _time(card.time_s),
         "cost": None if card.cost is None else _cost(card.cost),
@@ -149,7 +146,7 @@ def _shown(card: Card, index: Path) -> dict[str, Any]:
         "link": None if card.file is None else _link(card.file, index),
         "task_id": card.task_id,
         "figures": [(kind, text) for kind, text in figures.items() if text],
-        "reason": reason,
+        "reason": card.error or "",
     }
 
 
@@ -160,7 +157,7 @@ def _link(file: Path, index: Path) -> str:
 
 
 def _time(seconds: float) -> str:
-    if seconds < MINUTE_S:
+    if round(seconds, 1) < MINUTE_S:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), MINUTE_S)
     return f"{minutes} min {rest} s"
@@ -176,6 +173,7 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
+        keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -201,4 +199,4 @@ def _hash(text: str) -> str:
 
 
 def _text(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return files("apimodels_async.cli").joinpath(name).read_text(encoding="utf-8")
