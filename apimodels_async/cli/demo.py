@@ -9,11 +9,11 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter, validators
 
-from apimodels_async import ConfigurationError, PollPolicy, Session
+from apimodels_async import PollPolicy, Session
 from apimodels_async.cli.demo_board import Board
 from apimodels_async.cli.demo_display import shown
+from apimodels_async.cli.demo_gallery import write_end, write_start
 from apimodels_async.cli.demo_orders import demo_orders
-from apimodels_async.cli.demo_page import page
 from apimodels_async.cli.demo_run import run_orders
 from apimodels_async.cli.emulate import serving
 from apimodels_async.cli.options import Flag, Port, Positive
@@ -56,7 +56,9 @@ async def demo(
     """
     output = Output(json)
     emulator = Emulator(port=port, speed=speed)
-    await asyncio.to_thread(_write, out / "index.html", "The demo is at work.")
+    # Before anything is made, to know that there is a place for it.
+    waiting = Board.of(demo_orders(count), time.monotonic())
+    await asyncio.to_thread(write_start, out / "index.html", waiting)
     async with serving(emulator):
         return await _demo(emulator, output, out, count, speed)
 
@@ -89,7 +91,7 @@ async def _demo(
         wall_s = time.monotonic() - board.started_at
         connections = session.stats().connections
     index = out / "index.html"
-    await asyncio.to_thread(_write, index, page(board, wall_s))
+    await asyncio.to_thread(write_end, index, board, wall_s)
     stats = session.stats()
     for item in board.failed:
         output.line(
@@ -124,15 +126,3 @@ async def _demo(
         page=index,
     )
     return Exit.FAILED if unexpected else Exit.OK
-
-
-def _write(index: Path, text: str) -> None:
-    """
-    Write the page; done first with any text, to know before the pictures are made.
-    """
-    try:
-        index.parent.mkdir(parents=True, exist_ok=True)
-        index.write_text(text, encoding="utf-8")
-    except OSError as error:
-        msg = f"{index} cannot be written: {error.strerror}"
-        raise ConfigurationError(msg) from error

@@ -9,9 +9,15 @@ import time
 
 import pytest
 
+from apimodels_async import (
+    BadRequestError,
+    GenerationFailedError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+)
 from apimodels_async.cli.demo_board import Board
+from apimodels_async.cli.demo_gallery import write_end, write_start
 from apimodels_async.cli.demo_orders import REFUSED, DemoOrder, demo_orders
-from apimodels_async.cli.demo_page import page
 from apimodels_async.cli.demo_run import run_orders
 
 FAST = ("--speed", 500)
@@ -26,6 +32,7 @@ async def test_the_demo_saves_its_pictures_and_explains_its_failures(run, folder
     assert done.code == 0
     assert len(pictures) == 14
     assert {path.name for path in pictures} == set(re.findall(r'src="([^"]+)"', text))
+    assert text.count('<li class="card completed"') == 14
     assert done.out.count("failed as asked") == 2
     assert text.count("Content policy violation") == 2
     assert "14 saved, 2 failed" in done.out
@@ -98,26 +105,37 @@ async def test_an_edit_of_a_failed_picture_fails_by_name(session, folder):
     assert "picture 1" in str(board.items[1].error)
 
 
-def test_prompts_are_escaped_in_the_page():
-    """Prompts and messages are text in the page, never markup."""
+def test_the_page_is_there_before_the_pictures(folder):
+    """Before anything is made the page shows every picture as pending."""
+    board = Board.of(demo_orders(2), 0.0)
+
+    write_start(folder / "index.html", board)
+
+    text = (folder / "index.html").read_text()
+    assert "4 pictures on their way" in text
+    assert text.count('<li class="card pending"') == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (GenerationFailedError("<b>no</b>"), "failed"),
+        (BadRequestError("<b>no</b>"), "refused"),
+        (InvalidRequestError("<b>no</b>"), "refused"),
+        (OutcomeUnknownError("<b>no</b>"), "unknown"),
+    ],
+)
+def test_the_page_says_how_a_picture_was_lost(folder, error, state):
+    """Failed, refused and unknown are told apart; messages are text, never markup."""
     board = Board.of([DemoOrder("sparkpix-image", "<script>alert(1)</script>")], 0.0)
-    board.items[0].error = _error("<b>no</b>")
+    board.items[0].error = error
 
-    shown = page(board, 1.0)
+    write_end(folder / "index.html", board, 1.0)
 
-    assert "<script>" not in shown
-    assert "&lt;b&gt;no&lt;/b&gt;" in shown
-
-
-def test_a_page_without_failures_has_no_section_for_them():
-    """Nothing failed: nothing is said about it."""
-    assert "<h2>" not in page(Board.of([], 0.0), 1.0)
-
-
-def _error(text):
-    from apimodels_async import ApiModelsError
-
-    return ApiModelsError(text)
+    text = (folder / "index.html").read_text()
+    assert f'<li class="card {state}"' in text
+    assert "<script>alert" not in text
+    assert "&lt;b&gt;no&lt;/b&gt;" in text
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 13, 48, 500])
