@@ -71,7 +71,7 @@ def write_gallery(
     """
     Write the page *index* over *cards*; a reader sees the old page or the new one.
 
-    While a card is pending the page loads itself again from time to time. About 700
+    While a card is pending the page loads itself again from time to time. About 600
     bytes a card come on top of its prompt. Blocks: call it in a thread.
 
     Args:
@@ -157,6 +157,8 @@ def _link(file: Path, index: Path) -> str:
 
 
 def _time(seconds: float) -> str:
+    if round(seconds, 2) < 1:
+        return f"{seconds:.2f} s"
     if round(seconds, 1) < MINUTE_S:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), MINUTE_S)
