@@ -104,7 +104,8 @@ class Grid:
             for entry in self._places.pop(heapq.heappop(self._ticks)):
                 # One that has settled since it was put here needs no poll.
                 if entry.outcome is None:
-                    entry.due_at += len(self._backlog) / rate
+                    ahead = len(self._backlog) / (rate * self._tick)
+                    entry.due_at += int(ahead) * self._tick
                     self._backlog.append(entry)
         taken: list[Entry] = []
         while self._backlog and self._tokens >= WHOLE:

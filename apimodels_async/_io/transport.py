@@ -256,7 +256,7 @@ def _timeouts(timeouts: Timeouts) -> dict[Kind, aiohttp.ClientTimeout]:
         # same; a second timer costs 10 % of a poll (measured, 2026-11).
         Kind.FREE: (read, None),
         Kind.CREATE: (connect + 2 * read, read),
-        Kind.GENERATE: (timeouts.generate, timeouts.generate),
+        Kind.GENERATE: (timeouts.generate, None),
         Kind.UPLOAD: (timeouts.download, read),
     }
     return {

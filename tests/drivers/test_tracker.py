@@ -390,7 +390,7 @@ async def test_a_refused_key_is_told_to_all_at_once(answer, kind):
 
 async def told_a_turn(waiters):
     """Return how many of *waiters* went on in each turn of the loop."""
-    turns, before = [], 0
+    turns, before = [], sum(waiter.done() for waiter in waiters)
     while before < len(waiters):
         await asyncio.sleep(0)
         now = sum(waiter.done() for waiter in waiters)
@@ -416,8 +416,8 @@ async def test_thousands_of_waiters_go_on_in_slices(what):
         first = sum(waiter.done() for waiter in waiters)
         turns = await told_a_turn(waiters)
 
-        # A waiter takes three turns from its future to its own code.
-        assert max(first, *turns) <= 3 * SLICE
+        assert first <= 2 * SLICE  # this test itself is a turn behind
+        assert max(turns) <= SLICE
         assert first + sum(turns) == 1000
 
 
