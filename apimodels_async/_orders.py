@@ -307,7 +307,7 @@ def price_of(request: AnyRequest) -> Decimal | None:
 
 def check_request(item: BatchItem) -> CheckedRequest:
     """
-    Read and check *item* as a batch would, and price it; nothing is sent, no key needed.
+    Read, check and price *item* as a batch would; needs no session and no key.
 
     Args:
         item: A prompt, a mapping of the API's parameters (``prompt`` and ``model``

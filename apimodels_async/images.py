@@ -218,7 +218,7 @@ class Images:
             tracker.watch(entry)
         return TaskHandle(entry, tracker)
 
-    def batch(
+    def batch(  # noqa: PLR0913  options, all by keyword
         self,
         source: Iterable[BatchItem] | AsyncIterable[BatchItem],
         *,

@@ -50,11 +50,6 @@ class Chairs:
         raise StopAsyncIteration
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [list, tuple, iter, lambda items: (item for item in items), generator, Chairs],
-    ids=["list", "tuple", "iterator", "generator", "async generator", "async iterator"],
-)
 async def test_a_part_of_a_list_keeps_its_numbers(session, tmp_path):
     """With *start* and *step* outcomes and files have the numbers of the whole list."""
     batch = session.images.batch([*"abc"], start=3, step=16, download_to=tmp_path)
@@ -75,6 +70,11 @@ async def test_numbers_that_cannot_be_are_refused(session, numbers):
     assert caught.value.parameter in numbers
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [list, tuple, iter, lambda items: (item for item in items), generator, Chairs],
+    ids=["list", "tuple", "iterator", "generator", "async generator", "async iterator"],
+)
 async def test_any_source_of_any_requests_is_taken(emulator, session, kind):
     """Strings, mappings and values of five endpoints; each once, under its index."""
     outcomes, raised = await drain(session.images.batch(kind(MIXED), max_pending=3))
