@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from apimodels_async._api.catalogue import (
         known_models as known_models,
     )
+    from apimodels_async._orders import (
+        check_request as check_request,
+    )
     from apimodels_async.errors import (
         ApiModelsError as ApiModelsError,
     )
@@ -101,6 +104,9 @@ if TYPE_CHECKING:
         Balance as Balance,
     )
     from apimodels_async.models import (
+        CheckedRequest as CheckedRequest,
+    )
+    from apimodels_async.models import (
         ImageRequest as ImageRequest,
     )
     from apimodels_async.models import (
@@ -151,6 +157,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "known_models": "_api.catalogue",
+    "check_request": "_orders",
     "APIStatusError": "errors",
     "ApiModelsError": "errors",
     "AuthenticationError": "errors",
@@ -179,6 +186,7 @@ _HOME = {
     "TaskHandle": "handle",
     "Images": "images",
     "Balance": "models",
+    "CheckedRequest": "models",
     "ImageRequest": "models",
     "ImageResult": "models",
     "KnownModel": "models",
@@ -204,6 +212,7 @@ __all__ = [
     "BadRequestError",
     "Balance",
     "BudgetExceededError",
+    "CheckedRequest",
     "ConfigurationError",
     "ConnectionFailedError",
     "DownloadError",
@@ -242,6 +251,7 @@ __all__ = [
     "TransportTimeoutError",
     "UnexpectedResponseError",
     "Verdict",
+    "check_request",
     "known_models",
 ]
 

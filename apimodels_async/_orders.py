@@ -34,11 +34,17 @@ from apimodels_async.errors import (
     PermissionDeniedError,
     SessionClosedError,
 )
-from apimodels_async.models import ImageRequest, ImageResult, Outcome
+from apimodels_async.models import (
+    CheckedRequest,
+    ImageRequest,
+    ImageResult,
+    Outcome,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from apimodels_async._core.purse import Purse
     from apimodels_async._core.records import Keys
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
     from apimodels_async.models import SparkPixEdit, SparkPixImage
 
     AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+    BatchItem = str | Mapping[str, Any] | AnyRequest
 
 logger = logging.getLogger("apimodels_async.batch")
 
@@ -296,6 +303,24 @@ def price_of(request: AnyRequest) -> Decimal | None:
     if each is None or not isinstance(count, int):
         return each
     return each * max(1, count)
+
+
+def check_request(item: BatchItem) -> CheckedRequest:
+    """
+    Read, check and price *item* as a batch would; needs no session and no key.
+
+    Args:
+        item: A prompt, a mapping of the API's parameters (``prompt`` and ``model``
+            among them), or a request value.
+
+    Raises:
+        InvalidRequestError: It would be refused before anything is sent.
+    """
+    request = requests.read_request(item)
+    requests.encode(request)
+    return CheckedRequest(
+        request=request, model=requests.model_of(request), price=price_of(request)
+    )
 
 
 def _state_of(error: ApiModelsError) -> RecordState:

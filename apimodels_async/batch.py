@@ -52,11 +52,13 @@ class Batch:
         purse: Purse,
         journal: Path | None,
         *,
+        numbers: Iterator[int],
         max_pending: int,
         retry_failed: bool,
         resubmit_unknown: bool,
     ) -> None:
         self._source = _each(source)
+        self._numbers = numbers
         self._journal = Journal(journal) if journal else None
         self._max_pending = max_pending
         self._orders = Orders(
@@ -69,7 +71,6 @@ class Batch:
             resubmit_unknown=resubmit_unknown,
         )
         self._turn = asyncio.Lock()
-        self._read = 0
         self._unread: list[Outcome] = []
         self._stopped = False
         self._left = False
@@ -157,8 +158,7 @@ class Batch:
         except StopAsyncIteration:
             self._stopped = True
             return None
-        self._read += 1
-        return self._read - 1, found
+        return next(self._numbers), found
 
     @contextmanager
     def _may_cut(self) -> Iterator[None]:

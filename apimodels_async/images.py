@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -217,7 +218,7 @@ class Images:
             tracker.watch(entry)
         return TaskHandle(entry, tracker)
 
-    def batch(
+    def batch(  # noqa: PLR0913  options, all by keyword
         self,
         source: Iterable[BatchItem] | AsyncIterable[BatchItem],
         *,
@@ -228,6 +229,8 @@ class Images:
         download_to: str | os.PathLike[str] | None = None,
         retry_failed: bool = False,
         resubmit_unknown: bool = False,
+        start: int = 0,
+        step: int = 1,
     ) -> Batch:
         """
         Order everything in *source*, a few at a time; yield outcomes as they finish.
@@ -262,6 +265,11 @@ class Images:
             resubmit_unknown: Order again what an earlier run left unknown. This may pay
                 twice.
 
+            start: Number of the first item, in outcomes, journal and file names.
+
+            step: From one item's number to the next one's; with *start* the numbers of
+                a larger list, where this is a part of it.
+
         Raises:
             InvalidRequestError: A parameter is out of range. Nothing was sent.
         """
@@ -270,6 +278,8 @@ class Images:
         from apimodels_async.batch import Batch
 
         checks.check_count("max_pending", max_pending)
+        checks.check_start(start)
+        checks.check_count("step", step)
         checks.check_amount("max_cost", max_cost)
         limit = None if max_cost is None else Decimal(str(max_cost))
         calls = Calls(
@@ -285,6 +295,7 @@ class Images:
             calls,
             Purse(limit),
             None if journal is None else Path(journal),
+            numbers=count(start, step),
             max_pending=max_pending,
             retry_failed=retry_failed,
             resubmit_unknown=resubmit_unknown,

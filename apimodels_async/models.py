@@ -17,6 +17,7 @@ from apimodels_async.errors import ApiModelsError, GenerationFailedError
 
 __all__ = [
     "Balance",
+    "CheckedRequest",
     "ImageRequest",
     "ImageResult",
     "KnownModel",
@@ -189,6 +190,18 @@ class ImageRequest:
     """JSON-ready, in the API's own names; ``callback_url`` among them."""
 
 
+@frozen(kw_only=True)
+class CheckedRequest:
+    """
+    A request that passed every check made before sending, and what it should cost.
+    """
+
+    request: SparkPixImage | SparkPixEdit | ImageRequest
+    model: str
+    price: Decimal | None
+    """US dollars by the published hint (:func:`known_models`); None: there is none."""
+
+
 @frozen
 class Outcome:
     """
@@ -198,7 +211,7 @@ class Outcome:
     """
 
     index: int
-    """Position in the source, from 0."""
+    """Position in the source, from 0; or the number ``start`` and ``step`` give it."""
     request: SparkPixImage | SparkPixEdit | ImageRequest | None
     """None if the item could not be read as a request."""
     result: ImageResult | None = None

@@ -200,6 +200,14 @@ def check_count(parameter: str, value: object) -> None:
         refuse(parameter, value, "a whole number of at least 1")
 
 
+def check_start(value: object) -> None:
+    """
+    A whole number, from 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        refuse("start", value, "a whole number of at least 0")
+
+
 def check_index(index: object, count: int) -> None:
     """
     The place of one of *count* pictures, from 0.

@@ -79,11 +79,14 @@ def gather(picture: Picture | None, params: list[str] | None) -> dict[str, Any]:
         if name in found or name in {"prompt", "model"}:
             msg = f"parameter {name!r} is given twice"
             raise InvalidRequestError(msg, parameter=name)
-        found[name] = _value(value)
+        found[name] = read_value(value)
     return found
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """
+    Return what *text* is as JSON, or *text* itself.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

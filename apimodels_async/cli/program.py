@@ -11,8 +11,10 @@ from cyclopts import App, CycloptsError
 
 from apimodels_async import ApiModelsError, InvalidRequestError, __version__
 from apimodels_async.cli.account import balance, models
+from apimodels_async.cli.batch import batch, resume
 from apimodels_async.cli.demo import demo
 from apimodels_async.cli.emulate import emulator
+from apimodels_async.cli.listing import ls
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.picture import edit, generate
 from apimodels_async.cli.tasks import status, wait
@@ -54,6 +56,17 @@ With --json, stdout has one object a line. Its "event" says what it is:
   model      id, modality, endpoint, prices, prices_read_on
   emulator   base_url, api_key
   picture    number, model, prompt, path, duration_s, credits, error
+  bad_row    line, reason
+  priced     model, count, usd, unpriced; one a model
+  dry_run    rows, usd, unpriced, prices_read_on
+  progress   total, completed, pending, failed, images_s, spent, reserved, eta_s
+  outcome    number, state (completed, unsaved, failed, refused, unknown,
+             pending), prompt, path, task_id, credits, error
+  batch      total, earlier, not_ordered, a count for each state, spent,
+             reserved, wall_s, gallery, next
+  item       number, state (completed, pending, failed, refused, unknown),
+             model, prompt, credits, price, task_id, path, seed, duration_s,
+             error
   demo       saved, failed, wall_s, service_s, polls, connections, spent, page
 """
 
@@ -73,6 +86,19 @@ EXAMPLES: Final = {
   apimodels status clx123""",
     "wait": """\
   apimodels wait clx123 --out moose.png --timeout 300""",
+    "batch": """\
+  apimodels batch prompts.txt --dry-run
+  apimodels batch prompts.csv --out tarot --model gpt-image-2 --max-cost 5
+  apimodels batch prompts.txt --out try --emulator
+  apimodels batch prompts.jsonl --out part-3 --shard 3/16
+  apimodels batch prompts.txt --out tarot --retry-failed""",
+    "resume": """\
+  apimodels resume tarot
+  apimodels resume tarot --max-cost 10 --retry-failed
+  apimodels resume tarot --resubmit-unknown""",
+    "ls": """\
+  apimodels ls tarot --state failed --state unknown
+  apimodels ls tarot --json | jq -r 'select(.state == "completed") | .path'""",
     "balance": """\
   apimodels balance --json""",
     "models": """\
@@ -96,6 +122,7 @@ def build() -> App:
     )
     for command in (
         *(demo, generate, edit, status, wait),
+        *(batch, resume, ls),
         *(balance, models, emulator),
     ):
         examples = EXAMPLES[command.__name__]

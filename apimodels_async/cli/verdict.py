@@ -11,11 +11,13 @@ from apimodels_async import (
     ApiModelsError,
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     ConfigurationError,
     DownloadError,
     GenerationFailedError,
     InsufficientCreditsError,
     InvalidRequestError,
+    JournalError,
     NotFoundError,
     OutcomeUnknownError,
     PermissionDeniedError,
@@ -72,6 +74,8 @@ _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (ResultExpiredError, "generate it again"),
     (DownloadError, "the picture is paid for: fetch its URL within 7 days"),
     (TransportError, "check the network and run it again"),
+    (BudgetExceededError, "run it again with a higher --max-cost"),
+    (JournalError, "make it usable, or start with another --out"),
     (ApiModelsError, "look at: apimodels balance, before running it again"),
 )
 

@@ -27,7 +27,7 @@ from apimodels_async import (
 from apimodels_async.cli.output import tell_result
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from apimodels_async.cli.options import Common
     from apimodels_async.cli.output import Output
@@ -46,21 +46,15 @@ class InterruptedCommand(Exception):  # noqa: N818  not an error: somebody asked
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
+def first_signal(stop: Callable[[int], None]) -> Iterator[None]:
     """
-    Turn the first signal into a cancellation of the body, and that into an exception.
-
-    Raises:
-        InterruptedCommand: A signal came and the body has ended.
+    Call *stop* with the number of the first signal that comes while the body runs.
     """
     loop = asyncio.get_running_loop()
-    body = cast("asyncio.Task[object]", asyncio.current_task())
-    caught: list[int] = []
 
-    def stop(number: int) -> None:
-        caught.append(number)
+    def caught(number: int) -> None:
         restore()
-        body.cancel()
+        stop(number)
 
     def restore() -> None:
         for each in SIGNALS:
@@ -69,18 +63,38 @@ def interruptible() -> Iterator[None]:
 
     before = [signal.getsignal(each) for each in SIGNALS]
     for each in SIGNALS:
-        loop.add_signal_handler(each, stop, each)
+        loop.add_signal_handler(each, caught, each)
     try:
         yield
-    except asyncio.CancelledError:
-        if not caught:
-            raise
-        body.uncancel()
-        raise InterruptedCommand(caught[0]) from None
     finally:
         restore()
         for each, handler in zip(SIGNALS, before, strict=True):
             signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """
+    Turn the first signal into a cancellation of the body, and that into an exception.
+
+    Raises:
+        InterruptedCommand: A signal came and the body has ended.
+    """
+    body = cast("asyncio.Task[object]", asyncio.current_task())
+    caught: list[int] = []
+
+    def stop(number: int) -> None:
+        caught.append(number)
+        body.cancel()
+
+    with first_signal(stop):
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not caught:
+                raise
+            body.uncancel()
+            raise InterruptedCommand(caught[0]) from None
 
 
 @define(eq=False)

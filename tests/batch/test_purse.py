@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apimodels_async import ImageRequest, ImageResult, SparkPixEdit, SparkPixImage
+from apimodels_async import (
+    ImageRequest,
+    ImageResult,
+    InvalidRequestError,
+    SparkPixEdit,
+    SparkPixImage,
+    check_request,
+)
 from apimodels_async._core.evidence import judge_balance
 from apimodels_async._core.purse import Purse, price_hint
 from apimodels_async._orders import price_of
@@ -157,6 +164,39 @@ def test_a_request_s_price_is_the_catalogue_s(request_, expected):
     """The published hint times the number of pictures; None where there is none."""
     wanted = None if expected is None else Decimal(expected)
     assert wanted == price_of(request_)
+
+
+@pytest.mark.parametrize(
+    ("item", "kind", "model", "price"),
+    [
+        ("a fox", SparkPixImage, "sparkpix-image", "0.01"),
+        ({"prompt": "a", "seed": 3}, SparkPixImage, "sparkpix-image", "0.01"),
+        (
+            {"prompt": "a", "model": "gpt-image-2", "resolution": "2K"},
+            *(ImageRequest, "gpt-image-2", "0.03"),
+        ),
+        (ImageRequest("something-new", "a"), ImageRequest, "something-new", None),
+    ],
+)
+def test_a_checked_item_says_what_it_is_and_costs(item, kind, model, price):
+    """A prompt, a mapping or a value is read, named and priced without a session."""
+    checked = check_request(item)
+
+    assert isinstance(checked.request, kind)
+    assert checked.model == model
+    assert checked.price == (None if price is None else Decimal(price))
+
+
+@pytest.mark.parametrize(
+    ("item", "parameter"),
+    [("", "prompt"), ({"prompt": "a", "width": 100}, "width"), (5, "request")],
+)
+def test_an_item_that_would_be_refused_is_refused_by_its_check(item, parameter):
+    """What is wrong with an item is known without a session, by parameter."""
+    with pytest.raises(InvalidRequestError) as caught:
+        check_request(item)
+
+    assert caught.value.parameter == parameter
 
 
 def balance(usd):

@@ -50,6 +50,26 @@ class Chairs:
         raise StopAsyncIteration
 
 
+async def test_a_part_of_a_list_keeps_its_numbers(session, tmp_path):
+    """With *start* and *step* outcomes and files have the numbers of the whole list."""
+    batch = session.images.batch([*"abc"], start=3, step=16, download_to=tmp_path)
+    outcomes, _ = await drain(batch)
+
+    assert sorted(outcomes) == [3, 19, 35]
+    assert {path.name[:5] for path in tmp_path.iterdir()} == {"00003", "00019", "00035"}
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"start": -1}, {"start": True}, {"start": 0.5}, {"step": 0}]
+)
+async def test_numbers_that_cannot_be_are_refused(session, numbers):
+    """*start* is a whole number from 0, *step* one from 1."""
+    with pytest.raises(InvalidRequestError) as caught:
+        session.images.batch(["a"], **numbers)
+
+    assert caught.value.parameter in numbers
+
+
 @pytest.mark.parametrize(
     "kind",
     [list, tuple, iter, lambda items: (item for item in items), generator, Chairs],

@@ -18,6 +18,7 @@ from apimodels_async import (
     ApiModelsError,
     APIStatusError,
     Balance,
+    CheckedRequest,
     GenerationFailedError,
     ImageRequest,
     ImageResult,
@@ -41,6 +42,7 @@ from apimodels_async import (
     TaskState,
     Timeouts,
     Verdict,
+    check_request,
     known_models,
 )
 
@@ -219,3 +221,12 @@ def failures(error: ApiModelsError) -> None:
     error.retry_after  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
     ApiModelsError("x", task="clx1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     RateLimitError("x", parameter="n")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def checking() -> None:
+    """An item of a batch is checked and priced without a session."""
+    assert_type(check_request("a fox"), CheckedRequest)
+    checked = check_request({"prompt": "a fox", "model": "gpt-image-2"})
+    assert_type(checked.price, Decimal | None)
+    assert_type(checked.model, str)
+    check_request(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

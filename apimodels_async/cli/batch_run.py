@@ -1,0 +1,227 @@
+"""
+One run of a batch: rows in, outcomes counted and told, the gallery kept.
+
+Theory of operation: rows are read from the folder's copy of the prompts as the library
+asks for them. The first signal ends that reading; what is under way is finished and
+handed over as ever. From then on signals have their default action: the next one ends
+the process, and the journal knows what was under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import anyio.to_thread
+from attrs import define, field
+
+from apimodels_async import ApiModelsError, ConfigurationError
+from apimodels_async.cli.batch_display import Money, moving_lines, tell_progress
+from apimodels_async.cli.gallery import Card, write_gallery
+from apimodels_async.cli.records import read_entries
+from apimodels_async.cli.sheet import read_rows
+from apimodels_async.cli.work import first_signal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+    from apimodels_async import Outcome, Session
+    from apimodels_async.cli.batch_tally import Tally
+    from apimodels_async.cli.folder import Folder, Plan
+    from apimodels_async.cli.output import Output
+    from apimodels_async.cli.sheet import Row
+
+CHUNK_ROWS: Final = 100
+PERIOD_S: Final = 10.0
+"""Between two plain lines of progress."""
+GALLERY_PERIOD_S: Final = 5.0
+GALLERY_SHARE: Final = 0.02
+"""Of the time, at most, for writing the gallery during the run."""
+CARDS_MAX: Final = 10_000
+"""A page with more is no use; those without a picture come first."""
+
+
+class Outcomes(Money, Protocol):
+    """
+    A batch at work.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Outcome]:
+        """
+        Outcomes as they finish.
+        """
+        ...
+
+
+@define(eq=False)
+class Run:
+    """
+    What one run holds.
+    """
+
+    folder: Folder
+    plan: Plan
+    tally: Tally
+    output: Output
+    retry_failed: bool = False
+    resubmit_unknown: bool = False
+    signal: int | None = None
+    """The signal that stopped it."""
+    halted: ApiModelsError | None = None
+    """Why the library stopped ordering."""
+    calm: Callable[[], None] = field(default=lambda: None)
+    """Ends the moving lines."""
+    mute: bool = False
+    """The gallery could not be written; that was said."""
+
+    async def go(self, session: Session) -> None:
+        """
+        Order what is left to order, until all has ended.
+
+        Raises:
+            JournalError: It cannot be used; nothing was sent.
+            ConfigurationError: The copy of the prompts cannot be read.
+        """
+        part, path = self.plan.part, self.folder.path / self.plan.prompts
+        try:
+            file = path.open(encoding="utf-8-sig", newline="")
+        except OSError as error:
+            msg = f"the copy of the prompts, {path}, cannot be read: {error.strerror}"
+            raise ConfigurationError(msg) from error
+        with file, first_signal(self._stop):
+            rows = read_rows(file, path.name, path.suffix, self.plan.model)
+            batch = session.images.batch(
+                self._give(islice(rows, part.first - 1, None, part.of)),
+                max_pending=self.plan.max_pending,
+                max_cost=self.plan.max_cost,
+                journal=self.folder.journal,
+                download_to=self.folder.pictures,
+                retry_failed=self.retry_failed,
+                resubmit_unknown=self.resubmit_unknown,
+                start=part.first,
+                step=part.of,
+            )
+            async with session, batch as outcomes:
+                await self._watch(outcomes)
+
+    def _stop(self, number: int) -> None:
+        self.signal = number
+        self.calm()
+        under_way = self.tally.given - self.tally.ended
+        self.output.note(
+            f"Stopping: nothing more is ordered; {under_way} that are under way are "
+            "finished and saved, for they are paid for. Ctrl-C again leaves at once: "
+            "tasks are then found again by the next run, and what has no answer yet "
+            "is reported as unknown.",
+            "yellow",
+        )
+
+    async def _give(self, rows: Iterator[Row]) -> AsyncIterator[dict[str, Any]]:
+        while chunk := await anyio.to_thread.run_sync(_chunk, rows):
+            for row in chunk:
+                if self.signal is not None or self.tally.broken:
+                    return
+                self.tally.given += 1
+                yield row.item
+
+    async def _watch(self, outcomes: Outcomes) -> None:
+        with contextlib.ExitStack() as stack:
+            jobs = [self._keep_gallery()]
+            if self.output.lively:
+                lines = moving_lines(self.tally, outcomes, self.output)
+                self.calm = stack.enter_context(lines)
+            else:
+                jobs.append(self._tell(outcomes))
+            async with _beside(*jobs):
+                try:
+                    async for outcome in outcomes:
+                        self._take(outcome)
+                except ApiModelsError as error:
+                    self.halted = error
+
+    def _take(self, outcome: Outcome) -> None:
+        state = self.tally.take(outcome)
+        request, result, error = outcome.request, outcome.result, outcome.error
+        self.output.record(
+            "outcome",
+            number=outcome.index,
+            state=state,
+            prompt=request.prompt if request else None,
+            path=outcome.path,
+            task_id=(result and result.task_id) or (error and error.task_id),
+            credits=result and result.credits,
+            error=error and str(error),
+        )
+
+    async def _tell(self, money: Money) -> None:
+        while True:
+            tell_progress(self.tally, money, self.output)
+            await asyncio.sleep(PERIOD_S)
+
+    async def _keep_gallery(self) -> None:
+        while True:
+            began = time.monotonic()
+            await self.write_gallery(running=True)
+            took = time.monotonic() - began
+            await asyncio.sleep(max(GALLERY_PERIOD_S, took / GALLERY_SHARE))
+
+    async def write_gallery(self, *, running: bool) -> None:
+        """
+        Write the page over what the journal knows; say once if that cannot be done.
+        """
+        try:
+            await anyio.to_thread.run_sync(self._write_gallery, running)
+        except (OSError, ApiModelsError) as error:
+            if not self.mute:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                self.output.note(f"The gallery cannot be written: {reason}", "yellow")
+            self.mute = True
+
+    def _write_gallery(self, running: bool) -> None:  # noqa: FBT001  through a thread
+        entries = read_entries(self.folder.journal, running=running, limit=CARDS_MAX)
+        cards = [
+            Card(
+                number=entry.number,
+                prompt=entry.prompt,
+                model=entry.model,
+                state=entry.state,
+                file=entry.file,
+                seed=entry.seed,
+                time_s=entry.time_s,
+                cost=entry.cost,
+                task_id=entry.task_id,
+                error=entry.error,
+            )
+            for entry in entries
+        ]
+        facts = {
+            "rows": str(self.plan.ordered),
+            "from": self.plan.file,
+            "state": "running" if running else "ended",
+        }
+        if len(cards) == CARDS_MAX:
+            facts["shown"] = f"{CARDS_MAX}, those without a picture first"
+        write_gallery(self.folder.index, self.folder.path.name, cards, facts)
+
+
+@contextlib.asynccontextmanager
+async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """
+    Run *jobs* while the body runs; what breaks one of them breaks the body.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(job) for job in jobs]
+            yield
+            for each in running:
+                each.cancel()
+    except BaseExceptionGroup as broken:
+        # What happened, as those above know it: a closed pipe, say.
+        raise broken.exceptions[0] from None
+
+
+def _chunk(rows: Iterator[Row]) -> list[Row]:
+    return list(islice(rows, CHUNK_ROWS))
