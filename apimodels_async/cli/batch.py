@@ -30,7 +30,7 @@ SPEED: Final = 20.0
 
 
 async def batch(
-    file: Path,
+    file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     *,
     out: Annotated[Path | None, Parameter(show_default=False)] = None,
     model: str | None = None,

@@ -111,10 +111,11 @@ def _announce(plan: Plan, found: Survey, output: Output) -> None:
     prices = f"${found.usd} by published hints"
     if found.unpriced:
         prices += f", {found.unpriced} rows without a price"
-    where = f"an emulator at {plan.speed:g} times the real speed; no real money"
-    output.note(
-        f"{part}{found.rows} rows, {prices}"
-        + ("" if plan.speed is None else f"; on {where}")
-    )
+    where = ""
+    if plan.speed is not None:
+        where = (
+            f"; on an emulator at {plan.speed:g} times the real speed, no real money"
+        )
+    output.note(f"{part}{found.rows} rows, {prices}{where}")
     if plan.max_cost is not None and found.usd > plan.max_cost:
         output.note(f"It will stop before --max-cost ${plan.max_cost} is passed.")

@@ -178,7 +178,7 @@ class Folder:
                 "with other prompts", f"{change}; only adding rows is possible"
             )
         added = plan.rows - before.rows
-        return "as before" if not added else f"{added} rows were added since"
+        return "as before" if not added else f"with {added} added at the end"
 
     def _refuse(self, started: str, reason: str) -> NoReturn:
         msg = (
