@@ -187,6 +187,19 @@ class Sink(Protocol):
         """
         ...
 
+    @property
+    def size(self) -> int:
+        """
+        Bytes taken in so far.
+        """
+        ...
+
+    async def restart(self) -> None:
+        """
+        Forget all bytes so far.
+        """
+        ...
+
     async def finish(self) -> Path:
         """
         Keep the file, and return where.

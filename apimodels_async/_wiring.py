@@ -18,14 +18,18 @@ from urllib.parse import urlsplit
 import anyio
 from attrs import define, field
 
+from apimodels_async._api import requests
 from apimodels_async._core.latency import Latency
 from apimodels_async._core.ledger import Ledger
 from apimodels_async._io.config import is_loopback
 from apimodels_async.errors import (
+    ApiModelsError,
     ConfigurationError,
+    InvalidRequestError,
     OutcomeUnknownError,
     SessionClosedError,
 )
+from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +38,10 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from apimodels_async._core.notes import Notes
     from apimodels_async._io.downloads import Files
     from apimodels_async._io.sender import Sender
+    from apimodels_async._io.storage import Folders
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._io.transport import AiohttpTransport
     from apimodels_async._ports import Observer, Secret
@@ -89,6 +95,7 @@ class Parts:
     tracker: Tracker
     files: Files
     threads: anyio.CapacityLimiter
+    folders: Folders
 
 
 class _Nobody:
@@ -157,6 +164,7 @@ class Wiring:
         from apimodels_async._io.clock import LoopClock
         from apimodels_async._io.downloads import Files
         from apimodels_async._io.sender import Sender
+        from apimodels_async._io.storage import Folders
         from apimodels_async._io.tracker import Tracker
         from apimodels_async._io.transport import AiohttpTransport
 
@@ -170,27 +178,49 @@ class Wiring:
             fresh=wanted.fresh_connections,
             lent=wanted.http,
         )
+        sender = Sender(transport, clock, wanted.retry, draw, wanted.max_connections)
         ledger = _ledger(wanted.polling, wanted.max_polls, draw)
         local = is_loopback(urlsplit(wanted.base_url).hostname or "")
         return Parts(
             loop=loop,
             pid=os.getpid(),
             transport=transport,
-            sender=Sender(transport, clock, wanted.retry, draw, wanted.max_connections),
+            sender=sender,
             tracker=Tracker(ledger, transport, clock, wanted.max_polls),
-            files=Files(clock, wanted.timeouts, wanted.retry, draw, local),
+            files=Files(
+                clock, wanted.timeouts, wanted.retry, draw, local, partial(_ask, sender)
+            ),
             threads=anyio.CapacityLimiter(FILE_THREADS),
+            folders=Folders(),
         )
 
-    async def store(self, result: ImageResult, target: Path, stem: str) -> Path:
+    async def store(
+        self,
+        result: ImageResult,
+        target: Path,
+        stem: str,
+        notes: Notes | None = None,
+        index: int = 0,
+    ) -> Path:
         """
-        Store the file of *result* as *target*, or as *stem* in it if it is a directory.
+        Store a file of *result* as *target*, or as *stem* in it if it is a directory.
         """
+        from apimodels_async._core.notes import sidecar
+        from apimodels_async._io.metadata import imprint
         from apimodels_async._io.storage import FileSink
 
         parts = self.open()
-        open_sink = partial(FileSink, target, stem, parts.threads)
-        return await parts.files.download(result, open_sink)
+        facts = notes.facts if notes is not None else {}
+        open_sink = partial(
+            FileSink,
+            target,
+            stem,
+            parts.threads,
+            parts.folders,
+            sidecar(facts) if notes is not None and notes.sidecar else None,
+            partial(imprint, facts) if notes is not None and notes.embed else None,
+        )
+        return await parts.files.download(result, index, open_sink)
 
     async def aclose(self) -> None:
         """
@@ -242,6 +272,18 @@ class Wiring:
                 logger.warning("a cancelled request is of unknown fate: %s", orphan)
 
 
+async def _ask(sender: Sender, task_id: str) -> ImageResult | None:
+    from apimodels_async._api.responses import read_task
+
+    try:
+        snapshot = await sender.call(
+            requests.poll(task_id), lambda reply: read_task(reply, task_id, None)
+        )
+    except ApiModelsError:  # the file's own trouble is told
+        return None
+    return snapshot.result
+
+
 def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> Ledger:
     latency = Latency(polling.interval) if polling.learned is not False else None
     if latency is not None and not isinstance(polling.learned, bool):
@@ -249,6 +291,40 @@ def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> L
     return Ledger(
         polling.interval, polling.deadline, draw, max_polls, polling.max_rate, latency
     )
+
+
+def make_notes(
+    result: ImageResult,
+    request: SparkPixImage | SparkPixEdit | ImageRequest | None,
+    index: int = 0,
+    *,
+    sidecar: bool,
+    embed: bool,
+) -> Notes | None:
+    """
+    Return what to write down about picture *index* of *result*; None if nothing.
+
+    Raises:
+        ConfigurationError: *embed* without Pillow.
+        InvalidRequestError: *request* is no request value.
+    """
+    if not sidecar and not embed:
+        return None
+    from apimodels_async._core.notes import Notes, facts_of
+    from apimodels_async._io.metadata import check_pillow
+
+    if embed:
+        check_pillow()
+    if request is not None:
+        _check_request(request)
+    model = None if request is None else requests.model_of(request)
+    return Notes(facts_of(result, request, model, index), sidecar, embed)
+
+
+def _check_request(request: object) -> None:
+    if not isinstance(request, (SparkPixImage, SparkPixEdit, ImageRequest)):
+        msg = "request= takes SparkPixImage, SparkPixEdit or ImageRequest"
+        raise InvalidRequestError(msg, parameter="request")
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

@@ -15,6 +15,7 @@ from apimodels_async._api.catalogue import SPARKPIX_EDIT
 from apimodels_async._core.entry import Entry
 from apimodels_async._core.media import item_stem
 from apimodels_async._core.retry import SecondClaimError
+from apimodels_async._wiring import make_notes
 from apimodels_async.errors import (
     InvalidRequestError,
     SessionClosedError,
@@ -227,6 +228,8 @@ class Images:
         price: Callable[[AnyRequest], Decimal | None] | None = None,
         journal: str | os.PathLike[str] | None = None,
         download_to: str | os.PathLike[str] | None = None,
+        sidecar: bool = False,
+        embed: bool = False,
         retry_failed: bool = False,
         resubmit_unknown: bool = False,
         start: int = 0,
@@ -260,6 +263,9 @@ class Images:
 
             download_to: Directory for the pictures, ``00041-prompt.png`` each.
 
+            sidecar, embed: Write prompt, model, seed and task id beside each picture,
+                or into it; as in ``session.download``.
+
             retry_failed: Order again what an earlier run saw fail (not charged).
 
             resubmit_unknown: Order again what an earlier run left unknown. This may pay
@@ -271,9 +277,11 @@ class Images:
                 a larger list, where this is a part of it.
 
         Raises:
+            ConfigurationError: *embed* without Pillow. Nothing was sent.
             InvalidRequestError: A parameter is out of range. Nothing was sent.
         """
         from apimodels_async._core.purse import Purse
+        from apimodels_async._io.metadata import check_pillow
         from apimodels_async._orders import Calls, price_of
         from apimodels_async.batch import Batch
 
@@ -281,13 +289,15 @@ class Images:
         checks.check_start(start)
         checks.check_count("step", step)
         checks.check_amount("max_cost", max_cost)
+        if embed:
+            check_pillow()
         limit = None if max_cost is None else Decimal(str(max_cost))
         calls = Calls(
             order=self._order,
             attach=self.attach,
             save=None
             if download_to is None
-            else partial(self._save, Path(download_to)),
+            else partial(self._save, Path(download_to), sidecar, embed),
             price=price or price_of,
         )
         return Batch(
@@ -302,10 +312,17 @@ class Images:
         )
 
     async def _save(
-        self, folder: Path, result: ImageResult, index: int, request: AnyRequest
+        self,
+        folder: Path,
+        sidecar: bool,  # noqa: FBT001  bound by name order in batch()
+        embed: bool,  # noqa: FBT001
+        result: ImageResult,
+        index: int,
+        request: AnyRequest,
     ) -> Path:
         stem = item_stem(index, result.task_id, request.prompt)
-        return await self._wiring.store(result, folder / stem, stem)
+        notes = make_notes(result, request, sidecar=sidecar, embed=embed)
+        return await self._wiring.store(result, folder / stem, stem, notes)
 
     async def _order(
         self, request: SparkPixImage | SparkPixEdit | ImageRequest

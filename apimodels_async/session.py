@@ -8,13 +8,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from attrs import evolve
-
 from apimodels_async._api import requests
 from apimodels_async._api.checks import check_index
 from apimodels_async._core.media import file_stem
 from apimodels_async._io.config import resolve_base_url, resolve_key
-from apimodels_async._wiring import Settings, State, Wiring
+from apimodels_async._wiring import Settings, State, Wiring, make_notes
 from apimodels_async.errors import (
     ConfigurationError,
     NotFoundError,
@@ -34,7 +32,14 @@ if TYPE_CHECKING:
     from apimodels_async._ports import Observer
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import Balance, ImageResult, ModelInfo
+    from apimodels_async.models import (
+        Balance,
+        ImageRequest,
+        ImageResult,
+        ModelInfo,
+        SparkPixEdit,
+        SparkPixImage,
+    )
 
 
 class Session:
@@ -250,13 +255,24 @@ class Session:
         return answer.public_url
 
     async def download(
-        self, result: ImageResult, target: str | os.PathLike[str], *, index: int = 0
+        self,
+        result: ImageResult,
+        target: str | os.PathLike[str],
+        *,
+        index: int = 0,
+        sidecar: bool = False,
+        embed: bool = False,
+        request: SparkPixImage | SparkPixEdit | ImageRequest | None = None,
     ) -> Path:
         """
         Store a picture of *result* on disk and return the path written; free.
 
         Atomic: the file is there in whole or, after an error or a cancellation, not
-        at all. An existing file is replaced. The key is never sent along.
+        at all. An existing file is replaced. The key is never sent along. A broken
+        transfer goes on where it ended, if the server can; where it refuses the
+        address, the API is asked once for a fresh one. A process that is killed can
+        leave a hidden ``.part``, which a later session removes after a day, when it
+        writes to that directory again.
 
         Args:
             target: Path of the file; without a suffix it gets that of the content
@@ -265,15 +281,29 @@ class Session:
 
             index: Which of ``result.urls``, where there are several.
 
+            sidecar: Also write ``fox.png.json`` beside ``fox.png``: prompt, model,
+                seed, parameters, task id, address, times and credits as JSON. It is
+                there before the picture is.
+
+            embed: Write the same into a PNG (iTXt, tEXt) or JPEG (EXIF), its pixels
+                untouched; a prompt beyond some 20 kB is shortened there, and content
+                credentials (C2PA) no longer match. WebP, GIF and AVIF stay as they
+                came: use *sidecar*. Needs the extra ``[metadata]``.
+
+            request: What the picture was asked for with; without it prompt, seed and
+                parameters are not known.
+
         Raises:
+            ConfigurationError: *embed* without Pillow. Nothing was fetched.
+            InvalidRequestError: No such *index*, or *request* is no request value.
             ResultExpiredError: The API keeps files for 7 days.
             DownloadError: Not a picture, larger than 64 MiB, truncated, from a private
                 address, or the disk refuses.
         """
         check_index(index, len(result.urls))
-        wanted = evolve(result, urls=(result.urls[index],))
-        stem = file_stem(result.task_id, wanted.url)
-        return await self._wiring.store(wanted, Path(target), stem)
+        notes = make_notes(result, request, index, sidecar=sidecar, embed=embed)
+        stem = file_stem(result.task_id, result.urls[index])
+        return await self._wiring.store(result, Path(target), stem, notes, index)
 
     def durations(self) -> dict[str, list[float]]:
         """

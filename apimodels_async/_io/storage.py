@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import threading
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
 from attrs import define, field
 
+from apimodels_async._core.embed import HEAD_BYTES_MAX
 from apimodels_async._core.media import HEAD_BYTES, suffix_of
 from apimodels_async.errors import DownloadError
 
@@ -21,10 +25,56 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from apimodels_async._core.embed import Splice
+
 FILE_BYTES_MAX: Final = 64 << 20
 """Results have 1-8 MB; a 4K PNG some 30."""
 BUFFER_BYTES: Final = 8 << 20
 """One thread hop per this much; a hop per 64 KB chunk costs 1.5 times the CPU."""
+
+
+STALE_S: Final = 86_400
+"""A part nobody wrote to for a day was left by a process that was killed."""
+_PART: Final = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
+
+
+@define(eq=False)
+class Folders:
+    """
+    The directories a session writes to. Its methods are for threads.
+    """
+
+    _entered: set[Path] = field(init=False, factory=set["Path"])
+
+    def enter(self, folder: Path) -> None:
+        """
+        Make *folder*; the first time, also remove stale parts in it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder not in self._entered:
+            self._entered.add(folder)
+            _remove_stale(folder)
+
+    def sync(self, folder: Path) -> None:
+        """
+        Make the names in *folder* durable.
+        """
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def _remove_stale(folder: Path) -> None:
+    oldest = time.time() - STALE_S
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if (
+                _PART.fullmatch(entry.name)
+                and entry.stat(follow_symlinks=False).st_mtime < oldest
+            ):
+                os.unlink(entry)  # noqa: PTH108  a DirEntry
 
 
 @define(eq=False)
@@ -37,20 +87,37 @@ class FileSink:
     _stem: str
     """File name, should *target* be a directory."""
     _threads: anyio.CapacityLimiter
+    _folders: Folders = field(factory=Folders)
+    _sidecar: bytes | None = None
+    """What to put into a file beside it, named ``fox.png.json``."""
+    _imprint: Callable[[bytes], Splice | None] | None = None
+    """Called in a thread with the head of the file; says what to write into it."""
+    _token: str = field(init=False, factory=lambda: secrets.token_hex(4))
     _part: Path = field(init=False)
     _descriptor: int | None = field(init=False, default=None)
     _buffer: bytearray = field(init=False, factory=bytearray)
     _head: bytes = field(init=False, default=b"")
     _size: int = field(init=False, default=0)
     _lock: threading.Lock = field(init=False, factory=threading.Lock)
+    _used: bool = field(init=False, default=False)
+    """Whether a thread was ever asked for anything."""
     _over: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         with contextlib.suppress(OSError):  # a name too long, say: writing will tell
             if self._target.is_dir():
                 self._target /= self._stem
-        name = f".{self._target.name[:100]}.{secrets.token_hex(4)}.part"
-        self._part = self._target.with_name(name)
+        self._part = self._part_of(self._target)
+
+    def _part_of(self, path: Path) -> Path:
+        return path.with_name(f".{path.name[:100]}.{self._token}.part")
+
+    @property
+    def size(self) -> int:
+        """
+        Bytes taken in so far.
+        """
+        return self._size
 
     async def add(self, chunk: bytes) -> None:
         """
@@ -67,11 +134,22 @@ class FileSink:
         if len(self._buffer) >= BUFFER_BYTES:
             await self._in_thread(self._flush)
 
+    async def restart(self) -> None:
+        """
+        Forget all bytes so far.
+        """
+        self._size = 0
+        self._head = b""
+        self._buffer.clear()
+        if self._descriptor is not None:
+            await self._in_thread(partial(_empty, self._descriptor))
+
     async def finish(self) -> Path:
         """
         Make the file durable under its final name, and return it.
 
-        A target without a suffix gets the one of the content.
+        A target without a suffix gets the one of the content. A sidecar gets its
+        final name before the picture does.
         """
         self._check_type()
         await self._in_thread(self._publish)
@@ -81,11 +159,16 @@ class FileSink:
         """
         Leave nothing behind, unless :meth:`finish` is through.
         """
+        if not self._used:  # a thread hop costs 100 us
+            self._over = True
+        if self._over:
+            return
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._remove, limiter=self._threads)
 
     async def _in_thread(self, work: Callable[[], object]) -> None:
         reason = None
+        self._used = True
         try:
             await anyio.to_thread.run_sync(self._guard, work, limiter=self._threads)
         except OSError as error:
@@ -114,35 +197,85 @@ class FileSink:
 
     def _flush(self) -> int:
         if self._descriptor is None:
+            self._folders.enter(self._target.parent)
+            self._descriptor = _create(self._part)
+        if not self._head:
             self._head = bytes(self._buffer[:HEAD_BYTES])
-            self._target.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self._part, flags, 0o666)
-        view = memoryview(self._buffer)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-        view.release()
+            self._change_head()
+        _write(self._descriptor, self._buffer)
         self._buffer.clear()
         return self._descriptor
 
+    def _change_head(self) -> None:
+        if self._imprint is None:
+            return
+        splice = self._imprint(bytes(self._buffer[:HEAD_BYTES_MAX]))
+        if splice is not None:
+            self._buffer[splice.start : splice.stop] = splice.data
+
     def _publish(self) -> None:
-        descriptor = self._flush()
-        os.fsync(descriptor)
-        self._descriptor = None
-        os.close(descriptor)
-        self._part.replace(self._target)
-        folder = os.open(self._target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        self._flush()
+        self._close(durable=True)
+        shown: list[Path] = []
         try:
-            os.fsync(folder)  # the new name itself
+            if self._sidecar is not None:
+                self._write_sidecar(self._sidecar, shown)
+            self._part.replace(self._target)
+            shown.append(self._target)
+            self._folders.sync(self._target.parent)
+        except OSError:
+            _unlink(*shown)  # never half of it, nor what may be gone after a crash
+            raise
+        self._over = True
+
+    def _write_sidecar(self, text: bytes, shown: list[Path]) -> None:
+        path = self._target.with_name(f"{self._target.name}.json")
+        part = self._part_of(path)
+        try:
+            self._descriptor = _create(part)
+            _write(self._descriptor, text)
+            self._close(durable=True)
+            part.replace(path)
+            shown.append(path)
         finally:
-            os.close(folder)
+            _unlink(part)
+
+    def _close(self, *, durable: bool = False) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        try:
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _remove(self) -> None:
         with self._lock:
             self._over = True
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
-            # No way there means that nothing is there.
-            with contextlib.suppress(OSError, ValueError):
-                self._part.unlink()
+            self._close()
+            _unlink(self._part)
+
+
+def _create(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o666)
+
+
+def _write(descriptor: int, content: bytes | bytearray) -> None:
+    with memoryview(content) as whole:
+        done = 0
+        while done < len(whole):
+            done += os.write(descriptor, whole[done:])
+
+
+def _empty(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+def _unlink(*paths: Path) -> None:
+    for path in paths:
+        # No way there means that nothing is there.
+        with contextlib.suppress(OSError, ValueError):
+            path.unlink()

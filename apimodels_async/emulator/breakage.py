@@ -41,7 +41,7 @@ async def break_answer(
     """
     cut = _CUTS.get(fault.kind)
     if cut is not None:
-        await cut(request, made)
+        await cut(request, made, fault.options)
         return None
     if fault.kind == "hang":
         await hang(request, closing)
@@ -72,7 +72,9 @@ async def hang(request: web.Request, closing: asyncio.Event) -> None:
             continue
 
 
-async def _reset(request: web.Request, _made: web.Response | None) -> None:
+async def _reset(
+    request: web.Request, _made: web.Response | None, _options: Options
+) -> None:
     """
     Send a TCP reset: with no linger time, abort() makes the kernel send RST.
     """
@@ -82,24 +84,37 @@ async def _reset(request: web.Request, _made: web.Response | None) -> None:
         _abort(transport)
 
 
-async def _drop(request: web.Request, _made: web.Response | None) -> None:
+async def _drop(
+    request: web.Request, _made: web.Response | None, _options: Options
+) -> None:
     if request.transport is not None:
         request.transport.close()
 
 
-async def _truncate(request: web.Request, made: web.Response | None) -> None:
+async def _truncate(
+    request: web.Request, made: web.Response | None, options: Options
+) -> None:
+    """
+    Send the head of the answer as it is, and its body up to byte `at`, or half of it.
+    """
     body = _body(made)
-    kind = made.content_type if made is not None else "application/json"
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}"
-    _write(request, head.encode() + b"\r\n\r\n" + body[: len(body) // 2])
+    lines = [f"HTTP/1.1 {made.status if made is not None else 200} Cut"]
+    headers = {} if made is None else dict(made.headers)
+    headers.setdefault("Content-Type", "application/json")
+    headers["Content-Length"] = str(len(body))
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    end = options.get("at", len(body) // 2)
+    _write(request, "\r\n".join(lines).encode() + b"\r\n\r\n" + body[:end])
 
 
-async def _junk(request: web.Request, _made: web.Response | None) -> None:
+async def _junk(
+    request: web.Request, _made: web.Response | None, _options: Options
+) -> None:
     _write(request, _JUNK)
 
 
 _CUTS: MappingProxyType[
-    str, Callable[[web.Request, web.Response | None], Awaitable[None]]
+    str, Callable[[web.Request, web.Response | None, Options], Awaitable[None]]
 ] = MappingProxyType(
     {"reset": _reset, "drop": _drop, "truncated": _truncate, "garbage": _junk}
 )

@@ -43,6 +43,10 @@ def _is_number(value: Any) -> bool:
     return type(value) is int
 
 
+def _is_length(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
 def _is_wait(value: Any) -> bool:
     return value is None or is_header(value)
 
@@ -60,7 +64,7 @@ ANSWER_KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
         "status": {"status": is_status, "body": _is_anything},
         "reset": _NONE,
         "drop": _NONE,
-        "truncated": _NONE,
+        "truncated": {"at": _is_length},
         "garbage": _NONE,
         "bad_json": _NONE,
         "html": {"status": is_status},

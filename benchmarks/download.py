@@ -1,0 +1,152 @@
+"""
+Store 500 files of 1 MB, beside a client that throws the same bytes away.
+
+    python benchmarks/download.py [--quick]
+
+The server is another process on the other core. Both clients are given 16 files at a
+time, in turns, in one run: CPU a megabyte, and the delay of a 5 ms heartbeat in the
+client's event loop. The library's CPU counts its threads, fsync and rename.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import aiohttp
+from _stub import pin
+
+from apimodels_async import ImageResult, Session
+
+QUICK = "--quick" in sys.argv
+FILES = 100 if QUICK else 500
+TURNS = 3 if QUICK else 5
+TOGETHER = 16
+SIZE = 1 << 20
+BEAT_S = 0.005
+BODY = b"\x89PNG\r\n\x1a\n" + os.urandom(SIZE - 8)
+HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % SIZE
+)
+
+
+class Server(asyncio.Protocol):
+    """
+    Sends the file for every request.
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way back."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._got = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer."""
+        self._got += data
+        while b"\r\n\r\n" in self._got:
+            _, _, self._got = self._got.partition(b"\r\n\r\n")
+            self._transport.write(HEAD)
+            self._transport.write(BODY)
+
+
+async def serve() -> None:
+    """Serve until killed; the port is the first line of stdout."""
+    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+async def beat(late: list[float]) -> None:
+    """Note how late each turn of a heartbeat is."""
+    while True:
+        due = time.perf_counter() + BEAT_S
+        await asyncio.sleep(BEAT_S)
+        late.append(time.perf_counter() - due)
+
+
+async def null(url: str) -> None:
+    """Fetch all files and keep none."""
+    turns = iter(range(FILES))
+    async with aiohttp.ClientSession() as http:
+
+        async def one() -> None:
+            for _ in turns:
+                async with http.get(url) as response:
+                    async for _piece in response.content.iter_any():
+                        pass
+
+        await asyncio.gather(*(one() for _ in range(TOGETHER)))
+
+
+async def ours(url: str, folder: Path) -> None:
+    """Store all files."""
+    turns = iter(range(FILES))
+    async with Session("sk_bench", base_url=url) as session:
+
+        async def one() -> None:
+            for number in turns:
+                result = ImageResult(urls=(url,))
+                await session.download(result, folder / str(number))
+
+        await asyncio.gather(*(one() for _ in range(TOGETHER)))
+
+
+async def measured(name: str, url: str, folder: Path) -> tuple[float, float, float]:
+    """Return CPU seconds, wall seconds, and the heartbeat's p99 delay."""
+    late: list[float] = []
+    heart = asyncio.get_running_loop().create_task(beat(late))
+    cpu, wall = time.process_time(), time.perf_counter()
+    await (null(url) if name == "null" else ours(url, folder))
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    heart.cancel()
+    await asyncio.wait([heart])
+    return cpu, wall, sorted(late)[int(0.99 * len(late))]
+
+
+def main() -> int:
+    """Run both in turns, print, and say whether the goals are met."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, "serve"], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    url = f"http://127.0.0.1:{int(process.stdout.readline())}/api/v1"
+    found: dict[str, list[tuple[float, float, float]]] = {"null": [], "ours": []}
+    pin(0)
+    try:
+        for _ in range(TURNS):
+            for name, rows in found.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    row = asyncio.run(measured(name, url, Path(folder)))
+                    stored = len(list(Path(folder).iterdir()))
+                assert stored == (FILES if name == "ours" else 0)
+                rows.append(row)
+    finally:
+        process.kill()
+        process.communicate()
+    ratios = [a[0] / b[0] for a, b in zip(found["ours"], found["null"], strict=True)]
+    for name, rows in found.items():
+        cpu, wall, delay = (median(each) for each in zip(*rows, strict=True))
+        print(
+            f"{name}  {cpu / FILES * 1e3:5.2f} ms CPU a file, {FILES / wall:4.0f} MB/s, "
+            f"loop delay p99 {delay * 1e3:5.1f} ms"
+        )
+    delay = median(row[2] for row in found["ours"])
+    print(
+        f"CPU of storing over throwing away: {median(ratios):.2f}x "
+        f"({min(ratios):.2f} - {max(ratios):.2f}); goals: 2.2x, 25 ms"
+    )
+    return 0 if median(ratios) <= 2.2 and delay <= 0.025 else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["serve"]:
+        pin(1)
+        asyncio.run(serve())
+    sys.exit(main())
