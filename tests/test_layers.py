@@ -34,6 +34,7 @@ LAYERS = {
     "session": 3,
     "batch": 3,  # below images, which hands it the session's calls
     "_orders": 3,
+    "sync": 4,
     "webhooks": 4,
     "integrations": 4,
     "": 5,  # __init__.py
@@ -63,6 +64,7 @@ SAME_LAYER = {
     ("session", "images"),
     ("session", "handle"),
     ("integrations", "integrations"),
+    ("sync", "sync"),
     ("cli", "cli"),
     ("cli", "emulator"),
     ("emulator", "emulator"),

@@ -26,7 +26,7 @@ async def test_break_stops_ordering_and_keeps_the_rest_tracked(emulator, session
     ordered = len(emulator.tasks)
     handles = outcomes.pending
 
-    assert 4 <= len(handles) <= 5
+    assert 1 <= len(handles) <= 5
     assert session.stats().pending == len(handles)
     results = await asyncio.gather(*handles)
     assert {h.task_id for h in handles} == {r.task_id for r in results}

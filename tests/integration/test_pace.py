@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 import json
 
-from apimodels_async import PollPolicy
+from apimodels_async import PollPolicy, Timeouts
 from apimodels_async.emulator import Emulator
 
 TASK = {"model": "gpt-image-2", "resolution": "2K"}
 GROUP = "gpt-image-2 2K"
 INTERVAL = 0.05
+PATIENT = Timeouts()
 
 
 async def finished(session, count):
@@ -28,7 +29,7 @@ async def test_polls_stay_under_the_rate(connect):
     """With many pending, no second has more polls than allowed, and all still end."""
     async with Emulator(service_times={"*": 0.2}) as emulator:
         polling = PollPolicy.unchecked(interval=INTERVAL, max_rate=40)
-        session = connect(emulator, polling=polling)
+        session = connect(emulator, polling=polling, timeouts=PATIENT)
         await finished(session, 60)
         times = sorted(t for task in emulator.tasks.values() for t in task.poll_times)
 
@@ -41,14 +42,14 @@ async def test_learning_saves_polls(connect):
     """Once 20 tasks have ended, the next ones are not asked for too early."""
     async with Emulator(service_times={"*": (0.8, 0.9)}) as emulator:
         polling = PollPolicy.unchecked(interval=INTERVAL, learned=True)
-        session = connect(emulator, polling=polling)
+        session = connect(emulator, polling=polling, timeouts=PATIENT)
         untaught = await finished(session, 40)
         await asyncio.sleep(1.0)  # an estimate is used for a second
         taught = await finished(session, 40)
         durations = session.durations()
         before_any = connect(emulator).durations()
 
-    assert taught < untaught / 3
+    assert taught < 0.6 * untaught
     assert list(durations) == [GROUP]
     assert 0.7 < min(durations[GROUP]) <= max(durations[GROUP]) < 1.0
     assert before_any == {}
@@ -58,10 +59,14 @@ async def test_what_was_learned_can_be_taken_along(connect):
     """Another session begins with the durations of an earlier one, through JSON."""
     known = json.loads(json.dumps({GROUP: [0.8 + n / 200 for n in range(20)]}))
     async with Emulator(service_times={"*": (0.8, 0.9)}) as emulator:
-        taught = connect(
-            emulator, polling=PollPolicy.unchecked(interval=INTERVAL, learned=known)
+        taught, untaught = (
+            connect(
+                emulator,
+                polling=PollPolicy.unchecked(interval=INTERVAL, learned=learned),
+                timeouts=PATIENT,
+            )
+            for learned in (known, False)
         )
-        untaught = connect(emulator, polling=PollPolicy.unchecked(interval=INTERVAL))
         polls = [await finished(session, 20) for session in (taught, untaught)]
 
-    assert polls[0] < polls[1] / 3
+    assert polls[0] < 0.6 * polls[1]

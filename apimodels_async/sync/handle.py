@@ -1,0 +1,140 @@
+"""
+A task and a batch, waited for instead of awaited.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from decimal import Decimal
+    from types import TracebackType
+
+    from apimodels_async.batch import Batch as AsyncBatch
+    from apimodels_async.handle import TaskHandle as AsyncTaskHandle
+    from apimodels_async.models import ImageResult, Outcome, TaskEvent, TaskState
+    from apimodels_async.sync._portal import Portal
+
+
+class TaskHandle:
+    """
+    One task: ``result()`` waits for it, ``for event in handle`` shows its states.
+    """
+
+    __slots__ = ("_inner", "_portal")
+
+    def __init__(self, inner: AsyncTaskHandle, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    @property
+    def task_id(self) -> str:
+        """
+        The vendor's id; empty where the API answered at once and named none.
+        """
+        return self._inner.task_id
+
+    @property
+    def state(self) -> TaskState:
+        """
+        The state last seen; an attached task counts as pending until its first poll.
+        """
+        return self._inner.state
+
+    @property
+    def done(self) -> bool:
+        """
+        Whether the outcome is known: ``result()`` will not wait.
+        """
+        return self._inner.done
+
+    def result(self, timeout: float | None = None) -> ImageResult:
+        """
+        As ``TaskHandle.result``: the result, again and again; *timeout* in seconds.
+        """
+        return self._portal.call(self._inner.result, timeout)
+
+    def __iter__(self) -> Iterator[TaskEvent]:
+        """
+        Yield the current state, then each change once; ends with the terminal one.
+        """
+        events = aiter(self._inner)
+
+        async def following() -> TaskEvent | None:
+            return await anext(events, None)
+
+        while (event := self._portal.call(following)) is not None:
+            yield event
+
+    def to_token(self) -> str:
+        """
+        Return a string from which ``images.attach`` makes this handle, anywhere.
+        """
+        return self._inner.to_token()
+
+    def __repr__(self) -> str:
+        return repr(self._inner)
+
+
+class Batch:
+    """
+    Context manager, and iterator of outcomes in the order they finish.
+    """
+
+    def __init__(self, inner: AsyncBatch, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    @property
+    def pending(self) -> tuple[TaskHandle, ...]:
+        """
+        Paid tasks of this batch that have not ended; tracked also after leaving early.
+        """
+        return tuple(TaskHandle(each, self._portal) for each in self._inner.pending)
+
+    @property
+    def unread(self) -> tuple[Outcome, ...]:
+        """
+        What had ended, paid for or not, and was not handed over when you left early.
+        """
+        return self._inner.unread
+
+    @property
+    def spent(self) -> Decimal:
+        """
+        US dollars on results, by the API's own figure, or by price where it gave none.
+        """
+        return self._inner.spent
+
+    @property
+    def reserved(self) -> Decimal:
+        """
+        US dollars on orders under way and on unknown outcomes, by price.
+        """
+        return self._inner.reserved
+
+    def __enter__(self) -> Self:
+        self._portal.call(self._inner.__aenter__)
+        return self
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Outcome:
+        """
+        Return the next outcome; raises what the asynchronous batch raises.
+        """
+        try:
+            return self._portal.call(self._inner.__anext__)
+        except StopAsyncIteration:
+            pass
+        raise StopIteration
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._portal.call(self._inner.__aexit__, kind, error, traceback)

@@ -1,0 +1,224 @@
+"""
+The synchronous session.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Self
+
+from apimodels_async.errors import OutcomeUnknownError
+from apimodels_async.handle import TaskHandle as AsyncTaskHandle
+from apimodels_async.models import ImageResult
+from apimodels_async.session import Session as AsyncSession
+from apimodels_async.sync._portal import Portal
+from apimodels_async.sync.handle import TaskHandle
+from apimodels_async.sync.images import Images
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+    from types import TracebackType
+
+    from apimodels_async._ports import Observer
+    from apimodels_async.models import (
+        Balance,
+        ImageRequest,
+        ModelInfo,
+        Reconciliation,
+        SessionStats,
+        SparkPixEdit,
+        SparkPixImage,
+    )
+    from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+
+
+class Session:
+    """
+    :class:`apimodels_async.Session` without ``await``.
+
+    Use it as ``with Session() as session:``, or just make one, as in a notebook, and
+    call :meth:`close` at the end. It opens on first use, in a thread of its own. Any
+    number of threads may use it. Inside a running event loop its calls block that loop
+    until they return: bearable in a notebook, wrong in a server.
+
+    Ctrl-C ends the waiting call alone. A paid request that has left goes on, and what
+    becomes of it is in :attr:`orphans`. A session still open at exit is closed then.
+
+    Args:
+        api_key, base_url, polling, retry, timeouts: As for the asynchronous session.
+
+        max_connections, max_polls, fresh_connections: The same. There is no ``http``:
+            an ``aiohttp.ClientSession`` belongs to another event loop.
+
+    Raises:
+        ConfigurationError: No usable key or base URL, or a number out of range.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        polling: PollPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        timeouts: Timeouts | None = None,
+        max_connections: int = 100,
+        max_polls: int = 64,
+        fresh_connections: bool = False,
+    ) -> None:
+        self._inner = AsyncSession(
+            api_key,
+            base_url=base_url,
+            polling=polling,
+            retry=retry,
+            timeouts=timeouts,
+            max_connections=max_connections,
+            max_polls=max_polls,
+            fresh_connections=fresh_connections,
+        )
+        self._portal = Portal(self._inner)
+        self._images = Images(self._portal)
+
+    @property
+    def images(self) -> Images:
+        """
+        The calls that make pictures.
+        """
+        return self._images
+
+    @property
+    def base_url(self) -> str:
+        """
+        Where the API is, version path included.
+        """
+        return self._inner.base_url
+
+    def observe(self, observer: Observer) -> None:
+        """
+        As ``Session.observe``; *observer* is called in the session's thread.
+        """
+        self._inner.observe(observer)
+
+    @property
+    def orphans(self) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
+        """
+        What became of paid requests whose call was interrupted after they were sent.
+
+        Oldest first.
+        """
+        portal = self._portal
+        found = (*self._inner.orphans, *portal.kept)
+        return tuple(
+            TaskHandle(each, portal) if isinstance(each, AsyncTaskHandle) else each
+            for each in found
+            if isinstance(each, (AsyncTaskHandle, ImageResult, OutcomeUnknownError))
+        )
+
+    def balance(self) -> Balance:
+        """
+        As ``Session.balance``: the account's balance; free.
+        """
+        return self._portal.call(self._inner.balance)
+
+    def reconcile(self, error: OutcomeUnknownError) -> Reconciliation:
+        """
+        As ``Session.reconcile``: what became of a paid request; free.
+        """
+        return self._portal.call(self._inner.reconcile, error)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """
+        As ``Session.models``: the models the API lists now; free.
+        """
+        return self._portal.call(self._inner.models)
+
+    def upload(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        name: str | None = None,
+        content_type: str | None = None,
+    ) -> str:
+        """
+        As ``Session.upload``: host an input file, return its public URL; free.
+        """
+
+        async def call() -> str:
+            return await self._inner.upload(
+                source, name=name, content_type=content_type
+            )
+
+        return self._portal.call(call)
+
+    def download(
+        self,
+        result: ImageResult,
+        target: str | os.PathLike[str],
+        *,
+        index: int = 0,
+        sidecar: bool = False,
+        embed: bool = False,
+        request: SparkPixImage | SparkPixEdit | ImageRequest | None = None,
+    ) -> Path:
+        """
+        As ``Session.download``: store a picture, return the path written; free.
+        """
+
+        async def call() -> Path:
+            return await self._inner.download(
+                result,
+                target,
+                index=index,
+                sidecar=sidecar,
+                embed=embed,
+                request=request,
+            )
+
+        return self._portal.call(call)
+
+    def durations(self) -> dict[str, list[float]]:
+        """
+        As ``Session.durations``: what ``PollPolicy(learned=True)`` has learned.
+        """
+        return self._inner.durations()
+
+    def stats(self) -> SessionStats:
+        """
+        Return what the session did so far; also after it closed.
+        """
+        return self._inner.stats()
+
+    def close(self) -> None:
+        """
+        Close, as ``Session.aclose``; idempotent, and never raises for pending tasks.
+
+        Paid requests under way are let finish, within their timeouts.
+        """
+        self._portal.close()
+
+    def __enter__(self) -> Self:
+        self._portal.call(self._inner.__aenter__)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        portal: Portal | None = getattr(self, "_portal", None)
+        if portal is None or not portal.forgotten:
+            return
+        warnings.warn(
+            "a synchronous Session was never closed; use `with` or `session.close()`",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+
+    def __repr__(self) -> str:
+        return f"<sync {self._inner!r}>"

@@ -1,0 +1,345 @@
+"""
+The synchronous session: the same calls, waited for.
+"""
+
+from __future__ import annotations
+
+import _thread
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+import apimodels_async
+from apimodels_async import (
+    ConfigurationError,
+    OutcomeUnknownError,
+    PollPolicy,
+    SessionClosedError,
+    TaskState,
+    TaskTimeoutError,
+    Verdict,
+    batch,
+    sync,
+)
+from apimodels_async.emulator import Emulator
+
+TASK = {"model": "gpt-image-2"}
+
+
+@pytest.fixture
+def served():
+    """Serve the API from a thread of its own."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Emulator(speed=50)) as emulator,
+    ):
+        yield emulator
+
+
+@pytest.fixture
+def blocking(served):
+    """Open a synchronous session on the emulator."""
+    with sync.Session(
+        base_url=served.base_url,
+        api_key=served.api_key,
+        polling=PollPolicy.unchecked(interval=0.05),
+    ) as session:
+        yield session
+
+
+def public(cls):
+    """Return the public members of *cls*: functions, and fgets of properties."""
+    return {
+        name: getattr(member, "fget", member)
+        for name, member in vars(cls).items()
+        if not name.startswith("_") and not inspect.ismemberdescriptor(member)
+    }
+
+
+PAIRS = [
+    (apimodels_async.Session, sync.Session),
+    (apimodels_async.Images, sync.Images),
+    (apimodels_async.TaskHandle, sync.TaskHandle),
+    (batch.Batch, sync.Batch),
+]
+
+
+@pytest.mark.parametrize(("there", "here"), PAIRS)
+def test_names_and_signatures_are_the_same(there, here):
+    """Each asynchronous call has its synchronous twin with the same parameters."""
+    theirs, ours = public(there), public(here)
+    if "aclose" in theirs:
+        theirs["close"] = theirs.pop("aclose")
+
+    assert set(theirs) == set(ours)
+    for name, function in theirs.items():
+        assert inspect.signature(function) == inspect.signature(ours[name]), name
+
+
+def test_settings_are_the_same():
+    """The constructor takes what the asynchronous one takes, a lent pool excepted."""
+    theirs = dict(inspect.signature(apimodels_async.Session).parameters)
+    del theirs["http"]
+
+    assert theirs == dict(inspect.signature(sync.Session).parameters)
+
+
+def test_pictures_and_files(blocking, served, tmp_path):
+    """A picture is made, stored, uploaded and edited without a single await."""
+    fox = blocking.images.generate("a fox", seed=1)
+    path = blocking.download(fox, tmp_path / "fox")
+    edited = blocking.images.edit("at sunset", images=[blocking.upload(path)])
+    moose = blocking.images.generate("a moose", **TASK)
+
+    assert path.stat().st_size > 0
+    assert edited.model == "sparkpix-image-edit"
+    assert moose.task_id in served.tasks
+    assert blocking.base_url == served.base_url
+    assert blocking.balance().balance == served.balance
+    assert {"gpt-image-2"} <= {model.id for model in blocking.models()}
+    assert blocking.stats().completed == 1
+    assert blocking.durations() == {}
+    assert blocking.orphans == ()
+    assert repr(blocking).startswith("<sync <Session open")
+
+
+def test_a_handle_waits_and_shows_states(blocking):
+    """A handle gives result, states and token; attached again, the same result."""
+    handle = blocking.images.submit("a moose", **TASK)
+    states = [event.state for event in handle]
+    result = handle.result()
+    again = blocking.images.attach(handle.to_token())
+
+    assert states[-1] is handle.state is TaskState.COMPLETED
+    assert handle.done
+    assert repr(handle) == f"<TaskHandle {handle.task_id} completed>"
+    assert again.result(timeout=10).urls == result.urls
+
+
+def test_a_timeout_leaves_the_task(blocking):
+    """A waiter's own patience ends with TaskTimeoutError; the task stays tracked."""
+    handle = blocking.images.submit("a moose [stuck]", **TASK)
+
+    with pytest.raises(TaskTimeoutError):
+        handle.result(timeout=0.01)
+    assert not handle.done
+
+
+def test_a_batch_reads_a_generator_that_uses_the_session(blocking):
+    """The source is read apart from the session's thread, and may call the session."""
+
+    def prompts():
+        for number in range(3):
+            blocking.balance()
+            yield f"card {number}"
+
+    with blocking.images.batch(prompts(), max_pending=2) as outcomes:
+        found = sorted(outcome.index for outcome in outcomes)
+
+    assert found == [0, 1, 2]
+    assert outcomes.spent > 0
+    assert (outcomes.reserved, outcomes.pending, outcomes.unread) == (0, (), ())
+
+
+def test_leaving_a_batch_early_keeps_its_handles(blocking, served):
+    """Paid tasks of a batch that was left are there as synchronous handles."""
+    with blocking.images.batch(
+        [
+            apimodels_async.ImageRequest(
+                "gpt-image-2", f"{n} [stuck]" if n else "quick"
+            )
+            for n in range(3)
+        ]
+    ) as outcomes:
+        next(outcomes)
+
+    assert all(isinstance(each, sync.TaskHandle) for each in outcomes.pending)
+
+
+def test_many_threads_share_one_session(blocking):
+    """Calls of several threads run at once on one session."""
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(blocking.images.generate, map(str, range(8))))
+
+    assert len({result.url for result in made}) == 8
+
+
+def test_an_interrupt_ends_one_wait_only(blocking, served):
+    """Ctrl-C leaves the session usable; the paid order goes on and is kept."""
+    served.fault("create", "slow", seconds=0.3)
+
+    def interrupt():
+        while not any(record.endpoint == "create" for record in served.requests):
+            pass
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    other = threading.Thread(target=interrupt)
+    other.start()
+    with pytest.raises(KeyboardInterrupt):
+        blocking.images.submit("a moose", **TASK)
+    other.join()
+    while not blocking.orphans:
+        blocking.balance()
+    (orphan,) = blocking.orphans
+
+    assert orphan.result().task_id in served.tasks
+    assert len(served.tasks) == 1
+
+
+def test_what_arrives_with_an_interrupt_is_kept(blocking):
+    """A result that was there when Ctrl-C came is an orphan, not lost."""
+
+    async def call():
+        result = await blocking._inner.images.generate("a fox")
+        _thread.interrupt_main()  # raised in the main thread once it wakes up
+        return result
+
+    with pytest.raises(KeyboardInterrupt):
+        blocking._portal.call(call)
+
+    (orphan,) = blocking.orphans
+    assert orphan.url.startswith("http")
+
+
+def test_an_unknown_outcome_is_reconciled(blocking, served):
+    """What became of a cut order is found out as by the asynchronous session."""
+    served.fault("create", "drop", after=False)
+    blocking.balance()
+    with pytest.raises(OutcomeUnknownError) as caught:
+        blocking.images.submit("a moose", **TASK)
+
+    assert blocking.reconcile(caught.value).verdict is Verdict.NOT_CHARGED
+
+
+def test_after_closing_calls_are_refused_with_the_ids(blocking):
+    """A closed session refuses each call and names the tasks to attach again."""
+    handle = blocking.images.submit("a moose [stuck]", **TASK)
+    blocking.close()
+    blocking.close()
+
+    with pytest.raises(SessionClosedError) as caught:
+        blocking.balance()
+    assert caught.value.task_ids == (handle.task_id,)
+    assert blocking.stats().submitted == 1
+
+
+def test_closed_unused_it_refuses_too(served):
+    """A session that was closed before its first call refuses that call."""
+    session = sync.Session("key", base_url=served.base_url)
+    session.close()
+
+    with pytest.raises(SessionClosedError):
+        session.balance()
+
+
+async def test_it_blocks_a_running_loop_but_works(blocking):
+    """Inside a running event loop, as in a notebook, a call returns its result."""
+    assert blocking.images.generate("a fox").urls
+
+
+def test_in_the_sessions_own_thread_a_call_is_refused(blocking):
+    """A callback that runs in the session's thread cannot wait for the session."""
+
+    def price(_request):
+        blocking.balance()
+
+    with (
+        pytest.raises(RuntimeError, match="event loop thread"),
+        blocking.images.batch(["a fox"], price=price, max_cost=1) as outcomes,
+    ):
+        list(outcomes)
+
+
+def test_an_observer_sees_orders(blocking):
+    """An observer surrounds each order, as with the asynchronous session."""
+    from contextlib import contextmanager
+
+    seen = []
+
+    class Observer:
+        @contextmanager
+        def ordering(self, request):
+            seen.append(request.prompt)
+            yield seen.append
+
+    blocking.observe(Observer())
+    blocking.images.generate("a fox")
+
+    assert seen == ["a fox"]
+
+
+def program(code, served, *, flags=("-W", "error")):
+    """Run a program that uses the emulator; return its outcome."""
+    environment = {
+        **os.environ,
+        "APIMODELS_BASE_URL": served.base_url,
+        "APIMODELS_API_KEY": served.api_key,
+    }
+    return subprocess.run(
+        [sys.executable, *flags, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=environment,
+    )
+
+
+def test_left_open_it_is_closed_at_exit(served):
+    """A script that never closes its session ends by itself and without a word."""
+    done = program(
+        "from apimodels_async.sync import Session; session = Session();"
+        "session.images.submit('a moose [stuck]', model='gpt-image-2'); print('on')",
+        served,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "on\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_forgotten_it_warns(served):
+    """A session that is dropped while open warns, and the process still ends."""
+    done = program(
+        "import gc; from apimodels_async.sync import Session\n"
+        "session = Session(); session.balance(); del session; gc.collect()",
+        served,
+        flags=("-W", "always"),
+    )
+
+    assert done.returncode == 0
+    assert done.stderr.count("never closed") == 1
+
+
+def test_after_a_fork_it_says_so(served):
+    """A forked child is told to make its own session, and ends without hanging."""
+    done = program(
+        "import os, sys; from apimodels_async.sync import Session\n"
+        "from apimodels_async import ConfigurationError\n"
+        "with Session() as session:\n"
+        "    session.balance()\n"
+        "    child = os.fork()\n"
+        "    if child:\n"
+        "        print(os.waitpid(child, 0)[1], session.balance().currency)\n"
+        "    else:\n"
+        "        try:\n"
+        "            session.balance()\n"
+        "        except ConfigurationError as error:\n"
+        "            sys.exit(0 if 'fork' in str(error) else 1)\n",
+        served,
+        flags=(),
+    )
+
+    assert (done.stdout, done.returncode) == ("0 USD\n", 0)
+
+
+def test_a_bad_setting_is_refused_at_once():
+    """A session without a key is refused before any thread starts."""
+    with pytest.raises(ConfigurationError):
+        sync.Session()
