@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS: Final = 100
 PERIOD_S: Final = 10.0
-"""Between two plain lines of progress."""
 GALLERY_PERIOD_S: Final = 5.0
 GALLERY_SHARE: Final = 0.02
 """Of the time, at most, for writing the gallery during the run."""
@@ -76,6 +75,8 @@ class Run:
     """Ends the moving lines."""
     mute: bool = False
     """The gallery could not be written; that was said."""
+    period_s: float = PERIOD_S
+    """Between two plain lines of progress, and two looks at whether the API answers."""
 
     async def go(self, session: Session) -> None:
         """
@@ -105,7 +106,7 @@ class Run:
                 step=part.of,
             )
             async with session, batch as outcomes:
-                await self._watch(outcomes)
+                await self._watch(outcomes, session)
 
     def _stop(self, number: int) -> None:
         self.signal = number
@@ -127,9 +128,9 @@ class Run:
                 self.tally.given += 1
                 yield row.item
 
-    async def _watch(self, outcomes: Outcomes) -> None:
+    async def _watch(self, outcomes: Outcomes, session: Session) -> None:
         with contextlib.ExitStack() as stack:
-            jobs = [self._keep_gallery()]
+            jobs = [self._keep_gallery(), self._mind(session)]
             if self.output.lively:
                 lines = moving_lines(self.tally, outcomes, self.output)
                 self.calm = stack.enter_context(lines)
@@ -159,7 +160,22 @@ class Run:
     async def _tell(self, money: Money) -> None:
         while True:
             tell_progress(self.tally, money, self.output)
-            await asyncio.sleep(PERIOD_S)
+            await asyncio.sleep(self.period_s)
+
+    async def _mind(self, session: Session) -> None:
+        before = session.stats()
+        while True:
+            await asyncio.sleep(self.period_s)
+            now = session.stats()
+            asked = now.polls - before.polls
+            if asked and now.poll_errors - before.poll_errors == asked:
+                self.output.note(
+                    f"The API does not answer. {now.pending} tasks are paid for and "
+                    "are asked for again and again; leave whenever you like, the next "
+                    "run finds them.",
+                    "yellow",
+                )
+            before = now
 
     async def _keep_gallery(self) -> None:
         while True:

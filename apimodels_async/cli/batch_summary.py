@@ -58,8 +58,10 @@ async def tell_summary(run: Run) -> int:
         wall=f"{span(wall_s)}, {tally.pace(time.monotonic()):.1f} images/s",
         spend=_spend(sums),
         gallery=None if run.mute else run.folder.index,
-        next="\n         ".join(steps) or None,
+        next=steps[0] if steps else None,
     )
+    for step in steps[1:]:
+        output.line(f"         {step}")
     output.record(
         "batch",
         total=tally.total,

@@ -9,6 +9,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 
 from apimodels_async import (
     AuthenticationError,
@@ -22,6 +23,7 @@ from apimodels_async import (
     JournalError,
     Outcome,
     OutcomeUnknownError,
+    PollPolicy,
     RateLimitError,
     Session,
     SessionClosedError,
@@ -40,6 +42,7 @@ from apimodels_async.cli.batch_tally import (
 from apimodels_async.cli.confirm import _tell
 from apimodels_async.cli.folder import Folder, Plan
 from apimodels_async.cli.output import Output
+from apimodels_async.cli.sheet import Sheet
 
 RESULT = ImageResult(urls=("https://a.b/c.png",))
 REQUEST = ImageRequest("m", "a fox", {})
@@ -209,6 +212,35 @@ async def test_a_copy_that_is_gone_is_named(folder):
     """Without its copy of the prompts a run does not begin."""
     with pytest.raises(ConfigurationError, match="the copy of the prompts"):
         await run_in(folder, tally_of()).go(Session("k"))
+
+
+async def test_an_api_that_falls_silent_is_told(folder, capsys, emulator):
+    """While no poll is answered, that is said, and what is paid for is not given up."""
+    emulator.fault("poll", "reset", times=25)
+    sheet = Sheet("p.txt", ".txt", b"a fox\n")
+    run = run_in(folder, tally_of(total=1), period_s=0.1)
+    run.plan = evolve(run.plan, model="gpt-image-2")
+    run.folder.write(run.plan, sheet)
+    session = Session(
+        emulator.api_key,
+        base_url=emulator.base_url,
+        polling=PollPolicy.unchecked(interval=0.03),
+    )
+    await run.go(session)
+
+    said = capsys.readouterr().err
+    assert "The API does not answer. 1 tasks are paid for" in said
+    assert dict(run.tally.states) == {"completed": 1}
+
+
+async def test_each_next_step_has_a_line(folder, capsys):
+    """Several things to do are told one below the other."""
+    tally = tally_of(OutcomeUnknownError("?"), GenerationFailedError("no"))
+    await tell_summary(run_in(folder, tally))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].startswith("next     compare with apimodels balance")
+    assert lines[-1].startswith("         apimodels resume")
 
 
 # --- the folder -------------------------------------------------------------------
