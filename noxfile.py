@@ -206,7 +206,8 @@ def bench(session: nox.Session) -> None:
     """
     session.install(".[cli]", *group("test"))
     for script in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
-        session.run("python", str(script), *session.posargs)
+        # 1 is a goal missed: the others are worth knowing all the same.
+        session.run("python", str(script), *session.posargs, success_codes=[0, 1])
 
 
 if __name__ == "__main__":

@@ -286,7 +286,7 @@ class Session:
                 there before the picture is.
 
             embed: Write the same into a PNG (iTXt, tEXt) or JPEG (EXIF), its pixels
-                untouched; a prompt beyond some 20 kB is shortened there, and content
+                untouched; what exceeds 40 kB is shortened there, and content
                 credentials (C2PA) no longer match. WebP, GIF and AVIF stay as they
                 came: use *sidecar*. Needs the extra ``[metadata]``.
 

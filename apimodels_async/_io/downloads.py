@@ -45,7 +45,7 @@ HOPS_MAX: Final = 3
 CONNECTIONS: Final = 16
 """Files at once: 16 transfers of 1 MB delay the loop by 10-25 ms."""
 READ_BYTES: Final = 1 << 18
-"""Read ahead of the sink; aiohttp's own 64 KiB pauses four times as often."""
+"""Read ahead of the sink before the transfer is paused."""
 USER_AGENT: Final = f"Mozilla/5.0 (compatible; apimodels-async-python/{__version__})"
 """One user got 403 from the API's file host without a browser-like beginning."""
 _GONE: Final = frozenset({403, 404, 410})

@@ -223,6 +223,45 @@ async def test_a_full_disk_leaves_nothing(tmp_path, threads):
     assert names(tmp_path) == []
 
 
+async def test_a_name_that_is_not_durable_is_taken_back(tmp_path, threads):
+    """If the directory cannot be synced, the error leaves no file behind it."""
+
+    class Failing(storage.Folders):
+        def sync(self, folder):
+            raise OSError(5, "Input/output error")
+
+    sink = FileSink(tmp_path / "x", "s", threads, Failing(), b"{}")
+    with pytest.raises(DownloadError, match="Input/output"):
+        await store(sink, PNG)
+
+    assert names(tmp_path) == []
+
+
+async def test_a_sink_can_start_over(tmp_path, threads):
+    """Nothing of the bytes before a restart is in the file, written already or not."""
+    sink = FileSink(tmp_path / "x", "s", threads)
+    await sink.add(b"old")
+    await sink.restart()
+    await sink.add(bytes(BUFFER_BYTES) + b"old")
+    await sink.add(b"older")
+    await sink.restart()
+    assert sink.size == 0
+    path = await store(sink, PNG)
+
+    assert path.read_bytes() == PNG
+    assert names(tmp_path) == ["x.png"]
+
+
+async def test_a_directory_that_cannot_be_listed_is_no_trouble(tmp_path, threads):
+    """Looking for stale parts is a courtesy: strange neighbours stop nothing."""
+    neighbour = tmp_path / ".a.01234567.part"
+    neighbour.mkdir()
+    os.utime(neighbour, (0, 0))
+    path = await store(FileSink(tmp_path / "x", "s", threads), PNG)
+
+    assert names(tmp_path) == [neighbour.name, path.name]
+
+
 async def test_discarding_an_unused_sink_is_fine(tmp_path, threads):
     """A sink that got nothing leaves nothing, twice."""
     sink = FileSink(tmp_path / "x", "s", threads)

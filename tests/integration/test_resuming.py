@@ -4,8 +4,11 @@ Downloads that go on: from where they broke, or from a fresh address.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
+import sys
 import time
 from io import BytesIO
 
@@ -326,3 +329,44 @@ async def test_parts_of_killed_processes_are_removed_after_a_day(connect, folder
             await session.download(at(f"{server.origin}/x"), folder / name)
 
     assert names(folder) == [".young.png.0123abcd.part", "a.png", "b.png", "mine.part"]
+
+
+# --- a process that is killed -----------------------------------------------------
+
+VICTIM = """
+import asyncio, sys
+from apimodels_async import ImageResult, Session
+
+async def main(base_url, url, target):
+    async with Session("sk_x", base_url=base_url) as session:
+        await session.download(ImageResult(urls=(url,)), target, sidecar=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_killed_download_leaves_no_final_file(connect, folder):
+    """After kill -9 there is a hidden part at most, and a day later not even that."""
+    content = PNG + bytes(9 << 20)
+    sent = asyncio.Event()
+
+    async def most_of_it(_request, peer):
+        await peer.say(message(content)[:-9])
+        sent.set()
+        await asyncio.Event().wait()
+
+    async with RawServer(most_of_it) as server:
+        arguments = (server.base_url, f"{server.origin}/x", str(folder / "fox.png"))
+        victim = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", VICTIM, *arguments
+        )
+        await sent.wait()
+        while not names(folder):  # noqa: ASYNC110  the part is there after 8 MiB
+            await asyncio.sleep(0.01)
+        victim.send_signal(signal.SIGKILL)
+        await victim.wait()
+
+        [left] = names(folder)
+
+    assert left.startswith(".fox.png.")
+    assert left.endswith(".part")
