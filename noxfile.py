@@ -35,7 +35,7 @@ nox.options.error_on_external_run = True
 # CI=true would turn a Python that is not installed into a failure.
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "lowest", "wheel"]
+nox.options.sessions = ["lint", "typing", "tests", "lowest", "examples", "wheel"]
 
 # pyenv's shims answer only for the versions chosen by `pyenv global`; the folders
 # behind them have all. Appended, so that nothing found before changes.
@@ -159,6 +159,16 @@ def lowest(session: nox.Session) -> None:
     session.install(".[cli,otel]", *group("test"), *floors())
     short = ("--ignore", "tests/chaos", "--ignore", "tests/emulator")
     run_tests(session, "python", "-P", "-m", "pytest", *short)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """
+    Run the programs in examples/ as their readers would; arguments go to pytest.
+    """
+    session.install(".[cli,metadata]", *group("examples"))
+    arguments = session.posargs or ("examples", "-n", "2", "--dist", "loadfile")
+    session.run("python", "-P", "-m", "pytest", *arguments)
 
 
 @nox.session
