@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
+    from apimodels_async._callbacks import Intent
     from apimodels_async._core.purse import Purse
     from apimodels_async._core.records import Keys
     from apimodels_async._core.resume import Record
@@ -83,7 +84,10 @@ class Calls:
     What a session does for its batch.
     """
 
-    order: Callable[[AnyRequest], Awaitable[TaskHandle | ImageResult]]
+    intend: Callable[[AnyRequest], Intent | None]
+    order: Callable[[AnyRequest, Intent | None], Awaitable[TaskHandle | ImageResult]]
+    find: Callable[[AnyRequest, str], Awaitable[TaskHandle | None]]
+    """Waits for the callback of an order of an earlier run, by its nonce."""
     attach: Callable[[str], TaskHandle]
     save: Callable[[ImageResult, int, AnyRequest], Awaitable[Path]] | None
     price: Callable[[AnyRequest], Decimal | None]
@@ -155,7 +159,11 @@ class Orders:
             resubmit_unknown=self.resubmit_unknown,
         )
         if record is not None and step is Step.REPLAY:
-            return await self._replay(item, record)
+            late = await self._find(item, record)
+            if late is None:
+                return await self._replay(item, record)
+            item.price = record.price
+            return await self._follow(item, late)
         if record is not None and step is Step.ATTACH:
             item.price = record.price  # reserved since the journal was opened
             product: TaskHandle | ImageResult = self.calls.attach(record.task_id or "")
@@ -164,13 +172,15 @@ class Orders:
                 raise HaltError(self.halted)
             if not self.purse.reserve(item.price):
                 raise HaltError(self._over_budget(item))
+            intent = self.calls.intend(item.request)
             if self.journal is not None:
                 model = requests.model_of(item.request)
+                nonce = intent.nonce if intent is not None else None
                 await self.journal.begin(
-                    item.key, item.index, model, item.body, item.price
+                    item.key, item.index, model, item.body, item.price, nonce
                 )
             try:
-                product = await self._order(item)
+                product = await self._order(item, intent)
             except ApiModelsError as error:
                 if isinstance(error, SessionClosedError):
                     error.charged = False  # closed before this one was sent
@@ -184,12 +194,30 @@ class Orders:
             f"{purse.spent} spent, {purse.reserved} reserved; nothing more is sent"
         )
 
-    async def _order(self, item: _Item) -> TaskHandle | ImageResult:
-        product = await self.calls.order(item.request)
-        if not isinstance(product, ImageResult) and self.journal is not None:
-            task_id = product.task_id
-            await self._note(self.journal.accepted(item.key, task_id), task_id)
+    async def _order(
+        self, item: _Item, intent: Intent | None
+    ) -> TaskHandle | ImageResult:
+        product = await self.calls.order(item.request, intent)
+        if not isinstance(product, ImageResult):
+            await self._accepted(item, product)
         return product
+
+    async def _accepted(self, item: _Item, handle: TaskHandle) -> None:
+        if self.journal is not None:
+            task_id = handle.task_id
+            await self._note(self.journal.accepted(item.key, task_id), task_id)
+
+    async def _find(self, item: _Item, record: Record) -> TaskHandle | None:
+        """
+        Wait for the callback of what an earlier run left unknown, if it has one.
+        """
+        if not record.awaits_callback:
+            return None
+        with self.may_cut():
+            handle = await self.calls.find(item.request, record.nonce or "")
+        if handle is not None:
+            await self._accepted(item, handle)
+        return handle
 
     async def _note(self, write: Awaitable[None], task_id: str | None) -> None:
         # The money is spent: a full disk must not hide it, only stop further orders.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from attrs import define, field, frozen
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
@@ -24,9 +24,11 @@ __all__ = [
     "Clock",
     "Failure",
     "File",
+    "Hint",
     "Kind",
     "Observer",
     "Phase",
+    "Relay",
     "Reply",
     "Request",
     "Secret",
@@ -109,6 +111,8 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     """JSON."""
     file: File | None = None
+    nonce: str | None = None
+    """Of an order that a callback will tell of."""
     reply_bytes_max: int = REPLY_BYTES_MAX
 
 
@@ -223,6 +227,44 @@ class Observer(Protocol):
     ) -> AbstractContextManager[Callable[[str], None]]:
         """
         Surround one order; what it yields is called with the task id, once known.
+        """
+        ...
+
+
+@frozen
+class Hint:
+    """
+    What a callback is to us: a reason to look at one task. Nothing in it is believed.
+    """
+
+    nonce: str
+    """Of the order, from the address that was called."""
+    task_id: str
+    """As the body names it."""
+
+
+class Relay(Protocol):
+    """
+    Carries hints from where callbacks are received to the sessions that wait for them.
+
+    Losing one is harmless (polling goes on), and so is carrying one twice.
+    """
+
+    async def publish(self, hint: Hint) -> bool:
+        """
+        Offer *hint* to every session; return whether one of them took it.
+
+        A relay that cannot know returns True once the hint is on its way.
+        """
+        ...
+
+    def listening(
+        self, take: Callable[[Hint], bool]
+    ) -> AbstractAsyncContextManager[object]:
+        """
+        Call *take* for every hint while this is open; it may be called in any thread.
+
+        It returns at once, True if the hint is for its session, and raises nothing.
         """
         ...
 

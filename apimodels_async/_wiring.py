@@ -29,6 +29,7 @@ from apimodels_async.errors import (
     OutcomeUnknownError,
     SessionClosedError,
 )
+from apimodels_async.handle import TaskHandle
 from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
 
 if TYPE_CHECKING:
@@ -38,15 +39,18 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from apimodels_async._callbacks import Callbacks
+    from apimodels_async._core.entry import Entry
     from apimodels_async._core.notes import Notes
     from apimodels_async._io.downloads import Files
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.storage import Folders
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._io.transport import AiohttpTransport
-    from apimodels_async._ports import Observer, Secret
+    from apimodels_async._ports import Clock, Observer, Secret
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+    from apimodels_async.webhooks import Callback
 
 logger = logging.getLogger("apimodels_async.session")
 
@@ -69,6 +73,7 @@ class Settings:
     max_connections: int
     max_polls: int
     fresh_connections: bool
+    callback: Callback | None
     http: aiohttp.ClientSession | None
 
 
@@ -96,6 +101,7 @@ class Parts:
     files: Files
     threads: anyio.CapacityLimiter
     folders: Folders
+    callbacks: Callbacks | None
 
 
 class _Nobody:
@@ -150,6 +156,8 @@ class Wiring:
         if self.parts is None:
             self.parts = self._make(loop)
             self.parts.tracker.start()
+            if self.parts.callbacks is not None:
+                self.parts.callbacks.start()
             self.state = State.OPEN
         if self.parts.pid != os.getpid():
             msg = "this Session was opened before a fork: make one in each process"
@@ -180,19 +188,37 @@ class Wiring:
         )
         sender = Sender(transport, clock, wanted.retry, draw, wanted.max_connections)
         ledger = _ledger(wanted.polling, wanted.max_polls, draw)
+        tracker = Tracker(ledger, transport, clock, wanted.max_polls)
         local = is_loopback(urlsplit(wanted.base_url).hostname or "")
         return Parts(
             loop=loop,
             pid=os.getpid(),
             transport=transport,
             sender=sender,
-            tracker=Tracker(ledger, transport, clock, wanted.max_polls),
+            tracker=tracker,
             files=Files(
                 clock, wanted.timeouts, wanted.retry, draw, local, partial(_ask, sender)
             ),
             threads=anyio.CapacityLimiter(FILE_THREADS),
             folders=Folders(),
+            callbacks=self._callbacks(tracker, sender, clock),
         )
+
+    def _callbacks(
+        self, tracker: Tracker, sender: Sender, clock: Clock
+    ) -> Callbacks | None:
+        callback = self.settings.callback
+        if callback is None:
+            return None
+        from apimodels_async._callbacks import Callbacks
+        from apimodels_async._core.coverage import Coverage
+
+        def keep(entry: Entry) -> None:
+            self.submitted += 1
+            sender.orphans.append(TaskHandle(entry, tracker))
+
+        tracker.ledger.coverage = Coverage(callback.interval)
+        return Callbacks(callback, tracker, clock, self.named, keep)
 
     async def store(
         self,
@@ -237,6 +263,8 @@ class Wiring:
             return
         parts = self.parts
         self._lost = tuple(parts.tracker.ledger)
+        if parts.callbacks is not None:
+            parts.callbacks.give_up()
         try:
             # A paid request is never cut before its own timeout: it may be charged.
             await parts.sender.drain()
@@ -257,6 +285,8 @@ class Wiring:
     async def _close(self, parts: Parts) -> None:
         parts.sender.abort()
         await parts.sender.drain()
+        if parts.callbacks is not None:
+            await parts.callbacks.aclose()
         self._lost = await parts.tracker.aclose()
         with anyio.move_on_after(CLOSE_S):
             await parts.transport.aclose()

@@ -83,6 +83,8 @@ class RequestInfo:
     """First 16 hex digits of the SHA-256 of the body, to tell requests apart."""
     sent_at: datetime | None = None
     """UTC time at which its headers left this machine; None: they never did."""
+    nonce: str | None = None
+    """Of its callback address: ``session.reconcile`` knows if that was called."""
 
 
 class Facts(TypedDict, total=False):

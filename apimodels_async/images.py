@@ -14,12 +14,9 @@ from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
 from apimodels_async._core.entry import Entry
 from apimodels_async._core.media import item_stem
-from apimodels_async._core.retry import SecondClaimError
+from apimodels_async._submission import find, intend, order
 from apimodels_async._wiring import make_notes
-from apimodels_async.errors import (
-    InvalidRequestError,
-    SessionClosedError,
-)
+from apimodels_async.errors import InvalidRequestError
 from apimodels_async.handle import TaskHandle, read_token
 from apimodels_async.models import (
     ImageRequest,
@@ -39,11 +36,8 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from apimodels_async._io.tracker import Tracker
-    from apimodels_async._ports import Reply
     from apimodels_async._wiring import Wiring
     from apimodels_async.batch import Batch
-    from apimodels_async.models import TaskSnapshot
 
     AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
     BatchItem = str | Mapping[str, Any] | AnyRequest
@@ -119,7 +113,7 @@ class Images:
         """
         request = _request(prompt, model, params)
         with self._wiring.observer.ordering(request) as accepted:
-            product = await self._order(request)
+            product = await order(self._wiring, request)
             if isinstance(product, ImageResult):
                 return product
             accepted(product.task_id)
@@ -192,7 +186,7 @@ class Images:
             )
             raise InvalidRequestError(msg, parameter="model")
         with self._wiring.observer.ordering(request) as accepted:
-            product = await self._order(request)
+            product = await order(self._wiring, request)
             if isinstance(product, TaskHandle):
                 accepted(product.task_id)
                 return product
@@ -293,7 +287,9 @@ class Images:
             check_pillow()
         limit = None if max_cost is None else Decimal(str(max_cost))
         calls = Calls(
-            order=self._order,
+            intend=partial(intend, self._wiring),
+            order=partial(order, self._wiring),
+            find=partial(find, self._wiring),
             attach=self.attach,
             save=None
             if download_to is None
@@ -323,55 +319,6 @@ class Images:
         stem = item_stem(index, result.task_id, request.prompt)
         notes = make_notes(result, request, sidecar=sidecar, embed=embed)
         return await self._wiring.store(result, folder / stem, stem, notes)
-
-    async def _order(
-        self, request: SparkPixImage | SparkPixEdit | ImageRequest
-    ) -> TaskHandle | ImageResult:
-        wire = requests.encode(request)
-        model = requests.model_of(request)
-        parts = self._wiring.open()
-        from apimodels_async._api.responses import read_created  # cattrs, on first use
-
-        def take(reply: Reply) -> TaskHandle | ImageResult:
-            # Runs in the order's own task: a cancelled caller loses nothing of it.
-            created = read_created(reply, model)
-            if isinstance(created, ImageResult):
-                product: TaskHandle | ImageResult = created
-            else:
-                self._check_new(created.task_id, reply.status, parts.tracker)
-                group = requests.group_of(request)
-                product = _adopt(created, model, group, parts.tracker)
-            self._count(product)
-            return product
-
-        return await parts.sender.order(wire, take)
-
-    def _check_new(self, task_id: str, status: int, tracker: Tracker) -> None:
-        # One connection's answers can shift by one; two orders never share a task, not
-        # even one that has ended since.
-        named = self._wiring.named
-        if task_id in named or tracker.ledger.get(task_id) is not None:
-            msg = f"the API named task {task_id} for a second order"
-            raise SecondClaimError(msg, status=status)
-        named.add(task_id)
-
-    def _count(self, product: TaskHandle | ImageResult) -> None:
-        self._wiring.submitted += 1
-        if isinstance(product, ImageResult):
-            self._wiring.spent += product.credits or 0
-
-
-def _adopt(
-    created: TaskSnapshot, model: str, group: str, tracker: Tracker
-) -> TaskHandle:
-    entry = Entry(created.task_id, model, created.state, group=group)
-    entry.outcome = created.result or created.error
-    if not entry.done:
-        try:
-            tracker.watch(entry)
-        except SessionClosedError as error:  # the tracker broke since: keep the id
-            entry.outcome = error
-    return TaskHandle(entry, tracker)
 
 
 def _request(

@@ -320,6 +320,8 @@ class SessionStats:
     """Mean seconds between the time a poll was due and its start."""
     lateness_max_s: float = 0.0
     """The longest of these: a busy program, a slow API or too few ``max_polls``."""
+    callbacks: int = 0
+    """Callbacks about orders of this session, repeated ones included."""
     connections: int | None = 0
     """Open now, idle ones included; None where the pool is lent."""
     spent: Decimal = Decimal(0)

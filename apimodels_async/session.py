@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         SparkPixEdit,
         SparkPixImage,
     )
+    from apimodels_async.webhooks import Callback
 
 
 class Session:
@@ -68,6 +69,10 @@ class Session:
             handshake each, and rules out that an idle connection closing at that very
             moment, or a stray answer left on it, makes an outcome unknown.
 
+        callback: Where the API tells that a task has ended
+            (:mod:`apimodels_async.webhooks`): tasks are polled less, and orders whose
+            answer was lost are found again.
+
         http: An ``aiohttp.ClientSession`` whose connection pool and trace configs are
             used. Its headers, cookies and auth are not, and it is never closed here.
 
@@ -75,7 +80,7 @@ class Session:
         ConfigurationError: No usable key or base URL, or a number out of range.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  options, all by keyword
         self,
         api_key: str | None = None,
         *,
@@ -86,6 +91,7 @@ class Session:
         max_connections: int = 100,
         max_polls: int = 64,
         fresh_connections: bool = False,
+        callback: Callback | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
         _check_count("max_connections", max_connections)
@@ -103,6 +109,7 @@ class Session:
                 max_connections=max_connections,
                 max_polls=min(max_polls, max(1, max_connections * 2 // 3)),
                 fresh_connections=fresh_connections,
+                callback=callback,
                 http=http,
             )
         )
@@ -164,7 +171,8 @@ class Session:
         """
         Find out what became of a paid request of unknown fate; free, sends no order.
 
-        A task id salvaged from a broken answer is asked for. Failing that, the balance
+        Its callback may have come since. A task id salvaged from a broken answer is
+        asked for. Failing that, the balance
         is compared with the last one this session saw: call :meth:`balance` before
         ordering, if you want that evidence. The API offers no list of tasks and no
         idempotency key, so often the honest answer is ``unknown``.
@@ -174,6 +182,9 @@ class Session:
         """
         from apimodels_async._core.evidence import judge_balance
 
+        called_back = self._called_back(error)
+        if called_back:
+            return Reconciliation(Verdict.FOUND, "its callback came", called_back)
         if error.task_id is not None:
             found = await self._find(error.task_id)
             if found is not None:
@@ -186,6 +197,13 @@ class Session:
         stats = self.stats()
         under_way = stats.pending + self._wiring.open().sender.under_way
         return judge_balance(before, after, stats.spent - spent, under_way)
+
+    def _called_back(self, error: OutcomeUnknownError) -> str | None:
+        callbacks = self._wiring.open().callbacks
+        nonce = error.request.nonce if error.request is not None else None
+        if callbacks is None or nonce is None:
+            return None
+        return callbacks.task_of(nonce)
 
     async def _find(self, task_id: str) -> Reconciliation | None:
         from apimodels_async._api.responses import read_task
@@ -340,6 +358,7 @@ class Session:
             poll_errors=tracker.poll_errors,
             lateness_s=tracker.lateness_s / max(1, tracker.polls),
             lateness_max_s=tracker.lateness_max_s,
+            callbacks=parts.callbacks.taken if parts.callbacks else 0,
             connections=parts.transport.connections,
             spent=wiring.spent + tracker.spent,
         )

@@ -155,10 +155,10 @@ def _fit(batch: Batch, journal: Path, fuse: Fuse) -> None:
     calls = orders.calls
     order, save = calls.order, calls.save
 
-    async def fused_order(request: AnyRequest) -> Any:
+    async def fused_order(request: AnyRequest, intent: Any) -> Any:
         fuse.at("before_order")
         fuse.during("during_order")
-        product = await order(request)
+        product = await order(request, intent)
         fuse.at("after_answer")
         return product
 

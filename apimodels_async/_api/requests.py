@@ -77,6 +77,25 @@ def read_request(found: object) -> AnyRequest:
     return checks.refuse("request", found, "a prompt, a mapping or a request value")
 
 
+def callback_of(request: AnyRequest) -> object:
+    """
+    Return the callback URL that *request* names itself, if any.
+    """
+    if isinstance(request, ImageRequest):
+        return request.params.get("callback_url")
+    return request.callback_url or request.extra.get("callBackUrl")
+
+
+def call_back(request: AnyRequest, url: str) -> AnyRequest:
+    """
+    Return *request* with *url* as its callback.
+    """
+    if isinstance(request, ImageRequest):
+        params = {**request.params, "callback_url": url}
+        return attrs.evolve(request, params=params)
+    return attrs.evolve(request, callback_url=url)
+
+
 def encode(request: object) -> Request:
     """
     Return the paid POST for *request*.

@@ -35,6 +35,12 @@ class Entry:
     started_at: float = -math.inf
     """Start of the last poll."""
     due_at: float = 0.0
+    place: int = -1
+    """Its tick on the grid; -1 while it is in the backlog or being polled."""
+    covered: bool = False
+    """Its end is announced by a callback."""
+    hinted: bool = False
+    """A callback has come."""
     strikes: int = 0
     misses: int = 0
     """Polls in a row without a readable answer."""

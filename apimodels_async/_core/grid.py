@@ -73,10 +73,13 @@ class Grid:
 
     def put(self, entry: Entry, at: float) -> None:
         """
-        Place *entry* on the first tick at or after *at*.
+        Place *entry* on the first tick at or after *at*, and nowhere else.
         """
         tick = math.ceil(at / self._tick)
         entry.due_at = tick * self._tick
+        if tick == entry.place:  # still listed there
+            return
+        entry.place = tick
         if tick in self._places:
             self._places[tick].append(entry)
         else:
@@ -101,9 +104,11 @@ class Grid:
         gained = min(now - self._counted_at, max(self._tick, 1.0 / rate)) * rate
         self._tokens, self._counted_at = min(self._tokens, 1.0) + gained, now
         while self._ticks and self._ticks[0] * self._tick <= now:
-            for entry in self._places.pop(heapq.heappop(self._ticks)):
-                # One that has settled since it was put here needs no poll.
-                if entry.outcome is None:
+            tick = heapq.heappop(self._ticks)
+            for entry in self._places.pop(tick):
+                # One that has settled or moved since it was put here is passed over.
+                if entry.outcome is None and entry.place == tick:
+                    entry.place = -1
                     ahead = len(self._backlog) / (rate * self._tick)
                     entry.due_at += int(ahead) * self._tick
                     self._backlog.append(entry)

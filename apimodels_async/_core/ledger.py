@@ -41,6 +41,7 @@ from apimodels_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from apimodels_async._core.coverage import Coverage
     from apimodels_async._core.latency import Latency
     from apimodels_async.errors import SessionClosedError
     from apimodels_async.models import ImageResult, TaskSnapshot
@@ -70,6 +71,8 @@ class Ledger:
     """Polls a second, at most."""
     latency: Latency | None = None
     """Where first polls are learned."""
+    coverage: Coverage | None = None
+    """Whether callbacks can be relied on; None: there are none."""
     _entries: dict[str, Entry] = field(init=False, factory=dict[str, Entry])
     _grid: Grid = field(init=False)
     _next_deadline: float = field(init=False, default=math.inf)
@@ -103,13 +106,22 @@ class Ledger:
         if self.latency is not None:
             entry.sample = self.latency.join(entry.group, now)
         first = self._first_poll(entry, now)
-        self._grid.put(entry, now + (self._wait() if first is None else first))
+        self._grid.put(entry, now + (self._wait(entry) if first is None else first))
 
-    def _wait(self) -> float:
-        return self._grid.wait(len(self._entries))
+    def _wait(self, entry: Entry) -> float:
+        wait = self._grid.wait(len(self._entries))
+        if self._spared(entry) and self.coverage is not None:
+            return max(wait, self.coverage.interval)
+        return wait
+
+    def _spared(self, entry: Entry) -> bool:
+        # After its callback, an entry that is not done (a replica behind, a forger) is
+        # polled as any other.
+        covers = self.coverage is not None and self.coverage.trusted
+        return covers and entry.covered and not entry.hinted
 
     def _first_poll(self, entry: Entry, now: float) -> float | None:
-        if self.latency is None or entry.attached:
+        if self.latency is None or entry.attached or self._spared(entry):
             return None
         return self.latency.first_poll(entry.group, now)
 
@@ -131,6 +143,17 @@ class Ledger:
         """
         return self._grid.take(now, len(self._entries))
 
+    def hint(self, entry: Entry, now: float) -> None:
+        """
+        Make *entry* due as soon as an interval has passed since its last poll.
+
+        However many hints come, they bring it forward once and ask no faster.
+        """
+        entry.hinted = True
+        at = max(now, entry.started_at + self.interval)
+        if entry.place >= 0 and at < entry.due_at:
+            self._grid.put(entry, at)
+
     def apply(
         self, entry: Entry, answer: TaskSnapshot | ApiModelsError, now: float
     ) -> list[Entry]:
@@ -142,7 +165,7 @@ class Ledger:
         if entry.outcome is not None:
             return []
         ended: ImageResult | ApiModelsError | None
-        wait = self._wait()
+        wait = self._wait(entry)
         if isinstance(answer, ApiModelsError):
             if _refuses_key(answer):
                 return self._settle_all(answer)
@@ -156,6 +179,8 @@ class Ledger:
             entry.state = answer.state
             ended = answer.result or answer.error
         self._learn(entry, answer, now)
+        if self.coverage is not None and entry.covered and entry.state.finished:
+            self.coverage.ended(hinted=entry.hinted)
         if ended is None:
             first = self._first_poll(entry, now) or 0.0
             again = max(now, entry.started_at + wait, entry.watched_at + first)

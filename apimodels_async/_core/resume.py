@@ -6,8 +6,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import Enum, StrEnum, auto
+from typing import Final
 
 from attrs import frozen
+
+CALLED_BACK_S: Final = 3600.0
+"""A task ends within 30 minutes or so, and the API goes on calling for 30 more."""
 
 
 class RecordState(StrEnum):
@@ -43,6 +47,18 @@ class Record:
     error: str | None = None
     price: Decimal = Decimal(0)
     """US dollars, reserved when it was ordered."""
+    nonce: str | None = None
+    """Of its callback address."""
+    age_s: float = 0.0
+    """Seconds since it was intended."""
+
+    @property
+    def awaits_callback(self) -> bool:
+        """
+        Whether its fate is unknown, and its callback may still come.
+        """
+        lost = self.state in {RecordState.INTENDED, RecordState.UNKNOWN}
+        return lost and self.nonce is not None and self.age_s < CALLED_BACK_S
 
 
 class Step(Enum):

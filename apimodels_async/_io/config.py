@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import secrets
 import stat
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ BASE_URL: Final = "https://apimodels.app/api/v1"
 """Source: API page. The variables are those of the vendor's own tools."""
 KEY_VARIABLE: Final = "APIMODELS_API_KEY"
 BASE_URL_VARIABLE: Final = "APIMODELS_BASE_URL"
+CALLBACK_VARIABLE: Final = "APIMODELS_CALLBACK_SECRET"
+SECRET_CHARS_MIN: Final = 32
 CREDENTIALS: Final = "~/.apimodels/credentials"
 _NAME: Final = re.compile(r"^(export\s+)?\w+\s*=\s*(?!=|$)|^\w+\s*=$")
 """Of ``name=key``; not the end of ``abc==``."""
@@ -81,6 +84,22 @@ def _first_value(text: str) -> str | None:
         if value and not value.startswith("#"):
             return _NAME.sub("", value).strip("\"'")
     return None
+
+
+def callback_secret(secret: str | None) -> Secret:
+    """
+    Return the secret behind callback addresses: given, in the environment, or random.
+
+    Raises:
+        ConfigurationError: It is too short. The message does not hold it.
+    """
+    found = secret or os.environ.get(CALLBACK_VARIABLE)
+    if not found:
+        return Secret(secrets.token_hex())
+    if len(found) < SECRET_CHARS_MIN:
+        msg = f"the callback secret must have at least {SECRET_CHARS_MIN} characters"
+        raise ConfigurationError(msg)
+    return Secret(found)
 
 
 def resolve_base_url(base_url: str | None) -> str:

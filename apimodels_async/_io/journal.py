@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+OLDER_VERSION: Final = 1
+"""Before callbacks; brought up to date when opened."""
 GROUP_MAX: Final = 500
 """Writes committed together at most; one commit takes about a millisecond."""
 UNWRITABLE: Final = (sqlite3.Error, OSError, ValueError, ArithmeticError)
@@ -51,14 +53,16 @@ CREATE TABLE IF NOT EXISTS items (
     file TEXT,
     error TEXT,
     intended_at TEXT NOT NULL,  -- UTC
-    ended_at TEXT
+    ended_at TEXT,
+    nonce TEXT                  -- of its callback address
 ) STRICT
 """
 BEGIN_ITEM: Final = """
-INSERT INTO items (key, number, model, request, price, state, intended_at)
-VALUES (?, ?, ?, ?, ?, 'intended', strftime('%Y-%m-%dT%H:%M:%fZ'))
+INSERT INTO items (key, number, model, request, price, nonce, state, intended_at)
+VALUES (?, ?, ?, ?, ?, ?, 'intended', strftime('%Y-%m-%dT%H:%M:%fZ'))
 ON CONFLICT (key) DO UPDATE SET
     number = excluded.number, price = excluded.price, state = 'intended',
+    nonce = excluded.nonce,
     task_id = NULL, cost = NULL, result = NULL, file = NULL, error = NULL,
     ended_at = NULL, intended_at = excluded.intended_at
 """
@@ -115,16 +119,19 @@ class Journal:
         """
 
         def work(connection: sqlite3.Connection) -> Record | None:
-            columns = "key, state, task_id, result, file, error, price"
+            columns = "state, task_id, result, file, error, price, nonce"
+            age = "unixepoch() - unixepoch(intended_at)"
             row = connection.execute(
-                f"SELECT {columns} FROM items WHERE key = ?",  # noqa: S608  a constant
+                f"SELECT {columns}, {age} FROM items WHERE key = ?",  # noqa: S608  a constant
                 (key,),
             ).fetchone()
             if row is None:
                 return None
-            _, state, task_id, result, file, error, price = row
+            state, task_id, result, file, error, price, nonce, age = row
             known = (task_id, result, file, error)
-            return Record(key, RecordState(state), *known, Decimal(price))
+            return Record(
+                key, RecordState(state), *known, Decimal(price), nonce, float(age)
+            )
 
         return await self._do(work)
 
@@ -153,11 +160,13 @@ class Journal:
         model: str,
         request: str,
         price: Decimal = Decimal(0),
+        nonce: str | None = None,
     ) -> None:
         """
         Record the intent to send *request*; durable on return.
         """
-        await self._write(BEGIN_ITEM, (key, number, model, request, str(price)))
+        row = (key, number, model, request, str(price), nonce)
+        await self._write(BEGIN_ITEM, row)
 
     async def accepted(self, key: str, task_id: str) -> None:
         """
@@ -308,7 +317,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in {0, SCHEMA_VERSION}:
+    if version not in {0, OLDER_VERSION, SCHEMA_VERSION}:
         msg = (
             f"the journal {path} has version {version}, this library writes "
             f"{SCHEMA_VERSION}: use the release that made it, or a new file"
@@ -327,6 +336,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     # Together: a crash between the two would make it look like a stranger's.
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(SCHEMA)
+    if version == OLDER_VERSION:
+        connection.execute("ALTER TABLE items ADD COLUMN nonce TEXT")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from attrs import define, field
 
@@ -31,12 +31,13 @@ from apimodels_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from apimodels_async._ports import Clock, Failure, Kind, Request, Transport
     from apimodels_async.policies import RetryPolicy
 
 T = TypeVar("T")
+Rescue: TypeAlias = "Callable[[OutcomeUnknownError], Awaitable[T | None]]"
 
 
 @define(eq=False)
@@ -86,12 +87,17 @@ class Sender:
         """
         return await self._send(Order[T](request), read)
 
-    async def order(self, request: Request, read: Callable[[Reply], T]) -> T:
+    async def order(
+        self,
+        request: Request,
+        read: Callable[[Reply], T],
+        rescue: Rescue[T] | None = None,
+    ) -> T:
         """
         Send a paid request once; return its answer as *read* reads it.
 
         If the caller is cancelled after the headers left, the request goes on, and
-        *read* still sees its answer.
+        *read* still sees its answer. If its fate is unknown, *rescue* may find it.
 
         Raises:
             OutcomeUnknownError: It was sent and its fate is not known.
@@ -99,7 +105,8 @@ class Sender:
         """
         order = Order[T](request)
         runner = asyncio.get_running_loop().create_task(
-            self._send(order, read), name=f"apimodels-order {request.path}"
+            self._see_through(order, read, rescue),
+            name=f"apimodels-order {request.path}",
         )
         self._orders[runner] = order  # type: ignore[assignment]  # held, not read
         runner.add_done_callback(self._forget)
@@ -146,6 +153,20 @@ class Sender:
         return unknown_error(
             f"{info.method} {info.path} was cut when the session closed", info
         )
+
+    async def _see_through(
+        self,
+        order: Order[T],
+        read: Callable[[Reply], T],
+        rescue: Rescue[T] | None = None,
+    ) -> T:
+        try:
+            return await self._send(order, read)
+        except OutcomeUnknownError as error:
+            product = await rescue(error) if rescue is not None else None
+            if product is None:
+                raise
+            return product
 
     async def _send(self, order: Order[T], read: Callable[[Reply], T]) -> T:
         attempt = 0
@@ -221,4 +242,4 @@ def _cancellations() -> int:
 def _info(request: Request, sent: Sent) -> RequestInfo:
     path, _, _ = request.path.partition("?")
     digest = hashlib.sha256(request.body).hexdigest()[:16] if request.body else None
-    return RequestInfo(request.method, path, digest, sent.at)
+    return RequestInfo(request.method, path, digest, sent.at, request.nonce)

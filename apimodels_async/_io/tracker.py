@@ -44,7 +44,7 @@ from apimodels_async.errors import (
 from apimodels_async.models import ImageResult, TaskEvent, TaskSnapshot, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from apimodels_async._core.entry import Entry
     from apimodels_async._core.ledger import Ledger
@@ -125,6 +125,14 @@ class Tracker:
         self.ledger.watch(entry, now)
         self._rearm(now)
 
+    def hint(self, entry: Entry) -> None:
+        """
+        Look at *entry* soon: something said that it has ended.
+        """
+        now = self._clock.time()
+        self.ledger.hint(entry, now)
+        self._rearm(now)
+
     async def wait(self, entry: Entry) -> None:
         """
         Return once *entry* has an outcome.
@@ -133,7 +141,7 @@ class Tracker:
             self.check_alive()
             await asyncio.shield(self._watchers_of(entry).changed)
 
-    async def events(self, entry: Entry) -> AsyncIterator[TaskEvent]:
+    async def events(self, entry: Entry) -> AsyncGenerator[TaskEvent, None]:
         """
         Yield the current state, then each change once, until *entry* has an outcome.
         """

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SparkPixImage,
     )
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+    from apimodels_async.webhooks import Callback
 
 
 class Session:
@@ -48,8 +49,8 @@ class Session:
     Args:
         api_key, base_url, polling, retry, timeouts: As for the asynchronous session.
 
-        max_connections, max_polls, fresh_connections: The same. There is no ``http``:
-            an ``aiohttp.ClientSession`` belongs to another event loop.
+        max_connections, max_polls, fresh_connections, callback: The same. There is no
+            ``http``: an ``aiohttp.ClientSession`` belongs to another event loop.
 
     Raises:
         ConfigurationError: No usable key or base URL, or a number out of range.
@@ -66,6 +67,7 @@ class Session:
         max_connections: int = 100,
         max_polls: int = 64,
         fresh_connections: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self._inner = AsyncSession(
             api_key,
@@ -76,6 +78,7 @@ class Session:
             max_connections=max_connections,
             max_polls=max_polls,
             fresh_connections=fresh_connections,
+            callback=callback,
         )
         self._portal = Portal(self._inner)
         self._images = Images(self._portal)

@@ -198,7 +198,7 @@ def test_a_fresh_error_keeps_its_cause_and_piles_up_nothing():
 
 
 def test_a_request_info_shows_no_secret():
-    """What an error says about its request is method, path, digest and time."""
-    expected = {"method", "path", "digest", "sent_at"}
+    """An error tells its request's method, path, digest, time and nonce, no more."""
+    expected = {"method", "path", "digest", "sent_at", "nonce"}
     assert expected == {field.name for field in RequestInfo.__attrs_attrs__}
     assert pickle.loads(pickle.dumps(INFO)) == INFO  # noqa: S301  our own

@@ -1,0 +1,31 @@
+"""
+Whether callbacks can be relied on just now.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define
+
+MISSES_MAX: Final = 3
+"""In a row. Of callbacks that get lost one time in ten, a thousandth does that."""
+
+
+@define
+class Coverage:
+    """
+    Callbacks are trusted from the first that came true until some stay away in a row.
+    """
+
+    interval: float
+    """Seconds between two polls of a covered task, while callbacks are trusted."""
+    trusted: bool = False
+    _misses: int = 0
+
+    def ended(self, *, hinted: bool) -> None:
+        """
+        Take note that a covered task was found ended, after a callback or without.
+        """
+        self._misses = 0 if hinted else self._misses + 1
+        self.trusted = hinted or (self.trusted and self._misses < MISSES_MAX)
