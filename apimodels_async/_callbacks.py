@@ -17,9 +17,9 @@ Theory of operation:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
@@ -106,20 +106,19 @@ class Callbacks:
 
     def _deaf(self, listener: asyncio.Task[None]) -> None:
         # A relay is the user's, and may break in its own ways: polling goes on.
-        if listener.cancelled():
-            return
-        logger.warning("no callbacks for now: %r", listener.exception())
-        self._again = self._loop.call_later(RELISTEN_S, self.start)
+        trouble = None if listener.cancelled() else listener.exception()
+        if trouble is not None and not self._ended:
+            logger.warning("no callbacks for now: %r", trouble)
+            self._again = self._loop.call_later(RELISTEN_S, self.start)
 
     def intend(self, model: str | None, nonce: str | None = None) -> Intent:
         """
         Return the intent of a new order, or of one of an earlier run by its *nonce*.
         """
         now = self._clock.time()
-        while (
-            self._intents and next(iter(self._intents.values())).made_at < now - KEPT_S
-        ):
-            del self._intents[next(iter(self._intents))]
+        for old in list(islice(self._intents.values(), 2)):  # the two oldest
+            if old.made_at < now - KEPT_S:
+                del self._intents[old.nonce]
         intent = Intent(nonce or self.callback.new_nonce(), model, now)
         self._intents[intent.nonce] = intent
         return intent
@@ -203,20 +202,20 @@ class Callbacks:
         task_id, intent.rumour = intent.rumour, None
         if task_id is None or task_id in self._named:
             return None
-        with contextlib.suppress(SessionClosedError):
-            entry = self._tracker.ledger.get(task_id)
-            if entry is None:
-                entry = Entry(task_id, intent.model, attached=True)
+        entry = self._tracker.ledger.get(task_id)
+        if entry is None:
+            entry = Entry(task_id, intent.model, attached=True)
+            try:
                 self._tracker.watch(entry)
-            async with contextlib.aclosing(self._tracker.events(entry)) as events:
-                async for _ in events:
-                    # While we waited, another order's answer may have named it.
-                    if task_id in self._named or intent.task_id is not None:
-                        break
-                    intent.task_id = task_id
-                    self._named.add(task_id)
-                    return entry
-        return None
+            except SessionClosedError:
+                return None
+        seen = await self._tracker.seen(entry)
+        # While we waited, another order's answer may have named it.
+        if not seen or task_id in self._named:
+            return None
+        intent.task_id = task_id
+        self._named.add(task_id)
+        return entry
 
     def give_up(self) -> None:
         """

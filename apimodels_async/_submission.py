@@ -122,9 +122,7 @@ def _check_new(wiring: Wiring, task_id: str, status: int, tracker: Tracker) -> N
 def _adopt(
     created: TaskSnapshot, model: str, group: str, tracker: Tracker, *, covered: bool
 ) -> Entry:
-    entry = Entry(
-        created.task_id, model, created.state, group=group, covered=covered
-    )
+    entry = Entry(created.task_id, model, created.state, group=group, covered=covered)
     entry.outcome = created.result or created.error
     if not entry.done:
         try:

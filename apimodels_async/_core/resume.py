@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import Enum, StrEnum, auto
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 CALLED_BACK_S: Final = 3600.0
 """A task ends within 30 minutes or so, and the API goes on calling for 30 more."""
@@ -49,7 +49,7 @@ class Record:
     """US dollars, reserved when it was ordered."""
     nonce: str | None = None
     """Of its callback address."""
-    age_s: float = 0.0
+    age_s: float = field(default=0.0, eq=False)
     """Seconds since it was intended."""
 
     @property

@@ -101,7 +101,7 @@ class SocketRelay:
         async def serve(
             reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
-            with suppress(OSError, TimeoutError, ValueError):
+            with suppress(OSError, TimeoutError, ValueError, RecursionError):
                 async with asyncio.timeout(ANSWER_S):
                     taken = take(_read(await reader.readline()))
                     writer.write(b"1" if taken else b"0")
@@ -125,8 +125,12 @@ def _new_name() -> str:
 
 
 def _read(line: bytes) -> Hint:
-    nonce, task_id = json.loads(line)
-    return Hint(str(nonce), str(task_id))
+    match json.loads(line):
+        case [str(nonce), str(task_id)]:
+            return Hint(nonce, task_id)
+        case _:
+            msg = "no hint"
+            raise ValueError(msg)
 
 
 async def _offer(path: Path, line: bytes) -> bool:
@@ -139,7 +143,8 @@ async def _offer(path: Path, line: bytes) -> bool:
             finally:
                 writer.close()
     except ConnectionRefusedError:  # its process was killed
-        path.unlink(missing_ok=True)  # noqa: ASYNC240  one call to the kernel
+        with suppress(OSError):
+            path.unlink()  # noqa: ASYNC240  one call to the kernel
     except (OSError, TimeoutError) as error:
         logger.warning("a session did not answer: %s", type(error).__name__)
     return False

@@ -44,7 +44,7 @@ from apimodels_async.errors import (
 from apimodels_async.models import ImageResult, TaskEvent, TaskSnapshot, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncIterator
 
     from apimodels_async._core.entry import Entry
     from apimodels_async._core.ledger import Ledger
@@ -141,7 +141,15 @@ class Tracker:
             self.check_alive()
             await asyncio.shield(self._watchers_of(entry).changed)
 
-    async def events(self, entry: Entry) -> AsyncGenerator[TaskEvent, None]:
+    async def seen(self, entry: Entry) -> bool:
+        """
+        Return whether the API has said a word about *entry*, once it has or it ended.
+        """
+        while not entry.seen and not entry.done:
+            await asyncio.shield(self._watchers_of(entry).changed)
+        return entry.seen
+
+    async def events(self, entry: Entry) -> AsyncIterator[TaskEvent]:
         """
         Yield the current state, then each change once, until *entry* has an outcome.
         """

@@ -232,6 +232,24 @@ async def test_another_version_is_refused_untouched(path):
     assert before == path.read_bytes()
 
 
+async def test_a_journal_of_the_version_before_is_brought_up_to_date(path):
+    """A batch begun by an older release goes on, its records as they were."""
+    journal = Journal(path)
+    await journal.open()
+    await journal.begin("k", 3, "gpt-image-2", "{}")
+    await journal.aclose()
+    rewrite(path, "ALTER TABLE items DROP COLUMN nonce")
+    rewrite(path, "PRAGMA user_version = 1")
+
+    journal = Journal(path)
+    await journal.open()
+    found = await journal.find("k")
+    assert (found.state, found.nonce) == (RecordState.INTENDED, None)
+    await journal.begin("l", 4, "gpt-image-2", "{}", nonce="abc")
+    assert (await journal.find("l")).nonce == "abc"
+    await journal.aclose()
+
+
 async def made(path):
     """Make a journal with a hundred records."""
     journal = Journal(path)

@@ -121,6 +121,13 @@ class LedgerMachine(RuleBasedStateMachine):
         ended = sorted({entry.task_id for entry in self.settled} - {*self.pending})
         self._watch(Entry(data.draw(st.sampled_from(ended)), attached=True))
 
+    @precondition(lambda self: self.pending)
+    @rule(data=st.data())
+    def hint(self, data):
+        """Hear that a task may have ended, whether it is being polled or not."""
+        entry = self.pending[data.draw(st.sampled_from([*self.pending]))]
+        self.ledger.hint(entry, self.now)
+
     @rule(seconds=st.floats(0, 5) | st.floats(0, 100) | st.just(2.5))
     def pass_time(self, seconds):
         """Let time go by."""

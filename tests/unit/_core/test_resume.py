@@ -35,3 +35,12 @@ def test_what_may_be_paid_for_is_not_ordered_anew(state, plain, failed, unknown)
     assert failed is found[True, False]
     assert unknown is found[False, True]
     assert found[True, True] in {failed, unknown}
+
+
+@pytest.mark.parametrize("state", RecordState)
+def test_what_was_sent_lately_and_has_an_address_may_be_called_back(state):
+    """Of unknown fate, with a nonce, and younger than an hour: worth waiting for."""
+    lost = state in {RecordState.INTENDED, RecordState.UNKNOWN}
+    assert Record("k", state, nonce="ab", age_s=3599.0).awaits_callback is lost
+    assert not Record("k", state, nonce="ab", age_s=3600.0).awaits_callback
+    assert not Record("k", state, age_s=1.0).awaits_callback

@@ -1,0 +1,218 @@
+"""
+What a session makes of hints, in virtual time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from drivers.fakes import Rig, completed, done_after, refused, state
+
+from apimodels_async._callbacks import KEPT_S, RELISTEN_S, Callbacks
+from apimodels_async.webhooks import Callback, Hint
+
+URL = "https://app.example/hooks"
+
+
+class Desk:
+    """
+    Callbacks on a rig, with what they find put aside.
+    """
+
+    def __init__(self, rig, **options):
+        self.rig = rig
+        self.named = set()
+        self.found = []
+        self.callback = Callback(URL, **options)
+        self.callbacks = Callbacks(
+            self.callback, rig.tracker, rig.clock, self.named, self.found.append
+        )
+
+    async def __aenter__(self):
+        self.callbacks.start()
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *_):
+        self.callbacks.give_up()
+        await self.callbacks.aclose()
+
+    async def deliver(self, intent, task_id):
+        """Let a hint arrive, and be followed."""
+        taken = await self.callback.relay.publish(Hint(intent.nonce, task_id))
+        await asyncio.sleep(0)
+        return taken
+
+
+async def test_a_callback_faster_than_the_answer_is_not_lost():
+    """The task is asked for as soon as the answer has named it."""
+    async with Rig(done_after(0)) as rig, Desk(rig) as desk:
+        intent = desk.callbacks.intend("m")
+        assert await desk.deliver(intent, "t1")
+        entry = rig.watch("t1", covered=True)
+        desk.callbacks.answered(intent, entry)
+        await rig.ended(entry)
+        assert asyncio.get_running_loop().time() < 1
+
+
+async def test_orders_are_forgotten_after_an_hour():
+    """What the API no longer calls about is no longer known, and costs no memory."""
+    async with Rig(done_after(0)) as rig, Desk(rig) as desk:
+        old = desk.callbacks.intend("m")
+        await asyncio.sleep(KEPT_S + 1)
+        young = desk.callbacks.intend("m")
+        assert not await desk.deliver(old, "t1")
+        assert await desk.deliver(young, "t2")
+        assert desk.callbacks.task_of(old.nonce) is None
+
+
+async def test_a_hint_from_another_thread_is_followed_in_the_loop():
+    """A receiver may live in any thread; once the loop is closed, nobody takes it."""
+    taken = []
+    async with Rig(done_after(0)) as rig, Desk(rig) as desk:
+        intent = desk.callbacks.intend("m")
+        entry = rig.watch("t1", covered=True)
+        desk.callbacks.answered(intent, entry)
+        hint = Hint(intent.nonce, "t1")
+        thread = threading.Thread(
+            target=lambda: taken.append(desk.callbacks.take(hint))
+        )
+        thread.start()
+        thread.join()
+        await rig.ended(entry)
+        assert asyncio.get_running_loop().time() < 1
+    assert taken == [True]
+    desk.callbacks._loop = asyncio.new_event_loop()
+    desk.callbacks._loop.close()
+    assert desk.callbacks.take(hint) is False
+
+
+async def test_after_the_end_a_hint_does_nothing():
+    """A hint that arrives while the session closes starts no work."""
+    async with Rig(done_after(0)) as rig, Desk(rig) as desk:
+        intent = desk.callbacks.intend("m")
+        intent.lost = True
+        desk.callbacks.give_up()
+        assert desk.callbacks.take(Hint(intent.nonce, "t1"))
+        await asyncio.sleep(10)
+        assert rig.transport.calls == []
+
+
+async def test_a_task_the_user_attached_is_not_polled_twice():
+    """A lost order whose task is tracked already gets that very entry."""
+    async with Rig(done_after(0)) as rig, Desk(rig) as desk:
+        entry = rig.watch("t1", attached=True)
+        intent = desk.callbacks.intend("m")
+        assert await desk.callbacks.rescue(intent, "t1") is entry
+        assert desk.named == {"t1"}
+        assert rig.transport.counts["t1"] == 1
+
+
+async def test_two_lost_orders_never_share_a_task():
+    """When both are told of one task, the first confirmed has it, the other none."""
+
+    async with Rig(done_after(0), latency=1.0) as rig, Desk(rig, patience=3) as desk:
+        first, second = desk.callbacks.intend("m"), desk.callbacks.intend("m")
+        one = asyncio.create_task(desk.callbacks.rescue(first, "t1"))
+        other = asyncio.create_task(desk.callbacks.rescue(second, "t1"))
+        assert (await one).task_id == "t1"
+        assert await other is None
+        assert second.lost
+
+
+async def test_an_id_the_api_does_not_know_is_no_task():
+    """A hint at a task that is not there is given up, and the next one is heard."""
+
+    def script(call):
+        return refused(404) if call.task_id == "gone" else completed(call.task_id)
+
+    async with Rig(script) as rig, Desk(rig) as desk:
+        intent = desk.callbacks.intend("m")
+        search = asyncio.create_task(desk.callbacks.rescue(intent, "gone"))
+        await asyncio.sleep(15)
+        await desk.deliver(intent, "t1")
+        assert (await search).task_id == "t1"
+
+
+async def test_a_late_hint_that_is_not_confirmed_finds_nothing():
+    """After our patience, too, only a task that the API knows becomes an orphan."""
+    async with Rig(lambda _call: refused(404)) as rig, Desk(rig, patience=1) as desk:
+        intent = desk.callbacks.intend("m")
+        assert await desk.callbacks.rescue(intent, None) is None
+        await desk.deliver(intent, "gone")
+        await asyncio.sleep(60)
+        assert rig.transport.counts["gone"] == 3
+        assert desk.found == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_hint_at_another_task_than_the_answers_is_ignored(known):
+    """The API's answer has named the order's task; no hint can change that."""
+    pending = state("t1", "pending")
+    async with Rig(lambda _call: pending) as rig, Desk(rig) as desk:
+        intent = desk.callbacks.intend("m")
+        entry = rig.watch("t1", covered=True) if known else None
+        desk.callbacks.answered(intent, entry)
+        assert await desk.deliver(intent, "t2")
+        await asyncio.sleep(2)
+        assert rig.transport.calls == []
+
+
+async def test_a_closed_tracker_confirms_nothing():
+    """With the tracker gone, a salvaged id is left to whoever attaches it."""
+    async with Rig(done_after(0)) as rig, Desk(rig, patience=1) as desk:
+        await rig.tracker.aclose()
+        assert await desk.callbacks.rescue(desk.callbacks.intend("m"), "t1") is None
+
+
+class Failing:
+    """
+    A relay whose listening ends with an error, some times.
+    """
+
+    def __init__(self, times):
+        self.times = times
+        self.opened = 0
+
+    async def publish(self, hint):
+        """Take nothing."""
+        return False
+
+    def listening(self, take):
+        """Be the context manager as well."""
+        return self
+
+    async def __aenter__(self):
+        self.opened += 1
+        if self.opened <= self.times:
+            msg = "no broker"
+            raise ConnectionError(msg)
+
+    async def __aexit__(self, *_):
+        pass
+
+
+async def test_a_broken_relay_is_opened_again(caplog):
+    """Every five seconds, for as long as it takes."""
+    relay = Failing(3)
+    async with Rig(done_after(0)) as rig, Desk(rig, relay=relay):
+        await asyncio.sleep(3 * RELISTEN_S + 1)
+        assert relay.opened == 4
+        await asyncio.sleep(100)
+        assert relay.opened == 4
+    assert caplog.text.count("no broker") == 3
+
+
+async def test_a_relay_that_breaks_at_the_end_is_left_alone():
+    """Closing while a relay fails plans nothing for later."""
+    relay = Failing(1)
+    async with Rig(done_after(0)) as rig:
+        desk = Desk(rig, relay=relay)
+        desk.callbacks.start()
+        desk.callbacks.give_up()
+        await asyncio.sleep(1)
+        await desk.callbacks.aclose()
+        await asyncio.sleep(RELISTEN_S)
+        assert relay.opened == 1
