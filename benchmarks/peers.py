@@ -17,18 +17,14 @@ import json
 import subprocess
 import sys
 import time
-import urllib.request
 import venv
 from collections import defaultdict
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from _results import keep
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from _server import server
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE / ".envs"
@@ -49,6 +45,13 @@ PLAN: dict[int, tuple[int, int, float]] = {
     500: (5, 2, 60.0),
     2_000: (3, 1, 60.0),
     10_000: (1, 0, 90.0),
+}
+CALL_TURNS = 2 if QUICK else 7
+CALLERS = {
+    "aiohttp-sync": BY_HAND,
+    "ours-sync": "ours",
+    "openai": "openai",
+    "openai-aiohttp": "openai-aiohttp",
 }
 if QUICK:
     PLAN = {20: (1, 1, 60.0)}
@@ -81,21 +84,6 @@ def version_of(client: str, python: str) -> str:
     )
     program = f"import importlib.metadata as m; print(m.version({package!r}))"
     return subprocess.check_output([python, "-c", program], text=True).strip()
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """
-    Run the stub; yield its address.
-    """
-    command = [sys.executable, str(HERE / "_peers" / "stub.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        port = process.stdout.readline().strip()
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
 
 
 def run(python: str, client: str, count: int, base: str, limit: float) -> Any:
@@ -141,7 +129,7 @@ def main() -> int:
     versions = {client: version_of(client, p) for client, p in present.items()}
     print("versions:", ", ".join(f"{name} {v}" for name, v in versions.items()))
     runs: list[dict[str, Any]] = []
-    with server() as base:
+    with server() as (base,):
         for count, (turns, peers_turns, limit) in PLAN.items():
             for turn in range(turns):
                 for client, python in present.items():
@@ -150,11 +138,42 @@ def main() -> int:
                     time.sleep(0.5)  # sockets of the one before are gone
                     found = run(python, client, count, base, limit)
                     runs.append({"turn": turn, **found})
-            with urllib.request.urlopen(base + "/reset"):
-                pass
             keep("peers", {"versions": versions, "runs": runs})
+        calls = [
+            {"turn": turn, **call(present[home], caller, base)}
+            for turn in range(CALL_TURNS)
+            for caller, home in CALLERS.items()
+            if home in present
+        ]
+    keep("calls", calls)
     ratios(runs)
+    for caller in CALLERS:
+        print(f"one call  {caller:15} {spread(calls, caller)}")
     return 0
+
+
+def call(python: str, client: str, base: str) -> dict[str, Any]:
+    """
+    Time the synchronous calls of one client.
+    """
+    program = str(HERE / "_peers" / "client.py")
+    command = [python, program, client, "0", base, "0"]
+    return dict(json.loads(subprocess.check_output(command)))
+
+
+def spread(calls: list[dict[str, Any]], caller: str) -> str:
+    """
+    Return the median call of *caller*, and what it is of the one by hand.
+    """
+    by_hand = {c["turn"]: c["p50_us"] for c in calls if c["client"] == "aiohttp-sync"}
+    mine = [each for each in calls if each["client"] == caller]
+    if not mine:
+        return "absent"
+    over = [each["p50_us"] / by_hand[each["turn"]] for each in mine]
+    return (
+        f"{median(each['p50_us'] for each in mine):6.0f} us  {median(over):5.2f}x "
+        f"({min(over):.2f} - {max(over):.2f})"
+    )
 
 
 def ratios(runs: list[dict[str, Any]]) -> None:

@@ -3,6 +3,9 @@ Wait for N pictures with one client, and print what that took as one line of JSO
 
     python client.py CLIENT N BASE LIMIT_S
 
+With N = 0 it makes one picture after another instead, each answered at once, and
+prints how long one call takes.
+
 Runs in the environment of its client, so it imports nothing of ours but for ``ours``.
 Each client is used as its own documentation shows, with its own defaults; what differs
 is the address, and a key that is none.
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 SHORTEST_S, LONGEST_S = 4.0, 20.0
 BEAT_S = 0.02
 INTERVAL_S = 2.5
+CALLS_S = 1.5
 KEY = "no-key"
 
 
@@ -59,6 +63,32 @@ async def ours(base: str) -> tuple[One, Close]:
         return result.url
 
     return one, session.aclose
+
+
+async def ours_sync(base: str) -> tuple[One, Close]:
+    """Use this library's synchronous model."""
+    from apimodels_async import Session
+
+    session = Session(api_key=KEY, base_url=base + "/api/v1")
+
+    async def one(prompt: str) -> str:
+        return (await session.images.generate(prompt)).url
+
+    return one, session.aclose
+
+
+async def aiohttp_sync(base: str) -> tuple[One, Close]:
+    """Make the synchronous call by hand."""
+    import aiohttp
+
+    http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"})
+    url = base + "/api/v1/images/generations-sync"
+
+    async def one(prompt: str) -> str:
+        async with http.post(url, json={"prompt": prompt}) as reply:
+            return str((await reply.json())["data"]["url"])
+
+    return one, http.close
 
 
 async def aiohttp_by_hand(base: str) -> tuple[One, Close]:
@@ -172,6 +202,8 @@ async def openai_aiohttp(base: str) -> tuple[One, Close]:
 openai_ = openai
 CLIENTS: dict[str, Callable[[str], Awaitable[tuple[One, Close]]]] = {
     "ours": ours,
+    "ours-sync": ours_sync,
+    "aiohttp-sync": aiohttp_sync,
     "aiohttp": aiohttp_by_hand,
     "httpx": httpx_by_hand,
     "fal-client": fal,
@@ -205,7 +237,9 @@ async def beat(delays: list[float]) -> None:
 def at(values: list[float], share: float) -> float | None:
     """Return a quantile."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+    return (
+        ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+    )
 
 
 async def measure(client: str, count: int, base: str, limit_s: float) -> dict[str, Any]:
@@ -217,7 +251,7 @@ async def measure(client: str, count: int, base: str, limit_s: float) -> dict[st
     async def run(prompt: str) -> None:
         try:
             url = await one(prompt)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, it counts
             failures[type(error).__name__] += 1
             return
         ended = re.search(r"/img/(\d+)", url)
@@ -259,11 +293,36 @@ async def measure(client: str, count: int, base: str, limit_s: float) -> dict[st
     }
 
 
+async def time_calls(client: str, base: str) -> dict[str, Any]:
+    """Make one call after another for some seconds."""
+    one, close = await CLIENTS[client](base)
+    await one("a first one, which pays for imports d=0")
+    taken: list[float] = []
+    until, cpu = time.perf_counter() + CALLS_S, time.process_time()
+    while (started := time.perf_counter()) < until:
+        await one("a moose d=0")
+        taken.append(time.perf_counter() - started)
+    cpu = time.process_time() - cpu
+    with suppress(Exception):
+        await close()
+    return {
+        "client": client,
+        "p50_us": (at(taken, 0.5) or 0) * 1e6,
+        "cpu_us": cpu / len(taken) * 1e6,
+    }
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     if len(os.sched_getaffinity(0)) > 1:
         os.sched_setaffinity(0, {0})
     name, number, address, limit = sys.argv[1:]
-    print(json.dumps(asyncio.run(measure(name, int(number), address, float(limit)))))
+    count = int(number)
+    measuring = (
+        measure(name, count, address, float(limit))
+        if count
+        else time_calls(name, address)
+    )
+    print(json.dumps(asyncio.run(measuring)))
     sys.stdout.flush()
     os._exit(0)  # some clients hold threads and half-cancelled work

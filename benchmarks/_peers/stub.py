@@ -3,7 +3,10 @@ One port that speaks the protocols of the API and of its peers, in a process of 
 
 It keeps nothing about a task: the id carries when it was made and how long it takes,
 the prompt says ``d=<seconds>``. So every client sees the same service times, and the
-server costs next to nothing. ``GET /stats`` counts, ``GET /reset`` begins anew.
+server costs next to nothing. ``GET /stats`` counts, ``GET /reset`` begins anew. With
+KEEP_ALIVE_S in the environment it closes connections that were idle for so long.
+
+    python stub.py [CHAIN.pem KEY.pem]
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import ssl
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -24,9 +28,11 @@ from typing import Any
 SECONDS = re.compile(rb"d=([0-9.]+)")
 TASK = re.compile(r"clx(\d{13})x(\d{7})x\d+")
 QUEUED_MS = 500
+KEEP_ALIVE_S = float(os.environ.get("KEEP_ALIVE_S", "0"))
 HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 )
+Answers = Callable[[str, str, bytes], tuple[Any, float]]
 counts: Counter[str] = Counter()
 numbers = itertools.count()
 
@@ -165,7 +171,7 @@ class Stub(asyncio.Protocol):
 
     def __init__(self, base: str) -> None:
         self._got = b""
-        self._routes = {
+        self._routes: dict[str, Answers] = {
             "fal": partial(fal, base),
             "replicate": partial(replicate, base),
             "runway": runway,
@@ -179,14 +185,25 @@ class Stub(asyncio.Protocol):
         counts["connections"] += 1
         counts["open"] += 1
         counts["peak"] = max(counts["peak"], counts["open"])
+        self._end: asyncio.TimerHandle | None = None
+        self._rest()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def _rest(self) -> None:
+        """Close in a while, if nothing comes."""
+        if self._end is not None:
+            self._end.cancel()
+        if KEEP_ALIVE_S:
+            loop = asyncio.get_running_loop()
+            self._end = loop.call_later(KEEP_ALIVE_S, self._transport.close)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
         """Count it out."""
         counts["open"] -= 1
 
     def data_received(self, data: bytes) -> None:
         """Answer every whole request in what has arrived."""
         self._got += data
+        self._rest()
         while (end := self._got.find(b"\r\n\r\n")) >= 0:
             head, length = self._got[:end], 0
             if not head.startswith(b"GET"):
@@ -233,7 +250,7 @@ async def serve() -> None:
         scheme = "https" if tls else "http"
         bases: list[str] = []
         server = await loop.create_server(
-            lambda bases=bases: Stub(bases[0]),  # type: ignore[misc]
+            lambda bases=bases: Stub(bases[0]),
             "127.0.0.1",
             0,
             ssl=tls,
