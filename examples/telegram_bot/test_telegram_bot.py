@@ -22,12 +22,12 @@ def orders(emulator):
 
 async def ordered(emulator, count):
     """Wait until that many orders have arrived."""
-    while len(orders(emulator)) < count:  # noqa: ASYNC110  there is no event
+    while len(orders(emulator)) < count:  # noqa: ASYNC110  no event
         await asyncio.sleep(0.01)
 
 
 async def test_a_picture_is_made_and_sent(telegram, emulator, start):
-    """/imagine is acknowledged at once, edited while it is made, and ends in a photo."""
+    """/imagine is acknowledged at once, edited meanwhile, and ends in a photo."""
     async with start():
         await telegram.write("/imagine a red fox in snow --ar 16:9")
         await telegram.until("ordering")
