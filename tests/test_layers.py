@@ -41,6 +41,7 @@ LAYERS = {
     "integrations": 4,
     "": 5,  # __init__.py
     "testing": 5,
+    "_plugin": 5,  # what pytest loads; testing itself waits for a fixture
     "cli": 6,
     "emulator": 6,
 }
@@ -78,6 +79,8 @@ SAME_LAYER = {
     ("session", "handle"),
     ("integrations", "integrations"),
     ("sync", "sync"),
+    ("testing", "testing"),
+    ("_plugin", "testing"),
     ("cli", "cli"),
     ("cli", "emulator"),
     ("emulator", "emulator"),
