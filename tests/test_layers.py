@@ -23,6 +23,7 @@ LAYERS = {
     "_version": 0,
     "errors": 0,
     "policies": 0,
+    "_display": 0,
     "models": 0,
     "_ports": 0,
     "_api": 1,
@@ -50,6 +51,7 @@ LAYERS = {
 SAME_LAYER = {
     ("policies", "errors"),
     ("models", "errors"),
+    ("models", "_display"),
     ("models", "policies"),
     ("_ports", "errors"),
     ("_ports", "policies"),
