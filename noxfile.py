@@ -117,7 +117,7 @@ def typing(session: nox.Session) -> None:
     """
     Check types with mypy and basedpyright; both read their paths in pyproject.toml.
     """
-    session.install(".[cli,otel]", *group("dev"))
+    session.install(".[cli,otel,mcp]", *group("dev"))
     session.run("mypy")
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
@@ -128,7 +128,7 @@ def tests(session: nox.Session) -> None:
     """
     Run the tests against the installed package; arguments go to pytest.
     """
-    session.install(".[cli,otel]", *group("test"))
+    session.install(".[cli,otel,mcp]", *group("test"))
     data = ROOT / f".coverage.{session.python}"
     for stale in ROOT.glob(f"{data.name}.*"):
         stale.unlink()
@@ -156,7 +156,7 @@ def lowest(session: nox.Session) -> None:
 
     Without the long ones: they try our own logic, not what a release offers.
     """
-    session.install(".[cli,otel]", *group("test"), *floors())
+    session.install(".[cli,otel,mcp]", *group("test"), *floors())
     short = ("--ignore", "tests/chaos", "--ignore", "tests/emulator")
     run_tests(session, "python", "-P", "-m", "pytest", *short)
 

@@ -8,8 +8,10 @@ import asyncio
 import base64
 import contextlib
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from apimodels_async import _display
 from apimodels_async.errors import (
     ApiModelsError,
     GenerationFailedError,
@@ -18,7 +20,7 @@ from apimodels_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import AsyncIterator, Collection, Generator
 
     from apimodels_async._core.entry import Entry
     from apimodels_async._io.tracker import Tracker
@@ -137,6 +139,33 @@ class TaskHandle:
 
     def __repr__(self) -> str:
         return f"<TaskHandle {self.task_id or '-'} {self.state.value}>"
+
+    def _repr_mimebundle_(
+        self,
+        include: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
+    ) -> dict[str, str]:
+        """
+        Return how a notebook shows it now; asks nobody, and says how old the news is.
+        """
+        return _display.bundle(repr(self), self._card(), include, exclude)
+
+    def _card(self) -> str:
+        outcome = self._entry.outcome
+        if outcome is not None and not isinstance(outcome, ApiModelsError):
+            return outcome._card()  # noqa: SLF001  the handle of a picture is the picture
+        facts: dict[str, object] = {
+            "task": self.task_id or None,
+            "model": self._entry.model,
+            "state": self.state.value,
+        }
+        if outcome is None:
+            ago = _display.seconds(self._tracker.asked_ago(self._entry))
+            facts["asked"] = f"{ago} ago" if ago else "not yet"
+            facts["shown at"] = f"{datetime.now(UTC):%H:%M:%S} UTC"
+        else:
+            facts[type(outcome).__name__] = outcome
+        return _display.card(facts)
 
 
 def read_token(text: str) -> tuple[str, str | None]:

@@ -4,7 +4,7 @@ Values: what people ask for and what they get. Frozen, without I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -110,6 +110,30 @@ class ImageResult:
         The first URL.
         """
         return self.urls[0]
+
+    def _repr_mimebundle_(
+        self,
+        include: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
+    ) -> dict[str, str]:
+        """
+        Return how a notebook shows it; asks nobody: the browser loads the pictures.
+        """
+        from apimodels_async._display import bundle
+
+        return bundle(repr(self), self._card(), include, exclude)
+
+    def _card(self) -> str:
+        from apimodels_async._display import card, moment, seconds
+
+        facts = {
+            "model": self.model,
+            "task": self.task_id,
+            "credits": self.credits,
+            "made in": seconds(self.duration_s),
+            "kept until": moment(self.expires_at),
+        }
+        return card(facts, self.urls, f"picture by {self.model or 'an unnamed model'}")
 
 
 @frozen

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Self
 from apimodels_async._api import requests
 from apimodels_async._api.checks import check_index
 from apimodels_async._core.media import file_stem
-from apimodels_async._io.config import resolve_base_url, resolve_key
+from apimodels_async._io.config import (
+    resolve_base_url,
+    resolve_key,
+    resolve_polling,
+)
 from apimodels_async._wiring import Settings, State, Wiring, make_notes
 from apimodels_async.errors import (
     ConfigurationError,
@@ -58,7 +62,8 @@ class Session:
         base_url: Else ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
             https only; plain http for loopback alone.
 
-        polling, retry, timeouts: When to ask, to send again, and to give up.
+        polling, retry, timeouts: When to ask, to send again, and to give up. On
+            loopback ``APIMODELS_POLL_INTERVAL`` (seconds) is the interval, if set.
 
         max_connections: Most sockets to the API at once.
 
@@ -99,11 +104,12 @@ class Session:
         if http is not None and http.closed:
             msg = "the aiohttp.ClientSession given as http= is closed"
             raise ConfigurationError(msg)
+        key, where = resolve_key(api_key), resolve_base_url(base_url)
         self._wiring = Wiring(
             Settings(
-                key=resolve_key(api_key),
-                base_url=resolve_base_url(base_url),
-                polling=polling or PollPolicy(),
+                key=key,
+                base_url=where,
+                polling=resolve_polling(polling or PollPolicy(), where),
                 retry=retry or RetryPolicy(),
                 timeouts=timeouts or Timeouts(),
                 max_connections=max_connections,

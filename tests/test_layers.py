@@ -23,6 +23,7 @@ LAYERS = {
     "_version": 0,
     "errors": 0,
     "policies": 0,
+    "_display": 0,
     "models": 0,
     "_ports": 0,
     "_api": 1,
@@ -41,6 +42,7 @@ LAYERS = {
     "integrations": 4,
     "": 5,  # __init__.py
     "testing": 5,
+    "_plugin": 5,  # what pytest loads; testing itself waits for a fixture
     "cli": 6,
     "emulator": 6,
 }
@@ -49,6 +51,7 @@ LAYERS = {
 SAME_LAYER = {
     ("policies", "errors"),
     ("models", "errors"),
+    ("models", "_display"),
     ("models", "policies"),
     ("_ports", "errors"),
     ("_ports", "policies"),
@@ -78,6 +81,8 @@ SAME_LAYER = {
     ("session", "handle"),
     ("integrations", "integrations"),
     ("sync", "sync"),
+    ("testing", "testing"),
+    ("_plugin", "testing"),
     ("cli", "cli"),
     ("cli", "emulator"),
     ("emulator", "emulator"),

@@ -10,16 +10,22 @@ import re
 import secrets
 import stat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+from attrs import evolve
 
 from apimodels_async._ports import Secret
 from apimodels_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from apimodels_async.policies import PollPolicy
 
 BASE_URL: Final = "https://apimodels.app/api/v1"
 """Source: API page. The variables are those of the vendor's own tools."""
 KEY_VARIABLE: Final = "APIMODELS_API_KEY"
 BASE_URL_VARIABLE: Final = "APIMODELS_BASE_URL"
+INTERVAL_VARIABLE: Final = "APIMODELS_POLL_INTERVAL"
 CALLBACK_VARIABLE: Final = "APIMODELS_CALLBACK_SECRET"
 SECRET_CHARS_MIN: Final = 32
 CREDENTIALS: Final = "~/.apimodels/credentials"
@@ -133,6 +139,27 @@ def _base_url_problem(url: str) -> str | None:
     if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)):
         return None
     return f"{parts.scheme}://{host} would send the key in the clear; use https"
+
+
+def resolve_polling(polling: PollPolicy, base_url: str) -> PollPolicy:
+    """
+    Return *polling*; for an API on this machine, at the interval in the environment.
+
+    So a program under test need not know that it talks to an emulator. The variable
+    says nothing about any other API, which is asked every 2-3 seconds.
+
+    Raises:
+        ConfigurationError: ``APIMODELS_POLL_INTERVAL`` is no positive number.
+    """
+    text = os.environ.get(INTERVAL_VARIABLE)
+    if not text or not is_loopback(urlsplit(base_url).hostname or ""):
+        return polling
+    try:
+        seconds = float(text)
+    except ValueError:
+        msg = f"{INTERVAL_VARIABLE} must be a number of seconds, not {text!r}"
+        raise ConfigurationError(msg) from None
+    return evolve(polling, interval=seconds, checked=False)
 
 
 def is_loopback(host: str) -> bool:

@@ -133,6 +133,13 @@ class Tracker:
         self.ledger.hint(entry, now)
         self._rearm(now)
 
+    def asked_ago(self, entry: Entry) -> float | None:
+        """
+        Return how many seconds ago *entry* was last polled; None: not yet.
+        """
+        ago = self._clock.time() - entry.started_at
+        return ago if math.isfinite(ago) else None
+
     async def wait(self, entry: Entry) -> None:
         """
         Return once *entry* has an outcome.

@@ -15,6 +15,7 @@ from apimodels_async.cli.batch import batch, resume
 from apimodels_async.cli.demo import demo
 from apimodels_async.cli.emulate import emulator
 from apimodels_async.cli.listing import ls
+from apimodels_async.cli.mcp import mcp
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.picture import edit, generate
 from apimodels_async.cli.tasks import status, wait
@@ -103,6 +104,9 @@ EXAMPLES: Final = {
   apimodels balance --json""",
     "models": """\
   apimodels models | grep gpt""",
+    "mcp": """\
+  apimodels mcp --max-cost 5
+  apimodels mcp --inline""",
     "emulator": """\
   apimodels emulator --speed 10
   apimodels emulator --port 0 --fault poll:status:0.2 --fault create:rate_limit:0.1""",
@@ -123,7 +127,7 @@ def build() -> App:
     for command in (
         *(demo, generate, edit, status, wait),
         *(batch, resume, ls),
-        *(balance, models, emulator),
+        *(balance, models, mcp, emulator),
     ):
         examples = EXAMPLES[command.__name__]
         app.command(command, help_epilogue=f"Examples:\n{examples}\n\n{EXITS}")

@@ -9,9 +9,11 @@ from typing import Any, Self
 from attrs import define, field
 
 from apimodels_async.emulator.kinds import (
+    GROUPS,
     KINDS,
     TWISTS,
     WHERES,
+    covered_by,
     options_of,
     wheres_of,
 )
@@ -40,10 +42,10 @@ class Fault:
     hits: int = 0
 
     def __attrs_post_init__(self) -> None:
-        _check_choice("where", self.where, WHERES | {"*"})
+        _check_choice("where", self.where, WHERES | GROUPS.keys())
         _check_choice("kind", self.kind, KINDS)
         places = wheres_of(self.kind)
-        if self.where != "*" and self.where not in places:
+        if not covered_by(self.where) & places:
             choice = ", ".join(sorted(places))
             msg = f"{self.kind!r} means nothing at {self.where!r}; allowed: {choice}"
             raise ValueError(msg)
@@ -90,7 +92,7 @@ class Fault:
         """
         Return whether a request at *where* about *subject* may be hit.
         """
-        if self.spent or self.where not in ("*", where):
+        if self.spent or where not in covered_by(self.where):
             return False
         if where not in wheres_of(self.kind):
             return False

@@ -10,6 +10,7 @@ Check = Callable[[Any], bool]
 
 MAKING = frozenset({"create", "sync", "edit", "edits"})
 WHERES = MAKING | {"poll", "balance", "models", "upload", "file", "callback"}
+GROUPS: Mapping[str, frozenset[str]] = MappingProxyType({"*": WHERES, "paid": MAKING})
 
 
 def is_status(value: Any) -> bool:
@@ -107,6 +108,13 @@ def wheres_of(kind: str) -> frozenset[str]:
     if kind in TWISTS:
         return TWISTS[kind]
     return WHERES if kind in CALLBACK_KINDS else WHERES - {"callback"}
+
+
+def covered_by(where: str) -> frozenset[str]:
+    """
+    Return the places that *where*, a place or a group of them, stands for.
+    """
+    return GROUPS.get(where) or frozenset({where})
 
 
 def options_of(kind: str) -> Mapping[str, Check]:

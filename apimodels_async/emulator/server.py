@@ -174,7 +174,7 @@ class Emulator:
 
         Args:
             where: create, sync, edit, edits, poll, balance, models, upload,
-                file, callback, or ``*``.
+                file, callback; ``paid`` for the first four, or ``*`` for all.
 
             kind: A name of :data:`apimodels_async.emulator.kinds.KINDS`.
 

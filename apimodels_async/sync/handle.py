@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from decimal import Decimal
     from types import TracebackType
 
@@ -75,6 +75,13 @@ class TaskHandle:
 
     def __repr__(self) -> str:
         return repr(self._inner)
+
+    def _repr_mimebundle_(
+        self,
+        include: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
+    ) -> dict[str, str]:
+        return self._inner._repr_mimebundle_(include, exclude)
 
 
 class Batch:

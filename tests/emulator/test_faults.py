@@ -311,6 +311,17 @@ def test_a_star_hits_only_where_a_kind_means_something():
     assert Fault("*", "stuck").applies("create", "")
 
 
+def test_paid_stands_for_every_order():
+    """A fault for paid requests hits the four kinds of order, and nothing free."""
+    fault = Fault("paid", "reset")
+
+    hit = {where for where in WHERES if fault.applies(where, "")}
+
+    assert hit == {"create", "sync", "edit", "edits"}
+    with pytest.raises(ValueError, match="means nothing at 'paid'"):
+        Fault("paid", "duplicate")
+
+
 @anyio
 @pytest.mark.parametrize("kind", ["reset", "drop", "truncated", "garbage", "hang"])
 async def test_a_client_that_is_gone_cannot_be_cut(kind):

@@ -83,6 +83,18 @@ def test_names_and_signatures_are_the_same(there, here):
         assert inspect.signature(function) == inspect.signature(ours[name]), name
 
 
+def test_a_handle_shows_itself_as_the_asynchronous_one_does(blocking):
+    """A notebook shows the state of a handle, and its picture once there is one."""
+    handle = blocking.images.submit("a moose", **TASK)
+    result = handle.result()
+
+    html = handle._repr_mimebundle_()["text/html"]
+    assert f'src="{result.url}"' in html
+    assert handle._repr_mimebundle_(exclude={"text/html"}) == {
+        "text/plain": repr(handle)
+    }
+
+
 def test_settings_are_the_same():
     """The constructor takes what the asynchronous one takes, a lent pool excepted."""
     theirs = dict(inspect.signature(apimodels_async.Session).parameters)

@@ -44,7 +44,9 @@ from apimodels_async import (
     Verdict,
     check_request,
     known_models,
+    sync,
 )
+from apimodels_async.testing import Order, Request, ServedEmulator, serve_emulator
 
 
 async def opening() -> None:
@@ -230,3 +232,16 @@ def checking() -> None:
     assert_type(checked.price, Decimal | None)
     assert_type(checked.model, str)
     check_request(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def testing_kit() -> None:
+    """The kit for tests gives values and sessions with their own types."""
+    with serve_emulator(speed=50, credits=1) as emulator:
+        assert_type(emulator, ServedEmulator)
+        assert_type(emulator.session(), Session)
+        assert_type(emulator.sync_session(), sync.Session)
+        assert_type(emulator.record.orders, list[Order])
+        assert_type(emulator.record.requests, list[Request])
+        assert_type(emulator.record.spent, Decimal)
+        emulator.faults.slow("long")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        emulator.faults.fail(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

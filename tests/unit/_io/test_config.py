@@ -13,8 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apimodels_async._io.config import is_loopback, resolve_base_url, resolve_key
+from apimodels_async._io.config import (
+    is_loopback,
+    resolve_base_url,
+    resolve_key,
+    resolve_polling,
+)
 from apimodels_async.errors import ConfigurationError
+from apimodels_async.policies import PollPolicy
 
 KEY = "sk_0123456789abcdefghij"
 BASE_URL = "https://apimodels.app/api/v1"
@@ -356,3 +362,32 @@ def test_any_base_url_is_used_or_refused(url):
 def test_loopback_is_told_without_a_resolver(host, expected):
     """Only localhost and loopback addresses are this machine."""
     assert expected is is_loopback(host)
+
+
+# --- the interval ----------------------------------------------------------------
+
+
+def test_the_environment_sets_the_interval_on_this_machine(monkeypatch):
+    """A loopback API is polled as the environment says; all else stays."""
+    policy = PollPolicy(3, deadline=60, max_rate=5)
+    assert resolve_polling(policy, "http://127.0.0.1:8787/api/v1") is policy
+
+    monkeypatch.setenv("APIMODELS_POLL_INTERVAL", "0.05")
+    found = resolve_polling(policy, "http://127.0.0.1:8787/api/v1")
+    assert found == PollPolicy.unchecked(interval=0.05, deadline=60, max_rate=5)
+
+
+def test_the_environment_cannot_hurry_the_real_api(monkeypatch):
+    """Anywhere else the variable says nothing."""
+    monkeypatch.setenv("APIMODELS_POLL_INTERVAL", "0.05")
+
+    assert resolve_polling(PollPolicy(), BASE_URL) == PollPolicy()
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
+def test_an_interval_that_cannot_be_is_refused(monkeypatch, text):
+    """What is no positive number is an error that names what is wrong."""
+    monkeypatch.setenv("APIMODELS_POLL_INTERVAL", text)
+
+    with pytest.raises(ConfigurationError, match=r"POLL_INTERVAL|interval must be"):
+        resolve_polling(PollPolicy(), "http://localhost/api/v1")

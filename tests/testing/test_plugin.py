@@ -1,0 +1,142 @@
+"""
+The fixtures in projects of users, each run by a pytest of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+GUIDE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+PRINTED = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("source", PRINTED, ids=["plain", "async", "settings"])
+def test_a_printed_test_passes(project, source):
+    """Each example of docs/testing.md is a test file that passes."""
+    done = project("-W", "error", test_printed_dot_py=source)
+
+    assert done.code == 0, done.text
+    passed = source.count("def test_")
+    assert f"{passed} passed" in done.text
+
+
+APP = """
+import asyncio
+from apimodels_async import Session
+
+async def draw():
+    async with Session() as session:
+        return await session.images.generate("a moose", model="gpt-image-2")
+"""
+NO_PLUGIN = """
+import asyncio, os
+from app import draw
+
+def test_draws(apimodels_emulator, apimodels_record):
+    assert os.environ["APIMODELS_BASE_URL"] == apimodels_emulator.base_url
+    asyncio.run(draw())
+    assert len(apimodels_record.orders) == 1
+    assert apimodels_record.polls >= 1
+
+def test_the_environment_is_put_back():
+    assert "APIMODELS_BASE_URL" not in os.environ
+    assert "APIMODELS_POLL_INTERVAL" not in os.environ
+"""
+
+
+def test_a_program_that_runs_its_own_loop_finds_the_emulator(project):
+    """A plain test may call ``asyncio.run``; the program's ``Session()`` is served."""
+    done = project(
+        *("-o", "pythonpath=.", "-W", "error"),
+        app_dot_py=APP,
+        test_app_dot_py=NO_PLUGIN,
+    )
+
+    assert done.code == 0, done.text
+
+
+SETTINGS = """
+import pytest
+
+def test_of_the_project(apimodels_emulator):
+    assert apimodels_emulator.balance == 7
+
+@pytest.mark.apimodels(credits="2.50")
+class TestMarked:
+    def test_of_the_class(self, apimodels_emulator):
+        assert str(apimodels_emulator.balance) == "2.50"
+
+    @pytest.mark.apimodels(credits=0, poll_interval=0.5)
+    def test_of_its_own(self, apimodels_emulator):
+        assert apimodels_emulator.balance == 0
+        assert apimodels_emulator.environment["APIMODELS_POLL_INTERVAL"] == "0.5"
+"""
+
+
+def test_the_nearest_setting_counts(project):
+    """A marker on the test comes before one on its class, and that before the ini."""
+    done = project(
+        "--strict-markers",
+        pytest_dot_ini="[pytest]\napimodels_credits = 7\n",
+        test_settings_dot_py=SETTINGS,
+    )
+
+    assert done.code == 0, done.text
+    assert "3 passed" in done.text
+
+
+USE = "def test_use(apimodels_emulator): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("mark", "ini", "complaint"),
+    [
+        ("", "apimodels_speed = fast", "apimodels_speed must be a number, not 'fast'"),
+        ("@pytest.mark.apimodels(money=1)\n", "", "takes these by name: credits, "),
+        ("@pytest.mark.apimodels(50)\n", "", "takes these by name: credits, "),
+    ],
+    ids=["ini", "name", "position"],
+)
+def test_a_setting_that_cannot_be_is_refused(project, mark, ini, complaint):
+    """A wrong setting fails the test that uses it, and says what can be set."""
+    done = project(
+        pytest_dot_ini=f"[pytest]\n{ini}\n",
+        test_use_dot_py=f"import pytest\n{mark}{USE}",
+    )
+
+    assert done.code == 1
+    assert complaint in done.text
+
+
+def test_without_pillow_the_fixture_says_what_to_install(project):
+    """A missing Pillow fails the tests that need it, and no other."""
+    done = project(
+        conftest_dot_py="import sys\nsys.modules['PIL'] = None\n",
+        test_use_dot_py=f"{USE}\ndef test_other(): ...\n",
+    )
+
+    assert done.code == 1
+    assert "pip install 'apimodels-async[testing]'" in done.text
+    assert "1 passed, 1 error" in done.text
+
+
+def test_the_plugin_loads_light():
+    """Loading the plugin loads nothing of the package but its door."""
+    code = (
+        "import pytest, sys; before = set(sys.modules)\n"
+        "import apimodels_async._plugin; print(*set(sys.modules) - before)"
+    )
+
+    loaded = subprocess.run(
+        [sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+    own = {"apimodels_async", "apimodels_async._plugin", "apimodels_async._version"}
+    assert {name for name in loaded if name.startswith("apimodels_async")} == own
+    assert not {"aiohttp", "anyio", "attrs", "PIL", "attr"} & set(loaded)
