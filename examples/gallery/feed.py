@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from gallery.cards import Card
+from gallery.cards import MICRO, Card
 
 HEARTBEAT_S = 15  # below the idle time-outs of proxies, which begin at 30 s
 RETRY_MS = 1000  # what a browser waits before it comes back
@@ -57,12 +57,18 @@ class Source(Protocol):
         """
         ...
 
+    async def committed(self) -> int:
+        """
+        Return what is spent or may yet be, in millionths of a dollar.
+        """
+        ...
+
 
 async def events(
     feed: Feed, source: Source, seen: int, draw: Callable[[Card], str]
 ) -> AsyncIterator[ServerSentEvent]:
     """
-    Yield every change after version *seen*, for ever.
+    Yield every change after version *seen*, for ever, and what is spent by then.
 
     A watcher from the future has seen another history (the folder was emptied): its
     page is told to load itself anew.
@@ -76,6 +82,8 @@ async def events(
         for card in await source.since(seen):
             seen = card.version
             yield ServerSentEvent(event="card", data=draw(card), id=str(seen))
+        spent = await source.committed() / MICRO
+        yield ServerSentEvent(event="spent", data=f"${spent:.3f}")
         await change.wait()
 
 

@@ -54,12 +54,14 @@ class Store:
     ) -> list[int]:
         """
         Add a waiting card for each prompt and price; return their ids in order.
+
+        The first gets the highest id: newest first is then also the order asked for.
         """
         now = datetime.now(UTC).isoformat()
         first = await self.version() + 1  # no change has this number yet
         rows = [
             (first + place, first, Stage.WAITING, prompt, model, ratio, now, price)
-            for place, (prompt, price) in enumerate(orders)
+            for place, (prompt, price) in enumerate(reversed(orders))
         ]
         marks = ", ".join([MARKS] * len(rows))
         added = await self._rows.execute_fetchall(
@@ -67,7 +69,7 @@ class Store:
             [value for row in rows for value in row],
         )
         self._feed.tell()
-        return [row[0] for row in added]
+        return [row[0] for row in added][::-1]
 
     async def change(
         self, card_id: int, *, only: Sequence[Stage] | None = None, **values: Any

@@ -219,6 +219,7 @@ class Studio:
         try:
             await work(card)
         except ApiModelsError as error:
+            logger.warning("card %d: %s", card.id, error)
             accepted = await self._is_accepted(card)
             await self._store.end(card.id, words.explain(error, accepted=accepted))
         except Exception:

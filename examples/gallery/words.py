@@ -2,7 +2,7 @@
 What went wrong, in plain words: where the card goes, what happened, what to do.
 """
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from apimodels_async import (
     ApiModelsError,
@@ -32,7 +32,7 @@ class Trouble:
     stage: Stage
     title: str
     reason: str
-    """Whose words these are, the API's or the library's, shows in the error's class."""
+    """The API's own, where it gave one."""
     advice: str
 
 
@@ -43,6 +43,7 @@ CUT_OFF = Trouble(
     "It is not sent again by itself: that could pay twice. Look at your account; "
     "order the prompt anew if no picture was charged.",
 )
+NO_ANSWER = "The request left, and no answer that can be read came back."
 BROKEN = Trouble(
     Stage.LOST,
     "A fault in this program",
@@ -103,8 +104,7 @@ def explain(error: ApiModelsError, *, accepted: bool) -> Trouble:
     if isinstance(error, DownloadError):
         return _download(error, reason)
     if isinstance(error, OutcomeUnknownError):
-        title, advice = CUT_OFF.title, CUT_OFF.advice
-        return Trouble(Stage.UNKNOWN, title, reason, advice)
+        return evolve(CUT_OFF, reason=NO_ANSWER)
     title, advice = _meaning(error)
     if accepted:
         advice = advice or "The task goes on. Pick it up again."

@@ -73,6 +73,7 @@ function listen() {
     seen = event.lastEventId;
     place(event.data);
   });
+  stream.addEventListener("spent", (event) => { at("spent").textContent = event.data; });
   stream.addEventListener("reload", () => location.reload());
   stream.addEventListener("error", () => {
     at("link").textContent = "No connection to the server; trying again. Orders that were accepted go on.";
