@@ -44,11 +44,6 @@ def order(gallery, *prompts, **headers):
         server.close()
 
 
-def wait_for(tab, script):
-    """Wait until *script* holds on the page."""
-    tab.page.wait_for_function(script, timeout=20_000)
-
-
 # --- pictures arrive -------------------------------------------------------------
 
 
@@ -71,7 +66,7 @@ def test_eighteen_pictures_arrive_without_a_reload(look, vendor, tmp_path):
     expect(tab.page.locator("#bar")).to_be_hidden()
     for picture in tab.pictures.all():
         picture.scroll_into_view_if_needed()
-    wait_for(tab, "[...document.images].every((i) => !i.src || i.naturalWidth > 200)")
+        expect(picture).to_have_js_property("naturalWidth", 1024)
     expect(tab.page.locator("#spent")).to_have_text("$0.108")  # 18 at 0.006
     prompts = tab.page.locator(".about .prompt").all_inner_texts()
     assert prompts == [*MANY, *SLOW]
@@ -451,6 +446,7 @@ def test_it_fits_the_window(look, vendor, tmp_path, scheme, width):
     tab.accepted(2)
     for picture in tab.pictures.all():
         picture.scroll_into_view_if_needed()
+        expect(picture).to_have_js_property("complete", value=True)
     tab.page.evaluate("scrollTo(0, 0)")
 
     tab.page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)

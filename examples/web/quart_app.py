@@ -1,5 +1,5 @@
 """
-Quart: ``while_serving``. Run ``hypercorn quart_app:app --workers 2``.
+Quart: ``while_serving``. Run ``uvicorn quart_app:app --workers 2``.
 
 Quart cancels the handler of a client that hangs up; the desk's orders go on.
 """

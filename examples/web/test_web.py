@@ -37,15 +37,14 @@ UVICORN = (
     "--port",
     "{port}",
 )
-HYPERCORN = ("-m", "hypercorn", "--workers", "2", "--bind", "127.0.0.1:{port}")
 COMMANDS = {
     "fastapi": [(*UVICORN, "fastapi_app:app")],
     "starlette": [(*UVICORN, "starlette_app:app")],
     "litestar": [(*UVICORN, "litestar_app:app")],
-    "quart": [(*HYPERCORN, "quart_app:app")],
+    "quart": [(*UVICORN, "quart_app:app")],
     "aiohttp": [(str(HERE / "aiohttp_app.py"),)] * 2,
 }
-READY = re.compile(r"startup complete|Running on http")
+READY = re.compile("startup complete|Running on http")
 
 pytestmark = pytest.mark.timeout(120)
 
