@@ -115,6 +115,13 @@ class Card:
         return self.stage in OPEN
 
     @property
+    def accepted(self) -> bool:
+        """
+        Whether the API is known to have taken the order.
+        """
+        return self.token is not None or self.url is not None
+
+    @property
     def stoppable(self) -> bool:
         """
         Whether waiting can stop; a request on its way cannot be called back.
@@ -128,9 +135,8 @@ class Card:
 
         A card that was accepted is never ordered anew, one of unknown fate neither.
         """
-        accepted = self.token is not None or self.url is not None
         match self.stage:
-            case Stage.STOPPED | Stage.LOST | Stage.UNSAVED if accepted:
+            case Stage.STOPPED | Stage.LOST | Stage.UNSAVED if self.accepted:
                 word = "Fetch again" if self.stage is Stage.UNSAVED else "Pick up again"
                 return word, Stage.ARRIVING if self.token is None else Stage.PENDING
             case Stage.STOPPED:

@@ -40,21 +40,24 @@ def get_store(request: Request) -> Store:
     """
     Return the store of this process; the lifespan made it.
     """
-    return request.state.store
+    store: Store = request.state.store
+    return store
 
 
 def get_studio(request: Request) -> Studio:
     """
     Return the studio of this process.
     """
-    return request.state.studio
+    studio: Studio = request.state.studio
+    return studio
 
 
 def get_settings(request: Request) -> Settings:
     """
     Return the settings of this process.
     """
-    return request.app.state.settings
+    settings: Settings = request.app.state.settings
+    return settings
 
 
 async def get_card(card_id: int, store: Annotated[Store, Depends(get_store)]) -> Card:

@@ -15,6 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -27,7 +28,7 @@ from apimodels_async import (
     TaskHandle,
 )
 from gallery import words
-from gallery.cards import FOLLOWED, MICRO, Card, Stage, micro
+from gallery.cards import FOLLOWED, MICRO, OPEN, Card, Stage, micro
 from gallery.settings import offered_models
 from gallery.store import Store
 
@@ -91,7 +92,7 @@ class Studio:
         if card.again is None:
             return False
         begin = card.again[1]
-        blank = {"title": "", "reason": "", "advice": ""}
+        blank: dict[str, Any] = {"title": "", "reason": "", "advice": ""}
         if begin is Stage.WAITING:
             blank |= {"token": None, "task_id": None}
         # Two who press at once: the second finds the card gone from its stage.
@@ -195,12 +196,12 @@ class Studio:
                 if not event.state.finished:
                     await self._show(card, event.state)
             result = await handle
-            figures = _figures(result)
-            await self._store.change(
-                card.id, stage=Stage.ARRIVING, url=result.url, **figures
-            )
+            facts = {"stage": Stage.ARRIVING, "url": result.url, **_figures(result)}
+            if not await self._store.change(card.id, only=FOLLOWED, **facts):
+                return  # somebody stopped it before we began
         path = await self._session.download(result, self._folder / f"{card.id:06}")
-        await self._store.change(card.id, stage=Stage.COMPLETED, file=path.name)
+        facts = {"stage": Stage.COMPLETED, "file": path.name}
+        await self._store.change(card.id, only=FOLLOWED, **facts)
 
     async def _show(self, card: Card, state: str) -> None:
         # A word the API adds later counts as drawing: it is neither queued nor done.
@@ -221,20 +222,21 @@ class Studio:
         except ApiModelsError as error:
             logger.warning("card %d: %s", card.id, error)
             accepted = await self._is_accepted(card)
-            await self._store.end(card.id, words.explain(error, accepted=accepted))
+            trouble = words.explain(error, accepted=accepted)
+            await self._store.end(card.id, trouble, only=OPEN)
         except Exception:
             logger.exception("card %d", card.id)
             accepted = await self._is_accepted(card)
             trouble = words.BROKEN if accepted else words.CUT_OFF
-            await self._store.end(card.id, trouble)
+            await self._store.end(card.id, trouble, only=OPEN)
 
     async def _is_accepted(self, card: Card) -> bool:
         fresh = await self._store.card(card.id)
-        return fresh is not None and fresh.token is not None
+        return fresh is not None and fresh.accepted
 
 
-def _figures(result: ImageResult) -> dict[str, int | float | None]:
-    figures: dict[str, int | float | None] = {"seconds": result.duration_s}
+def _figures(result: ImageResult) -> dict[str, Any]:
+    figures: dict[str, Any] = {"seconds": result.duration_s}
     if result.credits is not None:
         figures["price"] = micro(result.credits)
     return figures

@@ -30,7 +30,8 @@ def get_desk(request: Request) -> Desk:
     """
     Return what the lifespan opened.
     """
-    return request.state.desk
+    desk: Desk = request.state.desk
+    return desk
 
 
 DeskIn = Annotated[Desk, Depends(get_desk)]

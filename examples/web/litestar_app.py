@@ -40,7 +40,8 @@ async def provide_desk(state: State) -> Desk:
     """
     Return what the lifespan opened.
     """
-    return state.desk
+    desk: Desk = state.desk
+    return desk
 
 
 DeskIn = Annotated[Desk, Dependency(skip_validation=True)]

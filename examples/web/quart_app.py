@@ -4,7 +4,7 @@ Quart: ``while_serving``. Run ``uvicorn quart_app:app --workers 2``.
 Quart cancels the handler of a client that hangs up; the desk's orders go on.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from desk import Desk, answer_to, open_desk
@@ -17,7 +17,7 @@ Answer = tuple[dict[str, Any], int, dict[str, str]]
 
 
 @app.while_serving
-async def lifespan() -> AsyncIterator[None]:
+async def lifespan() -> AsyncGenerator[None, None]:
     """
     Open the session once for each worker; it closes after the last request.
     """
@@ -30,7 +30,8 @@ def get_desk() -> Desk:
     """
     Return what the lifespan opened.
     """
-    return current_app.extensions["desk"]
+    desk: Desk = current_app.extensions["desk"]
+    return desk
 
 
 async def read_order() -> dict[str, Any]:

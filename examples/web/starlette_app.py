@@ -33,7 +33,7 @@ async def lifespan(_app: Starlette) -> AsyncIterator[State]:
         yield {"desk": desk}
 
 
-async def read_order(request: Request) -> dict[str, Any]:
+async def read_order(request: Request[State]) -> dict[str, Any]:
     """
     Return the order in the body, or answer 400.
     """

@@ -348,6 +348,20 @@ def test_a_killed_server_forgets_no_task(app, vendor, request):
     assert vendor.ordered(prompt) == 1
 
 
+def test_many_clients_at_once_are_all_answered():
+    """One process with one session answers them; ``load.py`` says what it took."""
+    load = (sys.executable, str(HERE / "load.py"), "--seconds", "2", "--clients", "50")
+    run = subprocess.run(load, capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stderr
+    assert re.search(
+        r"^50 clients for 2 s: [1-9]\d* answers, 0 bad$", run.stdout, re.MULTILINE
+    )
+    assert [line.split()[0] for line in run.stdout.splitlines()[1:]] == [
+        *("answer", "loop", "memory"),
+    ]
+
+
 def test_the_readme_names_every_recipe():
     """Each program here is in the README's table."""
     named = set(re.findall(r"\w+_app\.py", (HERE / "README.md").read_text()))

@@ -65,9 +65,9 @@ function announce(card) {
 
 // --- the stream: the browser comes back by itself, we do where it gives up
 
-let seen = document.body.dataset.version;
+let seen = document.body.dataset.version, stream = null;
 function listen() {
-  const stream = new EventSource(`/events?since=${seen}`);
+  stream = new EventSource(`/events?since=${seen}`);
   stream.addEventListener("open", () => { at("link").hidden = true; });
   stream.addEventListener("card", (event) => {
     seen = event.lastEventId;
@@ -81,8 +81,8 @@ function listen() {
     if (stream.readyState !== EventSource.CLOSED) return;
     setTimeout(listen, RETRY_MS); // a proxy's 502: the browser would not try again
   });
-  addEventListener("pagehide", () => stream.close(), { once: true });
 }
+addEventListener("pagehide", () => stream.close());
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
 // --- orders and buttons: sent without leaving the page
