@@ -36,9 +36,8 @@ async def serve(port: int) -> None:
     from gallery.app import app
 
     config = uvicorn.Config(
-        app, port=port, timeout_graceful_shutdown=GRACE_S, log_level="warning"
+        app, port=port, timeout_graceful_shutdown=GRACE_S, access_log=False
     )
-    print(f"Gallery on http://127.0.0.1:{port}", flush=True)
     await uvicorn.Server(config).serve()
 
 
