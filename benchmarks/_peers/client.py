@@ -264,10 +264,11 @@ async def measure(client: str, count: int, base: str, limit_s: float) -> dict[st
     gc.collect()
     memory = resident_mb()
     heart = asyncio.create_task(beat(delays))
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu, before = time.perf_counter(), time.process_time(), os.times()
     tasks = [asyncio.create_task(run(prompt)) for prompt in prompts(count)]
     _, late = await asyncio.wait(tasks, timeout=limit_s)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    after = os.times()
     heart.cancel()
     counts = fetch(base + "/stats")
     for task in late:
@@ -280,6 +281,8 @@ async def measure(client: str, count: int, base: str, limit_s: float) -> dict[st
         "n": count,
         "wall_s": wall,
         "cpu_s": cpu,
+        "user_s": after.user - before.user,
+        "system_s": after.system - before.system,
         "memory_mb": resident_mb() - memory,
         "requests": counts.get("requests", 0),
         "connections": counts.get("connections", 0) - 1,  # the one that asks for counts
