@@ -47,6 +47,14 @@ from apimodels_async import (
     sync,
 )
 from apimodels_async.testing import Order, Request, ServedEmulator, serve_emulator
+from apimodels_async.webhooks import (
+    Callback,
+    Hint,
+    MemoryRelay,
+    Receiver,
+    Relay,
+    SocketRelay,
+)
 
 
 async def opening() -> None:
@@ -245,3 +253,24 @@ def testing_kit() -> None:
         assert_type(emulator.record.spent, Decimal)
         emulator.faults.slow("long")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         emulator.faults.fail(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def called_back(request_body: bytes) -> None:
+    """A callback is a value for the session, and for the receiver beside it."""
+    callback = Callback("https://example.com/hooks", relay=SocketRelay("/run/hooks"))
+    relay: Relay = MemoryRelay()
+    assert_type(await relay.publish(Hint("00", "clx1")), bool)
+    async with Session(callback=callback) as session:
+        assert_type(session.stats().callbacks, int)
+    receiver = Receiver(callback)
+    assert_type(await receiver.deliver("/hooks/x", request_body), int)
+
+
+def from_a_script() -> None:
+    """The synchronous session has the same calls, without await."""
+    with sync.Session(timeouts=Timeouts()) as session:
+        assert_type(session.images.generate("a fox"), ImageResult)
+        handle = session.images.submit("a moose", model="gpt-image-2")
+        assert_type(handle.result(timeout=1.0), ImageResult)
+        assert_type(session.balance(), Balance)
+        assert_type(session.upload(b""), str)
