@@ -162,3 +162,16 @@ def test_without_the_extra_it_says_what_to_install():
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "pip install 'apimodels-async[mcp]'" in done.stderr
+
+
+def test_other_commands_do_not_load_it():
+    """The program starts without the protocol's library, which takes a second."""
+    code = (
+        "import sys; import apimodels_async.cli.program\n"
+        "print(*{'mcp', 'pydantic', 'starlette'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout.strip() == ""
