@@ -137,7 +137,7 @@ class Callbacks:
         Its callback may have been faster than the answer.
         """
         intent.task_id = "" if entry is None else entry.task_id
-        if entry is not None and not entry.done and intent.rumour == entry.task_id:
+        if entry is not None and not entry.done and intent.rumour is not None:
             self._tracker.hint(entry)
 
     def take(self, hint: Hint) -> bool:
@@ -165,10 +165,12 @@ class Callbacks:
                 intent.news.set()
             elif intent.lost:
                 self._own(self._take_up(intent), "apimodels-found")
-        elif intent.task_id == hint.task_id:
-            entry = self._tracker.ledger.get(hint.task_id)
-            if entry is not None:
-                self._tracker.hint(entry)
+            return
+        # The address is the order's own, so that is where we look, whatever task the
+        # body names.
+        entry = self._tracker.ledger.get(intent.task_id)
+        if entry is not None:
+            self._tracker.hint(entry)
 
     async def rescue(self, intent: Intent, salvaged: str | None) -> Entry | None:
         """

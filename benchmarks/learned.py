@@ -1,7 +1,7 @@
 """
 Polls per task against lag, for the fixed interval and for a learned first poll.
 
-    python benchmarks/learned.py [--quick]
+    python benchmarks/learned.py [--quick] [--json FILE]
 
 First the package's own ledger in simulated time: 4,000 tasks in a stream of 5 a second,
 and 2,000 in one burst that begins with what an earlier run has learned. Then a real
@@ -19,6 +19,8 @@ import random
 import sys
 import time
 from statistics import fmean
+
+from _results import keep
 
 from apimodels_async import PollPolicy, Session
 from apimodels_async._core.entry import Entry
@@ -48,6 +50,8 @@ def bimodal(draw: random.Random) -> float:
 
 
 SHAPES = (uniform, lognormal, bimodal)
+ROWS: list[dict[str, object]] = []
+"""What was printed, for the report."""
 
 
 def simulate(
@@ -121,6 +125,14 @@ def report(
 ) -> bool:
     """Print one line, and return whether it meets the goal."""
     late = [sorted(each)[int(0.95 * len(each))] for each in (lags, later)]
+    ROWS.append(
+        {
+            "case": " ".join(name.split()),
+            "polls": [polls, fewer],
+            "lag_s": [fmean(lags), fmean(later)],
+            "p95_s": late,
+        }
+    )
     print(
         f"{name} | {polls:5.2f} {fewer:5.2f} {fewer / polls:5.2f}x | "
         f"{fmean(lags):5.2f} {fmean(later):5.2f} s | {late[0]:5.2f} {late[1]:5.2f} s"
@@ -173,6 +185,7 @@ def main() -> int:
     quick = "--quick" in sys.argv
     met = simulated(quick=quick)
     met &= asyncio.run(real(100 if quick else 400))
+    keep("learned", ROWS)
     print("goal met" if met else "GOAL MISSED")
     return 0 if met else 1
 

@@ -2,7 +2,7 @@
 What the library adds to bare aiohttp: a poll, a synchronous call, a pending task, an
 import.
 
-    python benchmarks/limits.py [--quick]
+    python benchmarks/limits.py [--quick] [--json FILE]
 
 The server is a raw protocol in another process, on the other core; its own ceiling is
 printed. Variants take turns in one run; what is printed is the ratio of each turn to
@@ -20,10 +20,11 @@ import sys
 import time
 import tracemalloc
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from _results import keep
 from _stub import stub
 
 from apimodels_async import PollPolicy, Session
@@ -136,12 +137,16 @@ def table(
         for each, measure in variants.items():
             found[each].append(asyncio.run(_float(measure(base, together))))
     first = next(iter(found.values()))
+    rows: list[dict[str, Any]] = []
     for each, values in found.items():
         ratios = [mine / theirs for mine, theirs in zip(values, first, strict=True)]
         print(
             f"{name:15} c={together:<4} {each:8} {median(values):7.0f} us  "
             f"{median(ratios):5.2f}x ({min(ratios):.2f} - {max(ratios):.2f})"
         )
+        spread = {"ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
+        rows.append({"variant": each, "us": median(values), **spread})
+    keep(f"{name} c={together}", rows)
 
 
 async def _float(found: Awaitable[float]) -> float:
@@ -165,6 +170,7 @@ async def memory(base: str) -> None:
             f"pending         {len(handles)} tasks: {size / PENDING:.0f} bytes each, "
             f"without the id's own text; a full collection {full * 1e3:.0f} ms"
         )
+        keep("pending", {"n": PENDING, "bytes": size / PENDING, "full_gc_s": full})
         handles.clear()
 
 
@@ -176,10 +182,12 @@ def imports() -> None:
         for name, snippet in SNIPPETS.items():
             command = [sys.executable, "-c", program.format(snippet)]
             times[name].append(float(subprocess.check_output(command)))
-    base = median(times["bare Python"])
+    base, found = median(times["bare Python"]), dict[str, float]()
     for name, values in times.items():
         over = median(values) - base
+        found[name] = over
         print(f"import          {name:18} {over * 1e3:6.0f} ms over bare Python")
+    keep("import", found)
 
 
 def main() -> None:
@@ -189,6 +197,7 @@ def main() -> None:
         table("poll, CPU", base, 1, bare=bare_polls, ours=our_polls, raw=raw_polls)
         table("poll, CPU", base, 16, bare=bare_polls, ours=our_polls, raw=raw_polls)
         table("poll, CPU", base, 64, bare=bare_polls, ours=our_polls, raw=raw_polls)
+        table("poll, CPU", base, 256, bare=bare_polls, ours=our_polls, raw=raw_polls)
         table("sync call, p50", base, 1, bare=bare_calls, ours=our_calls)
         table("sync call, p50", base, 32, bare=bare_calls, ours=our_calls)
         asyncio.run(memory(base))

@@ -7,8 +7,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-import pytest
-from drivers.fakes import Rig, completed, done_after, refused, state
+from drivers.fakes import Rig, completed, done_after, refused
 
 from apimodels_async._callbacks import KEPT_S, RELISTEN_S, Callbacks
 from apimodels_async.webhooks import Callback, Hint
@@ -147,16 +146,25 @@ async def test_a_late_hint_that_is_not_confirmed_finds_nothing():
         assert desk.found == []
 
 
-@pytest.mark.parametrize("known", [True, False])
-async def test_a_hint_at_another_task_than_the_answers_is_ignored(known):
-    """The API's answer has named the order's task; no hint can change that."""
-    pending = state("t1", "pending")
-    async with Rig(lambda _call: pending) as rig, Desk(rig) as desk:
+async def test_a_hint_at_another_task_leads_to_the_orders_own():
+    """Once the answer has named the task, a body can make us look at no other."""
+    async with Rig(done_after(0)) as rig, Desk(rig) as desk:
         intent = desk.callbacks.intend("m")
-        entry = rig.watch("t1", covered=True) if known else None
+        entry = rig.watch("t1", covered=True)
         desk.callbacks.answered(intent, entry)
         assert await desk.deliver(intent, "t2")
-        await asyncio.sleep(2)
+        await rig.ended(entry)
+        assert asyncio.get_running_loop().time() < 1
+        assert {call.task_id for call in rig.transport.calls} == {"t1"}
+
+
+async def test_a_hint_about_a_picture_that_has_come_is_ignored():
+    """An order that was answered with the picture itself has no task to look at."""
+    async with Rig(done_after(0)) as rig, Desk(rig) as desk:
+        intent = desk.callbacks.intend("m")
+        desk.callbacks.answered(intent, None)
+        assert await desk.deliver(intent, "t1")
+        await asyncio.sleep(10)
         assert rig.transport.calls == []
 
 

@@ -1,0 +1,128 @@
+"""
+The plots of RESULTS.md: the same SVG for the same figures.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OURS = "ours"
+COLOURS = {
+    "ours": "#0b6e4f",
+    "aiohttp": "#6c757d",
+    "httpx": "#c77d0a",
+    "fal-client": "#b3261e",
+    "replicate": "#7b3fb5",
+    "runwayml": "#1f5fbf",
+    "openai": "#a0527f",
+    "openai-aiohttp": "#4f8a8b",
+}
+LABELS = {
+    "ours": "this library",
+    "aiohttp": "aiohttp by hand",
+    "httpx": "httpx by hand",
+}
+
+
+def draw(runs: Any, learned: list[dict[str, Any]], folder: Path) -> None:
+    """
+    Draw all plots into *folder*.
+    """
+    folder.mkdir(exist_ok=True)
+    plt.rcParams.update(
+        {
+            "svg.hashsalt": "apimodels_async",
+            "svg.fonttype": "path",
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#e3e3e3",
+        }
+    )
+    _lag(runs, learned, folder / "lag.svg")
+    _growth(runs, "cpu_s", "CPU seconds to wait for N pictures", folder / "cpu.svg")
+    _growth(runs, "memory_mb", "Memory growth, MB", folder / "memory.svg")
+
+
+def _save(path: Path) -> None:
+    plt.savefig(path, metadata={"Date": None}, bbox_inches="tight")
+    plt.close("all")
+
+
+def _value(runs: Any, count: int, client: str, name: str) -> float | None:
+    rows = runs.get((count, client), [])
+    values = [each[name] for each in rows if each.get(name) is not None]
+    return median(values) if values else None
+
+
+def _growth(runs: Any, name: str, title: str, path: Path) -> None:
+    _, axes = plt.subplots(figsize=(7.5, 4.5))
+    counts = sorted({count for count, _ in runs})
+    for client, colour in COLOURS.items():
+        points = [(n, _value(runs, n, client, name)) for n in counts]
+        known = [(n, value) for n, value in points if value is not None and value > 0]
+        if not known:
+            continue
+        axes.plot(
+            *zip(*known, strict=True),
+            marker="o",
+            color=colour,
+            label=LABELS.get(client, client),
+            linewidth=2.5 if client == OURS else 1.3,
+        )
+        for n, value in known:
+            rows = runs[n, client]
+            if any(each["unfinished"] or each.get("failures") for each in rows):
+                axes.plot(n, value, marker="x", color="black", markersize=11)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(counts, [f"{n:,}" for n in counts])
+    axes.minorticks_off()
+    axes.set_xlabel("pictures waited for at once (a cross: some failed or never ended)")
+    axes.set_title(title, loc="left")
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+    _save(path)
+
+
+def _lag(runs: Any, learned: list[dict[str, Any]], path: Path) -> None:
+    _, axes = plt.subplots(figsize=(7.5, 4.5))
+    count = 100 if any(n == 100 for n, _ in runs) else min(n for n, _ in runs)
+    for client, colour in COLOURS.items():
+        requests = _value(runs, count, client, "requests")
+        lag = _value(runs, count, client, "lag_mean_s")
+        if requests is None or lag is None or client.startswith("openai"):
+            continue
+        each = requests / count - 1
+        axes.scatter(each, lag, color=colour, s=60, zorder=3)
+        axes.annotate(
+            LABELS.get(client, client),
+            (each, lag),
+            textcoords="offset points",
+            xytext=(8, 4),
+        )
+    for row in learned:
+        if row["case"].startswith("uniform stream"):
+            axes.scatter(
+                row["polls"][1], row["lag_s"][1], color=COLOURS[OURS], marker="^", s=60
+            )
+            axes.annotate(
+                "this library, learned",
+                (row["polls"][1], row["lag_s"][1]),
+                textcoords="offset points",
+                xytext=(8, -12),
+            )
+    axes.set_xscale("log")
+    axes.set_xlabel(f"polls a picture ({count} at once)")
+    axes.set_ylabel("seconds from done to known, mean")
+    axes.set_title("Lag against polls: down and left is better", loc="left")
+    _save(path)

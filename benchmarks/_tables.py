@@ -1,0 +1,206 @@
+"""
+Turns what a run of the benchmarks found into RESULTS.md.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
+
+from _goals import SLACK, Runs, judge, middle, ratios, spread
+from _plots import draw
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = {
+    "ours": "**this library**",
+    "aiohttp": "aiohttp, by hand",
+    "httpx": "httpx, by hand",
+    "openai": "openai (synchronous)",
+    "openai-aiohttp": "openai, aiohttp backend",
+}
+
+
+def write(found: dict[str, Any], folder: Path) -> None:
+    """
+    Write RESULTS.md and its plots into *folder*.
+    """
+    runs: Runs = defaultdict(list)
+    for each in found["peers"]["runs"]:
+        runs[each["n"], each["client"]].append(each)
+    draw(runs, found["learned"], folder / "plots")
+    parts = [
+        _head(found),
+        _goals(found, runs),
+        *(_waiting(count, runs) for count in sorted({count for count, _ in runs})),
+        _plots(),
+        _polls(found),
+        _calls(found),
+        _rest(found),
+    ]
+    (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n")
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _head(found: dict[str, Any]) -> str:
+    machine = found["machine"]
+    versions = ", ".join(
+        f"{name} {version}" for name, version in found["peers"]["versions"].items()
+    )
+    return f"""# Benchmark results
+
+{machine["date"]} · {machine["processor"]} · {machine["system"]} · Python {machine["python"]}
+
+Versions: {versions}.
+
+One command repeats it all, in some 35 minutes: `python benchmarks/report.py` (or `nox -s bench`). The server is a raw
+protocol in a process of its own on one core, the client is alone on the other, variants take turns in one run. **Read the ratios:** they
+are of the same turn; absolute times drift on a shared machine. Cells show the median, and the least and the most where there are
+several turns."""
+
+
+def _goals(found: dict[str, Any], runs: Runs) -> str:
+    lines = ["## Goals", "", "| | goal | measured | |", "|---|---|---|---|"]
+    for name, aim, measured, met in judge(found, runs):
+        word = "met" if met else "**missed**"
+        lines.append(f"| {name} | {aim} | {measured} | {word} |")
+    where = "[docs/polling.md](../docs/polling.md#what-a-poll-costs)"
+    noise = f"Where a goal is missed, {where} says where the time goes. P2 has {SLACK}x slack for noise."
+    return "\n".join([*lines, "", noise])
+
+
+def _waiting(count: int, runs: Runs) -> str:
+    lines = [
+        f"## Waiting for {count:,} pictures of 4-20 s",
+        "",
+        "| client | CPU | of the loop by hand | wall | done | failed | lag mean, p95 | heartbeat p99, max | memory | requests | connections |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    clients = [name for n, name in runs if n == count and runs[n, name]]
+    for client in clients:
+        rows = runs[count, client]
+        failed = fmean(
+            sum((each.get("failures") or {}).values()) + each["unfinished"]
+            for each in rows
+        )
+        lag, late = (middle(rows, f"lag_{each}_s") for each in ("mean", "p95"))
+        p99, most = (middle(rows, f"beat_{each}_ms") for each in ("p99", "max"))
+        cells = [
+            NAMES.get(client, client),
+            _cell(middle(rows, "cpu_s"), ".2f") + " s",
+            spread(ratios(runs, count, client)),
+            _cell(middle(rows, "wall_s"), ".1f") + " s",
+            _cell(middle(rows, "done"), ".0f"),
+            f"{failed:.0f}",
+            f"{_cell(lag, '.2f')} s, {_cell(late, '.2f')} s",
+            f"{_cell(p99, '.0f')} ms, {_cell(most, '.0f')} ms",
+            "+" + _cell(middle(rows, "memory_mb"), ".0f") + " MB",
+            _cell(middle(rows, "requests"), ".0f"),
+            _cell(middle(rows, "connections"), ".0f"),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _plots() -> str:
+    return """## Plots
+
+![Lag against polls](plots/lag.svg)
+
+![CPU against number of pictures](plots/cpu.svg)
+
+![Memory against number of pictures](plots/memory.svg)"""
+
+
+def _polls(found: dict[str, Any]) -> str:
+    lines = [
+        "## One poll",
+        "",
+        "CPU time of this process; `raw` is a client that parses nothing, and stands for the server's own limit.",
+        "",
+        "| at once | bare aiohttp | this library | of bare | raw |",
+        "|---|---|---|---|---|",
+    ]
+    for together in (1, 16, 64, 256):
+        rows = {each["variant"]: each for each in found[f"poll, CPU c={together}"]}
+        ours = rows["ours"]
+        lines.append(
+            f"| {together} | {rows['bare']['us']:.0f} us | {ours['us']:.0f} us | "
+            f"{ours['ratio']:.2f}x ({ours['low']:.2f}-{ours['high']:.2f}) | "
+            f"{rows['raw']['us']:.0f} us |"
+        )
+    return "\n".join(lines)
+
+
+def _calls(found: dict[str, Any]) -> str:
+    lines = [
+        "## One synchronous call, answered at once",
+        "",
+        "| client | p50 | of aiohttp by hand |",
+        "|---|---|---|",
+    ]
+    by_hand = {
+        each["turn"]: each["p50_us"]
+        for each in found["calls"]
+        if each["client"] == "aiohttp-sync"
+    }
+    names = {
+        "aiohttp-sync": "aiohttp, by hand",
+        "ours-sync": "**this library**",
+        **NAMES,
+    }
+    for client in dict.fromkeys(each["client"] for each in found["calls"]):
+        mine = [each for each in found["calls"] if each["client"] == client]
+        over = [each["p50_us"] / by_hand[each["turn"]] for each in mine]
+        middle = median(each["p50_us"] for each in mine)
+        lines.append(
+            f"| {names.get(client, client)} | {middle:.0f} us | {spread(over)} |"
+        )
+    return "\n".join(lines)
+
+
+def _rest(found: dict[str, Any]) -> str:
+    lines = [
+        "## Connections",
+        "",
+        "200 tasks polled every 2.5 s for 20 s, after two rounds to warm up.",
+        "",
+        "| server keeps idle ones for | | opened | polls | failed | CPU a poll |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {each['kept_s']:.0f} s | {each['scheme']} | {each['opened']} | "
+            f"{each['polls']} | {each['failed']} | {each['cpu_us_a_poll']:.0f} us |"
+            for each in found["connections"]
+        ),
+    ]
+    if "callbacks" in found:
+        lines += [
+            "",
+            "## Callbacks",
+            "",
+            "| | polls a task | lag mean | done | paid for and lost |",
+            "|---|---|---|---|---|",
+            *(
+                f"| {each['case']} | {each['polls_a_task']:.2f} | {each['lag_s']:.2f} s | "
+                f"{each['done']} of {each['n']} | {each['lost']} |"
+                for each in found["callbacks"]
+            ),
+        ]
+    if "download" in found:
+        row = found["download"]
+        lines += [
+            "",
+            "## Downloads",
+            "",
+            (
+                f"500 files of 1 MB, 16 at a time: CPU {spread(row['hand'])} of aiohttp and a durable write by hand, "
+                f"{spread(row['null'])} of reading and throwing away (the goal is 2.2x; a file that is fsynced misses it); "
+                f"loop delay p99 {row['delay_p99_s'] * 1e3:.0f} ms (25 ms)."
+            ),
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,201 @@
+"""
+Wait for N pictures with this library, by hand, and with every SDK there is.
+
+    python benchmarks/peers.py [--quick] [--json FILE]
+
+Each client runs in a process of its own on core 0, in an environment of its own (made
+under benchmarks/.envs on first use); the server, one stub for all protocols, on core 1.
+All see the same service times, 4-20 s. Clients take turns; a ratio is to the loop
+written by hand with aiohttp in the same turn. One that is not through after a limit is
+stopped, and what it had not done by then counts as unfinished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+import venv
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from _results import keep
+from _server import server
+
+HERE = Path(__file__).parent
+ENVIRONMENTS = HERE / ".envs"
+QUICK = "--quick" in sys.argv
+NEEDS = {
+    "httpx": ["httpx>=0.28"],
+    "fal-client": ["fal-client>=1.0"],
+    "replicate": ["replicate>=1.0"],
+    "runwayml": ["runwayml>=5.24"],
+    "openai": ["openai>=3.54"],
+    "openai-aiohttp": ["openai[aiohttp]>=3.54"],
+}
+BY_HAND = "aiohttp"
+ALL = ["ours", BY_HAND, *NEEDS]
+# pictures at once -> (turns for us and for the loop by hand, for the others, limit)
+PLAN: dict[int, tuple[int, int, float]] = {
+    100: (3, 1, 60.0),
+    500: (5, 2, 60.0),
+    2_000: (3, 1, 60.0),
+    10_000: (1, 0, 90.0),
+}
+CALL_TURNS = 2 if QUICK else 7
+CALLERS = {
+    "aiohttp-sync": BY_HAND,
+    "ours-sync": "ours",
+    "openai": "openai",
+    "openai-aiohttp": "openai-aiohttp",
+}
+if QUICK:
+    PLAN = {20: (1, 1, 60.0)}
+
+
+def python_of(client: str) -> str | None:
+    """
+    Return the Python of *client*, with its package; None if that cannot be had.
+    """
+    if client not in NEEDS:
+        return sys.executable
+    home = ENVIRONMENTS / client
+    python = home / "bin" / "python"
+    if not python.exists():
+        print(f"making an environment for {client} ...", flush=True)
+        venv.create(home, with_pip=True)
+    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    if subprocess.run([*pip, *NEEDS[client]], check=False).returncode:
+        print(f"{client} cannot be installed: left out")
+        return None
+    return str(python)
+
+
+def version_of(client: str, python: str) -> str:
+    """
+    Return the version of the package behind *client*.
+    """
+    package = {"ours": "apimodels-async", "openai-aiohttp": "openai"}.get(
+        client, client
+    )
+    program = f"import importlib.metadata as m; print(m.version({package!r}))"
+    return subprocess.check_output([python, "-c", program], text=True).strip()
+
+
+def run(python: str, client: str, count: int, base: str, limit: float) -> Any:
+    """
+    Run one client once.
+    """
+    program = str(HERE / "_peers" / "client.py")
+    command = [python, program, client, str(count), base, str(limit)]
+    found = None
+    with contextlib.suppress(subprocess.TimeoutExpired, json.JSONDecodeError):
+        # It stops by itself, unless its loop has been blocked for too long to notice.
+        found = json.loads(
+            subprocess.run(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=2 * limit + 30,
+                check=False,
+            ).stdout
+        )
+    if found is None:
+        print(f"{count:6} {client:15} stopped: it did not even end by its own limit")
+        found = {"client": client, "n": count, "done": 0, "unfinished": count}
+    else:
+        print(
+            f"{count:6} {client:15} {found['done']:5} done, wall {found['wall_s']:5.1f}"
+            f" s, CPU {found['cpu_s']:6.2f} s, {found['memory_mb']:5.1f} MB, "
+            f"{found['requests']:6} requests, {found['connections']:5} connections, "
+            f"lag {found['lag_mean_s'] or 0:5.2f} s, "
+            f"beat p99 {found['beat_p99_ms']:.0f} max {found['beat_max_ms']:.0f} ms, "
+            f"failed {found['failures'] or 0}, unfinished {found['unfinished']}",
+            flush=True,
+        )
+    return found
+
+
+def main() -> int:
+    """
+    Run the plan; print each run, then the CPU ratios.
+    """
+    pythons = {client: python_of(client) for client in ALL}
+    present = {client: python for client, python in pythons.items() if python}
+    versions = {client: version_of(client, p) for client, p in present.items()}
+    print("versions:", ", ".join(f"{name} {v}" for name, v in versions.items()))
+    runs: list[dict[str, Any]] = []
+    with server() as (base,):
+        for count, (turns, peers_turns, limit) in PLAN.items():
+            for turn in range(turns):
+                for client, python in present.items():
+                    if turn >= peers_turns and client not in ("ours", BY_HAND):
+                        continue
+                    time.sleep(0.5)  # sockets of the one before are gone
+                    found = run(python, client, count, base, limit)
+                    runs.append({"turn": turn, **found})
+            keep("peers", {"versions": versions, "runs": runs})
+        calls = [
+            {"turn": turn, **call(present[home], caller, base)}
+            for turn in range(CALL_TURNS)
+            for caller, home in CALLERS.items()
+            if home in present
+        ]
+    keep("calls", calls)
+    ratios(runs)
+    for caller in CALLERS:
+        print(f"one call  {caller:15} {spread(calls, caller)}")
+    return 0
+
+
+def call(python: str, client: str, base: str) -> dict[str, Any]:
+    """
+    Time the synchronous calls of one client.
+    """
+    program = str(HERE / "_peers" / "client.py")
+    command = [python, program, client, "0", base, "0"]
+    return dict(json.loads(subprocess.check_output(command)))
+
+
+def spread(calls: list[dict[str, Any]], caller: str) -> str:
+    """
+    Return the median call of *caller*, and what it is of the one by hand.
+    """
+    by_hand = {c["turn"]: c["p50_us"] for c in calls if c["client"] == "aiohttp-sync"}
+    mine = [each for each in calls if each["client"] == caller]
+    if not mine:
+        return "absent"
+    over = [each["p50_us"] / by_hand[each["turn"]] for each in mine]
+    return (
+        f"{median(each['p50_us'] for each in mine):6.0f} us  {median(over):5.2f}x "
+        f"({min(over):.2f} - {max(over):.2f})"
+    )
+
+
+def ratios(runs: list[dict[str, Any]]) -> None:
+    """
+    Print CPU over that of the loop by hand in the same turn.
+    """
+    by_hand = {
+        (each["n"], each["turn"]): each["cpu_s"]
+        for each in runs
+        if each["client"] == BY_HAND and "cpu_s" in each
+    }
+    found: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for each in runs:
+        base = by_hand.get((each["n"], each["turn"]))
+        if base and "cpu_s" in each:
+            found[each["n"], each["client"]].append(each["cpu_s"] / base)
+    for (count, client), values in found.items():
+        print(
+            f"{count:6} {client:15} CPU {median(values):6.2f}x of the loop by hand "
+            f"({min(values):.2f} - {max(values):.2f})"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""
+What both bots share: orders that survive a restart, limits, and plain words.
+"""
+
+from bot_studio.limits import LimitError, Limits
+from bot_studio.store import Order, Store, Wish
+from bot_studio.studio import Desk, Studio
+from bot_studio.words import MODELS, RATIOS, explain
+
+__all__ = [
+    "MODELS",
+    "RATIOS",
+    "Desk",
+    "LimitError",
+    "Limits",
+    "Order",
+    "Store",
+    "Studio",
+    "Wish",
+    "explain",
+]

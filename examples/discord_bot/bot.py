@@ -1,0 +1,139 @@
+"""
+The /imagine command, and how the Discord bot answers.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import discord
+from bot_studio import MODELS, RATIOS, LimitError, Wish
+from discord import app_commands
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bot_studio import Order, Studio
+
+COUNT_MAX = 4
+TEXT_MAX = 2000  # Discord's own
+TOKEN_S = 14 * 60
+"""An interaction's token lives 15 minutes; after that, answers go to the channel."""
+
+
+class Painter(discord.Client):
+    """
+    A bot that needs no intents: it hears of its own command, and of nothing else.
+    """
+
+    studio: Studio
+
+    def __init__(self) -> None:
+        # No prompt makes it ping everyone.
+        nobody = discord.AllowedMentions.none()
+        super().__init__(intents=discord.Intents.none(), allowed_mentions=nobody)
+        self.tree = app_commands.CommandTree(self)
+        self.tree.add_command(imagine)
+
+    async def setup_hook(self) -> None:
+        """
+        Tell Discord of the command; takes part in every start.
+        """
+        await self.tree.sync()
+
+
+@app_commands.command(description="Make pictures of what you describe")
+@app_commands.describe(
+    prompt="What to draw",
+    count="How many pictures",
+    ratio="Width to height",
+    model="Which model draws",
+)
+@app_commands.choices(
+    ratio=[app_commands.Choice(name=ratio, value=ratio) for ratio in RATIOS],
+    model=[app_commands.Choice(name=model, value=model) for model in MODELS],
+)
+async def imagine(
+    interaction: discord.Interaction[Painter],
+    prompt: app_commands.Range[str, 1, 1000],
+    count: app_commands.Range[int, 1, COUNT_MAX] = 1,
+    ratio: app_commands.Choice[str] | None = None,
+    model: app_commands.Choice[str] | None = None,
+) -> None:
+    """
+    Acknowledge within Discord's 3 seconds, and hand the wish to the studio.
+    """
+    answer = await interaction.response.defer(thinking=True)
+    message = answer.message_id if answer is not None else None
+    if message is None:
+        message = (await interaction.original_response()).id
+    place = {
+        "application": interaction.application_id,
+        "token": interaction.token,
+        "until": time.time() + TOKEN_S,
+        "message": message,
+        "channel": interaction.channel_id,
+        "user": interaction.user.id,
+    }
+    wish = Wish(
+        prompt,
+        model.value if model else MODELS[0],
+        ratio.value if ratio else None,
+        count,
+    )
+    try:
+        await interaction.client.studio.take(str(interaction.user.id), place, wish)
+    except LimitError as error:
+        await interaction.edit_original_response(content=str(error))
+
+
+class DiscordDesk:
+    """
+    Edits the deferred answer, or writes to the channel once that is too old.
+    """
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+
+    async def progress(self, order: Order, text: str) -> None:
+        """
+        Edit the answer; nobody misses an edit that does not come.
+        """
+        with suppress(discord.HTTPException):
+            await self._edit(order, content=text[:TEXT_MAX])
+
+    async def deliver(self, order: Order, files: Sequence[Path], text: str) -> None:
+        """
+        Put the pictures into the answer, all in one message.
+        """
+        words = text or order.wish.prompt
+        with suppress(discord.NotFound):  # deleted, or older than we thought
+            if await self._edit(
+                order,
+                content=words[:TEXT_MAX],
+                attachments=[discord.File(file) for file in files],
+            ):
+                return
+        channel = self._client.get_partial_messageable(order.place["channel"])
+        mention = f"<@{order.place['user']}> "
+        await channel.send(
+            (mention + words)[:TEXT_MAX],
+            files=[discord.File(file) for file in files],
+            allowed_mentions=discord.AllowedMentions(users=True),
+        )
+
+    async def _edit(self, order: Order, **changes: object) -> bool:
+        """
+        Edit the answer; return False if its token has expired.
+        """
+        place = order.place
+        if time.time() > place["until"]:
+            return False
+        webhook = discord.Webhook.partial(
+            place["application"], place["token"], client=self._client
+        )
+        await webhook.edit_message(place["message"], **changes)
+        return True

@@ -1,0 +1,3 @@
+"""
+A gallery in the browser: prompts in, pictures arriving live.
+"""

@@ -1,0 +1,218 @@
+"""
+The pages and what can be done on them. Works without JavaScript; better with it.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Header, HTTPException, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+from sse_starlette import EventSourceResponse
+from starlette.types import Scope
+
+from apimodels_async import InvalidRequestError
+from gallery import feed
+from gallery.cards import MICRO, OPEN, Card
+from gallery.guard import same_origin
+from gallery.orders import OrderError, priced, read_prompts
+from gallery.settings import (
+    PROMPTS_MAX,
+    RATIOS,
+    Settings,
+    first_choice,
+    offered_models,
+)
+from gallery.store import Store
+from gallery.studio import Studio
+
+PAGE_CARDS = 120
+SUFFIXES = {".png", ".jpg", ".webp", ".gif", ".avif"}
+HERE = Path(__file__).parent
+router = APIRouter()
+changing = [Depends(same_origin)]
+templates = Jinja2Templates(HERE / "templates")
+templates.env.trim_blocks = True
+
+
+def get_store(request: Request) -> Store:
+    """
+    Return the store of this process; the lifespan made it.
+    """
+    store: Store = request.state.store
+    return store
+
+
+def get_studio(request: Request) -> Studio:
+    """
+    Return the studio of this process.
+    """
+    studio: Studio = request.state.studio
+    return studio
+
+
+def get_settings(request: Request) -> Settings:
+    """
+    Return the settings of this process.
+    """
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def get_card(card_id: int, store: Annotated[Store, Depends(get_store)]) -> Card:
+    """
+    Return the card named in the path, or answer 404.
+    """
+    card = await store.card(card_id)
+    if card is None:
+        raise HTTPException(404, "There is no such card.")
+    return card
+
+
+def by_script(accept: Annotated[str, Header()] = "") -> bool:
+    """
+    Return whether the page's script asks, rather than a form.
+    """
+    return "application/json" in accept
+
+
+StoreIn = Annotated[Store, Depends(get_store)]
+StudioIn = Annotated[Studio, Depends(get_studio)]
+ByScript = Annotated[bool, Depends(by_script)]
+
+
+class Pictures(StaticFiles):
+    """
+    Serves finished pictures, and nothing else of the folder; a browser may keep them.
+    """
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """
+        Return the picture at *path*.
+        """
+        if Path(path).suffix not in SUFFIXES:
+            raise HTTPException(404)
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "private, max-age=604800, immutable"
+        return response
+
+
+def draw_card(card: Card) -> str:
+    """
+    Return a card's markup, everything foreign in it escaped.
+    """
+    return templates.get_template("card.html").render(card=card)
+
+
+@router.get("/")
+async def show_page(
+    request: Request, store: StoreIn, before: int | None = None
+) -> Response:
+    """
+    Show the form and the newest cards, or those older than card *before*.
+    """
+    return await _page(request, store, before=before)
+
+
+async def _page(
+    request: Request,
+    store: Store,
+    *,
+    before: int | None = None,
+    error: str = "",
+    text: str = "",
+) -> Response:
+    settings = get_settings(request)
+    version = await store.version()  # first: what changes meanwhile is sent again
+    cards = await store.page(before, PAGE_CARDS + 1)
+    context = {
+        "cards": cards[:PAGE_CARDS],
+        "older": cards[PAGE_CARDS - 1].id if len(cards) > PAGE_CARDS else None,
+        "before": before,
+        "version": version,
+        "spent": (await store.committed()) / MICRO,
+        "budget": settings.budget,
+        "models": offered_models().values(),
+        "model": first_choice(),
+        "ratios": RATIOS,
+        "error": error,
+        "text": text,
+        "prompts_max": PROMPTS_MAX,
+    }
+    headers = {"Cache-Control": "no-store"}
+    status = 422 if error else 200
+    return templates.TemplateResponse(
+        request, "index.html", context, status_code=status, headers=headers
+    )
+
+
+@router.post("/orders", dependencies=changing)
+async def order(
+    request: Request,
+    store: StoreIn,
+    studio: StudioIn,
+    scripted: ByScript,
+    model: Annotated[str, Form()],
+    aspect_ratio: Annotated[str, Form()],
+    prompts: Annotated[str, Form()] = "",
+) -> Response:
+    """
+    Order one picture for each line; all are checked before any is taken.
+    """
+    try:
+        counts = await store.counts()
+        lines = read_prompts(prompts, sum(counts.get(stage, 0) for stage in OPEN))
+        orders = [(line, priced(line, model, aspect_ratio)) for line in lines]
+    except (OrderError, InvalidRequestError) as error:
+        if scripted:
+            return JSONResponse({"error": str(error)}, 422)
+        return await _page(request, store, error=str(error), text=prompts)
+    added = await store.add(orders, model, aspect_ratio)
+    for card_id in added:
+        card = await store.card(card_id)
+        if card is not None:
+            studio.order(card)
+    if scripted:
+        return JSONResponse({"cards": added}, 201)
+    return RedirectResponse("/", 303)
+
+
+@router.post("/cards/{card_id}/stop", dependencies=changing)
+async def stop(
+    card: Annotated[Card, Depends(get_card)], studio: StudioIn, scripted: ByScript
+) -> Response:
+    """
+    Stop waiting for a card; a task that was accepted goes on.
+    """
+    return _done(scripted=scripted, done=card.stoppable and await studio.stop(card))
+
+
+@router.post("/cards/{card_id}/again", dependencies=changing)
+async def again(
+    card: Annotated[Card, Depends(get_card)], studio: StudioIn, scripted: ByScript
+) -> Response:
+    """
+    Pick a card up again, or order again what was not charged.
+    """
+    return _done(scripted=scripted, done=await studio.again(card))
+
+
+def _done(*, scripted: bool, done: bool) -> Response:
+    if not scripted:
+        return RedirectResponse("/", 303)  # the page shows how things are
+    return Response(status_code=204 if done else 409)
+
+
+@router.get("/events")
+async def watch(
+    request: Request,
+    store: StoreIn,
+    since: int = 0,
+    last_event_id: Annotated[int | None, Header()] = None,
+) -> EventSourceResponse:
+    """
+    Stream every change after *since*, or after what a returning browser has seen.
+    """
+    seen = since if last_event_id is None else last_event_id
+    return feed.stream(request.state.feed, store, seen, draw_card)

@@ -1,0 +1,143 @@
+"""
+Commands of the Telegram bot, and how it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from argparse import ArgumentError, ArgumentParser
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from aiogram import Bot, Router
+from aiogram.exceptions import TelegramBadRequest, TelegramRetryAfter
+from aiogram.filters import Command, CommandObject
+from aiogram.types import FSInputFile, InputMediaPhoto, Message
+from bot_studio import MODELS, RATIOS, LimitError, Studio, Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+    from typing import TypeVar
+
+    from bot_studio import Order
+
+    T = TypeVar("T")
+
+COUNT_MAX = 4
+CAPTION_MAX = 1024  # Telegram's own
+USAGE = f"""Usage: /imagine a red fox in snow --n 4 --ar 16:9
+--n  how many pictures, 1 to {COUNT_MAX}
+--ar  {", ".join(RATIOS)}
+--model  {", ".join(MODELS)}"""
+
+router = Router()
+
+
+class WishError(Exception):
+    """
+    The text after /imagine cannot be read; the message is for the user.
+    """
+
+
+def read_wish(text: str) -> Wish:
+    """
+    Return the wish in what a user typed after /imagine.
+    """
+    parser = ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--n", type=int, choices=range(1, COUNT_MAX + 1), default=1)
+    parser.add_argument("--ar", choices=RATIOS)
+    parser.add_argument("--model", choices=MODELS, default=MODELS[0])
+    try:
+        # Phones turn two hyphens into a dash.
+        words = shlex.split(text.replace("—", "--"))
+    except ValueError:  # an apostrophe, most likely
+        words = text.replace("—", "--").split()
+    try:
+        options, prompt = parser.parse_known_args(words)
+    except ArgumentError as error:
+        msg = f"{error}\n\n{USAGE}"
+        raise WishError(msg) from None
+    if not prompt or any(word.startswith("--") for word in prompt):
+        raise WishError(USAGE)
+    return Wish(" ".join(prompt), options.model, options.ar, options.n)
+
+
+@router.message(Command("start", "help"))
+async def help_(message: Message) -> None:
+    """
+    Say what this bot does.
+    """
+    await message.answer(USAGE)
+
+
+@router.message(Command("imagine"))
+async def imagine(message: Message, command: CommandObject, studio: Studio) -> None:
+    """
+    Acknowledge at once, and hand the wish to the studio.
+    """
+    try:
+        wish = read_wish(command.args or "")
+    except WishError as error:
+        await message.reply(str(error))
+        return
+    user = str(message.from_user.id if message.from_user else message.chat.id)
+    reply = await message.reply(f"{wish.prompt[:80]}: ordering ...")
+    place = {"chat": message.chat.id, "message": reply.message_id}
+    try:
+        await studio.take(user, place, wish)
+    except LimitError as error:
+        await reply.edit_text(str(error))
+
+
+class TelegramDesk:
+    """
+    Edits the acknowledgement, and sends one photo or an album.
+    """
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+
+    async def progress(self, order: Order, text: str) -> None:
+        """
+        Edit the acknowledgement; nobody misses an edit that does not come.
+        """
+        with suppress(TelegramRetryAfter):
+            await self._edit(order, text)
+
+    async def _edit(self, order: Order, text: str) -> None:
+        with suppress(TelegramBadRequest):  # unchanged, or deleted by the user
+            await self._bot.edit_message_text(
+                text,
+                chat_id=order.place["chat"],
+                message_id=order.place["message"],
+            )
+
+    async def deliver(self, order: Order, files: Sequence[Path], text: str) -> None:
+        """
+        Send the pictures and close the acknowledgement.
+        """
+        chat = order.place["chat"]
+        caption = order.wish.prompt[:CAPTION_MAX]
+        if len(files) == 1:
+            photo = FSInputFile(files[0])
+            await _patiently(lambda: self._bot.send_photo(chat, photo, caption=caption))
+        elif files:
+            album = [
+                InputMediaPhoto(
+                    media=FSInputFile(file), caption=None if index else caption
+                )
+                for index, file in enumerate(files)
+            ]
+            await _patiently(lambda: self._bot.send_media_group(chat, album))
+        end = text or f"{caption[:80]}: done"
+        await _patiently(lambda: self._edit(order, end))
+
+
+async def _patiently(send: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            return await send()
+        except TelegramRetryAfter as error:
+            await asyncio.sleep(error.retry_after)

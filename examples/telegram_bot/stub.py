@@ -1,0 +1,117 @@
+"""
+A Bot API on loopback: hands out messages, keeps what the bot sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+
+TOKEN = "42:stub"
+CHAT = {"id": 7, "type": "private", "first_name": "Ann"}
+USER = {"id": 7, "is_bot": False, "first_name": "Ann"}
+ME = {"id": 42, "is_bot": True, "first_name": "Painter", "username": "painter_bot"}
+POLL_S = 0.2
+
+
+class Telegram:
+    """
+    One chat with one bot.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.files: list[list[bytes]] = []
+        """Of each message with pictures, the pictures."""
+        self._updates: list[dict[str, Any]] = []
+        self._numbers = itertools.count(1)
+        self._news = asyncio.Condition()
+
+    async def write(self, text: str) -> None:
+        """Let the user write to the bot."""
+        number = next(self._numbers)
+        message: dict[str, Any] = {
+            "message_id": number,
+            "date": 0,
+            "chat": CHAT,
+            "from": USER,
+            "text": text,
+        }
+        if text.startswith("/"):
+            length = len(text.split(maxsplit=1)[0])
+            entity = {"type": "bot_command", "offset": 0, "length": length}
+            message["entities"] = [entity]
+        self._updates.append({"update_id": number, "message": message})
+        await self._changed()
+
+    async def _changed(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def until(self, *words: str) -> str:
+        """Wait until the bot has said something with all *words*; return it."""
+        async with self._news:
+            while True:
+                for text in self.texts:
+                    if all(word in text for word in words):
+                        return text
+                await self._news.wait()
+
+    async def until_files(self, count: int) -> None:
+        """Wait until the bot has sent that many messages with pictures."""
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.files) >= count)
+
+    @property
+    def texts(self) -> list[str]:
+        """Everything the bot said, edits included."""
+        return [str(fields["text"]) for _, fields in self.calls if "text" in fields]
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one method."""
+        method = request.match_info["method"]
+        fields, files = await read(request)
+        if method == "getMe":
+            return ok(ME)
+        if method == "getUpdates":
+            return ok(await self._next(int(fields.get("offset") or 0)))
+        self.calls.append((method, fields))
+        if files:
+            self.files.append(files)
+        await self._changed()
+        message = {"message_id": next(self._numbers), "date": 0, "chat": CHAT}
+        if method == "sendMediaGroup":
+            return ok([message])
+        return ok(message | {"text": fields.get("text", "")})
+
+    async def _next(self, offset: int) -> list[dict[str, Any]]:
+        self._updates = [u for u in self._updates if u["update_id"] >= offset]
+        if not self._updates:
+            await asyncio.sleep(POLL_S)
+        return list(self._updates)
+
+
+async def read(request: web.Request) -> tuple[dict[str, Any], list[bytes]]:
+    """Return fields and files of a request, whatever way it came."""
+    if not request.content_type.startswith("multipart/"):
+        return dict(await request.post()), []
+    fields: dict[str, Any] = {}
+    files: list[bytes] = []
+    async for part in await request.multipart():
+        assert isinstance(part, BodyPartReader)
+        data = bytes(await part.read())
+        if part.filename:
+            files.append(data)
+        else:
+            fields[part.name or ""] = data.decode()
+    return fields, files
+
+
+def ok(result: Any) -> web.Response:
+    """Return an answer as the Bot API gives it."""
+    return web.json_response({"ok": True, "result": result}, dumps=json.dumps)

@@ -1,0 +1,185 @@
+"""
+Conversations with the bot, over real sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from bot_studio import LimitError, Limits
+
+from telegram_bot.bot import WishError, read_wish
+from telegram_bot.stub import TOKEN
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+
+
+def orders(emulator):
+    """Return the paid requests that reached the image API."""
+    return [record for record in emulator.requests if record.endpoint == "create"]
+
+
+async def ordered(emulator, count):
+    """Wait until that many orders have arrived."""
+    while len(orders(emulator)) < count:  # noqa: ASYNC110  no event
+        await asyncio.sleep(0.01)
+
+
+async def test_a_picture_is_made_and_sent(telegram, emulator, start):
+    """/imagine is acknowledged at once, edited meanwhile, and ends in a photo."""
+    async with start():
+        await telegram.write("/imagine a red fox in snow --ar 16:9")
+        await telegram.until("ordering")
+        await telegram.until_files(1)
+        await telegram.until("done")
+    methods = [method for method, _ in telegram.calls]
+    assert methods[0] == "sendMessage"
+    assert "sendPhoto" in methods
+    assert any("pending" in text or "processing" in text for text in telegram.texts)
+    assert telegram.files[0][0][:3] in {b"\xff\xd8\xff", b"\x89PN", b"RIF"}
+    (task,) = emulator.tasks.values()
+    assert task.params["aspect_ratio"] == "16:9"
+
+
+async def test_several_pictures_are_an_album(telegram, emulator, start):
+    """--n 4 orders four pictures and sends them as one album."""
+    async with start():
+        await telegram.write("/imagine a red fox --n 4")
+        await telegram.until_files(1)
+    assert len(telegram.files[0]) == 4
+    assert len(orders(emulator)) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("/imagine", "Usage"),
+        ("/imagine --n 4", "Usage"),
+        ("/imagine a fox --n 9", "--n"),
+        ("/imagine a fox --ar 5:7", "--ar"),
+        ("/imagine a fox --seed 3", "Usage"),
+        ("/start", "Usage"),
+    ],
+)
+async def test_what_cannot_be_read_is_answered_with_usage(
+    telegram, emulator, start, text, says
+):
+    """A wish that makes no sense costs nothing and explains how to write one."""
+    async with start():
+        await telegram.write(text)
+        await telegram.until(says)
+    assert orders(emulator) == []
+
+
+async def test_a_refused_prompt_is_explained(telegram, start):
+    """A picture the service will not make is told of in words, with the reason."""
+    async with start():
+        await telegram.write("/imagine [refused] something")
+        said = await telegram.until("could not be made")
+    assert "Nothing was charged" in said
+
+
+async def test_no_credit_is_explained_and_ends_the_order(telegram, emulator, start):
+    """Without credit one request is made, not four, and the user is told why."""
+    emulator.fault("create", "envelope", code=402, times=None)
+    async with start():
+        await telegram.write("/imagine a red fox --n 4")
+        await telegram.until("run out of credit")
+    assert len(orders(emulator)) == 1
+
+
+async def test_a_lost_answer_is_told_and_not_ordered_again(telegram, emulator, start):
+    """A paid request without an answer is sent once, and nothing after it."""
+    emulator.fault("create", "drop", after=True)
+    async with start():
+        await telegram.write("/imagine a red fox --n 2")
+        await telegram.until("did not send it again")
+        await telegram.write("/help")
+        await telegram.until("Usage")
+    assert len(orders(emulator)) == 1
+
+
+async def test_a_user_has_limits(telegram, start):
+    """A third order at once is refused, with what to do."""
+    async with start():
+        for prompt in ("a fox", "a hare", "a moose"):
+            await telegram.write(f"/imagine {prompt} --n 4")
+        await telegram.until("2 orders under way")
+        await telegram.until_files(2)
+    assert len(telegram.files) == 2
+
+
+async def test_a_bot_that_is_killed_delivers_after_its_restart(
+    telegram, emulator, start
+):
+    """Killed with four pictures ordered, it sends them once it is back."""
+    async with start() as bot:
+        await telegram.write("/imagine a red fox --n 4")
+        await ordered(emulator, 4)
+        await telegram.until("pending")
+        bot.kill()
+    assert telegram.files == []
+    async with start():
+        await telegram.until_files(1)
+        await telegram.until("done")
+    assert len(telegram.files[0]) == 4
+    assert len(orders(emulator)) == 4
+    assert len(telegram.files) == 1
+
+
+async def test_a_bot_that_is_killed_while_ordering_says_so(telegram, emulator, start):
+    """What was cut off is told of; what was never sent is ordered after the restart."""
+    emulator.fault("create", "hang", after=True)
+    async with start() as bot:
+        await telegram.write("/imagine a red fox --n 3")
+        await ordered(emulator, 1)
+        bot.kill()
+    async with start():
+        await telegram.until("I was restarted")
+        await telegram.until_files(1)
+    assert len(telegram.files[0]) == 2
+    assert len(orders(emulator)) == 3
+
+
+async def test_a_bot_told_to_stop_loses_nothing(telegram, emulator, start, log):
+    """SIGTERM in the middle ends it cleanly; the next start delivers."""
+    async with start() as bot:
+        await telegram.write("/imagine a red fox")
+        await telegram.until("pending")
+    assert bot.returncode == 0
+    async with start():
+        await telegram.until_files(1)
+    assert len(orders(emulator)) == 1
+    assert emulator.api_key not in log()
+    assert TOKEN not in log()
+    assert "Traceback" not in log()
+
+
+def test_a_wish_is_read_as_people_type():
+    """Dashes from phones, apostrophes and options in any place are understood."""
+    wish = read_wish("it's —n 2 a fox --ar 16:9 in snow")
+    assert (wish.prompt, wish.count, wish.aspect_ratio) == (
+        "it's a fox in snow",
+        2,
+        "16:9",
+    )
+    with pytest.raises(WishError, match="--model"):
+        read_wish("a fox --model nothing")
+
+
+def test_limits_are_by_user_and_by_hour():
+    """Pictures count for an hour, users do not share, and what ended makes room."""
+    now = [0.0]
+    limits = Limits(hourly=5, at_once=1, clock=lambda: now[0])
+    limits.enter("ann", 4)
+    with pytest.raises(LimitError, match="under way"):
+        limits.enter("ann", 1)
+    limits.enter("bob", 5)
+    limits.leave("ann")
+    with pytest.raises(LimitError, match="60 min"):
+        limits.enter("ann", 2)
+    limits.enter("ann", 1)
+    limits.leave("ann")
+    now[0] = 3601.0
+    limits.enter("ann", 5)
