@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from mcp import Client
@@ -116,6 +117,24 @@ def test_what_goes_on_when_the_client_leaves_is_said(server, served):
     assert (server.returncode, out) == (0, "")
     assert "is still running" in err
     assert len(served.record.orders) == 1
+
+
+def test_an_order_under_way_is_finished_when_the_client_leaves(server, served):
+    """A paid request that has left is let finish, and what it made is said."""
+    served.faults.slow(0.5)
+    write(server, calling(2, "generate", prompt="a fox"))
+    deadline = time.monotonic() + 20
+    while not served.record.orders:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    out, err = server.communicate(timeout=20)
+
+    (order,) = served.record.orders
+    assert server.returncode == 0
+    assert {json.loads(line)["jsonrpc"] for line in out.splitlines()} <= {"2.0"}
+    assert order.charged
+    assert "Finished and paid for:" in err
+    assert "/files/images/" in err
 
 
 def test_requests_may_come_from_a_file(served, tmp_path):
