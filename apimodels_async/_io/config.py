@@ -146,13 +146,15 @@ def resolve_polling(polling: PollPolicy, base_url: str) -> PollPolicy:
     Return *polling*; for an API on this machine, at the interval in the environment.
 
     So a program under test need not know that it talks to an emulator. The variable
-    says nothing about any other API, which is asked every 2-3 seconds.
+    says nothing about any other API, which is asked every 2-3 seconds, nor where the
+    program chose an interval of its own by ``PollPolicy.unchecked``.
 
     Raises:
         ConfigurationError: ``APIMODELS_POLL_INTERVAL`` is no positive number.
     """
     text = os.environ.get(INTERVAL_VARIABLE)
-    if not text or not is_loopback(urlsplit(base_url).hostname or ""):
+    local = is_loopback(urlsplit(base_url).hostname or "")
+    if not text or not local or not polling.checked:
         return polling
     try:
         seconds = float(text)

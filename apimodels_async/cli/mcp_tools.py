@@ -10,7 +10,7 @@ Rules of this file:
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -24,6 +24,7 @@ from apimodels_async import (
     ApiModelsError,
     CheckedRequest,
     ImageRequest,
+    ImageResult,
     InvalidRequestError,
     Session,
     TaskHandle,
@@ -100,7 +101,9 @@ class Account(BaseModel):
     spent: Money = Field(description="By this server, on finished pictures")
     reserved: Money = Field(description="On orders under way or of unknown outcome")
     left: Money = Field(description="What this server may still order")
-    tasks: list[str] = Field(description="Orders of this server that have not ended")
+    tasks: list[str] = Field(
+        description="Orders that have not ended, and those of cancelled calls; see wait"
+    )
 
 
 @define(eq=False)
@@ -264,14 +267,16 @@ class Toolbox:
         with told():
             held = await self.session.balance()
         await self._settle()
-        purse = self.allowance
+        purse, waiting = self.allowance, [handle for handle, _ in self._open]
+        # Nobody has read the ids of these yet.
+        lost = [each for each in self.session.orphans if isinstance(each, TaskHandle)]
         return Account(
             balance=str(held.balance),
             budget=str(purse.limit),
             spent=str(purse.spent),
             reserved=str(purse.reserved),
             left=str(purse.left),
-            tasks=[handle.task_id for handle, _ in self._open],
+            tasks=[handle.task_id for handle in (*waiting, *lost)],
         )
 
     async def _made(
@@ -283,7 +288,8 @@ class Toolbox:
                 handle = await self._submit(checked, checked.request)
                 return await self._follow(context, handle, wait_s)
             with await self._afford(checked) as price:
-                result = await self.session.images.generate(checked.request)
+                generating = self.session.images.generate(checked.request)
+                result = await self._lively(context, generating)
             self.allowance.settle(price, result)
             return await finished(result, self.session, inline=self.inline)
 
@@ -346,6 +352,21 @@ class Toolbox:
             with contextlib.suppress(TaskTimeoutError):
                 await handle.result(timeout=min(self.tick_s, wait_s - waited))
         return await self._shown(handle)
+
+    async def _lively(
+        self, context: Context, generating: Coroutine[Any, Any, ImageResult]
+    ) -> ImageResult:
+        # Some clients give a tool more time as long as they hear from it.
+        started = time.monotonic()
+        order = asyncio.create_task(generating, name="apimodels-mcp-order")
+        try:
+            while not (await asyncio.wait([order], timeout=self.tick_s))[0]:
+                waited = time.monotonic() - started
+                await context.report_progress(waited, None, "generating")
+            return await order
+        finally:
+            order.cancel()  # this call was: the session finishes what it has sent
+            await asyncio.gather(order, return_exceptions=True)
 
     async def _shown(self, handle: TaskHandle) -> CallToolResult:
         if not handle.done:

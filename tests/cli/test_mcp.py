@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from mcp import Client
@@ -118,6 +119,24 @@ def test_what_goes_on_when_the_client_leaves_is_said(server, served):
     assert len(served.record.orders) == 1
 
 
+def test_an_order_under_way_is_finished_when_the_client_leaves(server, served):
+    """A paid request that has left is let finish, and what it made is said."""
+    served.faults.slow(0.5)
+    write(server, calling(2, "generate", prompt="a fox"))
+    deadline = time.monotonic() + 20
+    while not served.record.orders:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    out, err = server.communicate(timeout=20)
+
+    (order,) = served.record.orders
+    assert server.returncode == 0
+    assert {json.loads(line)["jsonrpc"] for line in out.splitlines()} <= {"2.0"}
+    assert order.charged
+    assert "Finished and paid for:" in err
+    assert "/files/images/" in err
+
+
 def test_requests_may_come_from_a_file(served, tmp_path):
     """A file as stdin works like a pipe that ends."""
     file = tmp_path / "requests.jsonl"
@@ -162,3 +181,16 @@ def test_without_the_extra_it_says_what_to_install():
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "pip install 'apimodels-async[mcp]'" in done.stderr
+
+
+def test_other_commands_do_not_load_it():
+    """The program starts without the protocol's library, which takes a second."""
+    code = (
+        "import sys; import apimodels_async.cli.program\n"
+        "print(*{'mcp', 'pydantic', 'starlette'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout.strip() == ""

@@ -147,6 +147,19 @@ async def test_a_task_is_waited_for_with_progress(agent):
     assert heard[0][2].startswith("task ")
 
 
+async def test_a_slow_answer_is_waited_for_with_progress(agent, emulator):
+    """A model without tasks keeps the client informed, too."""
+    emulator.fault("sync", "slow", seconds=0.3)
+    heard = []
+
+    async def progress(done, total, message):
+        heard.append(message)
+
+    await agent.call_tool("generate", {"prompt": "a fox"}, progress_callback=progress)
+
+    assert set(heard) == {"generating"}
+
+
 async def test_a_slow_task_is_handed_back(agent, emulator):
     """When time is up there is an id and advice; waiting for it orders nothing."""
     result, facts = await call(
@@ -333,11 +346,12 @@ async def test_a_lost_answer_is_never_repeated(agent, tools, emulator, model):
     assert tools.allowance.reserved > 0
 
 
-async def test_a_cancelled_call_keeps_its_money_aside(agent, tools, emulator):
+@pytest.mark.parametrize("model", ["sparkpix-image", TASK])
+async def test_a_cancelled_call_keeps_its_money_aside(agent, tools, emulator, model):
     """A client that gives up has ordered all the same; nothing is given back."""
-    emulator.fault("create", "slow", seconds=0.5)
+    emulator.fault("paid", "slow", seconds=0.5)
     calling = asyncio.create_task(
-        agent.call_tool("submit", {"prompt": "a moose", "model": TASK})
+        agent.call_tool("generate", {"prompt": "a moose", "model": model})
     )
     await until(lambda: emulator.requests)
     calling.cancel()
@@ -346,7 +360,9 @@ async def test_a_cancelled_call_keeps_its_money_aside(agent, tools, emulator):
 
     await until(lambda: tools.session.orphans)
     assert tools.allowance.reserved > 0
-    assert len(emulator.tasks) == 1
+    assert len([*emulator.tasks, *emulator.generations]) == 1
+    _, account = await call(agent, "balance")
+    assert account["tasks"] == list(emulator.tasks)
 
 
 # --- errors and the account -------------------------------------------------------

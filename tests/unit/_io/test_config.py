@@ -384,6 +384,14 @@ def test_the_environment_cannot_hurry_the_real_api(monkeypatch):
     assert resolve_polling(PollPolicy(), BASE_URL) == PollPolicy()
 
 
+def test_an_interval_the_program_chose_comes_first(monkeypatch):
+    """An unchecked interval is the program's own, whatever the environment says."""
+    monkeypatch.setenv("APIMODELS_POLL_INTERVAL", "0.05")
+    policy = PollPolicy.unchecked(interval=1)
+
+    assert resolve_polling(policy, "http://127.0.0.1:8787/api/v1") is policy
+
+
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
 def test_an_interval_that_cannot_be_is_refused(monkeypatch, text):
     """What is no positive number is an error that names what is wrong."""
