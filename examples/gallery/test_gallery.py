@@ -5,6 +5,7 @@ The gallery under uvicorn, seen through Chromium, drawing at an emulator.
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import sqlite3
 import subprocess
@@ -148,6 +149,26 @@ def test_a_killed_server_takes_its_tasks_up_again(look, vendor, gallery):
     assert len(vendor.ordered()) == len(vendor.emulator.tasks) == 18
     refused = [one for one in tab.complaints if "ERR_" in one]
     tab.complaints[:] = [one for one in tab.complaints if one not in refused]
+
+
+def test_a_page_comes_back_after_a_proxy_refused_it(look, vendor, gallery):
+    """A 502 ends a browser's own tries; the page goes on, where it had been."""
+    tab = look()
+    tab.draw("a moose")
+    tab.accepted(1)
+    tab.page.context.route("**/events*", lambda route: route.fulfill(status=502))
+
+    gallery.end(signal.SIGKILL)
+    gallery.start()
+    going_on = re.compile(r"/events\?since=[1-9]")
+    with tab.page.expect_request(going_on, timeout=20_000):
+        expect(tab.page.locator("#link")).to_be_visible()
+    tab.page.context.unroute("**/events*")
+    vendor.finish()
+
+    expect(tab.pictures).to_have_count(1)
+    expect(tab.page.locator("#link")).to_be_hidden()
+    tab.complaints.clear()  # of the 502
 
 
 def test_an_order_cut_off_by_a_kill_is_unknown_and_never_repeated(
