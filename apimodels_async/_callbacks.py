@@ -58,6 +58,11 @@ class Intent:
     """Set by a hint, while somebody waits for one."""
     lost: bool = False
     """Its fate was reported as unknown: what is found now is an orphan."""
+    journalled: bool = False
+    """A journal keeps it: until that names the task, its callback may be needed again
+    after a crash."""
+    recorded: bool = False
+    """Its callback is not needed again."""
 
 
 @define(eq=False)
@@ -137,22 +142,26 @@ class Callbacks:
         Its callback may have been faster than the answer.
         """
         intent.task_id = "" if entry is None else entry.task_id
+        intent.recorded = not intent.journalled
         if entry is not None and not entry.done and intent.rumour is not None:
             self._tracker.hint(entry)
 
     def take(self, hint: Hint) -> bool:
         """
-        Take a hint from the relay; False if it is for another session.
+        Take a hint; False if it is for another session, or has to come again.
 
         Called in whatever thread the relay is at home in.
         """
-        if hint.nonce not in self._intents:
+        intent = self._intents.get(hint.nonce)
+        if intent is None:
             return False
         try:
             self._loop.call_soon_threadsafe(self._follow, hint)
         except RuntimeError:  # the loop is closed
             return False
-        return True
+        # Heard now, and again later if we should be killed before it is on the disk:
+        # the API is the one who remembers.
+        return intent.recorded
 
     def _follow(self, hint: Hint) -> None:
         intent = self._intents.get(hint.nonce)
@@ -216,6 +225,7 @@ class Callbacks:
         if not seen or task_id in self._named:
             return None
         intent.task_id = task_id
+        intent.recorded = not intent.journalled
         self._named.add(task_id)
         return entry
 

@@ -86,8 +86,10 @@ class Calls:
 
     intend: Callable[[AnyRequest], Intent | None]
     order: Callable[[AnyRequest, Intent | None], Awaitable[TaskHandle | ImageResult]]
-    find: Callable[[AnyRequest, str], Awaitable[TaskHandle | None]]
-    """Waits for the callback of an order of an earlier run, by its nonce."""
+    recall: Callable[[AnyRequest, str], Intent | None]
+    """The intent of an order of an earlier run, by its nonce."""
+    find: Callable[[Intent], Awaitable[TaskHandle | None]]
+    """Waits for its callback."""
     attach: Callable[[str], TaskHandle]
     save: Callable[[ImageResult, int, AnyRequest], Awaitable[Path]] | None
     price: Callable[[AnyRequest], Decimal | None]
@@ -100,6 +102,7 @@ class _Item:
     price: Decimal
     key: str
     body: str
+    intent: Intent | None = None
 
 
 @define(eq=False, kw_only=True)
@@ -172,15 +175,15 @@ class Orders:
                 raise HaltError(self.halted)
             if not self.purse.reserve(item.price):
                 raise HaltError(self._over_budget(item))
-            intent = self.calls.intend(item.request)
+            item.intent = self._keep(self.calls.intend(item.request))
             if self.journal is not None:
                 model = requests.model_of(item.request)
-                nonce = intent.nonce if intent is not None else None
+                nonce = item.intent.nonce if item.intent is not None else None
                 await self.journal.begin(
                     item.key, item.index, model, item.body, item.price, nonce
                 )
             try:
-                product = await self._order(item, intent)
+                product = await self._order(item)
             except ApiModelsError as error:
                 if isinstance(error, SessionClosedError):
                     error.charged = False  # closed before this one was sent
@@ -194,10 +197,13 @@ class Orders:
             f"{purse.spent} spent, {purse.reserved} reserved; nothing more is sent"
         )
 
-    async def _order(
-        self, item: _Item, intent: Intent | None
-    ) -> TaskHandle | ImageResult:
-        product = await self.calls.order(item.request, intent)
+    def _keep(self, intent: Intent | None) -> Intent | None:
+        if intent is not None:
+            intent.journalled = self.journal is not None
+        return intent
+
+    async def _order(self, item: _Item) -> TaskHandle | ImageResult:
+        product = await self.calls.order(item.request, item.intent)
         if not isinstance(product, ImageResult):
             await self._accepted(item, product)
         return product
@@ -205,7 +211,8 @@ class Orders:
     async def _accepted(self, item: _Item, handle: TaskHandle) -> None:
         if self.journal is not None:
             task_id = handle.task_id
-            await self._note(self.journal.accepted(item.key, task_id), task_id)
+            write = self.journal.accepted(item.key, task_id)
+            await self._note(write, task_id, item.intent)
 
     async def _find(self, item: _Item, record: Record) -> TaskHandle | None:
         """
@@ -213,16 +220,23 @@ class Orders:
         """
         if not record.awaits_callback:
             return None
+        item.intent = self._keep(self.calls.recall(item.request, record.nonce or ""))
+        if item.intent is None:
+            return None
         with self.may_cut():
-            handle = await self.calls.find(item.request, record.nonce or "")
+            handle = await self.calls.find(item.intent)
         if handle is not None:
             await self._accepted(item, handle)
         return handle
 
-    async def _note(self, write: Awaitable[None], task_id: str | None) -> None:
+    async def _note(
+        self, write: Awaitable[None], task_id: str | None, intent: Intent | None = None
+    ) -> None:
         # The money is spent: a full disk must not hide it, only stop further orders.
         try:
             await write
+            if intent is not None:
+                intent.recorded = True
         except JournalError as error:
             logger.error("not in the journal: task %s (%s)", task_id, error)  # noqa: TRY400
             self.halted = self.halted or error
@@ -257,7 +271,7 @@ class Orders:
                 cost=cost,
                 result=dump_result(result),
             )
-            await self._note(write, result.task_id)
+            await self._note(write, result.task_id, item.intent)
         return await self._saved(item, result)
 
     async def _saved(self, item: _Item, result: ImageResult) -> Outcome:
@@ -270,7 +284,8 @@ class Orders:
         except ApiModelsError as error:
             return evolve(outcome, error=error)
         if self.journal is not None:
-            await self._note(self.journal.saved(item.key, str(path)), result.task_id)
+            write = self.journal.saved(item.key, str(path))
+            await self._note(write, result.task_id)
         return evolve(outcome, path=path)
 
     async def _failed(

@@ -90,14 +90,23 @@ async def order(
     return await parts.sender.order(wire, take, rescue)
 
 
-async def find(wiring: Wiring, request: AnyRequest, nonce: str) -> TaskHandle | None:
+def recall(wiring: Wiring, request: AnyRequest, nonce: str) -> Intent | None:
+    """
+    Return the intent of an order that an earlier run sent; None without callbacks.
+    """
+    callbacks = wiring.open().callbacks
+    if callbacks is None:
+        return None
+    return callbacks.intend(requests.model_of(request), nonce)
+
+
+async def find(wiring: Wiring, intent: Intent) -> TaskHandle | None:
     """
     Wait for the callback of an order that an earlier run sent, and return its task.
     """
     parts = wiring.open()
     if parts.callbacks is None:
         return None
-    intent = parts.callbacks.intend(requests.model_of(request), nonce)
     entry = await parts.callbacks.rescue(intent, None)
     return None if entry is None else found(wiring, parts.tracker, entry)
 

@@ -14,7 +14,7 @@ from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
 from apimodels_async._core.entry import Entry
 from apimodels_async._core.media import item_stem
-from apimodels_async._submission import find, intend, order
+from apimodels_async._submission import find, intend, order, recall
 from apimodels_async._wiring import make_notes
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.handle import TaskHandle, read_token
@@ -289,6 +289,7 @@ class Images:
         calls = Calls(
             intend=partial(intend, self._wiring),
             order=partial(order, self._wiring),
+            recall=partial(recall, self._wiring),
             find=partial(find, self._wiring),
             attach=self.attach,
             save=None

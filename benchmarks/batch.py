@@ -129,7 +129,7 @@ def main() -> bool:
     parser.add_argument("count", type=int, nargs="?", default=10_000)
     parser.add_argument("--max-pending", type=int, default=50)
     given = parser.parse_args()
-    with server() as found, tempfile.TemporaryDirectory() as folder:
+    with server(callbacks=False) as found, tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "journal.sqlite"
         return asyncio.run(measure(given.count, given.max_pending, found, journal))
 

@@ -2,11 +2,16 @@
 Kill a batch again and again, resume it, and compare its journal with the books.
 
     python benchmarks/crash.py [--runs 200] [--prompts 60] [--kills 2-3] [--seed 0]
+                               [--callbacks]
 
 Each run is one batch with a journal, concurrency 8, half of it tasks and half answered
 at once. It is killed with SIGKILL at named points and at random moments, then resumed
 to its end. The emulator has a process of its own and is never killed. Exits 1 if
 anything was submitted twice or lost, or if a kill left more unknown than was under way.
+
+With --callbacks the API calls back, through a receiver in the emulator's process and
+sockets to whichever process of the batch lives; then nothing that was charged may stay
+unknown.
 
 Named points are around the steps of the journal, in its writing thread too, around
 the order, in the middle of a download, and after an outcome was handed over.
@@ -22,6 +27,7 @@ import json
 import os
 import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -33,11 +39,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from aiohttp import web
 from attrs import define, field
 
 from apimodels_async import ImageRequest, PollPolicy, Session, SparkPixImage
 from apimodels_async._io.journal import Journal
 from apimodels_async.emulator import Emulator
+from apimodels_async.webhooks import Callback, Receiver, SocketRelay
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
@@ -46,6 +54,9 @@ if TYPE_CHECKING:
     from apimodels_async.batch import Batch
 
 CONCURRENCY: Final = 8
+PATIENCE_S: Final = 8.0
+SPEED: Final = 20.0
+SECRET: Final = "known to all processes of this benchmark"
 DOWNLOAD_EVERY: Final = 4
 """Every fourth run saves its pictures, small ones: drawing them is what takes long."""
 POINTS: Final = (
@@ -224,6 +235,7 @@ class Run:
             self.server["key"],
             base_url=self.server["base_url"],
             polling=PollPolicy.unchecked(interval=0.03),
+            callback=callback_of(self.server),
         )
         async with session:
             batch = session.images.batch(
@@ -355,23 +367,49 @@ def _is_whole(file: str | None) -> bool:
     return data.endswith((b"\xff\xd9", b"IEND\xaeB`\x82"))
 
 
-async def serve() -> None:
+def callback_of(server: dict[str, str]) -> Callback | None:
     """
-    Run the emulator until its parent has gone.
+    Return where the API calls back, if it does.
+    """
+    if "hooks" not in server:
+        return None
+    relay = SocketRelay(server["sockets"])
+    return Callback(server["hooks"], secret=SECRET, patience=PATIENCE_S, relay=relay)
+
+
+async def serve(*, callbacks: bool) -> None:
+    """
+    Run the emulator, and the receiver, until the parent has gone.
     """
     times = {"*": (0.03, 0.12), "sparkpix-image": (0.01, 0.04)}
-    async with Emulator(service_times=times, credits="100000") as emulator:
+    # The API tries again after 1, 2, 4 and then each 60 s; here, SPEED times as fast.
+    speed = SPEED if callbacks else 1.0
+    times = {model: (a * speed, b * speed) for model, (a, b) in times.items()}
+    async with Emulator(service_times=times, speed=speed, credits="100000") as emulator:
         told = {"base_url": emulator.base_url, "key": emulator.api_key}
-        print(json.dumps(told), flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+        with socket.socket() as listener, tempfile.TemporaryDirectory() as folder:
+            listener.bind(("127.0.0.1", 0))
+            if callbacks:
+                port = listener.getsockname()[1]
+                told |= {"hooks": f"http://127.0.0.1:{port}/hooks", "sockets": folder}
+            app, callback = web.Application(), callback_of(told)
+            if callback is not None:
+                app.add_subapp("/hooks", Receiver(callback).aiohttp_app())
+            runner = web.AppRunner(app, access_log=None)
+            await runner.setup()
+            await web.SockSite(runner, listener).start()
+            print(json.dumps(told), flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+            await runner.cleanup()
 
 
 @contextlib.contextmanager
-def server() -> Iterator[dict[str, str]]:
+def server(*, callbacks: bool) -> Iterator[dict[str, str]]:
     """
     Start the emulator in a process of its own; yield how to reach it.
     """
     command = [sys.executable, __file__, "--serve"]
+    command += ["--callbacks"] if callbacks else []
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -382,7 +420,9 @@ def server() -> Iterator[dict[str, str]]:
         process.communicate()
 
 
-def measure(runs: int, prompts: int, kills: tuple[int, int], seed: int) -> bool:
+def measure(
+    runs: int, prompts: int, kills: tuple[int, int], seed: int, *, callbacks: bool
+) -> bool:
     """
     Do all runs, print the figures, and return whether every promise held.
     """
@@ -390,7 +430,7 @@ def measure(runs: int, prompts: int, kills: tuple[int, int], seed: int) -> bool:
     started = time.monotonic()
     # Imported before forking, so that a killed process costs milliseconds.
     _import_all()
-    with server() as found, tempfile.TemporaryDirectory() as folder:
+    with server(callbacks=callbacks) as found, tempfile.TemporaryDirectory() as folder:
         for number in range(runs):
             place = Path(folder) / str(number)
             run = Run(number=number, prompts=prompts, folder=place, server=found)
@@ -404,6 +444,9 @@ def measure(runs: int, prompts: int, kills: tuple[int, int], seed: int) -> bool:
         f"damaged journals: {figures.damaged}": figures.damaged == 0,
         f"pictures missing or cut: {figures.parts}": figures.parts == 0,
     }
+    if callbacks:
+        charged = figures.unknown_charged
+        promises[f"charged, and unknown to the end: {charged}"] = not charged
     for promise, kept in promises.items():
         print("ok    " if kept else "BROKEN", promise)
     killed = figures.kills.total()
@@ -424,6 +467,7 @@ def measure(runs: int, prompts: int, kills: tuple[int, int], seed: int) -> bool:
 def _import_all() -> None:
     for name in (
         "_api.responses",
+        "_callbacks",
         "_core.records",
         "_io.clock",
         "_io.downloads",
@@ -444,14 +488,17 @@ def main() -> bool:
     parser.add_argument("--prompts", type=int, default=60)
     parser.add_argument("--kills", default="2-3", help="a number or a range")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--callbacks", action="store_true")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        asyncio.run(serve())
+        asyncio.run(serve(callbacks=given.callbacks))
         return True
     fewest, _, most = given.kills.partition("-")
     kills = int(fewest), int(most or fewest)
-    return measure(given.runs, given.prompts, kills, given.seed)
+    return measure(
+        given.runs, given.prompts, kills, given.seed, callbacks=given.callbacks
+    )
 
 
 if __name__ == "__main__":

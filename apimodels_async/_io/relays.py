@@ -142,7 +142,7 @@ async def _offer(path: Path, line: bytes) -> bool:
                 return await reader.read(1) == b"1"
             finally:
                 writer.close()
-    except ConnectionRefusedError:  # its process was killed
+    except (ConnectionRefusedError, FileNotFoundError):  # its process is gone
         with suppress(OSError):
             path.unlink()  # noqa: ASYNC240  one call to the kernel
     except (OSError, TimeoutError) as error:

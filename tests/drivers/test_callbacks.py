@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
 from drivers.fakes import Rig, completed, done_after, refused
 
 from apimodels_async._callbacks import KEPT_S, RELISTEN_S, Callbacks
@@ -49,11 +50,12 @@ async def test_a_callback_faster_than_the_answer_is_not_lost():
     """The task is asked for as soon as the answer has named it."""
     async with Rig(done_after(0)) as rig, Desk(rig) as desk:
         intent = desk.callbacks.intend("m")
-        assert await desk.deliver(intent, "t1")
+        assert not await desk.deliver(intent, "t1")  # come again: we might be killed
         entry = rig.watch("t1", covered=True)
         desk.callbacks.answered(intent, entry)
         await rig.ended(entry)
         assert asyncio.get_running_loop().time() < 1
+        assert await desk.deliver(intent, "t1")
 
 
 async def test_orders_are_forgotten_after_an_hour():
@@ -62,8 +64,9 @@ async def test_orders_are_forgotten_after_an_hour():
         old = desk.callbacks.intend("m")
         await asyncio.sleep(KEPT_S + 1)
         young = desk.callbacks.intend("m")
-        assert not await desk.deliver(old, "t1")
-        assert await desk.deliver(young, "t2")
+        await desk.deliver(old, "t1")
+        await desk.deliver(young, "t2")
+        assert desk.callbacks.taken == 1
         assert desk.callbacks.task_of(old.nonce) is None
 
 
@@ -94,7 +97,7 @@ async def test_after_the_end_a_hint_does_nothing():
         intent = desk.callbacks.intend("m")
         intent.lost = True
         desk.callbacks.give_up()
-        assert desk.callbacks.take(Hint(intent.nonce, "t1"))
+        desk.callbacks.take(Hint(intent.nonce, "t1"))
         await asyncio.sleep(10)
         assert rig.transport.calls == []
 
@@ -107,6 +110,18 @@ async def test_a_task_the_user_attached_is_not_polled_twice():
         assert await desk.callbacks.rescue(intent, "t1") is entry
         assert desk.named == {"t1"}
         assert rig.transport.counts["t1"] == 1
+
+
+@pytest.mark.parametrize("journalled", [False, True])
+async def test_a_callback_is_kept_by_the_api_until_the_journal_has_it(journalled):
+    """An order of a journal's is done with its callback once that names the task."""
+    async with Rig(done_after(100)) as rig, Desk(rig) as desk:
+        intent = desk.callbacks.intend("m")
+        intent.journalled = journalled
+        desk.callbacks.answered(intent, rig.watch("t1", covered=True))
+        assert await desk.deliver(intent, "t1") is not journalled
+        intent.recorded = True
+        assert await desk.deliver(intent, "t1")
 
 
 async def test_two_lost_orders_never_share_a_task():

@@ -216,7 +216,7 @@ async def test_a_hint_at_a_task_of_another_order_is_not_believed(
     await until(lambda: len(orders(emulator)) == 2)
     address = orders(emulator)[1].body["callback_url"]
     for task_id in (other.task_id, "clxUnknown"):
-        assert await post.receiver.deliver(address, named(task_id)) == 200
+        assert await post.receiver.deliver(address, named(task_id)) == 503
         await asyncio.sleep(0.02)
     with pytest.raises(OutcomeUnknownError):
         await call
