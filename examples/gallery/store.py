@@ -32,10 +32,15 @@ CREATE TABLE IF NOT EXISTS cards (
     advice TEXT NOT NULL DEFAULT ''
 ) STRICT
 """
-MARKS = "(?, ?, ?, ?, ?, ?, ?, ?)"
+MARKS = "(?, ?, ?, ?, ?, ?, ?)"
+# One statement: no other change can take these versions between the look and the use.
 INSERT = """
 INSERT INTO cards
     (version, batch, stage, prompt, model, aspect_ratio, created_at, price)
+SELECT newest.version + column1, newest.version + 1,
+    column2, column3, column4, column5, column6, column7
+FROM (SELECT coalesce(max(version), 0) AS version FROM cards) AS newest, (VALUES {rows})
+ORDER BY column1 RETURNING id
 """
 NEXT = "(SELECT coalesce(max(version), 0) + 1 FROM cards)"
 
@@ -58,18 +63,16 @@ class Store:
         The first gets the highest id: newest first is then also the order asked for.
         """
         now = datetime.now(UTC).isoformat()
-        first = await self.version() + 1  # no change has this number yet
         rows = [
-            (first + place, first, Stage.WAITING, prompt, model, ratio, now, price)
-            for place, (prompt, price) in enumerate(reversed(orders))
+            (place, Stage.WAITING, prompt, model, ratio, now, price)
+            for place, (prompt, price) in enumerate(reversed(orders), 1)
         ]
-        marks = ", ".join([MARKS] * len(rows))
         added = await self._rows.execute_fetchall(
-            f"{INSERT} VALUES {marks} RETURNING id",
+            INSERT.format(rows=", ".join([MARKS] * len(rows))),
             [value for row in rows for value in row],
         )
         self._feed.tell()
-        return [row[0] for row in added][::-1]
+        return sorted((row[0] for row in added), reverse=True)
 
     async def change(
         self, card_id: int, *, only: Sequence[Stage] | None = None, **values: Any

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -515,6 +516,16 @@ def test_an_order_has_its_limits(gallery, vendor, prompts, told):
     assert status == 422
     assert told in text
     assert vendor.ordered() == []
+
+
+def test_orders_that_come_at_once_are_all_taken(gallery, vendor):
+    """Many browsers may press at the same time; nobody gets anybody else's card."""
+    prompts = [f"moose {number}" for number in range(40)]
+    with ThreadPoolExecutor(20) as browsers:
+        answers = list(browsers.map(lambda prompt: order(gallery, prompt), prompts))
+
+    assert {status for status, _ in answers} == {201}
+    assert len({text for _, text in answers}) == 40
 
 
 def test_a_huge_body_is_not_read(gallery):
