@@ -123,6 +123,7 @@ def test_a_printed_example_runs(block, monkeypatch, tmp_path):
         portal.wrap_async_context_manager(Emulator(speed=50)) as emulator,
     ):
         monkeypatch.setenv("APIMODELS_BASE_URL", emulator.base_url)
+        monkeypatch.setenv("APIMODELS_POLL_INTERVAL", "0.1")
         monkeypatch.setenv("APIMODELS_API_KEY", emulator.api_key)
         run(block)
 

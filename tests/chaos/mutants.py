@@ -108,8 +108,8 @@ MUTANTS = {
     ],
     "two orders may share a task": [
         (
-            "images.py",
-            "if task_id in named or tracker.ledger.get(task_id) is not None:",
+            "_submission.py",
+            "if task_id in wiring.named or tracker.ledger.get(task_id) is not None:",
             "if not task_id:",
         ),
     ],
