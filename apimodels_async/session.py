@@ -144,6 +144,14 @@ class Session:
         self._wiring.observer = observer
 
     @property
+    def pending(self) -> tuple[str, ...]:
+        """
+        The ids of the tasks being tracked, oldest first; ``attach`` makes handles.
+        """
+        parts = self._wiring.parts
+        return tuple(parts.tracker.ledger) if parts else ()
+
+    @property
     def orphans(self) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
         """
         What became of paid requests whose caller was cancelled after they were sent.

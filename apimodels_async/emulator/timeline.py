@@ -67,8 +67,7 @@ class Timeline:
             raise ValueError(msg)
         self._offset_s += seconds
         self.run_due()
-        if self._due:
-            self._arm()
+        self._arm()
 
     def close(self) -> None:
         """
@@ -83,13 +82,14 @@ class Timeline:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._armed_for = self._due[0][0]
+        self._timer = None
+        self._armed_for = self._due[0][0] if self._due else inf
+        if not self._due:
+            return
         delay = max(0.0, self._armed_for - self.now())
         self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
-        self._armed_for = inf
         self.run_due()
-        if self._due:
-            self._arm()
+        self._arm()

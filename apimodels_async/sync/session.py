@@ -104,6 +104,13 @@ class Session:
         self._inner.observe(observer)
 
     @property
+    def pending(self) -> tuple[str, ...]:
+        """
+        The ids of the tasks being tracked, oldest first; ``attach`` makes handles.
+        """
+        return self._inner.pending
+
+    @property
     def orphans(self) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
         """
         What became of paid requests whose call was interrupted after they were sent.

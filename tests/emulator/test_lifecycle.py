@@ -156,3 +156,14 @@ async def test_service_times_can_be_spans():
     durations = Emulator(service_times={"*": (1, 2)})._world.durations
 
     assert all(1 <= durations.draw("x", "", {}) <= 2 for _ in range(100))
+
+
+async def test_a_jump_over_everything_that_was_due_leaves_the_clock_running():
+    """What is ordered after a jump is due in its own time, not in that of the past."""
+    timeline, seen = Timeline(), asyncio.Event()
+    timeline.at(timeline.now() + 600, lambda: None)
+    timeline.advance(601)
+    timeline.at(timeline.now() + 0.01, seen.set)
+    async with asyncio.timeout(5):
+        await seen.wait()
+    timeline.close()

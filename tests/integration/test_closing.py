@@ -46,6 +46,20 @@ def run(code, *, quiet=True):
     return done.stdout.split()
 
 
+async def test_a_session_names_what_is_pending(emulator, connect):
+    """The ids of pending tasks are there while they are, and to the end."""
+    session = connect(emulator)
+    assert session.pending == ()
+    handles = [
+        await session.images.submit(f"moose {number}", model="gpt-image-2")
+        for number in range(3)
+    ]
+    assert session.pending == tuple(handle.task_id for handle in handles)
+    for handle in handles:
+        await handle
+    assert session.pending == ()
+
+
 async def test_closing_tells_waiters_what_to_attach(emulator, connect):
     """Each waiter, stream and later call gets SessionClosedError with all ids."""
     session = connect(emulator)

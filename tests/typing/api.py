@@ -262,6 +262,7 @@ async def called_back(request_body: bytes) -> None:
     assert_type(await relay.publish(Hint("00", "clx1")), bool)
     async with Session(callback=callback) as session:
         assert_type(session.stats().callbacks, int)
+        assert_type(session.pending, tuple[str, ...])
     receiver = Receiver(callback)
     assert_type(await receiver.deliver("/hooks/x", request_body), int)
 
