@@ -59,6 +59,13 @@ def _head(found: dict[str, Any]) -> str:
     machine = found["machine"]
     known = found.get("peers", {}).get("versions", {})
     versions = ", ".join(f"{name} {version}" for name, version in known.items())
+    load = machine.get("load", {}).values()
+    busy = (
+        f" Load average before each script: {min(load):.1f}-{max(load):.1f} (up to 2 is the script before it)."
+        if load
+        else ""
+    )
+    note = f"\n\n**{machine['note']}**" if "note" in machine else ""
     how = (
         "This is a run with `--short`. " if "--short" in machine.get("how", []) else ""
     )
@@ -71,7 +78,7 @@ Versions: {versions}.
 One command repeats it all: `python benchmarks/report.py` (or `nox -s bench`) in some 35 minutes, with `--short` in some 20. {how}The server is a raw
 protocol in a process of its own on one core, the client is alone on the other, variants take turns in one run. **Read the ratios:** they
 are of the same turn; absolute times drift on a shared machine. Cells show the median, and the least and the most where there are
-several turns."""
+several turns.{busy}{note}"""
 
 
 def _goals(found: dict[str, Any], runs: Runs) -> str:

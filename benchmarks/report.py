@@ -6,6 +6,8 @@ Run the benchmarks against limits and peers, and write benchmarks/RESULTS.md.
     python benchmarks/report.py --quick         # whether it works; 4, to out/quick/
     python benchmarks/report.py --from FILE     # only write again what FILE holds
 
+``--note TEXT`` puts a sentence on the circumstances at the head of the page.
+
 Every figure and plot in RESULTS.md comes from one run of this program, kept beside it
 as results.json. A script that fails leaves its part out; all others are written.
 """
@@ -74,11 +76,14 @@ def run(script: str) -> None:
         command.append("--quick")
     elif SHORT:
         command.append("--short")
-    started = time.monotonic()
+    started, load = time.monotonic(), os.getloadavg()[0]
     try:
         code = subprocess.run(command, check=False, timeout=SCRIPT_MAX_S).returncode
     except subprocess.TimeoutExpired:
         code = None
+    found = json.loads(RESULTS.read_text())
+    found["machine"].setdefault("load", {})[script] = load
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     ended = {0: "done", 1: "a goal missed, or an error above", None: "stopped"}
     print(
         f"--- {script}: {ended.get(code, f'failed ({code})')}, "
@@ -101,6 +106,9 @@ def main() -> int:
             print(f"--- {number} of {len(SCRIPTS)}: {script}", flush=True)
             run(script)
     found: dict[str, Any] = json.loads(source.read_text())
+    if "--note" in sys.argv:
+        found["machine"]["note"] = sys.argv[sys.argv.index("--note") + 1]
+        source.write_text(json.dumps(found, indent=1) + "\n")
     write(found, FOLDER)
     print(f"written: {FOLDER / 'RESULTS.md'}")
     return 0
