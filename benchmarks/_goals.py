@@ -5,7 +5,10 @@ The goals of the library's speed, and whether a run met them.
 from __future__ import annotations
 
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 POLLING = ("httpx", "fal-client", "replicate", "runwayml")
 BY_HAND = "aiohttp"
@@ -25,22 +28,35 @@ class Goal(NamedTuple):
     name: str
     aim: str
     measured: str
-    met: bool
+    met: bool | None
+    """None: this run does not tell."""
 
 
 def judge(found: Found, runs: Runs) -> list[Goal]:
     """
     Return every goal, as far as it was measured.
     """
-    return [
-        *_one_poll(found),
-        *_cpu(runs),
-        *_peers(runs),
-        *_in_time(runs),
-        *_learned(found),
-        *_process(found, runs),
-        *_imports(found),
-    ]
+    parts: dict[str, Callable[[], list[Goal]]] = {
+        "P1": lambda: _one_poll(found),
+        "P2": lambda: [*_cpu(runs), *_peers(runs)],
+        "P3, P4": lambda: _in_time(runs),
+        "P5": lambda: _learned(found),
+        "P6": lambda: _heartbeat(runs),
+        "P7": lambda: _memory(found),
+        "P8": lambda: _calls(found),
+        "P9": lambda: _decoding(found),
+        "P10": lambda: _downloads(found),
+        "P11": lambda: _connections(found),
+        "P12": lambda: _crowd(found),
+        "P13": lambda: _imports(found),
+    }
+    goals: list[Goal] = []
+    for name, part in parts.items():
+        try:
+            goals += part() or [Goal(name, "", "", None)]
+        except KeyError as error:  # its script did not come to an end
+            goals.append(Goal(name, "", f"the run has no {error}", None))
+    return goals
 
 
 def ratios(runs: Runs, count: int, client: str) -> list[float]:
@@ -99,7 +115,10 @@ def _cpu(runs: Runs) -> list[Goal]:
         lost = sum(len(each["failures"]) + each["unfinished"] for each in rows)
         aim = f"CPU waiting for {count:,}: at most {limit:.1f}x the loop by hand"
         met = median(values) <= limit * SLACK and not lost
-        goals.append(Goal("P2", aim, f"{spread(values)}, {lost} failed", met))
+        measured = f"{spread(values)}, {lost} failed"
+        if met and median(values) > limit:
+            measured += "; within the slack only"
+        goals.append(Goal("P2", aim, measured, met))
     return goals
 
 
@@ -149,29 +168,61 @@ def _learned(found: Found) -> list[Goal]:
     return goals
 
 
-def _process(found: Found, runs: Runs) -> list[Goal]:
-    goals = []
+def _heartbeat(runs: Runs) -> list[Goal]:
     beat = runs.get((2_000, "ours"), [])
-    if beat:
-        p99, most = middle(beat, "beat_p99_ms") or 0, middle(beat, "beat_max_ms") or 0
-        aim = "20 ms heartbeat with 2,000 waiting: p99 25 ms late, max 60 ms"
-        met = p99 <= 25 and most <= 60
-        goals.append(Goal("P6", aim, f"{p99:.0f} ms, {most:.0f} ms", met))
+    p99, most = middle(beat, "beat_p99_ms"), middle(beat, "beat_max_ms")
+    if p99 is None or most is None:
+        return []
+    aim = "20 ms heartbeat with 2,000 waiting: p99 25 ms late, max 60 ms"
+    met = p99 <= 25 and most <= 60
+    return [Goal("P6", aim, f"{p99:.0f} ms, {most:.0f} ms", met)]
+
+
+def _memory(found: Found) -> list[Goal]:
     pending = found["pending"]
     aim = f"at most 500 bytes a pending task at {pending['n']:,}"
-    goals.append(
-        Goal("P7", aim, f"{pending['bytes']:.0f} bytes", pending["bytes"] <= 500)
-    )
+    measured = f"{pending['bytes']:.0f} bytes"
+    return [Goal("P7", aim, measured, pending["bytes"] <= 500)]
+
+
+def _calls(found: Found) -> list[Goal]:
     row = _ours(found, "sync call, p50 c=1")
     measured = f"{row['ratio']:.2f}x ({row['low']:.2f}-{row['high']:.2f})"
     aim = "synchronous call p50: at most 1.15x bare aiohttp + json"
-    goals.append(Goal("P8", aim, measured, row["ratio"] <= 1.15))
+    return [Goal("P8", aim, measured, row["ratio"] <= 1.15)]
+
+
+def _decoding(found: Found) -> list[Goal]:
+    return [
+        Goal(
+            "P9",
+            f"reading a {row['answer']} answer: at most 1.8x json.loads",
+            f"{row['ratio']:.2f}x ({row['low']:.2f}-{row['high']:.2f}), "
+            f"{row['us']:.1f} us",
+            row["ratio"] <= 1.8,
+        )
+        for row in found["decode"]
+    ]
+
+
+def _downloads(found: Found) -> list[Goal]:
+    row = found["download"]
+    over, delay = row["null"], row["delay_p99_s"]
+    aim = "1 MB downloads: CPU 2.2x of throwing them away, loop delay p99 25 ms"
+    measured = f"{spread(over)}, {delay * 1e3:.0f} ms"
+    return [Goal("P10", aim, measured, median(over) <= 2.2 and delay <= 0.025)]
+
+
+def _connections(found: Found) -> list[Goal]:
     kept = [each for each in found["connections"] if each["kept_s"] >= 5]
     opened = sum(each["opened"] for each in kept)
     failed = sum(each["failed"] for each in found["connections"])
     aim = "no new connections after warm-up, keep-alive of 5 s or more"
     measured = f"{opened}; {failed} polls failed, at 2 s included"
-    goals.append(Goal("P11", aim, measured, not opened and not failed))
+    return [Goal("P11", aim, measured, not opened and not failed)]
+
+
+def _crowd(found: Found) -> list[Goal]:
     crowd = found["crowd"]
     measured = (
         f"{crowd['core']:.0%}, +{crowd['memory_mb']:.0f} MB, busiest second "
@@ -180,8 +231,7 @@ def _process(found: Found, runs: Runs) -> list[Goal]:
     met = crowd["core"] <= 0.6 and crowd["memory_mb"] <= 200 and not crowd["lost"]
     met = met and crowd["busiest_second"] <= 1.1 * crowd["rate"]
     aim = f"{crowd['n']:,} pending, {crowd['rate']:.0f} polls/s: 60 % of a core, 200 MB"
-    goals.append(Goal("P12", aim, measured, met))
-    return goals
+    return [Goal("P12", aim, measured, met)]
 
 
 def _imports(found: Found) -> list[Goal]:

@@ -28,18 +28,26 @@ def write(found: dict[str, Any], folder: Path) -> None:
     Write RESULTS.md and its plots into *folder*.
     """
     runs: Runs = defaultdict(list)
-    for each in found["peers"]["runs"]:
+    for each in found.get("peers", {}).get("runs", []):
         runs[each["n"], each["client"]].append(each)
-    draw(runs, found["learned"], folder / "plots")
-    parts = [
-        _head(found),
-        _goals(found, runs),
-        *(_waiting(count, runs) for count in sorted({count for count, _ in runs})),
-        _plots(),
-        _polls(found),
-        _calls(found),
-        _rest(found),
-    ]
+    parts = [_head(found), _goals(found, runs)]
+    if runs:
+        draw(runs, found.get("learned", []), folder / "plots")
+        parts += [
+            _peers(found),
+            *(_waiting(count, runs) for count in sorted({count for count, _ in runs})),
+            _plots(),
+        ]
+    sections = {
+        _polls: "poll, CPU c=256",
+        _transport: "transport",
+        _calls: "calls",
+        _decoding: "decode",
+        _connections: "connections",
+        _callbacks: "callbacks",
+        _downloads: "download",
+    }
+    parts += [make(found) for make, needed in sections.items() if needed in found]
     (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n")
 
 
@@ -49,8 +57,17 @@ def _cell(value: float | None, form: str) -> str:
 
 def _head(found: dict[str, Any]) -> str:
     machine = found["machine"]
-    versions = ", ".join(
-        f"{name} {version}" for name, version in found["peers"]["versions"].items()
+    known = found.get("peers", {}).get("versions", {})
+    versions = ", ".join(f"{name} {version}" for name, version in known.items())
+    load = machine.get("load", {}).values()
+    busy = (
+        f" Load average before each script: {min(load):.1f}-{max(load):.1f} (up to 2 is the script before it)."
+        if load
+        else ""
+    )
+    note = f"\n\n**{machine['note']}**" if "note" in machine else ""
+    how = (
+        "This is a run with `--short`. " if "--short" in machine.get("how", []) else ""
     )
     return f"""# Benchmark results
 
@@ -58,20 +75,35 @@ def _head(found: dict[str, Any]) -> str:
 
 Versions: {versions}.
 
-One command repeats it all, in some 35 minutes: `python benchmarks/report.py` (or `nox -s bench`). The server is a raw
+One command repeats it all: `python benchmarks/report.py` (or `nox -s bench`) in some 35 minutes, with `--short` in some 25. {how}The server is a raw
 protocol in a process of its own on one core, the client is alone on the other, variants take turns in one run. **Read the ratios:** they
 are of the same turn; absolute times drift on a shared machine. Cells show the median, and the least and the most where there are
-several turns."""
+several turns.{busy}{note}"""
 
 
 def _goals(found: dict[str, Any], runs: Runs) -> str:
     lines = ["## Goals", "", "| | goal | measured | |", "|---|---|---|---|"]
     for name, aim, measured, met in judge(found, runs):
-        word = "met" if met else "**missed**"
+        word = {True: "met", False: "**missed**", None: "not measured"}[met]
         lines.append(f"| {name} | {aim} | {measured} | {word} |")
     where = "[docs/polling.md](../docs/polling.md#what-a-poll-costs)"
-    noise = f"Where a goal is missed, {where} says where the time goes. P2 has {SLACK}x slack for noise."
+    noise = f"Where a goal is missed, {where} says where the time goes. The CPU of P2 has {SLACK}x slack for noise; no other goal has any."
     return "\n".join([*lines, "", noise])
+
+
+def _peers(found: dict[str, Any]) -> str:
+    peers = found["peers"]
+    limits = ", ".join(
+        f"{int(n):,}: {limit:.0f} s" for n, limit in peers.get("limits", {}).items()
+    )
+    absent = ", ".join(peers.get("absent", [])) or "none"
+    return f"""## How the clients were used
+
+Each as its own documentation shows it, with its own defaults and intervals; `aiohttp, by hand` and `httpx, by hand` gather loops that
+sleep 2.5 s between polls. Changed: the address of the service and the key, for all; for fal-client its queue's address (`QUEUE_URL_FORMAT`), as
+it takes no other; for replicate `wait=False`, so that it polls as it does for work that takes longer than a minute. openai has no tasks: its call is
+one request held open, so it never polls, and it never lags. A client that is not through by a limit ({limits}) is stopped: what it
+had not done by then counts as failed. CPU, memory and heartbeat include the ordering of all pictures at once. Absent from this run: {absent}."""
 
 
 def _waiting(count: int, runs: Runs) -> str:
@@ -164,11 +196,54 @@ def _calls(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _rest(found: dict[str, Any]) -> str:
+def _transport(found: dict[str, Any]) -> str:
+    lines = [
+        "## One poll, plain and over TLS",
+        "",
+        "CPU a poll, and of bare aiohttp over the same scheme. Connections are warm. httpx has its own limits; with 256 in flight it has too few connections, and is left out.",
+        "",
+        "| | at once | bare aiohttp | this library | httpx |",
+        "|---|---|---|---|---|",
+    ]
+    cells: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
+    for row in found["transport"]:
+        ratio = f", {row['ratio']:.2f}x ({row['low']:.2f}-{row['high']:.2f})"
+        cell = f"{row['us']:.0f} us" + (ratio if row["variant"] != "bare" else "")
+        cells[row["scheme"], row["together"]][row["variant"]] = cell
+    for (scheme, together), by in cells.items():
+        three = (by.get(name, "-") for name in ("bare", "ours", "httpx"))
+        lines.append(f"| {scheme} | {together} | " + " | ".join(three) + " |")
+    if "ceiling" in found:
+        limits = ", ".join(
+            f"{name} {rate:,.0f}" for name, rate in found["ceiling"].items()
+        )
+        lines += [
+            "",
+            f"The server's own limit, in requests a second, by protocol: {limits}.",
+        ]
+    return "\n".join(lines)
+
+
+def _decoding(found: dict[str, Any]) -> str:
+    lines = [
+        "## Reading an answer",
+        "",
+        "| answer | bytes | json.loads | this library | of json.loads |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['answer']} | {row['bytes']} | {row['json_us']:.1f} us | "
+            f"{row['us']:.1f} us | {row['ratio']:.2f}x ({row['low']:.2f}-{row['high']:.2f}) |"
+            for row in found["decode"]
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _connections(found: dict[str, Any]) -> str:
     lines = [
         "## Connections",
         "",
-        "200 tasks polled every 2.5 s for 20 s, after two rounds to warm up.",
+        "200 tasks polled every 2.5 s, after two rounds to warm up.",
         "",
         "| server keeps idle ones for | | opened | polls | failed | CPU a poll |",
         "|---|---|---|---|---|---|",
@@ -178,29 +253,27 @@ def _rest(found: dict[str, Any]) -> str:
             for each in found["connections"]
         ),
     ]
-    if "callbacks" in found:
-        lines += [
-            "",
-            "## Callbacks",
-            "",
-            "| | polls a task | lag mean | done | paid for and lost |",
-            "|---|---|---|---|---|",
-            *(
-                f"| {each['case']} | {each['polls_a_task']:.2f} | {each['lag_s']:.2f} s | "
-                f"{each['done']} of {each['n']} | {each['lost']} |"
-                for each in found["callbacks"]
-            ),
-        ]
-    if "download" in found:
-        row = found["download"]
-        lines += [
-            "",
-            "## Downloads",
-            "",
-            (
-                f"500 files of 1 MB, 16 at a time: CPU {spread(row['hand'])} of aiohttp and a durable write by hand, "
-                f"{spread(row['null'])} of reading and throwing away (the goal is 2.2x; a file that is fsynced misses it); "
-                f"loop delay p99 {row['delay_p99_s'] * 1e3:.0f} ms (25 ms)."
-            ),
-        ]
     return "\n".join(lines)
+
+
+def _callbacks(found: dict[str, Any]) -> str:
+    lines = [
+        "## Callbacks",
+        "",
+        "| | polls a task | lag mean | done | paid for and lost |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {each['case']} | {each['polls_a_task']:.2f} | {each['lag_s']:.2f} s | "
+            f"{each['done']} of {each['n']} | {each['lost']} |"
+            for each in found["callbacks"]
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _downloads(found: dict[str, Any]) -> str:
+    row = found["download"]
+    return f"""## Downloads
+
+500 files of 1 MB, 16 at a time: CPU {spread(row["hand"])} of aiohttp and a durable write by hand, {spread(row["null"])} of reading and
+throwing away (the goal is 2.2x; a file that is fsynced misses it); loop delay p99 {row["delay_p99_s"] * 1e3:.0f} ms (25 ms)."""

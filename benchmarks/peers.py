@@ -1,7 +1,7 @@
 """
 Wait for N pictures with this library, by hand, and with every SDK there is.
 
-    python benchmarks/peers.py [--quick] [--json FILE]
+    python benchmarks/peers.py [--quick | --short] [--json FILE]
 
 Each client runs in a process of its own on core 0, in an environment of its own (made
 under benchmarks/.envs on first use); the server, one stub for all protocols, on core 1.
@@ -28,7 +28,7 @@ from _server import server
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE / ".envs"
-QUICK = "--quick" in sys.argv
+QUICK, SHORT = "--quick" in sys.argv, "--short" in sys.argv
 NEEDS = {
     "httpx": ["httpx>=0.28"],
     "fal-client": ["fal-client>=1.0"],
@@ -46,7 +46,7 @@ PLAN: dict[int, tuple[int, int, float]] = {
     2_000: (3, 1, 60.0),
     10_000: (1, 0, 90.0),
 }
-CALL_TURNS = 2 if QUICK else 7
+CALL_TURNS = 2 if QUICK else 5 if SHORT else 7
 CALLERS = {
     "aiohttp-sync": BY_HAND,
     "ours-sync": "ours",
@@ -55,6 +55,13 @@ CALLERS = {
 }
 if QUICK:
     PLAN = {20: (1, 1, 60.0)}
+elif SHORT:
+    PLAN = {
+        100: (1, 1, 60.0),
+        500: (3, 1, 60.0),
+        2_000: (2, 1, 45.0),
+        10_000: (1, 0, 60.0),
+    }
 
 
 def python_of(client: str) -> str | None:
@@ -65,12 +72,14 @@ def python_of(client: str) -> str | None:
         return sys.executable
     home = ENVIRONMENTS / client
     python = home / "bin" / "python"
-    if not python.exists():
-        print(f"making an environment for {client} ...", flush=True)
-        venv.create(home, with_pip=True)
     pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    if subprocess.run([*pip, *NEEDS[client]], check=False).returncode:
-        print(f"{client} cannot be installed: left out")
+    try:
+        if not python.exists():
+            print(f"making an environment for {client} ...", flush=True)
+            venv.create(home, with_pip=True)
+        subprocess.run([*pip, *NEEDS[client]], check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"{client} cannot be installed ({error}): absent from the tables")
         return None
     return str(python)
 
@@ -138,12 +147,15 @@ def main() -> int:
                     time.sleep(0.5)  # sockets of the one before are gone
                     found = run(python, client, count, base, limit)
                     runs.append({"turn": turn, **found})
-            keep("peers", {"versions": versions, "runs": runs})
+            absent = sorted(set(ALL) - set(present))
+            limits = {str(n): limit for n, (_, _, limit) in PLAN.items()}
+            made = {"versions": versions, "absent": absent, "limits": limits}
+            keep("peers", {**made, "runs": runs})
         calls = [
-            {"turn": turn, **call(present[home], caller, base)}
+            {"turn": turn, **found}
             for turn in range(CALL_TURNS)
             for caller, home in CALLERS.items()
-            if home in present
+            if home in present and (found := call(present[home], caller, base))
         ]
     keep("calls", calls)
     ratios(runs)
@@ -154,11 +166,15 @@ def main() -> int:
 
 def call(python: str, client: str, base: str) -> dict[str, Any]:
     """
-    Time the synchronous calls of one client.
+    Time the synchronous calls of one client; nothing if it fails.
     """
     program = str(HERE / "_peers" / "client.py")
     command = [python, program, client, "0", base, "0"]
-    return dict(json.loads(subprocess.check_output(command)))
+    try:
+        return dict(json.loads(subprocess.check_output(command, timeout=60)))
+    except (subprocess.SubprocessError, json.JSONDecodeError) as error:
+        print(f"one call  {client:15} failed: {error}")
+        return {}
 
 
 def spread(calls: list[dict[str, Any]], caller: str) -> str:
