@@ -87,6 +87,7 @@ def _growth(runs: Any, name: str, title: str, path: Path) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(counts, [f"{n:,}" for n in counts])
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     axes.set_xlabel("pictures waited for at once (a cross: some failed or never ended)")
     axes.set_title(title, loc="left")
@@ -103,25 +104,24 @@ def _lag(runs: Any, learned: list[dict[str, Any]], path: Path) -> None:
         if requests is None or lag is None or client.startswith("openai"):
             continue
         each = requests / count - 1
-        axes.scatter(each, lag, color=colour, s=60, zorder=3)
-        axes.annotate(
-            LABELS.get(client, client),
-            (each, lag),
-            textcoords="offset points",
-            xytext=(8, 4),
-        )
+        label = LABELS.get(client, client)
+        axes.scatter(each, lag, color=colour, s=60, zorder=3, label=label)
     for row in learned:
         if row["case"].startswith("uniform stream"):
             axes.scatter(
-                row["polls"][1], row["lag_s"][1], color=COLOURS[OURS], marker="^", s=60
+                row["polls"][1],
+                row["lag_s"][1],
+                color=COLOURS[OURS],
+                marker="^",
+                s=60,
+                zorder=3,
+                label="this library, learned (simulated)",
             )
-            axes.annotate(
-                "this library, learned",
-                (row["polls"][1], row["lag_s"][1]),
-                textcoords="offset points",
-                xytext=(8, -12),
-            )
+    axes.legend(frameon=False, fontsize=9)
     axes.set_xscale("log")
+    axes.set_xticks([2, 5, 10, 20, 50, 100], ["2", "5", "10", "20", "50", "100"])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
     axes.set_xlabel(f"polls a picture ({count} at once)")
     axes.set_ylabel("seconds from done to known, mean")
     axes.set_title("Lag against polls: down and left is better", loc="left")
