@@ -163,7 +163,7 @@ class Tab:
     def draw(self, *prompts):
         """Order pictures with the mouse."""
         self.page.get_by_label("Prompts").fill("\n".join(prompts))
-        self.page.get_by_role("button", name="Draw").click()
+        self.page.get_by_role("button", name="Draw", exact=True).click()
 
     def accepted(self, count):
         """Wait until *count* cards are queued at the API."""
