@@ -30,6 +30,7 @@ if RUNNING not in PYTHONS:
 
 LONG = ("chaos", "emulator", "batch", "testing", "test_readme.py")
 WITHOUT_LONG = tuple(f"--ignore=tests/{each}" for each in LONG)
+SHORT = (*WITHOUT_LONG, "--ignore=tests/cli")
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -138,8 +139,8 @@ def tests(session: nox.Session) -> None:
     # -P: the package comes from site-packages, as users have it, not from here.
     command = ("python", "-P", "-m", "coverage", "run", "-m", "pytest")
     # A Python between the oldest and the newest seldom has faults of its own.
-    long = () if session.python in (PYTHONS[0], PYTHONS[-1]) else WITHOUT_LONG
-    run_tests(session, *command, *long, env={"COVERAGE_FILE": str(data)})
+    short = () if session.python in (PYTHONS[0], PYTHONS[-1]) else SHORT
+    run_tests(session, *command, *short, env={"COVERAGE_FILE": str(data)})
     if not session.posargs:
         session.notify("coverage")
 
@@ -175,7 +176,8 @@ def examples(session: nox.Session) -> None:
     if session.posargs:
         session.run(*pytest, *session.posargs)
         return
-    spread = ("-n", "3", "--dist", "worksteal")
+    # Most of them wait for programs to start.
+    spread = ("-n", "6", "--dist", "worksteal")
     # The browser's driver runs an event loop of its own in the thread of the tests.
     session.run(*pytest, "examples/gallery", *spread)
     session.run(*pytest, "examples", "--ignore", "examples/gallery", *spread)

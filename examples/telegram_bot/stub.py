@@ -62,6 +62,11 @@ class Telegram:
                         return text
                 await self._news.wait()
 
+    async def until_answers(self, count: int) -> None:
+        """Wait until the bot has said that many things."""
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.texts) >= count)
+
     async def until_files(self, count: int) -> None:
         """Wait until the bot has sent that many messages with pictures."""
         async with self._news:
