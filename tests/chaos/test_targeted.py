@@ -333,7 +333,8 @@ async def test_a_second_session_is_not_poisoned_by_the_first(emulator, connect):
     """What one session's connections hold is nothing to another session."""
     async with Session(base_url=emulator.base_url, api_key=emulator.api_key) as other:
         mine, yours = await asyncio.gather(
-            connect(emulator).images.generate("mine"), other.images.generate("yours")
+            connect(emulator, timeouts=Timeouts()).images.generate("mine"),
+            other.images.generate("yours"),
         )
 
     assert mine.url != yours.url
