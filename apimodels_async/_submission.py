@@ -105,9 +105,8 @@ async def find(wiring: Wiring, intent: Intent) -> TaskHandle | None:
     Wait for the callback of an order that an earlier run sent, and return its task.
     """
     parts = wiring.open()
-    if parts.callbacks is None:
-        return None
-    entry = await parts.callbacks.rescue(intent, None)
+    callbacks = parts.callbacks
+    entry = None if callbacks is None else await callbacks.rescue(intent, None)
     return None if entry is None else found(wiring, parts.tracker, entry)
 
 

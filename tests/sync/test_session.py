@@ -117,6 +117,7 @@ def test_pictures_and_files(blocking, served, tmp_path):
     assert blocking.balance().balance == served.balance
     assert {"gpt-image-2"} <= {model.id for model in blocking.models()}
     assert blocking.stats().completed == 1
+    assert blocking.pending == ()
     assert blocking.durations() == {}
     assert blocking.orphans == ()
     assert repr(blocking).startswith("<sync <Session open")
