@@ -1,9 +1,10 @@
 """
 The life of an order: sent picture by picture, watched, delivered, forgotten.
 
-Stopping the bot cuts the watching, never an order on its way; what was accepted is
-taken up again by the next start. A paid request whose answer never came is told of, and
-never sent again. A bot killed in the middle of a delivery delivers once more.
+Stopping the bot cuts the watching, never an order on its way or a delivery begun; what
+was accepted is taken up again by the next start. A paid request whose answer never came
+is told of, and never sent again. A bot killed in the middle of a delivery delivers once
+more.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
     from typing import Any
+
+    from anyio.abc import TaskGroup
 
     from apimodels_async import Session
     from bot_studio.limits import Limits
@@ -73,11 +76,10 @@ class Studio:
         desk: Desk,
         limits: Limits,
         folder: Path,
-        group: asyncio.TaskGroup,
+        group: TaskGroup,
     ) -> None:
         self._session, self._store, self._desk = session, store, desk
         self._limits, self._folder, self._group = limits, folder, group
-        self._running: set[asyncio.Task[None]] = set()
 
     @classmethod
     @asynccontextmanager
@@ -87,7 +89,8 @@ class Studio:
         """
         Take up what a restart cut off, and new orders until it is left.
         """
-        async with asyncio.TaskGroup() as group:
+        # anyio's: task.cancel() would go through the shields below.
+        async with anyio.create_task_group() as group:
             studio = cls(session, store, desk, limits, folder, group)
             for order in await store.unfinished():
                 limits.again(order.user)
@@ -95,8 +98,7 @@ class Studio:
             try:
                 yield studio
             finally:
-                for task in studio._running:
-                    task.cancel()
+                group.cancel_scope.cancel()
 
     async def take(self, user: str, place: dict[str, Any], wish: Wish) -> None:
         """
@@ -114,9 +116,7 @@ class Studio:
         self._start(order)
 
     def _start(self, order: Order) -> None:
-        task = self._group.create_task(self._run(order), name=f"order-{order.number}")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._group.start_soon(self._run, order, name=f"order-{order.number}")
 
     async def _run(self, order: Order) -> None:
         try:
@@ -170,12 +170,10 @@ class Studio:
         """
         Show progress until all have ended; return how.
         """
-        shower = asyncio.create_task(self._show(order, handles))
-        try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._show, order, handles)
             fates = await asyncio.gather(*handles, return_exceptions=True)
-        finally:
-            shower.cancel()
-            await asyncio.wait([shower])
+            group.cancel_scope.cancel()
         closed = [fate for fate in fates if isinstance(fate, SessionClosedError)]
         if closed:
             raise closed[0]
@@ -190,7 +188,12 @@ class Studio:
             text = ", ".join(f"{count} {state}" for state, count in states.items())
             if text != shown:
                 shown = text
-                await self._desk.progress(order, f"{order.wish.prompt[:80]}: {text}")
+                try:
+                    await self._desk.progress(
+                        order, f"{order.wish.prompt[:80]}: {text}"
+                    )
+                except Exception as error:  # noqa: BLE001  whatever a chat service has
+                    logger.warning("progress is not shown: %s", error)
             await asyncio.sleep(EDIT_S)
 
     async def _deliver(
@@ -208,7 +211,9 @@ class Studio:
             except ApiModelsError as error:
                 logger.warning("task %s is not fetched: %s", fate.task_id, error)
                 words.append(f"One picture is ready, but not fetched: {fate.url}")
-        await self._desk.deliver(order, files, "\n".join(dict.fromkeys(words)))
-        await self._store.delivered(order)
+        # Cut off here, the next start would send the pictures a second time.
+        with anyio.CancelScope(shield=True):
+            await self._desk.deliver(order, files, "\n".join(dict.fromkeys(words)))
+            await self._store.delivered(order)
         for file in files:
             await anyio.Path(file).unlink(missing_ok=True)

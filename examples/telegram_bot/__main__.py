@@ -36,7 +36,8 @@ async def main(token: str, folder: Path) -> None:
         Store.open(folder / "orders.sqlite") as store,
         Studio.open(session, store, TelegramDesk(bot), Limits(), folder) as studio,
     ):
-        await dispatcher.start_polling(bot, studio=studio)
+        # The studio may still have to deliver: the bot is closed after it, above.
+        await dispatcher.start_polling(bot, studio=studio, close_bot_session=False)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Telegram:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.files: list[list[bytes]] = []
         """Of each message with pictures, the pictures."""
+        self.patience_s = 0.0
+        """How long a message with pictures goes without its answer."""
         self._updates: list[dict[str, Any]] = []
         self._numbers = itertools.count(1)
         self._news = asyncio.Condition()
@@ -89,6 +91,8 @@ class Telegram:
         if files:
             self.files.append(files)
         await self._changed()
+        if files:
+            await asyncio.sleep(self.patience_s)
         message = {"message_id": next(self._numbers), "date": 0, "chat": CHAT}
         if method == "sendMediaGroup":
             return ok([message])

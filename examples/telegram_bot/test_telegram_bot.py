@@ -155,6 +155,32 @@ async def test_a_bot_told_to_stop_loses_nothing(telegram, emulator, start, log):
     assert "Traceback" not in log()
 
 
+async def test_an_order_on_its_way_is_not_cut(telegram, emulator, start):
+    """Told to stop before a paid request is answered, the bot waits for the answer."""
+    emulator.fault("create", "slow", seconds=1.0, after=True)
+    async with start():
+        await telegram.write("/imagine a red fox")
+        await ordered(emulator, 1)
+    async with start():
+        await telegram.until_files(1)
+        await telegram.until("done")
+    assert len(orders(emulator)) == 1
+    assert not any("restarted" in text for text in telegram.texts)
+
+
+async def test_a_delivery_is_not_cut(telegram, start):
+    """Told to stop while it sends a picture, the bot does not send it again later."""
+    telegram.patience_s = 0.5
+    async with start():
+        await telegram.write("/imagine a red fox")
+        await telegram.until_files(1)
+    assert telegram.texts[-1] == "a red fox: done"
+    async with start():
+        await telegram.write("/help")
+        await telegram.until("Usage")
+    assert len(telegram.files) == 1
+
+
 def test_a_wish_is_read_as_people_type():
     """Dashes from phones, apostrophes and options in any place are understood."""
     wish = read_wish("it's —n 2 a fox --ar 16:9 in snow")
