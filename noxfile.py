@@ -76,26 +76,20 @@ def floors() -> list[str]:
     return pins
 
 
-def pytest_arguments(session: nox.Session) -> tuple[str, ...]:
+def run_tests(
+    session: nox.Session, *command: str, at_once: int = 4, **options: Any
+) -> None:
     """
-    Return what pytest is told: the arguments given, or all tests, four at a time.
+    Run pytest; what fails beside the others is run again by itself, and must pass.
 
-    Most of them wait for sockets, so four fit two cores.
-    """
-    return tuple(session.posargs) or ("-n", "4", "--dist", "worksteal")
-
-
-def run_tests(session: nox.Session, *command: str, **options: Any) -> None:
-    """
-    Run pytest; what fails beside three others is run again by itself, and must pass.
-
-    Real sockets and small time-outs on a busy machine: alone is what counts.
+    Most tests wait for sockets, so four at once fit two cores. Real sockets and small
+    time-outs on a busy machine: alone is what counts. Arguments given go to pytest.
     """
     cache = ROOT / ".pytest_cache"
     failed = cache / "v" / "cache" / "lastfailed"
     command = (*command, "-o", f"cache_dir={cache}")
     failed.unlink(missing_ok=True)
-    arguments = pytest_arguments(session)
+    arguments = session.posargs or ("-n", str(at_once), "--dist", "worksteal")
     try:
         session.run(*command, *arguments, **options)
     except CommandFailed:
@@ -176,11 +170,10 @@ def examples(session: nox.Session) -> None:
     if session.posargs:
         session.run(*pytest, *session.posargs)
         return
-    # Most of them wait for programs to start.
-    spread = ("-n", "6", "--dist", "worksteal")
     # The browser's driver runs an event loop of its own in the thread of the tests.
-    session.run(*pytest, "examples/gallery", *spread)
-    session.run(*pytest, "examples", "--ignore", "examples/gallery", *spread)
+    # Most of them wait for programs to start: six at once fit two cores.
+    run_tests(session, *pytest, "examples/gallery", at_once=6)
+    run_tests(session, *pytest, "examples", "--ignore", "examples/gallery", at_once=6)
 
 
 @nox.session

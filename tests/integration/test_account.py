@@ -206,9 +206,9 @@ async def test_a_salvaged_id_nobody_knows_is_no_evidence(connect):
 async def test_stats_add_up(emulator, connect):
     """Counts say what happened, also after the close."""
     session = connect(emulator)
-    handles = [await session.images.submit(f"moose {n}", **TASK) for n in range(3)]
-    handles.append(await session.images.submit("moose [fail]", **TASK))
-    emulator.fault("poll", "status", status=500)
+    prompts = ["moose 0 [slow]", "moose 1 [slow]", "moose 2 [slow]", "moose [fail]"]
+    emulator.fault("poll", "status", status=500, times=4)
+    handles = [await session.images.submit(prompt, **TASK) for prompt in prompts]
     assert session.stats().pending == 4
     assert session.stats().connections >= 1
     assert f"pending 4 | {session.stats().connections}/100" in repr(session)
@@ -220,7 +220,7 @@ async def test_stats_add_up(emulator, connect):
 
     stats = session.stats()
     assert (stats.pending, stats.submitted, stats.completed) == (0, 5, 3)
-    assert (stats.failed, stats.unknown, stats.poll_errors) == (1, 1, 1)
+    assert (stats.failed, stats.unknown, stats.poll_errors) == (1, 1, 4)
     assert stats.polls >= 5
     assert stats.lateness_s >= 0
     assert stats.spent == emulator.spent == Decimal("0.085")
