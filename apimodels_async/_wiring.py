@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.storage import Folders
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._io.transport import AiohttpTransport
+    from apimodels_async._io.turns import Turns
     from apimodels_async._ports import Clock, Observer, Secret
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
@@ -101,6 +102,7 @@ class Parts:
     files: Files
     threads: anyio.CapacityLimiter
     folders: Folders
+    turns: Turns
     callbacks: Callbacks | None
 
 
@@ -168,6 +170,13 @@ class Wiring:
         self.parts.tracker.check_alive()
         return self.parts
 
+    async def turn(self) -> None:
+        """
+        Wait while too many orders have begun in this turn of the loop.
+        """
+        if self.parts is not None and self.parts.loop is _running_loop():
+            await self.parts.turns.take()
+
     def _make(self, loop: asyncio.AbstractEventLoop) -> Parts:
         from apimodels_async._io.clock import LoopClock
         from apimodels_async._io.downloads import Files
@@ -175,6 +184,7 @@ class Wiring:
         from apimodels_async._io.storage import Folders
         from apimodels_async._io.tracker import Tracker
         from apimodels_async._io.transport import AiohttpTransport
+        from apimodels_async._io.turns import Turns
 
         wanted = self.settings
         clock, draw = LoopClock(), random.random
@@ -201,6 +211,7 @@ class Wiring:
             ),
             threads=anyio.CapacityLimiter(FILE_THREADS),
             folders=Folders(),
+            turns=Turns(),
             callbacks=self._callbacks(tracker, sender, clock),
         )
 

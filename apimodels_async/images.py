@@ -111,6 +111,7 @@ class Images:
         Source:
             API page, "SparkPix" and "Endpoints".
         """
+        await self._wiring.turn()
         request = _request(prompt, model, params)
         with self._wiring.observer.ordering(request) as accepted:
             product = await order(self._wiring, request)
@@ -178,6 +179,7 @@ class Images:
         Source:
             API page, "POST /api/v1/images/generations".
         """
+        await self._wiring.turn()
         request = _request(prompt, model, params)
         if not isinstance(request, ImageRequest):
             msg = (

@@ -85,7 +85,8 @@ class Sender:
         Raises:
             ApiModelsError: Refused, unreadable, or nobody answered, after retries.
         """
-        return await self._send(Order[T](request), read)
+        order: Order[T] = Order(request)
+        return await self._send(order, read)
 
     async def order(
         self,
@@ -103,7 +104,7 @@ class Sender:
             OutcomeUnknownError: It was sent and its fate is not known.
             ApiModelsError: It was refused, or never sent.
         """
-        order = Order[T](request)
+        order: Order[T] = Order(request)
         runner = asyncio.get_running_loop().create_task(
             self._see_through(order, read, rescue),
             name=f"apimodels-order {request.path}",

@@ -60,7 +60,7 @@ class AiohttpTransport:
         self._base = base_url + "/"
         self._urls: dict[str, URL] = {}
         """Of the API's few endpoints: parsing one costs as much as decoding JSON."""
-        self._origin = URL(base_url).origin()
+        self._origin = _origin(URL(base_url))
         self._key = key
         self._timeouts = _timeouts(timeouts)
         self._sockets: WeakSet[socket.socket] = WeakSet()
@@ -115,7 +115,7 @@ class AiohttpTransport:
         raise broken
 
     def _authorization(self, url: URL) -> dict[str, str]:
-        if url.origin() != self._origin:  # nothing leads there; the key least of all
+        if _origin(url) != self._origin:  # nothing leads there; the key least of all
             return {}
         return {"Authorization": f"Bearer {self._key.reveal()}"}
 
@@ -185,6 +185,11 @@ class AiohttpTransport:
             await self._for_paid.close()
         if self._owned:
             await self._connector.close()
+
+
+def _origin(url: URL) -> tuple[str, str]:
+    # URL.origin() builds another URL; this runs in every poll.
+    return url.scheme, url.raw_authority
 
 
 class _BrokenError(aiohttp.ClientError):

@@ -51,7 +51,7 @@ async def test_a_session_names_what_is_pending(emulator, connect):
     session = connect(emulator)
     assert session.pending == ()
     handles = [
-        await session.images.submit(f"moose {number}", model="gpt-image-2")
+        await session.images.submit(f"moose {number} [slow]", model="gpt-image-2")
         for number in range(3)
     ]
     assert session.pending == tuple(handle.task_id for handle in handles)
@@ -133,6 +133,25 @@ async def test_closing_lets_a_paid_request_finish(connect):
 
         assert order.done()
         assert (await order).url == "https://files.example/a.png"
+
+
+async def test_closing_in_a_burst_of_orders_loses_none(emulator, connect):
+    """Closed while 500 orders begin: each is made and told, or was never sent."""
+    session = connect(emulator)
+    await session.balance()
+    orders = [
+        asyncio.create_task(session.images.submit(f"moose {number}", **TASK))
+        for number in range(500)
+    ]
+    await asyncio.sleep(0)
+    await session.aclose()
+    ended = await asyncio.gather(*orders, return_exceptions=True)
+
+    closed = [end for end in ended if isinstance(end, SessionClosedError)]
+    made = [end.task_id for end in ended if not isinstance(end, BaseException)]
+    assert len(closed) + len(made) == len(ended)
+    assert closed
+    assert sorted(made) == sorted(emulator.tasks)
 
 
 async def test_closing_with_many_requests_in_flight_is_quick(connect):
