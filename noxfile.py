@@ -174,6 +174,7 @@ def examples(session: nox.Session) -> None:
     # Most of them wait for programs to start: six at once fit two cores.
     run_tests(session, *pytest, "examples/gallery", at_once=6)
     run_tests(session, *pytest, "examples", "--ignore", "examples/gallery", at_once=6)
+    session.run("python", "examples/web/load.py", "--seconds", "60")
 
 
 @nox.session
@@ -212,6 +213,18 @@ def wheel(session: nox.Session) -> None:
         session.run(*pip, f"{built}[cli]", external=True)
         program = str(tmp / "empty" / "bin" / "apimodels")
         session.run(program, "--help", silent=True, external=True)
+
+
+@nox.session(default=False)
+def nightly(session: nox.Session) -> None:
+    """
+    Run what takes too long for every change: load, faults and kills, for half an hour.
+    """
+    session.install(".[cli]", *group("examples"))
+    session.run("python", "examples/web/load.py", "--seconds", "600")
+    session.run("python", "benchmarks/chaos.py")
+    session.run("python", "benchmarks/crash.py", "--runs", "100", "--callbacks")
+    session.run("python", "benchmarks/callbacks.py")
 
 
 @nox.session(default=False)
