@@ -260,11 +260,12 @@ def _callbacks(found: dict[str, Any]) -> str:
     lines = [
         "## Callbacks",
         "",
-        "| | polls a task | lag mean | done | paid for and lost |",
-        "|---|---|---|---|---|",
+        "| | polls a task | lag mean, max | done | paid for and lost, twice | another's | strangers heard |",
+        "|---|---|---|---|---|---|---|",
         *(
-            f"| {each['case']} | {each['polls_a_task']:.2f} | {each['lag_s']:.2f} s | "
-            f"{each['done']} of {each['n']} | {each['lost']} |"
+            f"| {each['case']} | {each['polls_a_task']:.2f} | {each['lag_s']:.2f} s, "
+            f"{each['lag_max_s']:.1f} s | {each['done']} of {each['n']} | {each['lost']}, "
+            f"{each['twice']} | {each['mistaken']} | {each['strangers_heard']} |"
             for each in found["callbacks"]
         ),
     ]

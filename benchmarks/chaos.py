@@ -1,12 +1,12 @@
 """
 Order thousands of pictures through a proxy that spoils every request, and count money.
 
-    python benchmarks/chaos.py [--posts 20000] [--seed 1] [--own-pool]
+    python benchmarks/chaos.py [--posts 20000] [--seed 1] [--own-pool] [--callbacks]
 
 Every paid POST meets a fault: cuts, resets, stalls, garbage, closed idle connections,
-refused connections. Client,
-proxy and emulator share one process. Exits 1 if an invariant is broken, and prints the
-smallest schedule that still breaks one.
+refused connections. Client, proxy and emulator share one process. With --callbacks the
+API calls back, past the proxy: then nothing that was charged may stay unknown. Exits 1
+if an invariant is broken, and prints the smallest schedule that still breaks one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHUNK = 4000  # orders in one run: the emulator's books stay small
 DOWN = 0.5  # share of the "down" faults that happen: they refuse everybody
 
 
-async def measure(posts: int, seed: int, *, own_pool: bool) -> bool:
+async def measure(posts: int, seed: int, *, own_pool: bool, called_back: bool) -> bool:
     """
     Run *posts* orders, print the figures, and return whether every promise held.
     """
@@ -36,6 +36,7 @@ async def measure(posts: int, seed: int, *, own_pool: bool) -> bool:
         "down": DOWN,
         "attempts": 8,
         "lent": not own_pool,
+        "called_back": called_back,
         "kinds": tuple(sorted(kinds)),
     }
     reports: list[Any] = []
@@ -123,8 +124,20 @@ def main() -> int:
         action="store_true",
         help="let the session make its own pool; tries that never left are not counted",
     )
+    parser.add_argument(
+        "--callbacks",
+        action="store_true",
+        help="let the API call back; what was charged must then be found again",
+    )
     given = parser.parse_args()
-    held = asyncio.run(measure(given.posts, given.seed, own_pool=given.own_pool))
+    held = asyncio.run(
+        measure(
+            given.posts,
+            given.seed,
+            own_pool=given.own_pool,
+            called_back=given.callbacks,
+        )
+    )
     return not held
 
 

@@ -36,8 +36,8 @@ QUICK = "--quick" in sys.argv
 TURNS = 5 if QUICK else 7 if "--short" in sys.argv else 11
 SECONDS = 0.3 if QUICK else 0.7
 TASKS = 5_000
-"""Gone round by every variant: with few, yarl's cache of parsed URLs serves a client that
-writes them as text, which it does not do for an application's many tasks."""
+"""Gone round by every variant. With few, yarl's cache of parsed URLs serves the client
+that writes them as text, which it does not do for an application's many tasks."""
 PENDING = 10_000 if QUICK else 100_000
 KEY = "sk_bench"
 SNIPPETS = {

@@ -14,7 +14,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import aiohttp
-from chaos.checker import Books, Intent, check, leaks
+from aiohttp import web
+from chaos.checker import Books, Intent, check, found_again, leaks
 from chaos.proxy import PAID_KINDS, ChaosProxy, draw_schedule
 
 from apimodels_async import (
@@ -26,12 +27,14 @@ from apimodels_async import (
     Timeouts,
 )
 from apimodels_async.emulator import Emulator
+from apimodels_async.webhooks import Callback, Receiver
 
 KEY = "sk_canary_4b1d9e7a60"
 SECRET_WORD = "moonlit-canary-prompt"
 IN_FLIGHT = 40
 SERVICE_S = 0.02
 INTERVAL_S = 0.05
+PATIENCE_S = 2.0  # the emulator calls within 20 ms, and again after 1 s
 HOW = ("generate", "submit", "edit", "generate-model")
 
 
@@ -117,6 +120,29 @@ class Tries:
         self.sent += params.method == "POST"
 
 
+@contextlib.asynccontextmanager
+async def receiving():
+    """Give a callback whose receiver is up, on a socket that no fault touches."""
+    app = web.Application()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    receiver = []
+
+    async def deliver(request):
+        status = await receiver[0].deliver(request.path, await request.read())
+        return web.Response(status=status)
+
+    app.router.add_post("/hooks/{tail}", deliver)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/hooks"
+        callback = Callback(url, interval=1.0, patience=PATIENCE_S)
+        receiver.append(Receiver(callback))
+        yield callback
+    finally:
+        await runner.cleanup()
+
+
 async def run(  # noqa: PLR0913  what a run can vary in
     seed,
     intents,
@@ -129,6 +155,7 @@ async def run(  # noqa: PLR0913  what a run can vary in
     attempts=6,
     fresh=False,
     kinds=PAID_KINDS,
+    called_back=False,
 ):
     """Order *intents* pictures through a schedule of faults; return the report."""
     if schedule is None:
@@ -154,6 +181,9 @@ async def run(  # noqa: PLR0913  what a run can vary in
             http = await stack.enter_async_context(
                 aiohttp.ClientSession(connector=connector, trace_configs=[tries.trace])
             )
+        callback = None
+        if called_back:
+            callback = await stack.enter_async_context(receiving())
         session = Session(
             base_url=proxy.base_url,
             api_key=KEY,
@@ -162,6 +192,7 @@ async def run(  # noqa: PLR0913  what a run can vary in
             timeouts=Timeouts(connect=2, read=0.8, generate=0.8),
             fresh_connections=fresh and not lent,
             http=http,
+            callback=callback,
         )
 
         async def place(intent):
@@ -188,6 +219,8 @@ async def run(  # noqa: PLR0913  what a run can vary in
         books = Books.of(emulator)
     longest = time.monotonic() - started
     broken = check(history, books, polls_max=longest / INTERVAL_S + 3)
+    if called_back:
+        broken += found_again(history, books)
     broken += [f"I7 left running: {name}" for name in left]
     errors = [intent.error for intent in history if intent.error is not None]
     shown = [*logged, *(text for error in errors for text in error_texts(error))]

@@ -93,6 +93,18 @@ def check(history, books, *, polls_max=None, posts_max=1):
     return found
 
 
+def found_again(history, books):
+    """
+    Return the charged orders of unknown fate: none may be left where callbacks arrive.
+    """
+    charged = {work.prompt for work in books.works if work.charged}
+    return [
+        f"I9 {intent.prompt} was charged and not found again: {intent.error!r}"
+        for intent in history
+        if intent.fate == "unknown" and intent.prompt in charged
+    ]
+
+
 def _ownership(intent, by_id, by_url):
     claimed = intent.task_id or getattr(intent.error, "task_id", None)
     if claimed is not None:

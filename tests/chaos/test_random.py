@@ -8,7 +8,7 @@ import os
 
 import pytest
 from chaos import campaign
-from chaos.checker import Books, Intent, check, leaks
+from chaos.checker import Books, Intent, check, found_again, leaks
 from chaos.proxy import PAID_KINDS, Fault, draw_schedule, shrink
 
 from apimodels_async import ConnectionFailedError, OutcomeUnknownError
@@ -36,6 +36,16 @@ async def test_no_schedule_of_faults_loses_or_doubles_an_order(
 
     assert report.broken == []
     assert sum(report.fates.values()) == INTENTS
+    assert report.fates["returned"] > 0
+    assert report.fates["unknown"] > 0
+
+
+async def test_callbacks_find_every_charged_order_again(pytestconfig):
+    """With a receiver up, unknown is only what was not charged; none is mistaken."""
+    seed = pytestconfig.getoption("--chaos-seed")
+    report = await campaign.run(seed, INTENTS, kinds=POOLED, called_back=True)
+
+    assert report.broken == []
     assert report.fates["returned"] > 0
     assert report.fates["unknown"] > 0
 
@@ -129,6 +139,16 @@ def test_the_checker_counts_endings_posts_and_polls():
     found = check([intent], books, polls_max=5)
 
     assert [line[:2] for line in found] == ["I5", "I6", "I6"]
+
+
+def test_the_checker_sees_what_no_callback_found():
+    """A charged order of unknown fate is one that should have been found again."""
+    intent = Intent(1, "generate", "p", error=OutcomeUnknownError("?"), ended=1)
+
+    assert [line[:2] for line in found_again([intent], Books([work("a", "p")]))] == [
+        "I9"
+    ]
+    assert found_again([intent], Books([work("a", "p", charged=False)])) == []
 
 
 def test_the_checker_is_content_with_what_is_right():
