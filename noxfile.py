@@ -223,6 +223,7 @@ def nightly(session: nox.Session) -> None:
     session.install(".[cli]", *group("examples"))
     session.run("python", "examples/web/load.py", "--seconds", "600")
     session.run("python", "benchmarks/chaos.py")
+    session.run("python", "benchmarks/chaos.py", "--posts", "8000", "--callbacks")
     session.run("python", "benchmarks/crash.py", "--runs", "100", "--callbacks")
     session.run("python", "benchmarks/callbacks.py")
 
