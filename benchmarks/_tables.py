@@ -75,7 +75,7 @@ def _head(found: dict[str, Any]) -> str:
 
 Versions: {versions}.
 
-One command repeats it all: `python benchmarks/report.py` (or `nox -s bench`) in some 35 minutes, with `--short` in some 25. {how}The server is a raw
+One command repeats it all: `python benchmarks/report.py` (or `nox -s bench`) in some 40 minutes, with `--short` in some 25. {how}The server is a raw
 protocol in a process of its own on one core, the client is alone on the other, variants take turns in one run. **Read the ratios:** they
 are of the same turn; absolute times drift on a shared machine. Cells show the median, and the least and the most where there are
 several turns.{busy}{note}"""
