@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
-from apimodels_async._core.entry import Entry
+from apimodels_async._core.polling.entry import Entry
 from apimodels_async.errors import SessionClosedError
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from attrs import define, evolve, field
 
 from apimodels_async._api import requests
 from apimodels_async._api.catalogue import find_model
-from apimodels_async._core.purse import price_hint
-from apimodels_async._core.resume import RecordState, Step, next_step
+from apimodels_async._core.money.budget import price_hint
+from apimodels_async._core.money.resume import RecordState, Step, next_step
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from apimodels_async._callbacks import Intent
-    from apimodels_async._core.purse import Purse
-    from apimodels_async._core.records import Keys
-    from apimodels_async._core.resume import Record
+    from apimodels_async._core.money.budget import Purse
+    from apimodels_async._core.money.records import Keys
+    from apimodels_async._core.money.resume import Record
     from apimodels_async._io.journal import Journal
     from apimodels_async.handle import TaskHandle
     from apimodels_async.models import SparkPixEdit, SparkPixImage
@@ -259,7 +259,7 @@ class Orders:
             self.pending.pop(handle.task_id, None)
 
     async def _completed(self, item: _Item, result: ImageResult) -> Outcome:
-        from apimodels_async._core.records import dump_result
+        from apimodels_async._core.money.records import dump_result
 
         self.purse.settle(item.price, result)
         if self.journal is not None:
@@ -311,7 +311,7 @@ class Orders:
         """
         Return what an earlier run found out; nothing is ordered.
         """
-        from apimodels_async._core.records import load_result
+        from apimodels_async._core.money.records import load_result
 
         if record.result is not None:
             result = load_result(record.result)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from apimodels_async._api import requests
-from apimodels_async._core.entry import Entry
-from apimodels_async._core.retry import SecondClaimError
+from apimodels_async._core.money.retry import SecondClaimError
+from apimodels_async._core.polling.entry import Entry
 from apimodels_async.errors import SessionClosedError
 from apimodels_async.handle import TaskHandle
 from apimodels_async.models import ImageResult

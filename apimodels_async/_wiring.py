@@ -19,8 +19,8 @@ import anyio
 from attrs import define, field
 
 from apimodels_async._api import requests
-from apimodels_async._core.latency import Latency
-from apimodels_async._core.ledger import Ledger
+from apimodels_async._core.polling.latency import Latency
+from apimodels_async._core.polling.ledger import Ledger
 from apimodels_async._io.config import is_loopback
 from apimodels_async.errors import (
     ApiModelsError,
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     import aiohttp
 
     from apimodels_async._callbacks import Callbacks
-    from apimodels_async._core.entry import Entry
-    from apimodels_async._core.notes import Notes
-    from apimodels_async._io.downloads import Files
+    from apimodels_async._core.files.provenance import Notes
+    from apimodels_async._core.polling.entry import Entry
+    from apimodels_async._io.client import AiohttpTransport
+    from apimodels_async._io.files.downloads import Files
+    from apimodels_async._io.files.storage import Folders
+    from apimodels_async._io.pacer import Turns
     from apimodels_async._io.sender import Sender
-    from apimodels_async._io.storage import Folders
     from apimodels_async._io.tracker import Tracker
-    from apimodels_async._io.transport import AiohttpTransport
-    from apimodels_async._io.turns import Turns
     from apimodels_async._ports import Clock, Observer, Secret
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
@@ -178,13 +178,13 @@ class Wiring:
             await self.parts.turns.take()
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> Parts:
+        from apimodels_async._io.client import AiohttpTransport
         from apimodels_async._io.clock import LoopClock
-        from apimodels_async._io.downloads import Files
+        from apimodels_async._io.files.downloads import Files
+        from apimodels_async._io.files.storage import Folders
+        from apimodels_async._io.pacer import Turns
         from apimodels_async._io.sender import Sender
-        from apimodels_async._io.storage import Folders
         from apimodels_async._io.tracker import Tracker
-        from apimodels_async._io.transport import AiohttpTransport
-        from apimodels_async._io.turns import Turns
 
         wanted = self.settings
         clock, draw = LoopClock(), random.random
@@ -222,7 +222,7 @@ class Wiring:
         if callback is None:
             return None
         from apimodels_async._callbacks import Callbacks
-        from apimodels_async._core.coverage import Coverage
+        from apimodels_async._core.polling.callback_trust import Coverage
 
         def keep(entry: Entry) -> None:
             self.submitted += 1
@@ -242,9 +242,9 @@ class Wiring:
         """
         Store a file of *result* as *target*, or as *stem* in it if it is a directory.
         """
-        from apimodels_async._core.notes import sidecar
-        from apimodels_async._io.metadata import imprint
-        from apimodels_async._io.storage import FileSink
+        from apimodels_async._core.files.provenance import sidecar
+        from apimodels_async._io.files.metadata import imprint
+        from apimodels_async._io.files.storage import FileSink
 
         parts = self.open()
         facts = notes.facts if notes is not None else {}
@@ -351,8 +351,8 @@ def make_notes(
     """
     if not sidecar and not embed:
         return None
-    from apimodels_async._core.notes import Notes, facts_of
-    from apimodels_async._io.metadata import check_pillow
+    from apimodels_async._core.files.provenance import Notes, facts_of
+    from apimodels_async._io.files.metadata import check_pillow
 
     if embed:
         check_pillow()

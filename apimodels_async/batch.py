@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import anyio
 
-from apimodels_async._core.records import Keys
+from apimodels_async._core.money.records import Keys
 from apimodels_async._io.journal import Journal
 from apimodels_async._orders import HaltError, Orders
 from apimodels_async.errors import InvalidRequestError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-    from apimodels_async._core.purse import Purse
+    from apimodels_async._core.money.budget import Purse
     from apimodels_async._orders import Calls
     from apimodels_async.handle import TaskHandle
 

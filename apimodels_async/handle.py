@@ -22,7 +22,7 @@ from apimodels_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Generator
 
-    from apimodels_async._core.entry import Entry
+    from apimodels_async._core.polling.entry import Entry
     from apimodels_async._io.tracker import Tracker
     from apimodels_async.models import ImageResult, TaskEvent, TaskState
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
-from apimodels_async._core.entry import Entry
-from apimodels_async._core.media import item_stem
+from apimodels_async._core.files.media import item_stem
+from apimodels_async._core.polling.entry import Entry
 from apimodels_async._submission import find, intend, order, recall
 from apimodels_async._wiring import make_notes
 from apimodels_async.errors import InvalidRequestError
@@ -276,8 +276,8 @@ class Images:
             ConfigurationError: *embed* without Pillow. Nothing was sent.
             InvalidRequestError: A parameter is out of range. Nothing was sent.
         """
-        from apimodels_async._core.purse import Purse
-        from apimodels_async._io.metadata import check_pillow
+        from apimodels_async._core.money.budget import Purse
+        from apimodels_async._io.files.metadata import check_pillow
         from apimodels_async._orders import Calls, price_of
         from apimodels_async.batch import Batch
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from apimodels_async._api import requests
 from apimodels_async._api.checks import check_index
-from apimodels_async._core.media import file_stem
+from apimodels_async._core.files.media import file_stem
 from apimodels_async._io.config import (
     resolve_base_url,
     resolve_key,
@@ -194,7 +194,7 @@ class Session:
         Raises:
             As :meth:`balance`.
         """
-        from apimodels_async._core.evidence import judge_balance
+        from apimodels_async._core.money.reconcile import judge_balance
 
         called_back = self._called_back(error)
         if called_back:
@@ -273,7 +273,7 @@ class Session:
             Vendor's files page.
         """
         from apimodels_async._api.responses import read_file
-        from apimodels_async._io.inputs import load_file
+        from apimodels_async._io.files.inputs import load_file
 
         parts = self._wiring.open()
         file = await load_file(source, name, content_type, parts.threads)

@@ -26,9 +26,9 @@ from typing import TypeAlias
 from _results import keep
 
 from apimodels_async import PollPolicy, Session
-from apimodels_async._core.entry import Entry
-from apimodels_async._core.latency import Latency
-from apimodels_async._core.ledger import Ledger
+from apimodels_async._core.polling.entry import Entry
+from apimodels_async._core.polling.latency import Latency
+from apimodels_async._core.polling.ledger import Ledger
 from apimodels_async.emulator import Emulator
 from apimodels_async.models import ImageResult, TaskSnapshot, TaskState
 

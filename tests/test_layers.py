@@ -26,6 +26,7 @@ LAYERS = {
     "_display": 0,
     "models": 0,
     "_ports": 0,
+    "_text": 0,
     "_api": 1,
     "_core": 1,
     "_io": 2,
@@ -90,7 +91,7 @@ SAME_LAYER = {
 UP = {("testing", "emulator")}
 
 # The client with the key, and the one that never has it.
-CLIENTS = {"_io.transport", "_io.downloads"}
+CLIENTS = {"_io.client", "_io.files.downloads"}
 
 PURE = {0, 1}  # layers that only describe and decide
 THIRD_PARTY = {0: {"attrs"}, 1: {"attrs", "cattrs"}}
@@ -268,8 +269,8 @@ def stray_clients(module: Module) -> list[str]:
     if module.name in CLIENTS or module.place == "emulator":
         return []  # the emulator stands outside and delivers webhooks with its own
     return [
-        f"{module.name} imports {name}: aiohttp's client belongs to _io/transport.py"
-        " and, without the key, to _io/downloads.py"
+        f"{module.name} imports {name}: aiohttp's client belongs to _io/client.py"
+        " and, without the key, to _io/files/downloads.py"
         for name in sorted(imports(module))
         if is_within(name, {"aiohttp"}) and not is_within(name, {"aiohttp.web"})
     ]
@@ -327,7 +328,7 @@ PLANTED = [
     ("handle", "from apimodels_async import Session", "may not import __init__"),
     ("_api.decode", "from apimodels_async._core import retry", "import _core.retry"),
     ("_core.retry", "from .._api.decode import decode", "import _api.decode"),
-    ("_io.tracker", "from .transport import Transport", "import _io.transport"),
+    ("_io.tracker", "from .client import Transport", "import _io.client"),
     ("emulator.app", "from ..errors import NotFoundError", "import errors"),
     ("emulator.app", "import apimodels_async", "import __init__"),
     ("cli.main", "from apimodels_async._api import decode", "public door"),
@@ -341,9 +342,9 @@ PLANTED = [
     ("models", "import cattrs", "imports cattrs"),
     ("_core.retry", "x = datetime.now(UTC)", "reads a clock"),
     ("_api.decode", "x = open('x')", "calls open()"),
-    ("session", "import aiohttp", "_io/transport.py"),
-    ("images", "if TYPE_CHECKING:\n    import aiohttp", "_io/transport.py"),
-    ("_io.storage", "from aiohttp import ClientSession", "_io/transport.py"),
+    ("session", "import aiohttp", "_io/client.py"),
+    ("images", "if TYPE_CHECKING:\n    import aiohttp", "_io/client.py"),
+    ("_io.files.storage", "from aiohttp import ClientSession", "_io/client.py"),
     ("session", "m = importlib.import_module('x')", "imports by name"),
 ]
 
@@ -353,7 +354,7 @@ def test_a_planted_import_is_caught(name, source, complaint):
     """An import that the house forbids is found wherever it is hidden."""
     there = (
         *("", "errors", "models", "handle", "images", "session"),
-        *("_api.decode", "_core.retry", "_io.transport", "emulator.app"),
+        *("_api.decode", "_core.retry", "_io.client", "emulator.app"),
     )
     known = dict.fromkeys(there, parse("", ""))
 
@@ -368,8 +369,8 @@ def test_a_planted_import_is_caught(name, source, complaint):
         ("models", "from .errors import ApiModelsError\nfrom datetime import datetime"),
         ("_api.decode", "from . import convert\nfrom urllib.parse import urlsplit"),
         ("_api.decode", "from os import PathLike\nfrom importlib import resources"),
-        ("_io.transport", "import aiohttp\nfrom .._ports import Reply"),
-        ("session", "from ._io.transport import Http\nfrom .images import Images"),
+        ("_io.client", "import aiohttp\nfrom .._ports import Reply"),
+        ("session", "from ._io.client import Http\nfrom .images import Images"),
         ("session", "if TYPE_CHECKING:\n    import aiohttp"),
         ("webhooks", "from aiohttp import web\nimport aiohttp.web"),
         ("testing", "from .emulator import Emulator"),
@@ -382,7 +383,7 @@ def test_an_import_that_is_allowed_passes(name, source):
     """An import that points down, or that the house names as allowed, passes."""
     module = parse(name, source, is_package=not name)
     there = (
-        *("", "errors", "_ports", "images", "_api.convert", "_io.transport"),
+        *("", "errors", "_ports", "images", "_api.convert", "_io.client"),
         *("emulator", "emulator.store", "cli.demo"),
     )
     known = dict.fromkeys(there, module)

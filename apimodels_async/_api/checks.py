@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
-from apimodels_async._api.text import printable
+from apimodels_async._text import printable
 from apimodels_async.errors import InvalidRequestError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from attrs import frozen
 from cattrs.gen import make_dict_structure_fn, override
 
 from apimodels_async._api.decode import UnreadableError
-from apimodels_async._api.text import printable
+from apimodels_async._text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from apimodels_async._api.text import printable
+from apimodels_async._text import printable
 
 SNIPPET_CHARS: Final = 120
 

@@ -10,7 +10,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._api.decode import UnreadableError, decode_json, snippet
-from apimodels_async._api.text import printable
+from apimodels_async._text import printable
 from apimodels_async.errors import (
     APIStatusError,
     AuthenticationError,

@@ -24,7 +24,7 @@ from apimodels_async._api.convert import (
 )
 from apimodels_async._api.decode import UnreadableError
 from apimodels_async._api.refusals import http_date, read_body
-from apimodels_async._api.text import printable
+from apimodels_async._text import printable
 from apimodels_async.errors import GenerationFailedError, UnexpectedResponseError
 from apimodels_async.models import (
     Balance,

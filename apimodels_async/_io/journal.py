@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import define, field
 
-from apimodels_async._core.resume import Record, RecordState
+from apimodels_async._core.money.resume import Record, RecordState
 from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:

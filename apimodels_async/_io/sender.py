@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from attrs import define, field
 
 from apimodels_async._api.responses import salvage_task_id
-from apimodels_async._core.budget import RetryBudget
-from apimodels_async._core.retry import (
+from apimodels_async._core.money.retry import (
     answer_error,
     failure_error,
     pause_before_retry,
     unknown_error,
 )
+from apimodels_async._core.money.retry_budget import RetryBudget
 from apimodels_async._ports import Reply, Sent
 from apimodels_async.errors import (
     ApiModelsError,

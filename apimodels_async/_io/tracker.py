@@ -2,7 +2,7 @@
 Finds out how pending tasks end: one coroutine sweeps them all, some pollers ask.
 
 Rules of this file:
-1. It carries; :mod:`apimodels_async._core.ledger` decides.
+1. It carries; :mod:`apimodels_async._core.polling.ledger` decides.
 2. A poll that fails in any way is an answer like any other: it goes to the ledger,
    which keeps the task.
 3. Nobody waits for a dead tracker: however :meth:`Tracker.run` ends, every waiter is
@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field
 
 from apimodels_async._api import requests, responses
-from apimodels_async._core.pacing import THROTTLED, Brake
-from apimodels_async._core.retry import failure_error
+from apimodels_async._core.money.retry import failure_error
+from apimodels_async._core.polling.brake import THROTTLED, Brake
 from apimodels_async._ports import Kind, Reply, Sent
 from apimodels_async.errors import (
     ApiModelsError,
@@ -46,8 +46,8 @@ from apimodels_async.models import ImageResult, TaskEvent, TaskSnapshot, TaskSta
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from apimodels_async._core.entry import Entry
-    from apimodels_async._core.ledger import Ledger
+    from apimodels_async._core.polling.entry import Entry
+    from apimodels_async._core.polling.ledger import Ledger
     from apimodels_async._ports import Clock, Transport
 
 logger = logging.getLogger("apimodels_async.tracker")

@@ -9,7 +9,11 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from apimodels_async._api.checks import is_http_url
-from apimodels_async._core.hooks import NONCE_BYTES, make_tail, read_tail
+from apimodels_async._core.polling.callback_address import (
+    NONCE_BYTES,
+    make_tail,
+    read_tail,
+)
 from apimodels_async._io.config import callback_secret
 from apimodels_async._io.relays import MemoryRelay
 from apimodels_async.errors import ConfigurationError

@@ -16,7 +16,7 @@ import pytest
 from batch.tools import rewrite, rows, uncovered
 
 from apimodels_async import JournalError
-from apimodels_async._core.resume import Record, RecordState
+from apimodels_async._core.money.resume import Record, RecordState
 from apimodels_async._io.journal import SCHEMA_VERSION, Journal
 
 

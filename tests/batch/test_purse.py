@@ -19,8 +19,8 @@ from apimodels_async import (
     SparkPixImage,
     check_request,
 )
-from apimodels_async._core.evidence import judge_balance
-from apimodels_async._core.purse import Purse, price_hint
+from apimodels_async._core.money.budget import Purse, price_hint
+from apimodels_async._core.money.reconcile import judge_balance
 from apimodels_async._orders import price_of
 from apimodels_async.errors import BadRequestError, OutcomeUnknownError
 from apimodels_async.models import Balance, KnownModel, Verdict

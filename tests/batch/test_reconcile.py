@@ -11,7 +11,7 @@ from batch.tools import TASK, orders
 from integration.raw import CREATED, PICTURE, RawServer, envelope, respond
 
 from apimodels_async import ConnectionFailedError, OutcomeUnknownError
-from apimodels_async._core.budget import PER_REQUEST, PER_S, TOKENS_MAX
+from apimodels_async._core.money.retry_budget import PER_REQUEST, PER_S, TOKENS_MAX
 from apimodels_async.errors import ApiModelsError, AuthenticationError
 from apimodels_async.models import Verdict
 from apimodels_async.policies import RetryPolicy

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
-from apimodels_async._core.entry import Entry
-from apimodels_async._core.ledger import Ledger
+from apimodels_async._core.polling.entry import Entry
+from apimodels_async._core.polling.ledger import Ledger
 from apimodels_async._io.tracker import Tracker
 from apimodels_async._ports import Failure, Phase, Reply
 

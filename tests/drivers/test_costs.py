@@ -8,7 +8,7 @@ import asyncio
 
 from drivers.fakes import Rig, done_after
 
-from apimodels_async._core.grid import TICK_S
+from apimodels_async._core.polling.grid import TICK_S
 
 
 async def test_tasks_that_begin_at_odd_times_share_wake_ups():

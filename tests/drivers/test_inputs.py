@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from apimodels_async import InvalidRequestError
-from apimodels_async._io.inputs import UPLOAD_BYTES_MAX, load_file
+from apimodels_async._io.files.inputs import UPLOAD_BYTES_MAX, load_file
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 100
 

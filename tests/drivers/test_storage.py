@@ -13,9 +13,9 @@ import anyio
 import pytest
 
 from apimodels_async import DownloadError
-from apimodels_async._core.media import file_stem
-from apimodels_async._io import storage
-from apimodels_async._io.storage import BUFFER_BYTES, FileSink
+from apimodels_async._core.files.media import file_stem
+from apimodels_async._io.files import storage
+from apimodels_async._io.files.storage import BUFFER_BYTES, FileSink
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 HEADS = {

@@ -37,8 +37,8 @@ from apimodels_async import (
     TaskTimeoutError,
     UnexpectedResponseError,
 )
-from apimodels_async._core.entry import Entry
-from apimodels_async._core.grid import TICK_S
+from apimodels_async._core.polling.entry import Entry
+from apimodels_async._core.polling.grid import TICK_S
 from apimodels_async._io.tracker import SLICE, Tracker
 from apimodels_async._ports import Reply
 

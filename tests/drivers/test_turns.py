@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 
-from apimodels_async._io.turns import SLICE, Turns
+from apimodels_async._io.pacer import SLICE, Turns
 
 pytestmark = pytest.mark.anyio
 

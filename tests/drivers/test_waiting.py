@@ -18,7 +18,7 @@ from apimodels_async import (
     TaskState,
     TaskTimeoutError,
 )
-from apimodels_async._core.entry import Entry
+from apimodels_async._core.polling.entry import Entry
 from apimodels_async.handle import TOKEN_PREFIX, read_token
 
 

@@ -32,8 +32,8 @@ from apimodels_async import (
     TransportError,
 )
 from apimodels_async._io.clock import LoopClock
-from apimodels_async._io.downloads import Files
-from apimodels_async._io.storage import FileSink
+from apimodels_async._io.files.downloads import Files
+from apimodels_async._io.files.storage import FileSink
 from apimodels_async._ports import File
 
 SEVEN_DAYS = timedelta(days=7)

@@ -25,7 +25,7 @@ from apimodels_async import (
     SparkPixImage,
     TransportError,
 )
-from apimodels_async._io import metadata
+from apimodels_async._io.files import metadata
 
 TAG = '"v1"'
 HALF = len(PNG) // 2

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apimodels_async._api.text import MESSAGE_CHARS_MAX, printable
+from apimodels_async._text import MESSAGE_CHARS_MAX, printable
 
 
 @pytest.mark.parametrize(

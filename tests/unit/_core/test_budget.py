@@ -7,7 +7,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apimodels_async._core.budget import RetryBudget
+from apimodels_async._core.money.retry_budget import RetryBudget
 
 
 def spent(budget, now, tries):

@@ -4,7 +4,7 @@ When callbacks are trusted.
 
 from __future__ import annotations
 
-from apimodels_async._core.coverage import MISSES_MAX, Coverage
+from apimodels_async._core.polling.callback_trust import MISSES_MAX, Coverage
 
 
 def ended(coverage, story):

@@ -10,7 +10,7 @@ from io import BytesIO
 import pytest
 from PIL import Image, PngImagePlugin
 
-from apimodels_async._core.embed import (
+from apimodels_async._core.files.embed import (
     EXIF_BYTES_MAX,
     Place,
     exif_segment,

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from apimodels_async._core.evidence import judge_balance
+from apimodels_async._core.money.reconcile import judge_balance
 from apimodels_async.models import Balance, Verdict
 
 

@@ -8,8 +8,8 @@ import math
 
 import pytest
 
-from apimodels_async._core.entry import Entry
-from apimodels_async._core.grid import TICK_S, Grid
+from apimodels_async._core.polling.entry import Entry
+from apimodels_async._core.polling.grid import TICK_S, Grid
 from apimodels_async.models import ImageResult
 
 DONE = ImageResult(urls=("https://a/b.png",))

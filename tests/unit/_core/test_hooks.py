@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from apimodels_async._core.hooks import make_tail, read_tail
+from apimodels_async._core.polling.callback_address import make_tail, read_tail
 
 SECRET = b"a secret of the server's own, 32+"
 NONCE = "00112233445566778899aabbccddeeff"

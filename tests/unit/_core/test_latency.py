@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from apimodels_async._core.latency import COHORT, SAVED, Latency
+from apimodels_async._core.polling.latency import COHORT, SAVED, Latency
 
 INTERVAL = 2.5
 

@@ -9,11 +9,11 @@ from decimal import Decimal
 
 import pytest
 
-from apimodels_async._core.coverage import MISSES_MAX, Coverage
-from apimodels_async._core.entry import Entry
-from apimodels_async._core.grid import TICK_S
-from apimodels_async._core.latency import Latency
-from apimodels_async._core.ledger import Ledger
+from apimodels_async._core.polling.callback_trust import MISSES_MAX, Coverage
+from apimodels_async._core.polling.entry import Entry
+from apimodels_async._core.polling.grid import TICK_S
+from apimodels_async._core.polling.latency import Latency
+from apimodels_async._core.polling.ledger import Ledger
 from apimodels_async.errors import (
     APIStatusError,
     AuthenticationError,

@@ -19,9 +19,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from apimodels_async._core.entry import Entry
-from apimodels_async._core.grid import TICK_S
-from apimodels_async._core.ledger import SPREAD_MAX, Ledger
+from apimodels_async._core.polling.entry import Entry
+from apimodels_async._core.polling.grid import TICK_S
+from apimodels_async._core.polling.ledger import SPREAD_MAX, Ledger
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apimodels_async._core.media import (
+from apimodels_async._core.files.media import (
     HEAD_BYTES,
     file_stem,
     item_stem,

@@ -8,7 +8,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from apimodels_async._core.notes import (
+from apimodels_async._core.files.provenance import (
     EMBEDDED_BYTES_MAX,
     PROMPT_CHARS_MAX,
     SOFTWARE,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apimodels_async._core.pacing import THROTTLED, Brake
+from apimodels_async._core.polling.brake import THROTTLED, Brake
 
 
 def pauses(count, *, wish=None):

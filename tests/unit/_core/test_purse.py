@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from apimodels_async._api.catalogue import known_models
-from apimodels_async._core.purse import Purse, price_hint
+from apimodels_async._core.money.budget import Purse, price_hint
 from apimodels_async.errors import (
     BadRequestError,
     GenerationFailedError,

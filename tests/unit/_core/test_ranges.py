@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from apimodels_async._core.ranges import (
+from apimodels_async._core.files.ranges import (
     Origin,
     continues,
     origin_of,

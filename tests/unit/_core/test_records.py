@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apimodels_async._core.records import Keys, dump_result, load_result
+from apimodels_async._core.money.records import Keys, dump_result, load_result
 from apimodels_async.models import ImageResult
 
 

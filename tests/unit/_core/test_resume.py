@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 
-from apimodels_async._core.resume import Record, RecordState, Step, next_step
+from apimodels_async._core.money.resume import Record, RecordState, Step, next_step
 
 
 @pytest.mark.parametrize(

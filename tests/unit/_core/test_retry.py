@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apimodels_async._api.refusals import read_body
-from apimodels_async._core.retry import (
+from apimodels_async._core.money.retry import (
     answer_error,
     backoff_ceiling,
     failure_error,

@@ -18,9 +18,9 @@ import aiohttp
 from attrs import define, field
 from yarl import URL
 
-from apimodels_async._core.media import may_connect
-from apimodels_async._core.ranges import continues, origin_of, resume_headers
-from apimodels_async._core.retry import backoff_ceiling
+from apimodels_async._core.files.media import may_connect
+from apimodels_async._core.files.ranges import continues, origin_of, resume_headers
+from apimodels_async._core.money.retry import backoff_ceiling
 from apimodels_async._version import __version__
 from apimodels_async.errors import (
     ApiModelsError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from aiohttp.connector import AddrInfoType
 
-    from apimodels_async._core.ranges import Origin
+    from apimodels_async._core.files.ranges import Origin
     from apimodels_async._ports import Clock, File, Sink
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import RetryPolicy, Timeouts

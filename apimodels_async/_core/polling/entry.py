@@ -12,7 +12,7 @@ from attrs import define
 from apimodels_async.models import ImageResult, TaskState
 
 if TYPE_CHECKING:
-    from apimodels_async._core.latency import Sample
+    from apimodels_async._core.polling.latency import Sample
     from apimodels_async.errors import ApiModelsError
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field
 
 if TYPE_CHECKING:
-    from apimodels_async._core.entry import Entry
+    from apimodels_async._core.polling.entry import Entry
 
 TICK_S: Final = 0.05
 """Seconds. 50-100 ms: 3.9 times less CPU than one timer a poll (500 tasks, 2.5 s)."""

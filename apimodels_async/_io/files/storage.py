@@ -17,15 +17,15 @@ import anyio
 import anyio.to_thread
 from attrs import define, field
 
-from apimodels_async._core.embed import HEAD_BYTES_MAX
-from apimodels_async._core.media import HEAD_BYTES, suffix_of
+from apimodels_async._core.files.embed import HEAD_BYTES_MAX
+from apimodels_async._core.files.media import HEAD_BYTES, suffix_of
 from apimodels_async.errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from apimodels_async._core.embed import Splice
+    from apimodels_async._core.files.embed import Splice
 
 FILE_BYTES_MAX: Final = 64 << 20
 """Results have 1-8 MB; a 4K PNG some 30."""

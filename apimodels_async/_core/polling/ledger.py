@@ -10,9 +10,8 @@ Rules of this file:
    deadline or a close may have settled it while its poll was under way.
 
 Theory of operation:
-1. :meth:`due` hands out what is due and takes it off the grid
-   (:mod:`apimodels_async._core.grid`): an entry is either on the grid or being polled,
-   so no task ever has two polls in flight.
+1. :meth:`due` hands out what is due and takes it off the grid (``grid.py``): an entry
+   is either on the grid or being polled, so no task ever has two polls in flight.
 2. :meth:`apply` takes the answer and puts the entry back, one interval after the
    *start* of its last poll, or settles it.
 3. All deadlines are the same span after watching, so the oldest entry always has the
@@ -26,8 +25,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from apimodels_async._core.entry import Entry
-from apimodels_async._core.grid import Grid
+from apimodels_async._core.polling.entry import Entry
+from apimodels_async._core.polling.grid import Grid
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -41,8 +40,8 @@ from apimodels_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from apimodels_async._core.coverage import Coverage
-    from apimodels_async._core.latency import Latency
+    from apimodels_async._core.polling.callback_trust import Coverage
+    from apimodels_async._core.polling.latency import Latency
     from apimodels_async.errors import SessionClosedError
     from apimodels_async.models import ImageResult, TaskSnapshot
 

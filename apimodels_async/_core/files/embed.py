@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import frozen
 
-from apimodels_async._core.media import suffix_of
+from apimodels_async._core.files.media import suffix_of
 
 HEAD_BYTES_MAX: Final = 1 << 20
 """How far into a file a place is looked for; colour profiles have some 500 kB."""

@@ -10,8 +10,13 @@ import importlib.util
 import struct
 from typing import TYPE_CHECKING, Any
 
-from apimodels_async._core.embed import Splice, exif_segment, find_place, png_chunk
-from apimodels_async._core.notes import SOFTWARE, brief, compact
+from apimodels_async._core.files.embed import (
+    Splice,
+    exif_segment,
+    find_place,
+    png_chunk,
+)
+from apimodels_async._core.files.provenance import SOFTWARE, brief, compact
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:

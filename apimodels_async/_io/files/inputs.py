@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.to_thread
 
-from apimodels_async._core.media import HEAD_BYTES, suffix_of
+from apimodels_async._core.files.media import HEAD_BYTES, suffix_of
 from apimodels_async._ports import File
 from apimodels_async.errors import InvalidRequestError
 
