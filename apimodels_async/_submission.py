@@ -74,7 +74,9 @@ async def order(
             wiring.spent += created.credits or 0
         else:
             _check_new(wiring, created.task_id, reply.status, tracker)
-            entry = _adopt(created, model, group, tracker, covered=intent is not None)
+            entry = _adopt(
+                created, model, group, tracker, expects_callback=intent is not None
+            )
             product = TaskHandle(entry, tracker)
         if callbacks is not None and intent is not None:
             callbacks.answered(intent, entry)
@@ -128,9 +130,20 @@ def _check_new(wiring: Wiring, task_id: str, status: int, tracker: Tracker) -> N
 
 
 def _adopt(
-    created: TaskSnapshot, model: str, group: str, tracker: Tracker, *, covered: bool
+    created: TaskSnapshot,
+    model: str,
+    group: str,
+    tracker: Tracker,
+    *,
+    expects_callback: bool,
 ) -> Entry:
-    entry = Entry(created.task_id, model, created.state, group=group, covered=covered)
+    entry = Entry(
+        created.task_id,
+        model,
+        created.state,
+        group=group,
+        expects_callback=expects_callback,
+    )
     entry.outcome = created.result or created.error
     if not entry.done:
         try:

@@ -222,13 +222,13 @@ class Wiring:
         if callback is None:
             return None
         from apimodels_async._callbacks import Callbacks
-        from apimodels_async._core.polling.callback_trust import Coverage
+        from apimodels_async._core.polling.callback_trust import CallbackTrust
 
         def keep(entry: Entry) -> None:
             self.submitted += 1
             sender.orphans.append(TaskHandle(entry, tracker))
 
-        tracker.ledger.coverage = Coverage(callback.interval)
+        tracker.ledger.callback_trust = CallbackTrust(callback.interval)
         return Callbacks(callback, tracker, clock, self.named, keep)
 
     async def store(

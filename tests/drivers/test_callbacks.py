@@ -51,7 +51,7 @@ async def test_a_callback_faster_than_the_answer_is_not_lost():
     async with Rig(done_after(0)) as rig, Desk(rig) as desk:
         intent = desk.callbacks.intend("m")
         assert not await desk.deliver(intent, "t1")  # come again: we might be killed
-        entry = rig.watch("t1", covered=True)
+        entry = rig.watch("t1", expects_callback=True)
         desk.callbacks.answered(intent, entry)
         await rig.ended(entry)
         assert asyncio.get_running_loop().time() < 1
@@ -75,7 +75,7 @@ async def test_a_hint_from_another_thread_is_followed_in_the_loop():
     taken = []
     async with Rig(done_after(0)) as rig, Desk(rig) as desk:
         intent = desk.callbacks.intend("m")
-        entry = rig.watch("t1", covered=True)
+        entry = rig.watch("t1", expects_callback=True)
         desk.callbacks.answered(intent, entry)
         hint = Hint(intent.nonce, "t1")
         thread = threading.Thread(
@@ -118,7 +118,7 @@ async def test_a_callback_is_kept_by_the_api_until_the_journal_has_it(journalled
     async with Rig(done_after(100)) as rig, Desk(rig) as desk:
         intent = desk.callbacks.intend("m")
         intent.journalled = journalled
-        desk.callbacks.answered(intent, rig.watch("t1", covered=True))
+        desk.callbacks.answered(intent, rig.watch("t1", expects_callback=True))
         assert await desk.deliver(intent, "t1") is not journalled
         intent.recorded = True
         assert await desk.deliver(intent, "t1")
@@ -165,7 +165,7 @@ async def test_a_hint_at_another_task_leads_to_the_orders_own():
     """Once the answer has named the task, a body can make us look at no other."""
     async with Rig(done_after(0)) as rig, Desk(rig) as desk:
         intent = desk.callbacks.intend("m")
-        entry = rig.watch("t1", covered=True)
+        entry = rig.watch("t1", expects_callback=True)
         desk.callbacks.answered(intent, entry)
         assert await desk.deliver(intent, "t2")
         await rig.ended(entry)

@@ -13,19 +13,19 @@ MISSES_MAX: Final = 3
 
 
 @define
-class Coverage:
+class CallbackTrust:
     """
     Callbacks are trusted from the first that came true until some stay away in a row.
     """
 
     interval: float
-    """Seconds between two polls of a covered task, while callbacks are trusted."""
+    """Seconds between two polls of a task that expects its callback, while callbacks are trusted."""
     trusted: bool = False
     _misses: int = 0
 
     def ended(self, *, hinted: bool) -> None:
         """
-        Take note that a covered task was found ended, after a callback or without.
+        Take note that a task that expects its callback was found ended, after a callback or without.
         """
         self._misses = 0 if hinted else self._misses + 1
         self.trusted = hinted or (self.trusted and self._misses < MISSES_MAX)

@@ -37,7 +37,7 @@ class Entry:
     due_at: float = 0.0
     place: int = -1
     """Its tick on the grid; -1 while it is in the backlog or being polled."""
-    covered: bool = False
+    expects_callback: bool = False
     """Its end is announced by a callback."""
     hinted: bool = False
     """A callback has come."""

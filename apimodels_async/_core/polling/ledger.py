@@ -40,7 +40,7 @@ from apimodels_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from apimodels_async._core.polling.callback_trust import Coverage
+    from apimodels_async._core.polling.callback_trust import CallbackTrust
     from apimodels_async._core.polling.latency import Latency
     from apimodels_async.errors import SessionClosedError
     from apimodels_async.models import ImageResult, TaskSnapshot
@@ -70,7 +70,7 @@ class Ledger:
     """Polls a second, at most."""
     latency: Latency | None = None
     """Where first polls are learned."""
-    coverage: Coverage | None = None
+    callback_trust: CallbackTrust | None = None
     """Whether callbacks can be relied on; None: there are none."""
     _entries: dict[str, Entry] = field(init=False, factory=dict[str, Entry])
     _grid: Grid = field(init=False)
@@ -109,15 +109,15 @@ class Ledger:
 
     def _wait(self, entry: Entry) -> float:
         wait = self._grid.wait(len(self._entries))
-        if self._spared(entry) and self.coverage is not None:
-            return max(wait, self.coverage.interval)
+        if self._spared(entry) and self.callback_trust is not None:
+            return max(wait, self.callback_trust.interval)
         return wait
 
     def _spared(self, entry: Entry) -> bool:
         # After its callback, an entry that is not done (a replica behind, a forger) is
         # polled as any other.
-        covers = self.coverage is not None and self.coverage.trusted
-        return covers and entry.covered and not entry.hinted
+        covers = self.callback_trust is not None and self.callback_trust.trusted
+        return covers and entry.expects_callback and not entry.hinted
 
     def _first_poll(self, entry: Entry, now: float) -> float | None:
         if self.latency is None or entry.attached or self._spared(entry):
@@ -178,8 +178,12 @@ class Ledger:
             entry.state = answer.state
             ended = answer.result or answer.error
         self._learn(entry, answer, now)
-        if self.coverage is not None and entry.covered and entry.state.finished:
-            self.coverage.ended(hinted=entry.hinted)
+        if (
+            self.callback_trust is not None
+            and entry.expects_callback
+            and entry.state.finished
+        ):
+            self.callback_trust.ended(hinted=entry.hinted)
         if ended is None:
             first = self._first_poll(entry, now) or 0.0
             again = max(now, entry.started_at + wait, entry.watched_at + first)

@@ -1,59 +1,81 @@
 """
-Retries add at most a tenth to the traffic.
+What a batch may still spend.
 """
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from decimal import Decimal
 
-from apimodels_async._core.money.retry_budget import RetryBudget
+import pytest
 
-
-def spent(budget, now, tries):
-    """Return how many of *tries* retries the budget affords at *now*."""
-    return sum(budget.spend(now) for _ in range(tries))
-
-
-def test_a_new_session_may_retry_ten_times():
-    """The budget starts full."""
-    assert spent(RetryBudget(), 0.0, 100) == 10
-
-
-def test_ten_requests_earn_one_retry():
-    """Each request earns a tenth of a retry."""
-    budget = RetryBudget()
-    spent(budget, 0.0, 100)
-    for _ in range(35):
-        budget.earn(0.0)
-
-    assert spent(budget, 0.0, 100) == 3
-
-
-def test_each_second_earns_one_retry_up_to_ten():
-    """A quiet session can retry again after a while."""
-    budget = RetryBudget()
-    spent(budget, 0.0, 100)
-
-    assert spent(budget, 2.5, 100) == 2
-    assert spent(budget, 1000.0, 100) == 10
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["earn", "spend"]), st.floats(-5, 5)), min_size=1
-    )
+from apimodels_async._api.catalogue import known_models
+from apimodels_async._core.money.budget import Purse, price_hint
+from apimodels_async.errors import (
+    BadRequestError,
+    GenerationFailedError,
+    OutcomeUnknownError,
+    TaskTimeoutError,
 )
-def test_retries_never_exceed_what_was_earned(steps):
-    """Whatever happens, retries stay below ten, a tenth of all, and one a second."""
-    budget, now, requests, retries, passed = RetryBudget(), 0.0, 0, 0, 0.0
-    for what, seconds in steps:
-        now += seconds  # a clock that jumps back earns nothing
-        passed += max(0.0, seconds)
-        if what == "earn":
-            budget.earn(now)
-            requests += 1
-        else:
-            retries += budget.spend(now)
+from apimodels_async.models import ImageResult
 
-    assert retries <= 10 + requests / 10 + passed + 1e-9
+CENT = Decimal("0.01")
+
+
+def result(credits_=None):
+    """Return a result that cost *credits_*."""
+    return ImageResult(urls=("https://a/b",), credits=credits_)
+
+
+def test_a_limit_is_met_exactly_and_never_passed():
+    """Orders are affordable up to the limit itself."""
+    purse = Purse(Decimal("0.03"))
+
+    assert [purse.reserve(CENT) for _ in range(4)] == [True, True, True, False]
+    assert Decimal("0.03") == purse.reserved
+    assert all(Purse(None).reserve(Decimal(10**6)) for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("ended", "spent", "reserved"),
+    [
+        (result(Decimal("0.02")), "0.02", "0"),
+        (result(Decimal(0)), "0", "0"),
+        (result(), "0.01", "0"),
+        (BadRequestError("no"), "0", "0"),
+        (GenerationFailedError("no"), "0", "0"),
+        (OutcomeUnknownError("?"), "0", "0.01"),
+        (TaskTimeoutError("?"), "0", "0.01"),
+    ],
+    ids=repr,
+)
+def test_an_end_says_what_became_of_the_money(ended, spent, reserved):
+    """A result spends, a refusal frees, and what may be charged stays reserved."""
+    purse = Purse(Decimal(1))
+    purse.reserve(CENT)
+    purse.settle(CENT, ended)
+
+    assert (Decimal(spent), Decimal(reserved)) == (purse.spent, purse.reserved)
+
+
+@pytest.mark.parametrize(
+    ("model", "resolution", "quality", "expected"),
+    [
+        ("sparkpix-image", None, None, "0.0100"),
+        ("sparkpix-image", "2K", "high", "0.0100"),
+        ("gpt-image-2", "2K", None, "0.03"),
+        ("gpt-image-2", "2k", None, "0.03"),
+        ("gpt-image-2", None, None, "0.05"),
+        ("gpt-image-2", "8K", None, "0.05"),
+        ("gpt-image-2-all", "2K", "high", "0.10"),
+        ("gpt-image-2-all", "2K", None, "0.10"),
+        ("gpt-image-2-all", None, "low", "0.06"),
+        ("gpt-image-2-all", 2, [], "0.23"),
+        ("gpt-image-2-beta", "2K", None, None),
+    ],
+)
+def test_a_price_is_the_tiers_or_the_dearest_that_could_be_meant(
+    model, resolution, quality, expected
+):
+    """A price is that of the tier asked for; where that is open, the highest."""
+    price = price_hint(known_models()[model], resolution, quality)
+    assert (expected and Decimal(expected)) == price

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from apimodels_async._core.polling.callback_trust import MISSES_MAX, Coverage
+from apimodels_async._core.polling.callback_trust import MISSES_MAX, CallbackTrust
 from apimodels_async._core.polling.entry import Entry
 from apimodels_async._core.polling.grid import TICK_S
 from apimodels_async._core.polling.latency import Latency
@@ -414,10 +414,10 @@ COMPLETED = TaskSnapshot("t1", TaskState.COMPLETED, RESULT)
 PROCESSING = TaskSnapshot("t1", TaskState.PROCESSING)
 
 
-def covered(*, trusted):
-    """Return a ledger with callbacks, and one covered entry in it since 100 s."""
-    ledger = Ledger(coverage=Coverage(30.0, trusted=trusted))
-    entry = Entry("t1", covered=True)
+def with_callbacks(*, trusted):
+    """Return a ledger with callbacks, and one entry that expects its callback in it since 100 s."""
+    ledger = Ledger(callback_trust=CallbackTrust(30.0, trusted=trusted))
+    entry = Entry("t1", expects_callback=True)
     ledger.watch(entry, 100.0)
     return ledger, entry
 
@@ -425,7 +425,7 @@ def covered(*, trusted):
 @pytest.mark.parametrize(("trusted", "due"), [(False, 102.5), (True, 130.0)])
 def test_a_covered_task_is_spared_while_callbacks_are_trusted(trusted, due):
     """Its polls are 30 s apart then, and at the usual interval otherwise."""
-    ledger, entry = covered(trusted=trusted)
+    ledger, entry = with_callbacks(trusted=trusted)
     assert ledger.next_due() == pytest.approx(due, abs=TICK_S)
     at, _ = polled(ledger, entry, PROCESSING)
     assert entry.due_at - at == pytest.approx(due - 100.0, abs=TICK_S)
@@ -433,14 +433,14 @@ def test_a_covered_task_is_spared_while_callbacks_are_trusted(trusted, due):
 
 def test_other_tasks_are_polled_as_ever():
     """A task without a callback of ours is not spared."""
-    ledger, _ = covered(trusted=True)
+    ledger, _ = with_callbacks(trusted=True)
     ledger.watch(Entry("t2"), 100.0)
     assert ledger.next_due() == pytest.approx(102.5, abs=TICK_S)
 
 
 def test_a_hint_brings_the_poll_forward():
-    """A covered task is due at once when its callback comes, and then no later."""
-    ledger, entry = covered(trusted=True)
+    """A task that expects a callback is due at once when its callback comes, and then no later."""
+    ledger, entry = with_callbacks(trusted=True)
     ledger.hint(entry, 107.0)
     assert ledger.next_due() == pytest.approx(107.0, abs=TICK_S)
     _, settled = polled(ledger, entry, COMPLETED)
@@ -450,7 +450,7 @@ def test_a_hint_brings_the_poll_forward():
 
 def test_hints_do_not_hurry_polls_beyond_the_interval():
     """A second hint right after a poll waits for the rest of the interval."""
-    ledger, entry = covered(trusted=True)
+    ledger, entry = with_callbacks(trusted=True)
     ledger.hint(entry, 107.0)
     at, _ = polled(ledger, entry, PROCESSING)
     for _ in range(100):
@@ -462,7 +462,7 @@ def test_hints_do_not_hurry_polls_beyond_the_interval():
 
 def test_a_hint_during_a_poll_is_followed_by_another():
     """A poll that was answered "processing" meanwhile is repeated one interval on."""
-    ledger, entry = covered(trusted=True)
+    ledger, entry = with_callbacks(trusted=True)
     (taken,) = ledger.due(130.0)
     taken.started_at = 130.0
     ledger.hint(entry, 130.5)
@@ -472,30 +472,30 @@ def test_a_hint_during_a_poll_is_followed_by_another():
 
 def test_a_hint_never_makes_a_poll_later():
     """What is due already stays due."""
-    ledger, entry = covered(trusted=False)
+    ledger, entry = with_callbacks(trusted=False)
     entry.started_at = 101.0
     ledger.hint(entry, 101.5)
     assert ledger.next_due() == pytest.approx(102.5, abs=TICK_S)
 
 
 def test_learned_first_polls_and_callbacks_go_together():
-    """A covered task waits for its callback, not for a learned first poll."""
+    """A task that expects a callback waits for its callback, not for a learned first poll."""
     latency = Latency(2.5)
     latency.load({"m": [10.0] * 20})
-    ledger = Ledger(latency=latency, coverage=Coverage(30.0, trusted=True))
-    ledger.watch(Entry("t1", covered=True, group="m"), 100.0)
+    ledger = Ledger(latency=latency, callback_trust=CallbackTrust(30.0, trusted=True))
+    ledger.watch(Entry("t1", expects_callback=True, group="m"), 100.0)
     assert ledger.next_due() == pytest.approx(130.0, abs=TICK_S)
 
 
 def test_callbacks_are_trusted_by_how_tasks_end():
     """A hint that came true makes trust, a task that ended without one costs some."""
-    ledger, entry = covered(trusted=False)
+    ledger, entry = with_callbacks(trusted=False)
     ledger.hint(entry, 101.0)
     polled(ledger, entry, COMPLETED)
-    assert ledger.coverage.trusted
+    assert ledger.callback_trust.trusted
     for number in range(MISSES_MAX):
-        entry = Entry(f"u{number}", covered=True)
+        entry = Entry(f"u{number}", expects_callback=True)
         assert ledger.due(200.0 * number + 200.0) == []
         ledger.watch(entry, 200.0 * number + 200.0)
         polled(ledger, entry, COMPLETED)
-    assert not ledger.coverage.trusted
+    assert not ledger.callback_trust.trusted
