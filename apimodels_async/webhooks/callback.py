@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from apimodels_async._api.checks import is_http_url
 from apimodels_async._core.polling.callback_address import (
     NONCE_BYTES,
-    make_tail,
-    read_tail,
+    sign,
+    verify,
 )
 from apimodels_async._io.config import callback_secret
 from apimodels_async._io.relays import MemoryRelay
@@ -88,14 +88,14 @@ class Callback:
         """
         Return the URL that the API is to call for the order of *nonce*.
         """
-        return f"{self.url}/{make_tail(self._secret.reveal().encode(), nonce)}"
+        return f"{self.url}/{sign(self._secret.reveal().encode(), nonce)}"
 
     def nonce_of(self, path: str) -> str | None:
         """
         Return the nonce in the last segment of *path*; None if it is none of ours.
         """
-        tail = path.rpartition("/")[2]
-        return read_tail(self._secret.reveal().encode(), tail)
+        signature = path.rpartition("/")[2]
+        return verify(self._secret.reveal().encode(), signature)
 
     def __repr__(self) -> str:
         return f"<Callback {self.url}>"

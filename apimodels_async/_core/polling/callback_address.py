@@ -16,6 +16,8 @@ from typing import Final
 
 NONCE_BYTES: Final = 16
 _HASH_BYTES: Final = 16
+SIGNATURE_CHARS: Final = 43
+"""Of base64url, without padding."""
 
 
 def _hash(secret: bytes, nonce: bytes) -> bytes:
@@ -23,7 +25,7 @@ def _hash(secret: bytes, nonce: bytes) -> bytes:
     return hmac.digest(secret, message, hashlib.sha256)[:_HASH_BYTES]
 
 
-def make_tail(secret: bytes, nonce: str) -> str:
+def sign(secret: bytes, nonce: str) -> str:
     """
     Return the last segment of the callback URL for *nonce* (hex): 43 characters.
     """
@@ -31,17 +33,17 @@ def make_tail(secret: bytes, nonce: str) -> str:
     return base64.urlsafe_b64encode(raw + _hash(secret, raw)).decode().rstrip("=")
 
 
-def read_tail(secret: bytes, tail: str) -> str | None:
+def verify(secret: bytes, signature: str) -> str | None:
     """
-    Return the nonce (hex) in *tail*; None if this secret did not make it.
+    Return the nonce (hex) in *signature*; None if this secret did not make it.
 
     Takes as long for a wrong one as for a right one.
     """
     packed = bytes(NONCE_BYTES + _HASH_BYTES)
-    if len(tail) == len(make_tail(b"", packed[:NONCE_BYTES].hex())) and tail.isascii():
+    if len(signature) == SIGNATURE_CHARS and signature.isascii():
         with suppress(binascii.Error):
-            packed = base64.b64decode(tail + "=", altchars=b"-_", validate=True)
+            packed = base64.b64decode(signature + "=", altchars=b"-_", validate=True)
     nonce = packed[:NONCE_BYTES].hex()
     # Compared as text: two spellings of the same bytes are not the same address.
-    right = hmac.compare_digest(make_tail(secret, nonce).encode(), tail.encode())
+    right = hmac.compare_digest(sign(secret, nonce).encode(), signature.encode())
     return nonce if right else None

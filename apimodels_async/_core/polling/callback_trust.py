@@ -19,13 +19,11 @@ class CallbackTrust:
     """
 
     interval: float
-    """Seconds between two polls of a task that expects its callback, while callbacks are trusted."""
+    """Seconds between polls of a task that expects a callback, while these are trusted."""
     trusted: bool = False
     _misses: int = 0
 
     def ended(self, *, hinted: bool) -> None:
-        """
-        Take note that a task that expects its callback was found ended, after a callback or without.
-        """
+        """Note that a task that expected a callback has ended; *hinted*: one came."""
         self._misses = 0 if hinted else self._misses + 1
         self.trusted = hinted or (self.trusted and self._misses < MISSES_MAX)

@@ -8,19 +8,19 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from apimodels_async._core.polling.callback_address import make_tail, read_tail
+from apimodels_async._core.polling.callback_address import sign, verify
 
 SECRET = b"a secret of the server's own, 32+"
 NONCE = "00112233445566778899aabbccddeeff"
-TAIL = make_tail(SECRET, NONCE)
+TAIL = sign(SECRET, NONCE)
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 @given(raw=st.binary(min_size=16, max_size=16), secret=st.binary(min_size=32))
 def test_an_address_gives_its_nonce_back(raw, secret):
     """A nonce that was put into a tail of 43 harmless characters is read from it."""
-    tail = make_tail(secret, raw.hex())
-    assert read_tail(secret, tail) == raw.hex()
+    tail = sign(secret, raw.hex())
+    assert verify(secret, tail) == raw.hex()
     assert len(tail) == 43
     assert set(tail) <= set(ALPHABET)
 
@@ -29,7 +29,7 @@ def test_an_address_gives_its_nonce_back(raw, secret):
 def test_any_other_character_makes_it_a_stranger(place):
     """No single character can be exchanged, the last with its spare bits included."""
     for other in set(ALPHABET) - {TAIL[place]}:
-        assert read_tail(SECRET, TAIL[:place] + other + TAIL[place + 1 :]) is None
+        assert verify(SECRET, TAIL[:place] + other + TAIL[place + 1 :]) is None
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,15 @@ def test_any_other_character_makes_it_a_stranger(place):
 )
 def test_what_is_no_address_is_refused(tail):
     """Text of any length and kind is refused, not an error."""
-    assert read_tail(SECRET, tail) is None
+    assert verify(SECRET, tail) is None
 
 
 @given(tail=st.text(max_size=60))
 def test_any_text_is_refused(tail):
     """No text that was not made by the secret passes."""
-    assert read_tail(SECRET, tail) is None
+    assert verify(SECRET, tail) is None
 
 
 def test_another_secret_reads_nothing():
     """An address of one server is a stranger's to another."""
-    assert read_tail(SECRET + b"!", TAIL) is None
+    assert verify(SECRET + b"!", TAIL) is None

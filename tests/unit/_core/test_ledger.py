@@ -482,7 +482,8 @@ def test_learned_first_polls_and_callbacks_go_together():
     """A task that expects a callback waits for its callback, not for a learned first poll."""
     latency = Latency(2.5)
     latency.load({"m": [10.0] * 20})
-    ledger = Ledger(latency=latency, callback_trust=CallbackTrust(30.0, trusted=True))
+    trust = CallbackTrust(30.0, trusted=True)
+    ledger = Ledger(latency=latency, callback_trust=trust)
     ledger.watch(Entry("t1", expects_callback=True, group="m"), 100.0)
     assert ledger.next_due() == pytest.approx(130.0, abs=TICK_S)
 
