@@ -194,7 +194,7 @@ class Session:
         Raises:
             As :meth:`balance`.
         """
-        from apimodels_async._core.money.reconcile import judge_balance
+        from apimodels_async._core.money.reconcile import compare_balances
 
         called_back = self._called_back(error)
         if called_back:
@@ -210,7 +210,7 @@ class Session:
         after = await self._balance()
         stats = self.stats()
         under_way = stats.pending + self._wiring.open().sender.under_way
-        return judge_balance(before, after, stats.spent - spent, under_way)
+        return compare_balances(before, after, stats.spent - spent, under_way)
 
     def _called_back(self, error: OutcomeUnknownError) -> str | None:
         callbacks = self._wiring.open().callbacks

@@ -20,7 +20,7 @@ from apimodels_async import (
     check_request,
 )
 from apimodels_async._core.money.budget import Purse, price_hint
-from apimodels_async._core.money.reconcile import judge_balance
+from apimodels_async._core.money.reconcile import compare_balances
 from apimodels_async._orders import price_of
 from apimodels_async.errors import BadRequestError, OutcomeUnknownError
 from apimodels_async.models import Balance, KnownModel, Verdict
@@ -217,7 +217,9 @@ def balance(usd):
 )
 def test_a_balance_tells_what_it_can(before, after, explained, pending, verdict, word):
     """Money that no result explains is the order's; work under way hides it."""
-    found = judge_balance(balance(before), balance(after), Decimal(explained), pending)
+    found = compare_balances(
+        balance(before), balance(after), Decimal(explained), pending
+    )
     assert verdict is found.verdict
     assert word in found.reason
     assert found.task_id is None

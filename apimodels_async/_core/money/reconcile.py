@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from apimodels_async.models import Balance
 
 
-def judge_balance(
+def compare_balances(
     before: Balance, after: Balance, explained: Decimal, pending: int
 ) -> Reconciliation:
     """

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from apimodels_async._core.money.reconcile import judge_balance
+from apimodels_async._core.money.reconcile import compare_balances
 from apimodels_async.models import Balance, Verdict
 
 
@@ -27,7 +27,7 @@ from apimodels_async.models import Balance, Verdict
 )
 def test_a_balance_is_judged(before, after, explained, pending, verdict, reason):
     """Money nobody explains means charged; other tasks under way leave doubt."""
-    found = judge_balance(
+    found = compare_balances(
         Balance(balance=Decimal(before)),
         Balance(balance=Decimal(after)),
         Decimal(explained),
