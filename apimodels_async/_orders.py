@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from apimodels_async._callbacks import Intent
-    from apimodels_async._core.money.budget import Purse
+    from apimodels_async._core.money.budget import Budget
     from apimodels_async._core.money.records import Keys
     from apimodels_async._core.money.resume import Record
     from apimodels_async._io.journal import Journal
@@ -112,7 +112,7 @@ class Orders:
     """
 
     calls: Calls
-    purse: Purse
+    budget: Budget
     journal: Journal | None
     keys: Keys
     may_cut: Callable[[], AbstractContextManager[None]]
@@ -146,7 +146,7 @@ class Orders:
 
     def _price(self, request: AnyRequest) -> Decimal:
         price = self.calls.price(request)
-        if price is None and self.purse.limit is not None:
+        if price is None and self.budget.limit is not None:
             msg = (
                 f"no price is known for {requests.model_of(request)}, so max_cost "
                 "cannot be kept: pass price="
@@ -173,7 +173,7 @@ class Orders:
         else:
             if self.halted is not None:  # another item's answer, since this was read
                 raise HaltError(self.halted)
-            if not self.purse.reserve(item.price):
+            if not self.budget.reserve(item.price):
                 raise HaltError(self._over_budget(item))
             item.intent = self._keep(self.calls.intend(item.request))
             if self.journal is not None:
@@ -191,10 +191,10 @@ class Orders:
         return await self._follow(item, product)
 
     def _over_budget(self, item: _Item) -> BudgetExceededError:
-        purse = self.purse
+        budget = self.budget
         return BudgetExceededError(
-            f"max_cost={purse.limit} would be passed by the next order ({item.price}): "
-            f"{purse.spent} spent, {purse.reserved} reserved; nothing more is sent"
+            f"max_cost={budget.limit} would be passed by the next order ({item.price}): "
+            f"{budget.spent} spent, {budget.reserved} reserved; nothing more is sent"
         )
 
     def _keep(self, intent: Intent | None) -> Intent | None:
@@ -261,7 +261,7 @@ class Orders:
     async def _completed(self, item: _Item, result: ImageResult) -> Outcome:
         from apimodels_async._core.money.records import dump_result
 
-        self.purse.settle(item.price, result)
+        self.budget.settle(item.price, result)
         if self.journal is not None:
             cost = None if result.credits is None else str(result.credits)
             write = self.journal.ended(
@@ -297,7 +297,7 @@ class Orders:
             # Whatever ended our waiting (a refused key, say), the task lives on.
             state = RecordState.ACCEPTED
         else:
-            self.purse.settle(item.price, error)
+            self.budget.settle(item.price, error)
         if isinstance(error, STOPS):
             self.halted = self.halted or error
         if self.journal is not None:

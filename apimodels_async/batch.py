@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-    from apimodels_async._core.money.budget import Purse
+    from apimodels_async._core.money.budget import Budget
     from apimodels_async._orders import Calls
     from apimodels_async.handle import TaskHandle
 
@@ -49,7 +49,7 @@ class Batch:
         self,
         source: Iterable[object] | AsyncIterable[object],
         calls: Calls,
-        purse: Purse,
+        budget: Budget,
         journal: Path | None,
         *,
         numbers: Iterator[int],
@@ -63,7 +63,7 @@ class Batch:
         self._max_pending = max_pending
         self._orders = Orders(
             calls=calls,
-            purse=purse,
+            budget=budget,
             journal=self._journal,
             keys=Keys(seen=Counter()),
             may_cut=self._may_cut,
@@ -100,20 +100,20 @@ class Batch:
         """
         US dollars on results, by the API's own figure, or by price where it gave none.
         """
-        return self._orders.purse.spent
+        return self._orders.budget.spent
 
     @property
     def reserved(self) -> Decimal:
         """
         US dollars on orders under way and on unknown outcomes, by price.
         """
-        return self._orders.purse.reserved
+        return self._orders.budget.reserved
 
     async def __aenter__(self) -> Self:
         if self._journal is not None:
             await self._journal.open()
-            purse = self._orders.purse  # the limit is for all runs together
-            purse.spent, purse.reserved = await self._journal.sums()
+            budget = self._orders.budget  # the limit is for all runs together
+            budget.spent, budget.reserved = await self._journal.sums()
         self._outbox, self._inbox = anyio.create_memory_object_stream[Outcome](0)
         loop = asyncio.get_running_loop()
         for number in range(self._max_pending):

@@ -276,7 +276,7 @@ class Images:
             ConfigurationError: *embed* without Pillow. Nothing was sent.
             InvalidRequestError: A parameter is out of range. Nothing was sent.
         """
-        from apimodels_async._core.money.budget import Purse
+        from apimodels_async._core.money.budget import Budget
         from apimodels_async._io.files.metadata import check_pillow
         from apimodels_async._orders import Calls, price_of
         from apimodels_async.batch import Batch
@@ -302,7 +302,7 @@ class Images:
         return Batch(
             source,
             calls,
-            Purse(limit),
+            Budget(limit),
             None if journal is None else Path(journal),
             numbers=count(start, step),
             max_pending=max_pending,

@@ -19,7 +19,7 @@ from apimodels_async import (
     SparkPixImage,
     check_request,
 )
-from apimodels_async._core.money.budget import Purse, price_hint
+from apimodels_async._core.money.budget import Budget, price_hint
 from apimodels_async._core.money.reconcile import compare_balances
 from apimodels_async._orders import price_of
 from apimodels_async.errors import BadRequestError, OutcomeUnknownError
@@ -35,36 +35,36 @@ def result(usd):
 
 def test_a_reservation_becomes_what_the_result_cost():
     """The API's own figure replaces the price."""
-    purse = Purse(Decimal(1))
-    assert purse.reserve(Decimal("0.30"))
-    purse.settle(Decimal("0.30"), result(Decimal("0.25")))
-    assert (Decimal("0.25"), Decimal(0)) == (purse.spent, purse.reserved)
+    budget = Budget(Decimal(1))
+    assert budget.reserve(Decimal("0.30"))
+    budget.settle(Decimal("0.30"), result(Decimal("0.25")))
+    assert (Decimal("0.25"), Decimal(0)) == (budget.spent, budget.reserved)
 
 
 def test_a_result_without_credits_costs_its_price():
     """Where the API gives no figure, the price is what was spent."""
-    purse = Purse(None)
-    assert purse.reserve(Decimal("0.30"))
-    purse.settle(Decimal("0.30"), result(None))
-    assert (Decimal("0.30"), Decimal(0)) == (purse.spent, purse.reserved)
+    budget = Budget(None)
+    assert budget.reserve(Decimal("0.30"))
+    budget.settle(Decimal("0.30"), result(None))
+    assert (Decimal("0.30"), Decimal(0)) == (budget.spent, budget.reserved)
 
 
 def test_a_refusal_frees_its_reservation():
     """What was not charged can be spent again."""
-    purse = Purse(Decimal("0.30"))
-    assert purse.reserve(Decimal("0.30"))
-    assert not purse.reserve(Decimal("0.01"))
-    purse.settle(Decimal("0.30"), BadRequestError("no"))
-    assert purse.reserve(Decimal("0.30"))
+    budget = Budget(Decimal("0.30"))
+    assert budget.reserve(Decimal("0.30"))
+    assert not budget.reserve(Decimal("0.01"))
+    budget.settle(Decimal("0.30"), BadRequestError("no"))
+    assert budget.reserve(Decimal("0.30"))
 
 
 def test_an_unknown_outcome_keeps_its_reservation():
     """What may have been charged counts as spent."""
-    purse = Purse(Decimal("0.50"))
-    assert purse.reserve(Decimal("0.30"))
-    purse.settle(Decimal("0.30"), OutcomeUnknownError("who knows"))
-    assert not purse.reserve(Decimal("0.30"))
-    assert purse.reserve(Decimal("0.20"))
+    budget = Budget(Decimal("0.50"))
+    assert budget.reserve(Decimal("0.30"))
+    budget.settle(Decimal("0.30"), OutcomeUnknownError("who knows"))
+    assert not budget.reserve(Decimal("0.30"))
+    assert budget.reserve(Decimal("0.20"))
 
 
 @given(
@@ -75,33 +75,33 @@ def test_an_unknown_outcome_keeps_its_reservation():
 )
 def test_the_limit_is_never_passed(limit, orders):
     """Whatever is reserved and however it ends, no sum of the two passes the limit."""
-    purse = Purse(limit)
+    budget = Budget(limit)
     for price, end in orders:
-        if not purse.reserve(price):
-            assert purse.spent + purse.reserved + price > limit
+        if not budget.reserve(price):
+            assert budget.spent + budget.reserved + price > limit
             continue
-        assert purse.spent + purse.reserved <= limit
+        assert budget.spent + budget.reserved <= limit
         ends = {
             "as priced": result(None),
             "cheaper": result(price / 2),
             "no": BadRequestError("no"),
             "unknown": OutcomeUnknownError("who knows"),
         }
-        purse.settle(price, ends[end])
-        assert purse.spent + purse.reserved <= limit
-        assert min(purse.spent, purse.reserved) >= 0
+        budget.settle(price, ends[end])
+        assert budget.spent + budget.reserved <= limit
+        assert min(budget.spent, budget.reserved) >= 0
 
 
 @given(st.lists(CENTS), st.randoms())
 def test_all_settled_leaves_nothing_reserved(prices, random):
     """Orders that end in any order leave exactly their sum as spent."""
-    purse = Purse(None)
+    budget = Budget(None)
     for price in prices:
-        assert purse.reserve(price)
+        assert budget.reserve(price)
     random.shuffle(prices)
     for price in prices:
-        purse.settle(price, result(None))
-    assert (sum(prices), 0) == (purse.spent, purse.reserved)
+        budget.settle(price, result(None))
+    assert (sum(prices), 0) == (budget.spent, budget.reserved)
 
 
 def known(**prices):

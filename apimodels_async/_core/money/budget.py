@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @define
-class Purse:
+class Budget:
     """
     One batch's money. Amounts in US dollars.
     """

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from apimodels_async._api.catalogue import known_models
-from apimodels_async._core.money.budget import Purse, price_hint
+from apimodels_async._core.money.budget import Budget, price_hint
 from apimodels_async.errors import (
     BadRequestError,
     GenerationFailedError,
@@ -28,11 +28,11 @@ def result(credits_=None):
 
 def test_a_limit_is_met_exactly_and_never_passed():
     """Orders are affordable up to the limit itself."""
-    purse = Purse(Decimal("0.03"))
+    budget = Budget(Decimal("0.03"))
 
-    assert [purse.reserve(CENT) for _ in range(4)] == [True, True, True, False]
-    assert Decimal("0.03") == purse.reserved
-    assert all(Purse(None).reserve(Decimal(10**6)) for _ in range(3))
+    assert [budget.reserve(CENT) for _ in range(4)] == [True, True, True, False]
+    assert Decimal("0.03") == budget.reserved
+    assert all(Budget(None).reserve(Decimal(10**6)) for _ in range(3))
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_a_limit_is_met_exactly_and_never_passed():
 )
 def test_an_end_says_what_became_of_the_money(ended, spent, reserved):
     """A result spends, a refusal frees, and what may be charged stays reserved."""
-    purse = Purse(Decimal(1))
-    purse.reserve(CENT)
-    purse.settle(CENT, ended)
+    budget = Budget(Decimal(1))
+    budget.reserve(CENT)
+    budget.settle(CENT, ended)
 
-    assert (Decimal(spent), Decimal(reserved)) == (purse.spent, purse.reserved)
+    assert (Decimal(spent), Decimal(reserved)) == (budget.spent, budget.reserved)
 
 
 @pytest.mark.parametrize(

@@ -479,7 +479,7 @@ def test_a_hint_never_makes_a_poll_later():
 
 
 def test_learned_first_polls_and_callbacks_go_together():
-    """A task that expects a callback waits for its callback, not for a learned first poll."""
+    """A task that expects a callback waits for it, not for a learned first poll."""
     latency = Latency(2.5)
     latency.load({"m": [10.0] * 20})
     trust = CallbackTrust(30.0, trusted=True)
