@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     import aiohttp
 
     from apimodels_async._callbacks import Callbacks
-    from apimodels_async._core.files.provenance import Notes
+    from apimodels_async._core.files.provenance import Provenance
     from apimodels_async._core.polling.entry import Entry
     from apimodels_async._io.client import AiohttpTransport
     from apimodels_async._io.files.downloads import Files
     from apimodels_async._io.files.storage import Folders
-    from apimodels_async._io.pacer import Turns
+    from apimodels_async._io.pacer import StartPacer
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ports import Clock, Observer, Secret
@@ -102,7 +102,7 @@ class Parts:
     files: Files
     threads: anyio.CapacityLimiter
     folders: Folders
-    turns: Turns
+    turns: StartPacer
     callbacks: Callbacks | None
 
 
@@ -182,7 +182,7 @@ class Wiring:
         from apimodels_async._io.clock import LoopClock
         from apimodels_async._io.files.downloads import Files
         from apimodels_async._io.files.storage import Folders
-        from apimodels_async._io.pacer import Turns
+        from apimodels_async._io.pacer import StartPacer
         from apimodels_async._io.sender import Sender
         from apimodels_async._io.tracker import Tracker
 
@@ -211,7 +211,7 @@ class Wiring:
             ),
             threads=anyio.CapacityLimiter(FILE_THREADS),
             folders=Folders(),
-            turns=Turns(),
+            turns=StartPacer(),
             callbacks=self._callbacks(tracker, sender, clock),
         )
 
@@ -236,7 +236,7 @@ class Wiring:
         result: ImageResult,
         target: Path,
         stem: str,
-        notes: Notes | None = None,
+        notes: Provenance | None = None,
         index: int = 0,
     ) -> Path:
         """
@@ -334,14 +334,14 @@ def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> L
     )
 
 
-def make_notes(
+def make_provenance(
     result: ImageResult,
     request: SparkPixImage | SparkPixEdit | ImageRequest | None,
     index: int = 0,
     *,
     sidecar: bool,
     embed: bool,
-) -> Notes | None:
+) -> Provenance | None:
     """
     Return what to write down about picture *index* of *result*; None if nothing.
 
@@ -351,7 +351,7 @@ def make_notes(
     """
     if not sidecar and not embed:
         return None
-    from apimodels_async._core.files.provenance import Notes, facts_of
+    from apimodels_async._core.files.provenance import Provenance, describe
     from apimodels_async._io.files.metadata import check_pillow
 
     if embed:
@@ -359,7 +359,7 @@ def make_notes(
     if request is not None:
         _check_request(request)
     model = None if request is None else requests.model_of(request)
-    return Notes(facts_of(result, request, model, index), sidecar, embed)
+    return Provenance(describe(result, request, model, index), sidecar, embed)
 
 
 def _check_request(request: object) -> None:

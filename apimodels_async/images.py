@@ -15,7 +15,7 @@ from apimodels_async._api.catalogue import SPARKPIX_EDIT
 from apimodels_async._core.files.media import item_stem
 from apimodels_async._core.polling.entry import Entry
 from apimodels_async._submission import find, intend, order, recall
-from apimodels_async._wiring import make_notes
+from apimodels_async._wiring import make_provenance
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.handle import TaskHandle, read_token
 from apimodels_async.models import (
@@ -320,7 +320,7 @@ class Images:
         request: AnyRequest,
     ) -> Path:
         stem = item_stem(index, result.task_id, request.prompt)
-        notes = make_notes(result, request, sidecar=sidecar, embed=embed)
+        notes = make_provenance(result, request, sidecar=sidecar, embed=embed)
         return await self._wiring.store(result, folder / stem, stem, notes)
 
 

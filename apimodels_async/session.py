@@ -16,7 +16,7 @@ from apimodels_async._io.config import (
     resolve_key,
     resolve_polling,
 )
-from apimodels_async._wiring import Settings, State, Wiring, make_notes
+from apimodels_async._wiring import Settings, State, Wiring, make_provenance
 from apimodels_async.errors import (
     ConfigurationError,
     NotFoundError,
@@ -333,7 +333,7 @@ class Session:
                 address, or the disk refuses.
         """
         check_index(index, len(result.urls))
-        notes = make_notes(result, request, index, sidecar=sidecar, embed=embed)
+        notes = make_provenance(result, request, index, sidecar=sidecar, embed=embed)
         stem = file_stem(result.task_id, result.urls[index])
         return await self._wiring.store(result, Path(target), stem, notes, index)
 

@@ -15,7 +15,7 @@ SLICE: Final = 50
 
 
 @define(eq=False)
-class Turns:
+class StartPacer:
     """
     Lets callers through in the order they came, so many in one turn of the loop.
 

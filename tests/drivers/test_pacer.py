@@ -8,14 +8,14 @@ import asyncio
 
 import pytest
 
-from apimodels_async._io.pacer import SLICE, Turns
+from apimodels_async._io.pacer import SLICE, StartPacer
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_few_callers_do_not_wait():
     """As long as a turn has room, nobody gives way to anything else."""
-    turns, others = Turns(), []
+    turns, others = StartPacer(), []
     asyncio.get_running_loop().call_soon(others.append, "ran")
     for _ in range(SLICE):
         await turns.take()
@@ -24,7 +24,7 @@ async def test_few_callers_do_not_wait():
 
 async def test_a_burst_comes_in_slices_and_in_order():
     """No turn of the loop lets more than a slice through, and nobody overtakes."""
-    turns, through, most = Turns(), [], 0
+    turns, through, most = StartPacer(), [], 0
 
     async def caller(number):
         await turns.take()
@@ -41,7 +41,7 @@ async def test_a_burst_comes_in_slices_and_in_order():
 
 async def test_a_cancelled_caller_holds_nobody_up():
     """Who stopped waiting takes no place, and those behind still come through."""
-    turns = Turns()
+    turns = StartPacer()
     callers = [asyncio.create_task(turns.take()) for _ in range(4 * SLICE)]
     await asyncio.sleep(0)
     for each in callers[SLICE : 3 * SLICE]:
@@ -52,7 +52,7 @@ async def test_a_cancelled_caller_holds_nobody_up():
 
 async def test_room_comes_back():
     """A later turn has all its room again."""
-    turns, others = Turns(), []
+    turns, others = StartPacer(), []
     for _ in range(3):
         for _ in range(SLICE):
             await turns.take()

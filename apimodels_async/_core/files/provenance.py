@@ -27,7 +27,7 @@ _SECRET: Final = {"callback_url", "callBackUrl"}
 
 
 @frozen
-class Notes:
+class Provenance:
     """
     What to write down, and where.
     """
@@ -39,7 +39,7 @@ class Notes:
     """Into the picture."""
 
 
-def facts_of(
+def describe(
     result: ImageResult, request: AnyRequest | None, model: str | None, index: int
 ) -> dict[str, Any]:
     """

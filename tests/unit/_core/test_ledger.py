@@ -439,7 +439,7 @@ def test_other_tasks_are_polled_as_ever():
 
 
 def test_a_hint_brings_the_poll_forward():
-    """A task that expects a callback is due at once when its callback comes, and then no later."""
+    """A task is due at once when its callback comes, and then no later."""
     ledger, entry = with_callbacks(trusted=True)
     ledger.hint(entry, 107.0)
     assert ledger.next_due() == pytest.approx(107.0, abs=TICK_S)

@@ -14,7 +14,7 @@ from apimodels_async._core.files.provenance import (
     SOFTWARE,
     brief,
     compact,
-    facts_of,
+    describe,
     sidecar,
 )
 from apimodels_async.models import ImageRequest, ImageResult, SparkPixImage
@@ -36,7 +36,7 @@ def test_the_facts_are_those_of_request_and_result():
         {"seed": 7, "resolution": "2K", "image_urls": ("https://a.b/c?token=1",)},
     )
 
-    assert facts_of(RESULT, request, None, 0) == {
+    assert describe(RESULT, request, None, 0) == {
         "prompt": "a fox \N{FOX FACE}",
         "model": "gpt-image-2",
         "seed": 7,
@@ -57,7 +57,7 @@ def test_secrets_and_bulk_are_left_out():
         callback_url="https://me/?token=1",
         extra={"odd": {1: Decimal(2)}},
     )
-    facts = facts_of(RESULT, request, "sparkpix-image", 1)
+    facts = describe(RESULT, request, "sparkpix-image", 1)
 
     assert facts["params"] == {"odd": {"1": "2"}}
     assert facts["url"] == "data:image/png;base64,... (26 characters)"
@@ -65,11 +65,11 @@ def test_secrets_and_bulk_are_left_out():
 
 def test_without_a_request_less_is_known():
     """What was asked for is then empty; a lone surrogate is made readable."""
-    facts = facts_of(RESULT, None, None, 0)
+    facts = describe(RESULT, None, None, 0)
 
     assert (facts["prompt"], facts["seed"], facts["params"]) == (None, None, {})
     request = ImageRequest("m", "\ud800", {})
-    assert facts_of(RESULT, request, None, 0)["prompt"] == "?"
+    assert describe(RESULT, request, None, 0)["prompt"] == "?"
 
 
 def test_a_sidecar_is_readable_json():
