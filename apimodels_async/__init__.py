@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from apimodels_async._api.catalogue import (
         known_models as known_models,
     )
-    from apimodels_async._orders import (
+    from apimodels_async._api.prices import (
         check_request as check_request,
     )
     from apimodels_async.errors import (
@@ -157,7 +157,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "known_models": "_api.catalogue",
-    "check_request": "_orders",
+    "check_request": "_api.prices",
     "APIStatusError": "errors",
     "ApiModelsError": "errors",
     "AuthenticationError": "errors",

@@ -27,6 +27,7 @@ __all__ = [
     "Hint",
     "Kind",
     "Observer",
+    "OrderRecord",
     "Phase",
     "Relay",
     "Reply",
@@ -179,6 +180,15 @@ class Transport(Protocol):
         """
         ...
 
+    @property
+    def connections(self) -> int | None:
+        """Open connections, idle ones included; None where the pool is lent."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
+
 
 class Sink(Protocol):
     """
@@ -214,6 +224,28 @@ class Sink(Protocol):
         """
         Leave nothing behind, unless :meth:`finish` is through.
         """
+        ...
+
+
+class OrderRecord(Protocol):
+    """Where one order is written down, before it is sent and once it has a task."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether its task, or how it ended, would be known after a crash."""
+        ...
+
+    async def begin(self, nonce: str | None) -> None:
+        """
+        Write down that it is about to be sent; durable on return.
+
+        Raises:
+            JournalError: It cannot be written down, and is not to be sent.
+        """
+        ...
+
+    async def accepted(self, task_id: str) -> None:
+        """Write down its task; what cannot be written is logged, and not raised."""
         ...
 
 

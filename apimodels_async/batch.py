@@ -17,15 +17,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, cast
 
 import anyio
+from attrs import define
 
+from apimodels_async._batch_item import HaltError, ItemRunner
 from apimodels_async._core.money.records import Keys
 from apimodels_async._io.journal import Journal
-from apimodels_async._orders import HaltError, Orders
+from apimodels_async._saving import BatchFolder
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
     from decimal import Decimal
     from pathlib import Path
     from types import TracebackType
@@ -33,8 +35,27 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from apimodels_async._core.money.budget import Budget
-    from apimodels_async._orders import Calls
+    from apimodels_async._runtime import Runtime
+    from apimodels_async._saving import Provenance
     from apimodels_async.handle import TaskHandle
+    from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
+
+    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+
+
+@define(frozen=True, kw_only=True)
+class BatchOptions:
+    """Validated options of one batch."""
+
+    numbers: Iterator[int]
+    """Of the items, in the source's order."""
+    max_pending: int
+    price_of: Callable[[AnyRequest], Decimal | None]
+    journal: Path | None
+    download_to: Path | None
+    provenance: Provenance
+    retry_failed: bool
+    resubmit_unknown: bool
 
 
 class Batch:
@@ -48,28 +69,17 @@ class Batch:
     def __init__(
         self,
         source: Iterable[object] | AsyncIterable[object],
-        calls: Calls,
+        runtime: Runtime,
         budget: Budget,
-        journal: Path | None,
-        *,
-        numbers: Iterator[int],
-        max_pending: int,
-        retry_failed: bool,
-        resubmit_unknown: bool,
+        options: BatchOptions,
     ) -> None:
         self._source = _each(source)
-        self._numbers = numbers
-        self._journal = Journal(journal) if journal else None
-        self._max_pending = max_pending
-        self._orders = Orders(
-            calls=calls,
-            budget=budget,
-            journal=self._journal,
-            keys=Keys(seen=Counter()),
-            may_cut=self._may_cut,
-            retry_failed=retry_failed,
-            resubmit_unknown=resubmit_unknown,
-        )
+        self._runtime = runtime
+        self._budget = budget
+        self._options = options
+        self._journal = Journal(options.journal) if options.journal else None
+        self._pending: dict[str, TaskHandle] = {}
+        self._runner: ItemRunner
         self._turn = asyncio.Lock()
         self._unread: list[Outcome] = []
         self._stopped = False
@@ -86,7 +96,7 @@ class Batch:
         """
         Paid tasks of this batch that have not ended; tracked also after leaving early.
         """
-        return tuple(self._orders.pending.values())
+        return tuple(self._pending.values())
 
     @property
     def unread(self) -> tuple[Outcome, ...]:
@@ -100,27 +110,45 @@ class Batch:
         """
         US dollars on results, by the API's own figure, or by price where it gave none.
         """
-        return self._orders.budget.spent
+        return self._budget.spent
 
     @property
     def reserved(self) -> Decimal:
         """
         US dollars on orders under way and on unknown outcomes, by price.
         """
-        return self._orders.budget.reserved
+        return self._budget.reserved
 
     async def __aenter__(self) -> Self:
+        self._runner = self._make_runner()
         if self._journal is not None:
             await self._journal.open()
-            budget = self._orders.budget  # the limit is for all runs together
+            budget = self._budget  # the limit is for all runs together
             budget.spent, budget.reserved = await self._journal.sums()
         self._outbox, self._inbox = anyio.create_memory_object_stream[Outcome](0)
         loop = asyncio.get_running_loop()
-        for number in range(self._max_pending):
+        for number in range(self._options.max_pending):
             worker = loop.create_task(self._work(), name=f"apimodels-batch-{number}")
             self._workers.add(worker)
             worker.add_done_callback(self._ended)
         return self
+
+    def _make_runner(self) -> ItemRunner:
+        parts, options, folder = self._runtime.open(), self._options, None
+        if options.download_to is not None:
+            folder = BatchFolder(parts.saver, options.download_to, options.provenance)
+        return ItemRunner(
+            ordering=parts.ordering,
+            budget=self._budget,
+            journal=self._journal,
+            folder=folder,
+            price_of=options.price_of,
+            keys=Keys(seen=Counter()),
+            may_cut=self._may_cut,
+            retry_failed=options.retry_failed,
+            resubmit_unknown=options.resubmit_unknown,
+            pending=self._pending,
+        )
 
     def _ended(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
@@ -133,9 +161,9 @@ class Batch:
     async def _work(self) -> None:
         while (found := await self._next()) is not None:
             try:
-                outcome = await self._orders.run(*found)
+                outcome = await self._runner.run(*found)
             except HaltError as halt:
-                self._orders.halted = self._orders.halted or halt.reason
+                self._runner.halted = self._runner.halted or halt.reason
                 return
             try:
                 await self._outbox.send(outcome)
@@ -151,14 +179,14 @@ class Batch:
                 return await self._read_one()
 
     async def _read_one(self) -> tuple[int, object] | None:
-        if self._stopped or self._orders.halted is not None:
+        if self._stopped or self._runner.halted is not None:
             return None
         try:
             found = await anext(self._source)
         except StopAsyncIteration:
             self._stopped = True
             return None
-        return next(self._numbers), found
+        return next(self._options.numbers), found
 
     @contextmanager
     def _may_cut(self) -> Iterator[None]:
@@ -187,7 +215,7 @@ class Batch:
             return await self._inbox.receive()
         except anyio.EndOfStream:
             pass
-        stopped_by = self._broken or self._orders.halted
+        stopped_by = self._broken or self._runner.halted
         if stopped_by is not None:
             raise stopped_by
         raise StopAsyncIteration

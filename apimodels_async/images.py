@@ -5,26 +5,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
-from apimodels_async._core.files.media import item_stem
-from apimodels_async._core.polling.entry import Entry
-from apimodels_async._submission import find, intend, order, recall
-from apimodels_async._wiring import make_provenance
 from apimodels_async.errors import InvalidRequestError
-from apimodels_async.handle import TaskHandle, read_token
-from apimodels_async.models import (
-    ImageRequest,
-    ImageResult,
-    SparkPixEdit,
-    SparkPixImage,
-    TaskState,
-)
+from apimodels_async.handle import read_token
+from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
 
 if TYPE_CHECKING:
     import os
@@ -36,8 +25,10 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from apimodels_async._wiring import Wiring
+    from apimodels_async._runtime import Runtime
     from apimodels_async.batch import Batch
+    from apimodels_async.handle import TaskHandle
+    from apimodels_async.models import ImageResult
 
     AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
     BatchItem = str | Mapping[str, Any] | AnyRequest
@@ -48,8 +39,8 @@ class Images:
     Made by the session; use ``session.images``.
     """
 
-    def __init__(self, wiring: Wiring) -> None:
-        self._wiring = wiring
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
 
     @overload
     async def generate(
@@ -111,14 +102,8 @@ class Images:
         Source:
             API page, "SparkPix" and "Endpoints".
         """
-        await self._wiring.turn()
         request = _request(prompt, model, params)
-        with self._wiring.observer.ordering(request) as accepted:
-            product = await order(self._wiring, request)
-            if isinstance(product, ImageResult):
-                return product
-            accepted(product.task_id)
-            return await product
+        return await self._runtime.open().ordering.complete(request)
 
     async def edit(
         self,
@@ -179,7 +164,6 @@ class Images:
         Source:
             API page, "POST /api/v1/images/generations".
         """
-        await self._wiring.turn()
         request = _request(prompt, model, params)
         if not isinstance(request, ImageRequest):
             msg = (
@@ -187,13 +171,7 @@ class Images:
                 "to submit: use images.generate() or images.edit()"
             )
             raise InvalidRequestError(msg, parameter="model")
-        with self._wiring.observer.ordering(request) as accepted:
-            product = await order(self._wiring, request)
-            if isinstance(product, TaskHandle):
-                accepted(product.task_id)
-                return product
-        done = Entry("", request.model, TaskState.COMPLETED, product)
-        return TaskHandle(done, self._wiring.open().tracker)
+        return await self._runtime.open().ordering.submit(request)
 
     def attach(self, task: str) -> TaskHandle:
         """
@@ -208,12 +186,7 @@ class Images:
         """
         task_id, model = read_token(checks.check_text(task))
         checks.check_task_id(task_id)
-        tracker = self._wiring.open().tracker
-        entry = tracker.ledger.get(task_id)
-        if entry is None:
-            entry = Entry(task_id, model, attached=True)
-            tracker.watch(entry)
-        return TaskHandle(entry, tracker)
+        return self._runtime.open().ordering.attach(task_id, model)
 
     def batch(  # noqa: PLR0913  options, all by keyword
         self,
@@ -276,52 +249,29 @@ class Images:
             ConfigurationError: *embed* without Pillow. Nothing was sent.
             InvalidRequestError: A parameter is out of range. Nothing was sent.
         """
+        from apimodels_async._api.prices import price_of
         from apimodels_async._core.money.budget import Budget
-        from apimodels_async._io.files.metadata import check_pillow
-        from apimodels_async._orders import Calls, price_of
-        from apimodels_async.batch import Batch
+        from apimodels_async._saving import Provenance
+        from apimodels_async.batch import Batch, BatchOptions
 
         checks.check_count("max_pending", max_pending)
         checks.check_start(start)
         checks.check_count("step", step)
         checks.check_amount("max_cost", max_cost)
-        if embed:
-            check_pillow()
+        provenance = Provenance(sidecar=sidecar, embed=embed)
+        provenance.check()
         limit = None if max_cost is None else Decimal(str(max_cost))
-        calls = Calls(
-            intend=partial(intend, self._wiring),
-            order=partial(order, self._wiring),
-            recall=partial(recall, self._wiring),
-            find=partial(find, self._wiring),
-            attach=self.attach,
-            save=None
-            if download_to is None
-            else partial(self._save, Path(download_to), sidecar, embed),
-            price=price or price_of,
-        )
-        return Batch(
-            source,
-            calls,
-            Budget(limit),
-            None if journal is None else Path(journal),
+        options = BatchOptions(
             numbers=count(start, step),
             max_pending=max_pending,
+            price_of=price or price_of,
+            journal=None if journal is None else Path(journal),
+            download_to=None if download_to is None else Path(download_to),
+            provenance=provenance,
             retry_failed=retry_failed,
             resubmit_unknown=resubmit_unknown,
         )
-
-    async def _save(
-        self,
-        folder: Path,
-        sidecar: bool,  # noqa: FBT001  bound by name order in batch()
-        embed: bool,  # noqa: FBT001
-        result: ImageResult,
-        index: int,
-        request: AnyRequest,
-    ) -> Path:
-        stem = item_stem(index, result.task_id, request.prompt)
-        notes = make_provenance(result, request, sidecar=sidecar, embed=embed)
-        return await self._wiring.store(result, folder / stem, stem, notes)
+        return Batch(source, self._runtime, Budget(limit), options)
 
 
 def _request(

@@ -8,15 +8,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from apimodels_async._api import requests
 from apimodels_async._api.checks import check_index
-from apimodels_async._core.files.media import file_stem
 from apimodels_async._io.config import (
     resolve_base_url,
     resolve_key,
     resolve_polling,
 )
-from apimodels_async._wiring import Settings, State, Wiring, make_provenance
+from apimodels_async._runtime import Options, Runtime, State
 from apimodels_async.errors import (
     ConfigurationError,
     NotFoundError,
@@ -105,8 +103,8 @@ class Session:
             msg = "the aiohttp.ClientSession given as http= is closed"
             raise ConfigurationError(msg)
         key, where = resolve_key(api_key), resolve_base_url(base_url)
-        self._wiring = Wiring(
-            Settings(
+        self._runtime = Runtime(
+            Options(
                 key=key,
                 base_url=where,
                 polling=resolve_polling(polling or PollPolicy(), where),
@@ -119,7 +117,7 @@ class Session:
                 http=http,
             )
         )
-        self._images = Images(self._wiring)
+        self._images = Images(self._runtime)
         self._seen: tuple[Balance, Decimal] | None = None
         """The last balance the user asked for, and what was spent by then."""
 
@@ -135,20 +133,20 @@ class Session:
         """
         Where the API is, version path included.
         """
-        return self._wiring.settings.base_url
+        return self._runtime.options.base_url
 
     def observe(self, observer: Observer) -> None:
         """
         Let *observer* surround every order from now on, as ``integrations.otel`` does.
         """
-        self._wiring.observer = observer
+        self._runtime.observe(observer)
 
     @property
     def pending(self) -> tuple[str, ...]:
         """
         The ids of the tasks being tracked, oldest first; ``attach`` makes handles.
         """
-        parts = self._wiring.parts
+        parts = self._runtime.parts
         return tuple(parts.tracker.ledger) if parts else ()
 
     @property
@@ -158,8 +156,8 @@ class Session:
 
         Oldest first.
         """
-        parts = self._wiring.parts
-        return tuple(parts.sender.orphans) if parts else ()
+        parts = self._runtime.parts
+        return tuple(parts.ordering.orphans) if parts else ()
 
     async def balance(self) -> Balance:
         """
@@ -176,10 +174,10 @@ class Session:
         return self._seen[0]
 
     async def _balance(self) -> Balance:
-        from apimodels_async._api.responses import read_balance
+        sender = self._runtime.open().sender
+        from apimodels_async._api import calls
 
-        sender = self._wiring.open().sender
-        return await sender.call(requests.balance(), read_balance)
+        return await sender.send(calls.balance())
 
     async def reconcile(self, error: OutcomeUnknownError) -> Reconciliation:
         """
@@ -209,24 +207,22 @@ class Session:
         before, spent = self._seen
         after = await self._balance()
         stats = self.stats()
-        under_way = stats.pending + self._wiring.open().sender.under_way
+        under_way = stats.pending + self._runtime.open().ordering.under_way
         return compare_balances(before, after, stats.spent - spent, under_way)
 
     def _called_back(self, error: OutcomeUnknownError) -> str | None:
-        callbacks = self._wiring.open().callbacks
+        callbacks = self._runtime.open().callbacks
         nonce = error.request.nonce if error.request is not None else None
         if callbacks is None or nonce is None:
             return None
         return callbacks.task_of(nonce)
 
     async def _find(self, task_id: str) -> Reconciliation | None:
-        from apimodels_async._api.responses import read_task
+        sender = self._runtime.open().sender
+        from apimodels_async._api import calls
 
-        sender = self._wiring.open().sender
         try:
-            snapshot = await sender.call(
-                requests.poll(task_id), lambda reply: read_task(reply, task_id, None)
-            )
+            snapshot = await sender.send(calls.poll(task_id))
         except NotFoundError:
             return None
         reason = f"the task exists and is {snapshot.state.value}"
@@ -239,10 +235,10 @@ class Session:
         Raises:
             As :meth:`balance`.
         """
-        from apimodels_async._api.responses import read_models
+        sender = self._runtime.open().sender
+        from apimodels_async._api import calls
 
-        sender = self._wiring.open().sender
-        return await sender.call(requests.models(), read_models)
+        return await sender.send(calls.models())
 
     async def upload(
         self,
@@ -272,18 +268,17 @@ class Session:
         Source:
             Vendor's files page.
         """
-        from apimodels_async._api.responses import read_file
-        from apimodels_async._io.files.inputs import load_file
+        parts = self._runtime.open()
+        from apimodels_async._api import calls
 
-        parts = self._wiring.open()
-        file = await load_file(source, name, content_type, parts.threads)
-        request = requests.upload(file)
-        answer = await parts.sender.call(request, read_file)
-        if request.file is None:  # it asked for an address: now the file itself
+        file = await parts.saver.load(source, name, content_type)
+        call = calls.upload(file)
+        answer = await parts.sender.send(call)
+        if call.request.file is None:  # it asked for an address: now the file itself
             if answer.upload_url is None:
                 msg = "the API gave no address to upload to"
                 raise UnexpectedResponseError(msg)
-            await parts.files.put(answer.upload_url, file)
+            await parts.saver.files.put(answer.upload_url, file)
         return answer.public_url
 
     async def download(
@@ -333,9 +328,16 @@ class Session:
                 address, or the disk refuses.
         """
         check_index(index, len(result.urls))
-        notes = make_provenance(result, request, index, sidecar=sidecar, embed=embed)
-        stem = file_stem(result.task_id, result.urls[index])
-        return await self._wiring.store(result, Path(target), stem, notes, index)
+        saver = self._runtime.open().saver
+        from apimodels_async._saving import Provenance
+
+        return await saver.save(
+            result,
+            Path(target),
+            index=index,
+            request=request,
+            provenance=Provenance(sidecar=sidecar, embed=embed),
+        )
 
     def durations(self) -> dict[str, list[float]]:
         """
@@ -348,7 +350,7 @@ class Session:
             For each model and size with 20 or more ended tasks, 20 quantiles in
             seconds (2.5 %, 7.5 %, ... 97.5 %); empty without ``learned``.
         """
-        parts = self._wiring.parts
+        parts = self._runtime.parts
         if parts is None or parts.tracker.ledger.latency is None:
             return {}
         return parts.tracker.ledger.latency.save(parts.loop.time())
@@ -357,24 +359,13 @@ class Session:
         """
         Return what the session did so far; also after it closed.
         """
-        wiring, parts = self._wiring, self._wiring.parts
+        parts = self._runtime.parts
         if parts is None:
             return SessionStats()
-        tracker = parts.tracker
-        return SessionStats(
-            pending=len(tracker.ledger),
-            under_way=parts.sender.under_way,
-            submitted=wiring.submitted,
-            completed=tracker.completed,
-            failed=tracker.failed,
-            unknown=parts.sender.unknown,
-            polls=tracker.polls,
-            poll_errors=tracker.poll_errors,
-            lateness_s=tracker.lateness_s / max(1, tracker.polls),
-            lateness_max_s=tracker.lateness_max_s,
-            callbacks=parts.callbacks.taken if parts.callbacks else 0,
+        return self._runtime.counters.stats(
+            pending=len(parts.tracker.ledger),
+            under_way=parts.ordering.under_way,
             connections=parts.transport.connections,
-            spent=wiring.spent + tracker.spent,
         )
 
     async def aclose(self) -> None:
@@ -384,10 +375,10 @@ class Session:
         Paid requests under way are let finish, within their timeouts. Whoever waits
         for a task gets ``SessionClosedError`` with the ids to attach again.
         """
-        await self._wiring.aclose()
+        await self._runtime.aclose()
 
     async def __aenter__(self) -> Self:
-        self._wiring.open()
+        self._runtime.open()
         return self
 
     async def __aexit__(
@@ -399,10 +390,10 @@ class Session:
         await self.aclose()
 
     def __del__(self) -> None:
-        wiring: Wiring | None = getattr(self, "_wiring", None)
-        if wiring is None or wiring.state is not State.OPEN or wiring.parts is None:
+        runtime: Runtime | None = getattr(self, "_runtime", None)
+        if runtime is None or runtime.state is not State.OPEN or not runtime.parts:
             return
-        pending = ", ".join(list(wiring.parts.tracker.ledger)[:20]) or "none"
+        pending = ", ".join(list(runtime.parts.tracker.ledger)[:20]) or "none"
         warnings.warn(
             f"a Session was never closed (tasks pending: {pending}); use "
             "`async with` or `await session.aclose()`",
@@ -413,9 +404,9 @@ class Session:
 
     def __repr__(self) -> str:
         stats = self.stats()
-        most = self._wiring.settings.max_connections
+        most = self._runtime.options.max_connections
         return (
-            f"<Session {self._wiring.state.value} | pending {stats.pending} | "
+            f"<Session {self._runtime.state.value} | pending {stats.pending} | "
             f"{stats.connections or 0}/{most} connections>"
         )
 

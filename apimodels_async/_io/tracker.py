@@ -25,27 +25,25 @@ import contextvars
 import logging
 import math
 from collections import deque
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from apimodels_async._api import requests, responses
-from apimodels_async._core.money.retry import failure_error
+from apimodels_async._api import calls
+from apimodels_async._core.money.retry import failure_error, info_of
 from apimodels_async._core.polling.brake import THROTTLED, Brake
 from apimodels_async._ports import Kind, Reply, Sent
 from apimodels_async.errors import (
     ApiModelsError,
     APIStatusError,
-    GenerationFailedError,
-    RequestInfo,
     SessionClosedError,
 )
-from apimodels_async.models import ImageResult, TaskEvent, TaskSnapshot, TaskState
+from apimodels_async.models import TaskEvent, TaskSnapshot, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from apimodels_async._core.counters import Counters
     from apimodels_async._core.polling.entry import Entry
     from apimodels_async._core.polling.ledger import Ledger
     from apimodels_async._ports import Clock, Transport
@@ -77,15 +75,7 @@ class Tracker:
     _transport: Transport
     _clock: Clock
     _max_polls: int
-    polls: int = field(init=False, default=0)
-    poll_errors: int = field(init=False, default=0)
-    lateness_s: float = field(init=False, default=0.0)
-    """Sum over all polls of the seconds between being due and being started."""
-    lateness_max_s: float = field(init=False, default=0.0)
-    completed: int = field(init=False, default=0)
-    failed: int = field(init=False, default=0)
-    spent: Decimal = field(init=False, default=Decimal(0))
-    """Sum of the credits that the API stated on results."""
+    _counters: Counters
     _brake: Brake = field(init=False, factory=Brake)
     _queue: deque[Entry] = field(init=False, factory=deque)
     _idle: deque[asyncio.Future[None]] = field(init=False, factory=deque)
@@ -244,10 +234,7 @@ class Tracker:
     async def _poll(self, entry: Entry) -> None:
         started = self._clock.time()
         entry.started_at = started
-        self.polls += 1
-        late = started - entry.due_at
-        self.lateness_s += late
-        self.lateness_max_s = max(self.lateness_max_s, late)
+        self._counters.polled(started - entry.due_at)
         answer = await self._ask(entry)
         now = self._clock.time()
         self._mind(answer, started, now)
@@ -262,15 +249,14 @@ class Tracker:
         self._rearm(now)
 
     async def _ask(self, entry: Entry) -> TaskSnapshot | ApiModelsError:
-        request = requests.poll(entry.task_id)
-        reply = await self._transport.send(request, Sent())
+        call, sent = calls.poll(entry.task_id, entry.model), Sent()
+        reply = await self._transport.send(call.request, sent)
         if isinstance(reply, Reply):
             try:
-                return responses.read_task(reply, entry.task_id, entry.model)
+                return call.read(reply)
             except ApiModelsError as error:
                 return error
-        info = RequestInfo(request.method, "images/generations")
-        return failure_error(Kind.FREE, reply, info)
+        return failure_error(Kind.FREE, reply, info_of(call.request, sent))
 
     def _mind(
         self, answer: TaskSnapshot | ApiModelsError, started: float, now: float
@@ -279,7 +265,7 @@ class Tracker:
             self._brake.recovered(started)
             self._note_word(answer)
             return
-        self.poll_errors += 1
+        self._counters.poll_errors += 1
         logger.debug("poll failed, task stays pending: %s", answer)
         if isinstance(answer, APIStatusError) and answer.status in THROTTLED:
             self._brake.throttled(started, now, answer.retry_after)
@@ -305,11 +291,7 @@ class Tracker:
                 self._tell(entry)
 
     def _tell(self, entry: Entry) -> None:
-        if isinstance(entry.outcome, ImageResult):
-            self.completed += 1
-            self.spent += entry.outcome.credits or 0
-        elif isinstance(entry.outcome, GenerationFailedError):
-            self.failed += 1
+        self._counters.ended(entry.outcome)
         watchers = self._watchers.get(entry.task_id)
         if watchers is None:
             return

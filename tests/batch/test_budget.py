@@ -19,9 +19,9 @@ from apimodels_async import (
     SparkPixImage,
     check_request,
 )
-from apimodels_async._core.money.budget import Budget, price_hint
+from apimodels_async._api.prices import price_hint, price_of
+from apimodels_async._core.money.budget import Budget
 from apimodels_async._core.money.reconcile import compare_balances
-from apimodels_async._orders import price_of
 from apimodels_async.errors import BadRequestError, OutcomeUnknownError
 from apimodels_async.models import Balance, KnownModel, Verdict
 

@@ -227,18 +227,17 @@ async def test_a_session_closed_in_the_middle_ends_the_batch(
     assert {"accepted", "refused"} >= set(states)
 
 
-async def test_a_session_closed_before_the_order_leaves_it_unpaid(
+async def test_a_batch_of_a_closed_session_is_not_entered(
     emulator, session, tmp_path
 ):
-    """What was never sent is recorded as refused: the next run orders it."""
+    """Nothing is opened, sent or paid."""
     journal = tmp_path / "j.sqlite"
     await session.aclose()
     batch = session.images.batch(tasks(3), max_pending=1, journal=journal)
-    outcomes, raised = await drain(batch)
-    assert isinstance(raised, SessionClosedError)
-    assert [outcome.error.charged for outcome in outcomes.values()] == [False]
-    assert rows(journal) == ["refused"]
-    assert batch.reserved == 0
+    with pytest.raises(SessionClosedError) as caught:
+        await drain(batch)
+    assert caught.value.charged is False
+    assert not journal.exists()
     assert orders(emulator) == []
 
 

@@ -18,7 +18,7 @@ from apimodels_async import (
     OutcomeUnknownError,
     PermissionDeniedError,
 )
-from apimodels_async._orders import HaltError
+from apimodels_async._batch_item import HaltError
 
 CENT = Decimal("0.01")  # SparkPix Image, in the catalogue and at the emulator
 
@@ -217,6 +217,6 @@ async def test_a_limit_knows_earlier_runs_before_their_lines_are_read(
 async def test_what_was_read_before_a_stop_is_not_ordered(session):
     """An item whose turn comes after the stop is not sent."""
     async with session.images.batch([], max_pending=1) as outcomes:
-        outcomes._orders.halted = InsufficientCreditsError("no credits")
+        outcomes._runner.halted = InsufficientCreditsError("no credits")
         with pytest.raises(HaltError):
-            await outcomes._orders.run(0, "a")
+            await outcomes._runner.run(0, "a")

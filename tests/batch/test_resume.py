@@ -311,7 +311,7 @@ async def test_a_task_whose_tracker_broke_stays_accepted(
     batch = session.images.batch(tasks(1), journal=journal)
     async with batch as outcomes:
         await until(lambda: orders(emulator))
-        await session._wiring.parts.tracker.aclose()  # as if it had broken
+        await session._runtime.parts.tracker.aclose()  # as if it had broken
         found = await anext(outcomes)
     (task_id,) = emulator.tasks
     assert found.result is None

@@ -130,10 +130,10 @@ PAID = {
 
 async def settle(session, emulator):
     """Wait until no order is under way and every task has ended."""
-    sender = session._wiring.open().sender
+    ordering = session._runtime.open().ordering
     for _ in range(400):
         await asyncio.sleep(0.005)
-        if sender.under_way:
+        if ordering.under_way:
             continue
         works = (*emulator.tasks.values(), *emulator.generations.values())
         if all(work.settled for work in works) and session.stats().pending == 0:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
+from apimodels_async._core.counters import Counters
 from apimodels_async._core.polling.entry import Entry
 from apimodels_async._core.polling.ledger import Ledger
 from apimodels_async._io.tracker import Tracker
@@ -169,7 +170,10 @@ class Rig:
         self.clock = FakeClock()
         self.transport = FakeTransport(script, **more)
         self.ledger = Ledger(interval, deadline, max_polls=max_polls)
-        self.tracker = Tracker(self.ledger, self.transport, self.clock, max_polls)
+        self.counters = Counters()
+        self.tracker = Tracker(
+            self.ledger, self.transport, self.clock, max_polls, self.counters
+        )
         self.tracker.start()
 
     async def __aenter__(self):

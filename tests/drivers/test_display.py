@@ -23,13 +23,13 @@ async def test_a_pending_handle_says_how_old_its_news_is():
         assert "not yet" in html_of(handle)
 
         await asyncio.sleep(4)
-        asked = rig.tracker.polls
+        asked = rig.counters.polls
         html = html_of(handle)
 
     assert "processing" in html
     assert "1.5 s ago" in html
     assert " UTC" in html
-    assert rig.tracker.polls == asked
+    assert rig.counters.polls == asked
 
 
 async def test_a_handle_shows_its_picture_once_there_is_one():

@@ -1,5 +1,5 @@
 """
-The sender: what is sent again, how long it waits, and what cancelling an order means.
+The sender: what is sent again, and how long it waits.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from apimodels_async import (
     RateLimitError,
     RetryPolicy,
     ServerError,
-    SessionClosedError,
     TransportTimeoutError,
     UnexpectedResponseError,
 )
+from apimodels_async._api.calls import Call
 from apimodels_async._api.responses import read_created
 from apimodels_async._io.sender import Sender
-from apimodels_async._ports import Kind, Phase, Reply, Request
+from apimodels_async._ports import Kind, Phase, Reply, Request, Sent
 
 PAID = [Kind.CREATE, Kind.GENERATE]
 
@@ -67,9 +67,7 @@ class Desk:
 
     async def go(self, kind=Kind.CREATE, read=read):
         """Send a request of a kind the way sessions do."""
-        if kind.paid:
-            return await self.sender.order(request_of(kind), read)
-        return await self.sender.call(request_of(kind), read)
+        return await self.sender.send(Call(request_of(kind), read))
 
     async def error(self, kind=Kind.CREATE):
         """Send a request that fails; return how."""
@@ -185,7 +183,6 @@ async def test_only_what_may_be_is_sent_again(kind, fate):
     assert error.request.method == ("POST" if kind.paid else "GET")
     assert error.request.path in {"images/generations", "balance"}
     assert (error.request.digest is None) is not kind.paid
-    assert desk.sender.unknown == (paid_error is OutcomeUnknownError and kind.paid)
 
 
 @pytest.mark.parametrize("kind", PAID)
@@ -251,175 +248,18 @@ async def test_retries_of_an_outage_are_few():
     assert 1_000 < desk.sent <= 1_000 * 1.1 + 10
 
 
-# --- cancelling and closing -------------------------------------------------------
-
-
-async def start(desk, after):
-    """Start an order and let it run for *after* seconds."""
-    caller = asyncio.create_task(desk.go())
-    await asyncio.sleep(after)
-    return caller
-
-
-async def cancel(caller):
-    """Cancel a caller; it must end cancelled."""
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-
-
-async def test_cancelled_before_it_was_sent_it_never_is():
-    """While no header has left, cancelling the caller takes the order back."""
-    desk = Desk(OK, latency=5, marks=False)
-    await cancel(await start(desk, 1))
-    await desk.sender.drain()
-
-    assert desk.sender.orphans == []
-    assert desk.sender.under_way == 0
-    assert asyncio.get_running_loop().time() == 1
-
-
-async def test_cancelled_after_it_was_sent_it_goes_on():
-    """A sent order is finished for its orphan list; the caller is free at once."""
-    seen = []
-    desk = Desk(OK, latency=5)
-    caller = asyncio.create_task(
-        desk.go(read=lambda answer: seen.append(answer) or read(answer))
-    )
+async def test_what_may_have_been_taken_is_known_while_it_is_out():
+    """Whoever waits can tell at any moment whether a request is out."""
+    desk = Desk(refused(429, retry_after="60"), OK, latency=5)
+    sent = Sent()
+    call = Call(request_of(Kind.CREATE), read)
+    sending = asyncio.create_task(desk.sender.send(call, sent))
     await asyncio.sleep(1)
-    await cancel(caller)
-    assert asyncio.get_running_loop().time() == 1
-    assert desk.sender.under_way == 1
-    await desk.sender.drain()
-
-    assert [orphan.task_id for orphan in desk.sender.orphans] == ["t1"]
-    assert seen == [OK]
-    assert desk.sent == 1
-
-
-async def test_an_orphan_may_be_of_unknown_fate():
-    """A cancelled order that then broke is kept as its error; nobody saw it."""
-    desk = Desk(cut(), latency=5)
-    await cancel(await start(desk, 1))
-    await desk.sender.drain()
-
-    [orphan] = desk.sender.orphans
-    assert isinstance(orphan, OutcomeUnknownError)
-    assert desk.sender.unknown == 1
-
-
-async def test_a_refused_orphan_is_forgotten():
-    """A cancelled order that was refused cost nothing, so nothing is kept."""
-    desk = Desk(refused(402), latency=5)
-    await cancel(await start(desk, 1))
-    await desk.sender.drain()
-
-    assert desk.sender.orphans == []
-
-
-async def test_cancelled_between_two_tries_it_ends():
-    """During a pause no order is at the API, so cancelling ends it for good."""
-    desk = Desk(refused(429, retry_after="60"), OK)
-    await cancel(await start(desk, 30))
-    await desk.sender.drain()
-
-    assert desk.sent == 1
-    assert desk.sender.orphans == []
-    assert asyncio.get_running_loop().time() == 30
-
-
-async def test_a_cancellation_that_meets_the_answer_loses_nothing():
-    """Cancelled in the very turn its answer arrived, an order is an orphan too."""
-    desk = Desk(OK, latency=5)
-    caller = await start(desk, 1)
-    [runner] = desk.sender._orders
-    # Runs after the sender's own callbacks, before the caller wakes up.
-    runner.add_done_callback(lambda _: caller.cancel())
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-
-    assert [orphan.task_id for orphan in desk.sender.orphans] == ["t1"]
-
-
-async def test_a_cancellation_that_meets_an_abort_is_not_swallowed():
-    """A caller cancelled in the turn the session cuts its order ends cancelled."""
-    desk = Desk(OK, latency=5)
-    caller = await start(desk, 1)
-    [runner] = desk.sender._orders
-    runner.add_done_callback(lambda _: caller.cancel())
-    desk.sender.abort()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-
-    [orphan] = desk.sender.orphans
-    assert isinstance(orphan, OutcomeUnknownError)
-
-
-@pytest.mark.parametrize("turns", range(12))
-async def test_cancelling_at_any_turn_is_clean(turns):
-    """At whatever turn of the loop: never sent, or kept as an orphan."""
-    desk = Desk(OK, latency=0.5)
-    caller = asyncio.create_task(desk.go())
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-    await desk.sender.drain()
-
-    assert len(desk.sender.orphans) == desk.sent
-
-
-async def test_draining_waits_for_every_order():
-    """Draining ends when the last order has its answer, and cuts none."""
-    desk = Desk(OK, latency=40)
-    callers = [await start(desk, 1) for _ in range(3)]
-    await desk.sender.drain()
-
-    assert asyncio.get_running_loop().time() == pytest.approx(42)
-    assert [(await caller).task_id for caller in callers] == ["t1"] * 3
-
-
-async def test_an_order_begun_while_draining_is_waited_for_too():
-    """Draining looks again: it returns with no order under way."""
-    desk = Desk(OK, latency=40)
-    first = await start(desk, 1)
-    drained = asyncio.create_task(desk.sender.drain())
-    second = await start(desk, 1)
-    await drained
-
-    assert first.done()
-    assert desk.sender.under_way == 0
-    assert (await second).task_id == "t1"
-
-
-@pytest.mark.parametrize(
-    ("marks", "kind", "charged"),
-    [(True, OutcomeUnknownError, None), (False, SessionClosedError, False)],
-)
-async def test_aborting_tells_callers_whether_money_may_be_gone(marks, kind, charged):
-    """A cut order is of unknown fate if it was sent, and uncharged if it was not."""
-    desk = Desk(OK, latency=40, marks=marks)
-    caller = await start(desk, 1)
-    desk.sender.abort()
-    with pytest.raises(kind) as caught:
-        await caller
-
-    assert caught.value.charged is charged
-    assert desk.sender.unknown == marks
-    assert desk.sender.orphans == []
-
-
-async def test_aborting_an_orphan_keeps_its_unknown_fate():
-    """A cut order whose caller is gone is listed, for money may be gone."""
-    desk = Desk(OK, latency=40)
-    await cancel(await start(desk, 1))
-    desk.sender.abort()
-    await desk.sender.drain()
-
-    [orphan] = desk.sender.orphans
-    assert isinstance(orphan, OutcomeUnknownError)
-    assert "cut when the session closed" in str(orphan)
+    assert sent.at is not None
+    await asyncio.sleep(10)
+    assert sent.at is None
+    await sending
+    assert sent.at is not None
 
 
 async def test_a_bug_in_reading_reaches_the_caller():

@@ -191,7 +191,7 @@ async def test_two_thousand_tasks_end_with_their_own_results():
 
         assert [outcome.task_id for outcome in outcomes] == list(ends)
         assert asyncio.get_running_loop().time() < 64 + 2 * 2.5
-        assert rig.tracker.completed == 2_000
+        assert rig.counters.completed == 2_000
         assert len(rig.ledger) == 0
         assert rig.transport.most <= 64
 
@@ -246,7 +246,7 @@ async def test_a_bad_answer_delays_one_task(answer):
             "t3",
             "t4",
         ]
-        assert rig.tracker.poll_errors == 2
+        assert rig.counters.poll_errors == 2
         assert rig.transport.gaps("t1")[0] >= 2.5 - SLACK
 
 
@@ -277,7 +277,7 @@ async def test_a_failed_generation_is_an_outcome():
         assert isinstance(outcome, GenerationFailedError)
         assert (outcome.fail_message, outcome.fail_code) == ("no", "E1")
         assert outcome.charged is False
-        assert (rig.tracker.completed, rig.tracker.failed) == (0, 1)
+        assert (rig.counters.completed, rig.counters.failed) == (0, 1)
 
 
 async def test_completed_without_urls_is_believed_the_third_time():
@@ -478,7 +478,7 @@ async def test_an_answer_after_the_deadline_changes_nothing():
         await asyncio.sleep(5)
 
         assert isinstance(entry.outcome, TaskTimeoutError)
-        assert rig.tracker.completed == 0
+        assert rig.counters.completed == 0
 
 
 async def test_deadlines_pass_during_a_pause():
@@ -558,7 +558,7 @@ async def test_closing_what_never_started_loses_nothing():
     """A tracker without its coroutine closes at once."""
     rig = Rig(done_after(0))
     await rig.tracker.aclose()
-    idle = Tracker(rig.ledger, rig.transport, rig.clock, 1)
+    idle = Tracker(rig.ledger, rig.transport, rig.clock, 1, rig.counters)
 
     assert await idle.aclose() == ()
 
@@ -632,12 +632,12 @@ async def test_counts_are_kept():
     first = [cut()]
     async with Rig(lambda c: first.pop() if first else done_after(0)(c)) as rig:
         await rig.ended(rig.watch("t1"), rig.watch("t2"))
-        tracker = rig.tracker
+        counters = rig.counters
 
-        assert (tracker.polls, tracker.poll_errors, tracker.completed) == (3, 1, 2)
-        assert tracker.lateness_s == pytest.approx(0, abs=0.01)
-        assert tracker.lateness_max_s == pytest.approx(0, abs=0.01)
-        assert str(tracker.spent) == "0.10"
+        assert (counters.polls, counters.poll_errors, counters.completed) == (3, 1, 2)
+        assert counters.late_s == pytest.approx(0, abs=0.01)
+        assert counters.late_max_s == pytest.approx(0, abs=0.01)
+        assert str(counters.spent) == "0.10"
 
 
 async def test_events_carry_the_wall_clock():

@@ -30,7 +30,7 @@ async def cancelled(task):
 
 async def quiet(session):
     """Wait until the session has no order under way."""
-    await session._wiring.open().sender.drain()
+    await session._runtime.open().ordering.drain()
 
 
 @pytest.mark.parametrize("after", range(0, 60, 3))

@@ -298,7 +298,7 @@ asyncio.run(main())
 async def test_another_process_is_told_by_its_number(emulator, connect):
     """What counts is the process that opened the session, whatever the loop."""
     session = connect(emulator)
-    parts = session._wiring.open()
+    parts = session._runtime.open()
     parts.pid += 1  # as a child sees it
     with pytest.raises(ConfigurationError, match="fork"):
         await session.balance()
@@ -332,14 +332,14 @@ async def test_a_forgotten_close_is_warned_about_once(emulator):
     """A session dropped while open gives one ResourceWarning with its pending ids."""
     session = Session(base_url=emulator.base_url, api_key=emulator.api_key)
     handle = await session.images.submit("a moose [stuck]", **TASK)
-    wiring = session._wiring
+    runtime = session._runtime
     with pytest.warns(ResourceWarning) as caught:  # noqa: PT031
         del session
         gc.collect()
 
     assert len(caught) == 1
     assert handle.task_id in str(caught[0].message)
-    await wiring.aclose()
+    await runtime.aclose()
 
 
 async def test_a_forgotten_idle_session_is_warned_about_too(emulator):
@@ -349,13 +349,13 @@ async def test_a_forgotten_idle_session_is_warned_about_too(emulator):
         pass
     session = Session(base_url=emulator.base_url, api_key=emulator.api_key)
     await session.balance()
-    wiring = session._wiring
+    runtime = session._runtime
     with pytest.warns(ResourceWarning, match="pending: none") as caught:  # noqa: PT031
         del session
         gc.collect()
 
     assert len(caught) == 1
-    await wiring.aclose()
+    await runtime.aclose()
 
 
 def test_a_session_that_could_not_be_made_is_dropped_silently():

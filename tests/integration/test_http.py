@@ -322,7 +322,7 @@ async def test_an_answer_left_on_an_idle_connection_is_nobodys(connect):
 async def test_the_key_is_for_one_origin():
     """A request to any other origin would go out without the key."""
     async with Session("k", base_url="http://127.0.0.1:1/api/v1") as session:
-        transport = session._wiring.open().transport
+        transport = session._runtime.open().transport
         assert list(transport._authorization(URL("http://127.0.0.1:1/x"))) == [
             "Authorization"
         ]

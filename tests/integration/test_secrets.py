@@ -82,19 +82,19 @@ async def test_no_object_shows_the_key(connect):
     async with RawServer(respond(envelope({"balance": 1}))) as server:
         session = connect(server)
         await session.balance()
-        wiring = session._wiring
+        runtime = session._runtime
         shown = [session, session.images, session.stats(), session.images.attach("c")]
-        shown += [wiring, wiring.settings, wiring.settings.key, wiring.parts]
-        shown += [wiring.parts.transport, wiring.parts.sender, wiring.parts.tracker]
+        shown += [runtime, runtime.options, runtime.options.key, runtime.parts]
+        shown += [runtime.parts.transport, runtime.parts.sender, runtime.parts.tracker]
 
         for one in shown:
             assert KEY not in repr(one)
             assert KEY not in str(one)
             assert KEY not in repr(getattr(one, "__dict__", ""))
         with pytest.raises(TypeError):
-            copy.deepcopy(wiring.settings.key)
+            copy.deepcopy(runtime.options.key)
         with pytest.raises(TypeError):
-            pickle.dumps(wiring.settings.key)
+            pickle.dumps(runtime.options.key)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

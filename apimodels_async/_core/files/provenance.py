@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import fields, frozen
+from attrs import fields
 
 from apimodels_async._version import __version__
 from apimodels_async.models import ImageRequest
@@ -24,19 +24,6 @@ PROMPT_CHARS_MAX: Final = 3000
 EMBEDDED_BYTES_MAX: Final = 40_000
 _SECRET: Final = {"callback_url", "callBackUrl"}
 """Such addresses hold tokens."""
-
-
-@frozen
-class Provenance:
-    """
-    What to write down, and where.
-    """
-
-    facts: Mapping[str, Any]
-    sidecar: bool
-    """Into a JSON file beside the picture."""
-    embed: bool
-    """Into the picture."""
 
 
 def describe(

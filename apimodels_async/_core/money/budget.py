@@ -1,5 +1,5 @@
 """
-Keeps a batch within its budget: what may still be spent, before each order.
+What may still be spent, asked before each order.
 
 Every order reserves its price. A result replaces the reservation by what the API says
 it cost, a refusal or a failure frees it, and an unknown outcome keeps it: that money
@@ -17,14 +17,11 @@ from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
     from apimodels_async.errors import ApiModelsError
-    from apimodels_async.models import KnownModel
 
 
 @define
 class Budget:
-    """
-    One batch's money. Amounts in US dollars.
-    """
+    """A limit on what orders may cost together. Amounts in US dollars."""
 
     limit: Decimal | None
     """None: no limit; the sums are kept all the same."""
@@ -52,25 +49,3 @@ class Budget:
             self.spent += price if ended.credits is None else ended.credits
         elif ended.charged is False:
             self.reserved -= price
-
-
-def price_hint(
-    known: KnownModel, resolution: object, quality: object
-) -> Decimal | None:
-    """
-    Return the catalogue's price for a model, or the highest that could be meant.
-
-    None: the catalogue has no price for the model.
-    """
-    tiers = known.prices
-    if not tiers:
-        return None
-    # The vendor's pages write "2k" and "2K".
-    wanted = [part.upper() for part in (resolution, quality) if isinstance(part, str)]
-    tiers = {tier.upper(): usd for tier, usd in tiers.items()}
-    for tier in ("/".join(wanted), wanted[0] if wanted else "", ""):
-        if tier in tiers:
-            return tiers[tier]
-    # A tier left to the API's default is not known: the dearest keeps the budget.
-    near = [usd for tier, usd in tiers.items() if set(wanted) <= set(tier.split("/"))]
-    return max(near or tiers.values())

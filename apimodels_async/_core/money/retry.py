@@ -11,6 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final
 
 from apimodels_async._ports import Failure, Kind, Phase
@@ -20,12 +21,12 @@ from apimodels_async.errors import (
     ConnectionFailedError,
     OutcomeUnknownError,
     RateLimitError,
+    RequestInfo,
     TransportTimeoutError,
-    UnexpectedResponseError,
 )
 
 if TYPE_CHECKING:
-    from apimodels_async.errors import RequestInfo
+    from apimodels_async._ports import Request, Sent
     from apimodels_async.policies import RetryPolicy
 
 RETRY_AFTER_MAX_S: Final = 120.0
@@ -40,12 +41,11 @@ PASSING: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Statuses after which a free request is worth another try; 52x as well."""
 
 
-class SecondClaimError(UnexpectedResponseError):
-    """
-    An answer named the task of another order: its id says nothing about this one.
-
-    Stays inside the library; a paid request's is told as an unknown outcome.
-    """
+def info_of(request: Request, sent: Sent) -> RequestInfo:
+    """Return what an error tells of *request*: no body, no query."""
+    path, _, _ = request.path.partition("?")
+    digest = hashlib.sha256(request.body).hexdigest()[:16] if request.body else None
+    return RequestInfo(request.method, path, digest, sent.at, request.nonce)
 
 
 def failure_error(
@@ -89,9 +89,7 @@ def answer_error(
         info,
         status=error.status,
         code=error.code,
-        task_id=None
-        if isinstance(error, SecondClaimError)
-        else error.task_id or salvaged,
+        task_id=error.task_id or salvaged,
     )
 
 

@@ -19,7 +19,7 @@ class CallbackTrust:
     """
 
     interval: float
-    """Seconds between polls of a task that expects a callback, while these are trusted."""
+    """Seconds between polls of a task that expects a callback, while trusted."""
     trusted: bool = False
     _misses: int = 0
 

@@ -72,6 +72,9 @@ class Ledger:
     """Where first polls are learned."""
     callback_trust: CallbackTrust | None = None
     """Whether callbacks can be relied on; None: there are none."""
+    claimed: set[str] = field(init=False, factory=set[str])
+    """Ids of the tasks that orders of this session bought, ended ones too; 100 bytes
+    each. No two orders share a task."""
     _entries: dict[str, Entry] = field(init=False, factory=dict[str, Entry])
     _grid: Grid = field(init=False)
     _next_deadline: float = field(init=False, default=math.inf)

@@ -9,7 +9,8 @@ from decimal import Decimal
 import pytest
 
 from apimodels_async._api.catalogue import known_models
-from apimodels_async._core.money.budget import Budget, price_hint
+from apimodels_async._api.prices import price_hint
+from apimodels_async._core.money.budget import Budget
 from apimodels_async.errors import (
     BadRequestError,
     GenerationFailedError,

@@ -415,7 +415,7 @@ PROCESSING = TaskSnapshot("t1", TaskState.PROCESSING)
 
 
 def with_callbacks(*, trusted):
-    """Return a ledger with callbacks, and one entry that expects its callback in it since 100 s."""
+    """Return a ledger with one entry, since 100 s, that expects a callback."""
     ledger = Ledger(callback_trust=CallbackTrust(30.0, trusted=trusted))
     entry = Entry("t1", expects_callback=True)
     ledger.watch(entry, 100.0)

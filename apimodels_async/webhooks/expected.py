@@ -1,5 +1,5 @@
 """
-What a session makes of hints: it looks at the task, or finds an order that was lost.
+The callbacks a session expects: one for each order, until an hour after it was sent.
 
 Rules of this file:
 1. A hint decides nothing. A known task is polled sooner; an unknown one is polled like
@@ -8,8 +8,8 @@ Rules of this file:
    hinted at and is confirmed. A task of another order is never taken.
 
 Theory of operation:
-1. Each order has an intent, found by its nonce, from before it is sent until an hour
-   later, when the API has long given up calling.
+1. Each order has an expected callback, found by its nonce, from before it is sent until
+   an hour later, when the API has long given up calling.
 2. An order whose answer is lost waits here for some time, in the order's own task, so a
    caller who is cancelled loses nothing. What is found later becomes an orphan.
 """
@@ -30,8 +30,9 @@ from apimodels_async.errors import SessionClosedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from apimodels_async._core.counters import Counters
     from apimodels_async._io.tracker import Tracker
-    from apimodels_async._ports import Clock, Hint
+    from apimodels_async._ports import Clock, Hint, OrderRecord
     from apimodels_async.webhooks.callback import Callback
 
 logger = logging.getLogger("apimodels_async.webhooks")
@@ -42,46 +43,49 @@ RELISTEN_S: Final = 5.0
 
 
 @define(eq=False)
-class Intent:
-    """
-    An order that a callback may tell of.
-    """
+class ExpectedCallback:
+    """The callback that an order is to get."""
 
     nonce: str
     model: str | None
     made_at: float
+    record: OrderRecord | None = None
+    """Where the order is written down, if it is."""
     task_id: str | None = None
-    """Of its task, by the API's answer; empty where there is none."""
-    rumour: str | None = None
+    """Of its task, once known; empty where the answer was the picture itself."""
+    unconfirmed_id: str | None = None
     """The task that a hint named last, while the answer is not there."""
-    news: asyncio.Event | None = None
+    wake: asyncio.Event | None = None
     """Set by a hint, while somebody waits for one."""
     lost: bool = False
     """Its fate was reported as unknown: what is found now is an orphan."""
-    journalled: bool = False
-    """A journal keeps it: until that names the task, its callback may be needed again
-    after a crash."""
-    recorded: bool = False
-    """Its callback is not needed again."""
+
+    @property
+    def settled(self) -> bool:
+        """
+        Whether its callback is not needed again.
+
+        With a record not before that names the task: after a crash in between the
+        callback may be the only one who still knows it.
+        """
+        if self.task_id is None:
+            return False
+        return self.record is None or self.record.durable
 
 
 @define(eq=False)
-class Callbacks:
-    """
-    The intents of one session. Must be made in its loop.
-    """
+class ExpectedCallbacks:
+    """The expected callbacks of one session. Must be made in its loop."""
 
     callback: Callback
     _tracker: Tracker
     _clock: Clock
-    _named: set[str]
-    """Ids of the tasks that this session ordered."""
-    _found: Callable[[Entry], None]
-    """Takes what is found too late for whoever ordered it."""
-    taken: int = field(init=False, default=0)
-    """Hints about orders of this session."""
+    _counters: Counters
     _loop: asyncio.AbstractEventLoop = field(init=False)
-    _intents: dict[str, Intent] = field(init=False, factory=dict[str, Intent])
+    _expected: dict[str, ExpectedCallback] = field(
+        init=False, factory=dict[str, ExpectedCallback]
+    )
+    _adopt_late: Callable[[Entry], None] = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(
         init=False, factory=set["asyncio.Task[None]"]
     )
@@ -91,12 +95,19 @@ class Callbacks:
     def __attrs_post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
-    def start(self) -> None:
+    def start(self, adopt_late: Callable[[Entry], None]) -> None:
         """
         Start listening to the relay.
+
+        Args:
+            adopt_late: Called with the task of an order that was reported lost.
         """
-        listener = self._own(self._listen(), "apimodels-callbacks")
-        listener.add_done_callback(self._deaf)
+        self._adopt_late = adopt_late
+        self._listen()
+
+    def _listen(self) -> None:
+        listener = self._own(self._hear(), "apimodels-callbacks")
+        listener.add_done_callback(self._on_listener_stopped)
 
     def _own(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         # An empty context, as the tracker's: it serves every caller.
@@ -105,45 +116,47 @@ class Callbacks:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _listen(self) -> None:
+    async def _hear(self) -> None:
         async with self.callback.relay.listening(self.take):
             await self._loop.create_future()  # until cancelled
 
-    def _deaf(self, listener: asyncio.Task[None]) -> None:
+    def _on_listener_stopped(self, listener: asyncio.Task[None]) -> None:
         # A relay is the user's, and may break in its own ways: polling goes on.
         trouble = None if listener.cancelled() else listener.exception()
         if trouble is not None and not self._ended:
             logger.warning("no callbacks for now: %r", trouble)
-            self._again = self._loop.call_later(RELISTEN_S, self.start)
+            self._again = self._loop.call_later(RELISTEN_S, self._listen)
 
-    def intend(self, model: str | None, nonce: str | None = None) -> Intent:
-        """
-        Return the intent of a new order, or of one of an earlier run by its *nonce*.
-        """
+    def expect(
+        self,
+        model: str | None,
+        record: OrderRecord | None = None,
+        nonce: str | None = None,
+    ) -> ExpectedCallback:
+        """Return what a new order expects, or one of an earlier run by its *nonce*."""
         now = self._clock.time()
-        for old in list(islice(self._intents.values(), 2)):  # the two oldest
+        for old in list(islice(self._expected.values(), 2)):  # the two oldest
             if old.made_at < now - KEPT_S:
-                del self._intents[old.nonce]
-        intent = Intent(nonce or self.callback.new_nonce(), model, now)
-        self._intents[intent.nonce] = intent
-        return intent
+                del self._expected[old.nonce]
+        nonce = nonce or self.callback.new_nonce()
+        expected = ExpectedCallback(nonce, model, now, record)
+        self._expected[nonce] = expected
+        return expected
 
     def task_of(self, nonce: str) -> str | None:
-        """
-        Return the id of the task that is known to be the order's.
-        """
-        intent = self._intents.get(nonce)
-        return intent.task_id if intent is not None else None
+        """Return the id of the task that is known to be the order's."""
+        expected = self._expected.get(nonce)
+        return expected.task_id if expected is not None else None
 
-    def answered(self, intent: Intent, entry: Entry | None) -> None:
+    def answered(self, expected: ExpectedCallback, entry: Entry | None) -> None:
         """
         Take note of the task that the API's answer names; None: it named none.
 
         Its callback may have been faster than the answer.
         """
-        intent.task_id = "" if entry is None else entry.task_id
-        intent.recorded = not intent.journalled
-        if entry is not None and not entry.done and intent.rumour is not None:
+        expected.task_id = "" if entry is None else entry.task_id
+        early = expected.unconfirmed_id is not None
+        if entry is not None and not entry.done and early:
             self._tracker.hint(entry)
 
     def take(self, hint: Hint) -> bool:
@@ -152,8 +165,8 @@ class Callbacks:
 
         Called in whatever thread the relay is at home in.
         """
-        intent = self._intents.get(hint.nonce)
-        if intent is None:
+        expected = self._expected.get(hint.nonce)
+        if expected is None:
             return False
         try:
             self._loop.call_soon_threadsafe(self._follow, hint)
@@ -161,87 +174,83 @@ class Callbacks:
             return False
         # Heard now, and again later if we should be killed before it is on the disk:
         # the API is the one who remembers.
-        return intent.recorded
+        return expected.settled
 
     def _follow(self, hint: Hint) -> None:
-        intent = self._intents.get(hint.nonce)
-        if intent is None or self._ended:
+        expected = self._expected.get(hint.nonce)
+        if expected is None or self._ended:
             return
-        self.taken += 1
-        if intent.task_id is None:
-            intent.rumour = hint.task_id
-            if intent.news is not None:
-                intent.news.set()
-            elif intent.lost:
-                self._own(self._take_up(intent), "apimodels-found")
+        self._counters.callbacks += 1
+        if expected.task_id is None:
+            expected.unconfirmed_id = hint.task_id
+            if expected.wake is not None:
+                expected.wake.set()
+            elif expected.lost:
+                self._own(self._find_late(expected), "apimodels-late-callback")
             return
         # The address is the order's own, so that is where we look, whatever task the
         # body names.
-        entry = self._tracker.ledger.get(intent.task_id)
+        entry = self._tracker.ledger.get(expected.task_id)
         if entry is not None:
             self._tracker.hint(entry)
 
-    async def rescue(self, intent: Intent, salvaged: str | None) -> Entry | None:
+    async def wait_for_task(
+        self, expected: ExpectedCallback, salvaged: str | None
+    ) -> Entry | None:
         """
         Wait for the callback of an order of unknown fate; return its task, confirmed.
 
         Args:
             salvaged: A task id that its broken answer shows.
         """
-        intent.rumour = intent.rumour or salvaged
-        intent.news = asyncio.Event()
+        expected.unconfirmed_id = expected.unconfirmed_id or salvaged
+        expected.wake = asyncio.Event()
         until = self._clock.time() + self.callback.patience
-        entry = await self._confirm(intent)
+        entry = await self._confirm(expected)
         while entry is None and not self._ended and self._clock.time() < until:
-            await self._clock.wait(intent.news, until)
-            intent.news.clear()
-            entry = await self._confirm(intent)
-        intent.news = None
-        intent.lost = entry is None
+            await self._clock.wait(expected.wake, until)
+            expected.wake.clear()
+            entry = await self._confirm(expected)
+        expected.wake = None
+        expected.lost = entry is None
         return entry
 
-    async def _take_up(self, intent: Intent) -> None:
-        entry = await self._confirm(intent)
+    async def _find_late(self, expected: ExpectedCallback) -> None:
+        entry = await self._confirm(expected)
         if entry is not None:
             logger.warning("an order of unknown fate is task %s", entry.task_id)
-            self._found(entry)
+            self._adopt_late(entry)
 
-    async def _confirm(self, intent: Intent) -> Entry | None:
-        """
-        Return the task that a hint named, once the API has said a word about it.
-        """
-        task_id, intent.rumour = intent.rumour, None
-        if task_id is None or task_id in self._named:
+    async def _confirm(self, expected: ExpectedCallback) -> Entry | None:
+        """Return the task that a hint named, once the API has said a word about it."""
+        ledger = self._tracker.ledger
+        task_id, expected.unconfirmed_id = expected.unconfirmed_id, None
+        if task_id is None or task_id in ledger.claimed:
             return None
-        entry = self._tracker.ledger.get(task_id)
+        entry = ledger.get(task_id)
         if entry is None:
-            entry = Entry(task_id, intent.model, attached=True)
+            entry = Entry(task_id, expected.model, attached=True)
             try:
                 self._tracker.watch(entry)
             except SessionClosedError:
                 return None
         seen = await self._tracker.seen(entry)
         # While we waited, another order's answer may have named it.
-        if not seen or task_id in self._named:
+        if not seen or task_id in ledger.claimed:
             return None
-        intent.task_id = task_id
-        intent.recorded = not intent.journalled
-        self._named.add(task_id)
+        expected.task_id = task_id
+        ledger.claimed.add(task_id)
         return entry
 
     def give_up(self) -> None:
-        """
-        End every wait for a callback: the session closes.
-        """
+        """End every wait for a callback: the session closes."""
         self._ended = True
-        for intent in self._intents.values():
-            if intent.news is not None:
-                intent.news.set()
+        for expected in self._expected.values():
+            if expected.wake is not None:
+                expected.wake.set()
 
     async def aclose(self) -> None:
-        """
-        Stop listening.
-        """
+        """Stop listening."""
         if self._again is not None:
             self._again.cancel()
         for task in self._tasks:

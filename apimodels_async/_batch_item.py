@@ -1,0 +1,349 @@
+"""
+Runs one batch item from its request to its outcome.
+
+Rules of this file:
+1. With a journal: no record, no order. What cannot be recorded afterwards is logged
+   with its task id, and ordering stops; the paid result is handed over all the same.
+2. What may have been paid for in an earlier run is attached or reported, never ordered
+   anew without being told to.
+"""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from attrs import define, evolve, field
+
+from apimodels_async._api import requests
+from apimodels_async._core.money.records import dump_result, load_result
+from apimodels_async._core.money.resume import RecordState, Step, next_step
+from apimodels_async.errors import (
+    ApiModelsError,
+    AuthenticationError,
+    BudgetExceededError,
+    GenerationFailedError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    JournalError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    SessionClosedError,
+)
+from apimodels_async.models import ImageResult, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+
+    from apimodels_async._core.money.budget import Budget
+    from apimodels_async._core.money.records import Keys
+    from apimodels_async._core.money.resume import Record
+    from apimodels_async._io.journal import Journal
+    from apimodels_async._ordering import Ordering, Product
+    from apimodels_async._saving import BatchFolder
+    from apimodels_async.handle import TaskHandle
+    from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
+
+    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+
+logger = logging.getLogger("apimodels_async.batch")
+
+STOPS: Final = (
+    AuthenticationError,
+    InsufficientCreditsError,
+    PermissionDeniedError,
+    SessionClosedError,
+)
+"""What the next order would be told as well."""
+
+
+class HaltError(Exception):
+    """Nothing more may be ordered. Stays inside the batch."""
+
+    def __init__(self, reason: ApiModelsError) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@define(eq=False)
+class BatchRecord:
+    """One item in the journal, or nowhere: the record of its order."""
+
+    item: Item
+    journal: Journal | None
+    durable: bool = False
+    """Whether its task, or how it ended, would be known after a crash."""
+    broken: JournalError | None = None
+    """Why the journal no longer says what became of it."""
+
+    async def begin(self, nonce: str | None) -> None:
+        """
+        Write down that the item is about to be ordered.
+
+        Raises:
+            JournalError: It is not written down.
+        """
+        if self.journal is None:
+            return
+        item = self.item
+        model = requests.model_of(item.request)
+        await self.journal.begin(
+            item.key, item.index, model, item.body, item.price, nonce
+        )
+
+    async def accepted(self, task_id: str) -> None:
+        """Write down the task that the API named."""
+        if self.journal is not None:
+            await self._write(self.journal.accepted(self.item.key, task_id), task_id)
+
+    async def completed(self, result: ImageResult) -> None:
+        """Write down the result."""
+        if self.journal is None:
+            return
+        write = self.journal.ended(
+            self.item.key,
+            RecordState.COMPLETED,
+            task_id=result.task_id,
+            cost=None if result.credits is None else str(result.credits),
+            result=dump_result(result),
+        )
+        await self._write(write, result.task_id)
+
+    async def failed(
+        self, state: RecordState, task_id: str | None, error: ApiModelsError
+    ) -> None:
+        """Write down how it ended without a result."""
+        if self.journal is None:
+            return
+        write = self.journal.ended(
+            self.item.key, state, task_id=task_id, error=str(error)
+        )
+        await self._write(write, task_id)
+
+    async def saved(self, path: Path, task_id: str | None) -> None:
+        """Write down where its picture is."""
+        if self.journal is not None:
+            await self._write(self.journal.saved(self.item.key, str(path)), task_id)
+
+    async def _write(self, write: Awaitable[None], task_id: str | None) -> None:
+        # The money is spent: a full disk must not hide it, only stop further orders.
+        try:
+            await write
+            self.durable = True
+        except JournalError as error:
+            logger.error("not in the journal: task %s (%s)", task_id, error)  # noqa: TRY400
+            self.broken = self.broken or error
+
+
+@define(eq=False)
+class Item:
+    """One item of a batch that reads as a request."""
+
+    index: int
+    request: AnyRequest
+    price: Decimal
+    key: str
+    body: str
+    """The request as it is sent, in JSON."""
+    task_id: str | None = None
+    """Of its task, once accepted, in this run or an earlier one."""
+
+
+@define(eq=False, kw_only=True)
+class ItemRunner:
+    """Runs the items of one batch, one at a time in each of its workers."""
+
+    ordering: Ordering
+    budget: Budget
+    journal: Journal | None
+    folder: BatchFolder | None
+    price_of: Callable[[AnyRequest], Decimal | None]
+    keys: Keys
+    may_cut: Callable[[], AbstractContextManager[None]]
+    """Marks a wait that is safe to cancel: nothing paid for is lost by it."""
+    retry_failed: bool
+    resubmit_unknown: bool
+    halted: ApiModelsError | None = None
+    """Why nothing more is ordered."""
+    pending: dict[str, TaskHandle] = field(factory=dict)
+
+    async def run(self, index: int, found: object) -> Outcome:
+        """
+        Return how the item that the source gave ended.
+
+        Raises:
+            HaltError: It was not ordered, and nothing more may be.
+        """
+        item = self._read(index, found)
+        if isinstance(item, Outcome):
+            return item
+        record = BatchRecord(item, self.journal)
+        outcome = await self._run(item, record)
+        self.halted = self.halted or record.broken
+        return outcome
+
+    def _read(self, index: int, found: object) -> Item | Outcome:
+        try:
+            request = requests.read_request(found)
+            encoded = requests.encode(request)
+            price = self._price(request)
+        except InvalidRequestError as error:
+            return Outcome(index, None, error=error)
+        body = encoded.body or b""
+        key = self.keys.key_of(encoded.path, body)
+        return Item(index, request, price, key, body.decode())
+
+    def _price(self, request: AnyRequest) -> Decimal:
+        price = self.price_of(request)
+        if price is None and self.budget.limit is not None:
+            msg = (
+                f"no price is known for {requests.model_of(request)}, so max_cost "
+                "cannot be kept: pass price="
+            )
+            raise InvalidRequestError(msg, parameter="price")
+        return price or Decimal(0)
+
+    async def _run(self, item: Item, record: BatchRecord) -> Outcome:
+        known = await self.journal.find(item.key) if self.journal else None
+        step = next_step(
+            known,
+            retry_failed=self.retry_failed,
+            resubmit_unknown=self.resubmit_unknown,
+        )
+        try:
+            if known is None or step is Step.SUBMIT:
+                result = await self._buy(item, record)
+            elif step is Step.ATTACH:
+                item.price = known.price  # reserved since the journal was opened
+                handle = self.ordering.attach(known.task_id or "")
+                result = await self._wait(item, handle)
+            else:
+                late = await self._await_callback(item, record, known)
+                if late is None:
+                    return await self._replay(item, record, known)
+                item.price = known.price
+                result = await self._wait(item, late)
+        except ApiModelsError as error:
+            return await self._failed(item, record, error)
+        return await self._completed(item, record, result)
+
+    async def _buy(self, item: Item, record: BatchRecord) -> ImageResult:
+        if self.halted is not None:  # another item's answer, since this was read
+            raise HaltError(self.halted)
+        if not self.budget.reserve(item.price):
+            raise HaltError(self._over_budget(item))
+        with self.ordering.observer.ordering(item.request) as accepted:
+            product = await self._order(item, record)
+            if isinstance(product, ImageResult):
+                return product
+            accepted(product.task_id)
+            return await self._wait(item, product)
+
+    async def _order(self, item: Item, record: BatchRecord) -> Product:
+        try:
+            return await self.ordering.order(item.request, record)
+        except JournalError as error:
+            self.budget.settle(item.price, error)
+            raise HaltError(error) from None
+        except SessionClosedError as error:
+            error.charged = False  # closed before this one was sent
+            raise
+
+    def _over_budget(self, item: Item) -> BudgetExceededError:
+        budget = self.budget
+        return BudgetExceededError(
+            f"max_cost={budget.limit} would be passed by the next order ({item.price}):"
+            f" {budget.spent} spent, {budget.reserved} reserved; nothing more is sent"
+        )
+
+    async def _await_callback(
+        self, item: Item, record: BatchRecord, known: Record
+    ) -> TaskHandle | None:
+        """Wait for the callback of what an earlier run left unknown, if it has one."""
+        if known.nonce is None or not known.awaits_callback:
+            return None
+        with self.may_cut():
+            handle = await self.ordering.await_callback(
+                item.request, record, known.nonce
+            )
+        if handle is not None:
+            await record.accepted(handle.task_id)
+        return handle
+
+    async def _wait(self, item: Item, handle: TaskHandle) -> ImageResult:
+        item.task_id = handle.task_id
+        self.pending[handle.task_id] = handle
+        try:
+            with self.may_cut():
+                return await handle
+        finally:
+            if handle.done:
+                self.pending.pop(handle.task_id, None)
+
+    async def _completed(
+        self, item: Item, record: BatchRecord, result: ImageResult
+    ) -> Outcome:
+        self.budget.settle(item.price, result)
+        await record.completed(result)
+        return await self._saved(item, record, result)
+
+    async def _saved(
+        self, item: Item, record: BatchRecord, result: ImageResult
+    ) -> Outcome:
+        outcome = Outcome(item.index, item.request, result)
+        if self.folder is None:
+            return outcome
+        try:
+            with self.may_cut():
+                path = await self.folder.save(result, item.index, item.request)
+        except ApiModelsError as error:
+            return evolve(outcome, error=error)
+        await record.saved(path, result.task_id)
+        return evolve(outcome, path=path)
+
+    async def _failed(
+        self, item: Item, record: BatchRecord, error: ApiModelsError
+    ) -> Outcome:
+        state = _state_of(error)
+        if item.task_id is not None and state is not RecordState.FAILED:
+            # Whatever ended our waiting (a refused key, say), the task lives on.
+            state = RecordState.ACCEPTED
+        else:
+            self.budget.settle(item.price, error)
+        if isinstance(error, STOPS):
+            self.halted = self.halted or error
+        await record.failed(state, error.task_id or item.task_id, error)
+        return Outcome(item.index, item.request, error=error)
+
+    async def _replay(self, item: Item, record: BatchRecord, known: Record) -> Outcome:
+        """Return what an earlier run found out; nothing is ordered."""
+        if known.result is not None:
+            result = load_result(known.result)
+            if known.file is not None and await anyio.Path(known.file).is_file():
+                path = Path(known.file)
+                return Outcome(item.index, item.request, result, path=path)
+            return await self._saved(item, record, result)
+        text = known.error or (
+            "an earlier run ended between sending this request and its answer; it may "
+            "have been charged"
+        )
+        error: ApiModelsError
+        if known.state is RecordState.FAILED:
+            error = GenerationFailedError(
+                text, fail_message=text, task_id=known.task_id
+            )
+        else:
+            error = OutcomeUnknownError(text, task_id=known.task_id)
+        return Outcome(item.index, item.request, error=error)
+
+
+def _state_of(error: ApiModelsError) -> RecordState:
+    if isinstance(error, GenerationFailedError):
+        return RecordState.FAILED
+    if error.task_id is not None and error.charged is not False:
+        return RecordState.ACCEPTED  # the task lives on: attached in the next run
+    return RecordState.REFUSED if error.charged is False else RecordState.UNKNOWN

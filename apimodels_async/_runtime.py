@@ -1,0 +1,265 @@
+"""
+Opens, holds and closes the parts of a session, on one event loop, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import anyio
+from attrs import define, field
+
+from apimodels_async._core.counters import Counters
+from apimodels_async._core.polling.latency import Latency
+from apimodels_async._core.polling.ledger import Ledger
+from apimodels_async._io.config import is_loopback
+from apimodels_async.errors import (
+    ConfigurationError,
+    OutcomeUnknownError,
+    SessionClosedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import aiohttp
+
+    from apimodels_async._io.sender import Sender
+    from apimodels_async._io.tracker import Tracker
+    from apimodels_async._ordering import Ordering
+    from apimodels_async._ports import Observer, Secret, Transport
+    from apimodels_async._saving import Saver
+    from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+    from apimodels_async.webhooks import Callback
+    from apimodels_async.webhooks.expected import ExpectedCallbacks
+
+logger = logging.getLogger("apimodels_async.session")
+
+CLOSE_S: Final = 5.0
+"""Seconds; closing takes milliseconds, this bounds a connection that will not."""
+SHOWN_MAX: Final = 20
+"""Task ids in one warning."""
+
+
+@define(frozen=True, kw_only=True)
+class Options:
+    """Validated session options."""
+
+    key: Secret
+    base_url: str
+    polling: PollPolicy
+    retry: RetryPolicy
+    timeouts: Timeouts
+    max_connections: int
+    max_polls: int
+    fresh_connections: bool
+    callback: Callback | None
+    http: aiohttp.ClientSession | None
+
+
+class State(Enum):
+    """A session's life, in order; there is no way back."""
+
+    UNOPENED = "unopened"  # bound to no loop yet
+    OPEN = "open"
+    CLOSED = "closed"  # pending tasks are attached again in a new session
+
+
+@define(eq=False, kw_only=True)
+class Parts:
+    """What an open session is made of."""
+
+    loop: asyncio.AbstractEventLoop
+    pid: int
+    transport: Transport
+    sender: Sender
+    tracker: Tracker
+    callbacks: ExpectedCallbacks | None
+    ordering: Ordering
+    saver: Saver
+
+
+@define(eq=False)
+class Runtime:
+    """The one owner of a session's parts."""
+
+    options: Options
+    state: State = field(init=False, default=State.UNOPENED)
+    parts: Parts | None = field(init=False, default=None)
+    """Kept after closing, for what was counted and left over."""
+    counters: Counters = field(init=False, factory=Counters)
+    _observer: Observer | None = field(init=False, default=None)
+    _lost: tuple[str, ...] = field(init=False, default=())
+    """Ids of the tasks that were pending when it closed."""
+    _closing: asyncio.Task[None] | None = field(init=False, default=None)
+
+    def open(self) -> Parts:
+        """
+        Return the parts, made on first use.
+
+        Raises:
+            ConfigurationError: Outside an event loop, on another loop than the first
+                time, or after a fork.
+            SessionClosedError: Closed, or the tracker has stopped.
+        """
+        loop = _running_loop()
+        if self.state is State.CLOSED:
+            raise self._closed_error()
+        if self.parts is None:
+            self.parts = self._start(loop)
+            self.state = State.OPEN
+        if self.parts.pid != os.getpid():
+            msg = "this Session was opened before a fork: make one in each process"
+            raise ConfigurationError(msg)
+        if self.parts.loop is not loop:
+            msg = "this Session belongs to another event loop: make one for each loop"
+            raise ConfigurationError(msg)
+        self.parts.tracker.check_alive()
+        return self.parts
+
+    def observe(self, observer: Observer) -> None:
+        """Let *observer* surround every order from now on."""
+        self._observer = observer
+        if self.parts is not None:
+            self.parts.ordering.observer = observer
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> Parts:
+        parts = self._make(loop)
+        parts.tracker.start()
+        if parts.callbacks is not None:
+            parts.callbacks.start(parts.ordering.adopt_late)
+        return parts
+
+    def _make(self, loop: asyncio.AbstractEventLoop) -> Parts:
+        from apimodels_async._io.client import AiohttpTransport
+        from apimodels_async._io.clock import LoopClock
+        from apimodels_async._io.files.downloads import Files
+        from apimodels_async._io.pacer import StartPacer
+        from apimodels_async._io.sender import Sender
+        from apimodels_async._io.tracker import Tracker
+        from apimodels_async._ordering import NoObserver, Ordering
+        from apimodels_async._saving import Refresher, Saver
+
+        options, counters = self.options, self.counters
+        clock, draw = LoopClock(), random.random
+        transport = AiohttpTransport(
+            options.base_url,
+            options.key,
+            options.timeouts,
+            options.max_connections,
+            fresh=options.fresh_connections,
+            lent=options.http,
+        )
+        sender = Sender(transport, clock, options.retry, draw, options.max_connections)
+        ledger = _ledger(options.polling, options.max_polls, draw)
+        tracker = Tracker(ledger, transport, clock, options.max_polls, counters)
+        callbacks: ExpectedCallbacks | None = None
+        if options.callback is not None:
+            from apimodels_async._core.polling.callback_trust import CallbackTrust
+            from apimodels_async.webhooks.expected import ExpectedCallbacks
+
+            ledger.callback_trust = CallbackTrust(options.callback.interval)
+            callbacks = ExpectedCallbacks(options.callback, tracker, clock, counters)
+        local = is_loopback(urlsplit(options.base_url).hostname or "")
+        refresh = Refresher(sender).result_of
+        return Parts(
+            loop=loop,
+            pid=os.getpid(),
+            transport=transport,
+            sender=sender,
+            tracker=tracker,
+            callbacks=callbacks,
+            ordering=Ordering(
+                sender,
+                tracker,
+                StartPacer(),
+                counters,
+                callbacks,
+                self._observer or NoObserver(),
+            ),
+            saver=Saver(
+                Files(clock, options.timeouts, options.retry, draw, local, refresh)
+            ),
+        )
+
+    def _closed_error(self) -> SessionClosedError:
+        msg = "the session is closed; open a new one"
+        return SessionClosedError(msg, task_ids=self._lost, charged=False)
+
+    async def aclose(self) -> None:
+        """
+        Let paid requests finish, stop the tracker, close the connections; idempotent.
+
+        If this is cancelled, paid requests under way are cut and of unknown fate.
+        """
+        if self.state is State.CLOSED:
+            await self._closed()
+            return
+        # From here on open() refuses, so nothing new is sent while we wait.
+        self.state = State.CLOSED
+        if self.parts is None:
+            return
+        parts = self.parts
+        self._lost = tuple(parts.tracker.ledger)
+        parts.ordering.stop(self._closed_error())
+        if parts.callbacks is not None:
+            parts.callbacks.give_up()
+        try:
+            # A paid request is never cut before its own timeout: it may be charged.
+            await parts.ordering.drain()
+        finally:
+            # A task of its own: a second cancellation ends the wait, not the clean-up.
+            self._closing = parts.loop.create_task(
+                self._close(parts), name="apimodels-closing"
+            )
+            await self._closed()
+
+    async def _closed(self) -> None:
+        if self._closing is None or self._closing.done():
+            return
+        # Shielded, or an enclosing cancelled anyio scope would not even begin to wait.
+        with anyio.CancelScope(shield=True):
+            await asyncio.shield(self._closing)
+
+    async def _close(self, parts: Parts) -> None:
+        parts.ordering.abort()
+        await parts.ordering.drain()
+        if parts.callbacks is not None:
+            await parts.callbacks.aclose()
+        self._lost = await parts.tracker.aclose()
+        with anyio.move_on_after(CLOSE_S):
+            await parts.transport.aclose()
+            await parts.saver.aclose()
+        if self._lost:
+            logger.warning(
+                "session closed with %d tasks pending; attach them again: %s",
+                len(self._lost),
+                ", ".join(self._lost[:SHOWN_MAX]),
+            )
+        for orphan in parts.ordering.orphans:
+            if isinstance(orphan, OutcomeUnknownError):
+                logger.warning("a cancelled request is of unknown fate: %s", orphan)
+
+
+def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> Ledger:
+    latency = Latency(polling.interval) if polling.learned is not False else None
+    if latency is not None and not isinstance(polling.learned, bool):
+        latency.load(polling.learned)
+    return Ledger(
+        polling.interval, polling.deadline, draw, max_polls, polling.max_rate, latency
+    )
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    msg = "a Session works inside a running event loop: call it from async code"
+    raise ConfigurationError(msg)
