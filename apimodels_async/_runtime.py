@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from apimodels_async._adapters import Adapters
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ordering import Ordering
@@ -90,6 +90,7 @@ class Runtime:
     """The one owner of a session's parts."""
 
     options: Options
+    adapters: Adapters
     state: State = field(init=False, default=State.UNOPENED)
     parts: Parts | None = field(init=False, default=None)
     """Kept after closing, for what was counted and left over."""
@@ -137,18 +138,15 @@ class Runtime:
         return parts
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> Parts:
-        from apimodels_async._io.client import AiohttpTransport
-        from apimodels_async._io.clock import LoopClock
-        from apimodels_async._io.files.downloads import Files
         from apimodels_async._io.pacer import StartPacer
         from apimodels_async._io.sender import Sender
         from apimodels_async._io.tracker import Tracker
         from apimodels_async._ordering import NoObserver, Ordering
         from apimodels_async._saving import Refresher, Saver
 
-        options, counters = self.options, self.counters
-        clock, draw = LoopClock(), random.random
-        transport = AiohttpTransport(
+        options, adapters, counters = self.options, self.adapters, self.counters
+        clock, draw = adapters.clock(), adapters.draw
+        transport = adapters.transport(
             options.base_url,
             options.key,
             options.timeouts,
@@ -167,7 +165,13 @@ class Runtime:
             ledger.callback_trust = CallbackTrust(options.callback.interval)
             callbacks = ExpectedCallbacks(options.callback, tracker, clock, counters)
         local = is_loopback(urlsplit(options.base_url).hostname or "")
-        refresh = Refresher(sender).result_of
+        files = adapters.files(
+            clock,
+            options.timeouts,
+            options.retry,
+            Refresher(sender).result_of,
+            local=local,
+        )
         return Parts(
             loop=loop,
             pid=os.getpid(),
@@ -183,9 +187,7 @@ class Runtime:
                 callbacks,
                 self._observer or NoObserver(),
             ),
-            saver=Saver(
-                Files(clock, options.timeouts, options.retry, draw, local, refresh)
-            ),
+            saver=Saver(files, adapters.sink),
         )
 
     def _closed_error(self) -> SessionClosedError:

@@ -21,7 +21,6 @@ from attrs import define
 
 from apimodels_async._batch_item import HaltError, ItemRunner
 from apimodels_async._core.money.records import Keys
-from apimodels_async._io.journal import Journal
 from apimodels_async._saving import BatchFolder
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import Outcome
@@ -77,7 +76,9 @@ class Batch:
         self._runtime = runtime
         self._budget = budget
         self._options = options
-        self._journal = Journal(options.journal) if options.journal else None
+        self._journal = (
+            runtime.adapters.journal(options.journal) if options.journal else None
+        )
         self._pending: dict[str, TaskHandle] = {}
         self._runner: ItemRunner
         self._turn = asyncio.Lock()

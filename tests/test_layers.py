@@ -32,6 +32,7 @@ LAYERS = {
     "_io": 2,
     "handle": 3,
     "images": 3,
+    "_adapters": 3,
     "_runtime": 3,
     "session": 3,
     "batch": 3,  # below images
@@ -64,6 +65,7 @@ SAME_LAYER = {
     ("_batch_item", "_ordering"),
     ("_batch_item", "_saving"),
     ("_batch_item", "handle"),
+    ("_runtime", "_adapters"),
     ("_runtime", "_ordering"),
     ("_runtime", "_saving"),
     ("_runtime", "webhooks"),
@@ -75,6 +77,7 @@ SAME_LAYER = {
     ("images", "_saving"),
     ("images", "batch"),
     ("images", "handle"),
+    ("session", "_adapters"),
     ("session", "_runtime"),
     ("session", "_saving"),
     ("session", "handle"),
@@ -107,6 +110,7 @@ STANDARD_IMPURE = {
 TYPES_ONLY = {
     ("session", "aiohttp"),  # Session(http=...) lends an aiohttp.ClientSession
     ("_runtime", "aiohttp"),
+    ("_adapters", "aiohttp"),
     ("_ports", "pathlib.Path"),  # a Protocol says where a file went
 }
 # Types of fields, which cattrs and other readers of annotations need at run time.

@@ -89,6 +89,7 @@ class Journal:
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _thread: threading.Thread = field(init=False)
     _lock: int = field(init=False)
+    _closed: bool = field(init=False, default=False)
 
     async def open(self) -> None:
         """
@@ -98,20 +99,31 @@ class Journal:
             JournalError: Another process has it, it is damaged, or of another version.
         """
         self._loop = asyncio.get_running_loop()
-        self._lock = _take_lock(self._path)
         opened: asyncio.Future[object] = self._loop.create_future()
+        self._start(opened)
+        try:
+            await asyncio.shield(opened)
+        except JournalError:
+            await self._stopped()
+            raise
+        except BaseException:  # cancelled: the thread ends as soon as it has opened
+            self._put(None)
+            raise
+
+    # The next three are all that knows of the thread.
+
+    def _start(self, opened: asyncio.Future[object]) -> None:
+        self._lock = _take_lock(self._path)
         self._thread = threading.Thread(
             target=self._run, args=(opened,), name="apimodels-journal", daemon=True
         )
         self._thread.start()
-        try:
-            await asyncio.shield(opened)
-        except JournalError:
-            self._thread.join()
-            raise
-        except BaseException:  # cancelled: the thread ends as soon as it has opened
-            self._jobs.put(None)
-            raise
+
+    def _put(self, job: _Job | None) -> None:
+        self._jobs.put(job)
+
+    async def _stopped(self) -> None:
+        await asyncio.to_thread(self._thread.join)
 
     async def find(self, key: str) -> Record | None:
         """
@@ -203,8 +215,11 @@ class Journal:
         await self._do(work)
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:  # an order can outlive its batch; nobody would answer it
+            msg = f"the journal {self._path} is closed"
+            raise JournalError(msg)
         done: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(work, done))  # type: ignore[arg-type]  # T is object there
+        self._put(_Job(work, done))  # type: ignore[arg-type]  # T is object there
         # Shielded: a cancelled waiter must not undo what the thread is committing.
         return await asyncio.shield(done)
 
@@ -212,8 +227,9 @@ class Journal:
         """
         Finish what is queued, close the file, give up the lock.
         """
-        self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        self._closed = True
+        self._put(None)
+        await self._stopped()
 
     def _run(self, opened: asyncio.Future[object]) -> None:
         try:

@@ -227,9 +227,7 @@ async def test_a_session_closed_in_the_middle_ends_the_batch(
     assert {"accepted", "refused"} >= set(states)
 
 
-async def test_a_batch_of_a_closed_session_is_not_entered(
-    emulator, session, tmp_path
-):
+async def test_a_batch_of_a_closed_session_is_not_entered(emulator, session, tmp_path):
     """Nothing is opened, sent or paid."""
     journal = tmp_path / "j.sqlite"
     await session.aclose()

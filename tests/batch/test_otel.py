@@ -176,3 +176,27 @@ async def test_no_poll_hangs_on_to_a_caller_s_trace(emulator, connect, provider)
     assert not any(context.is_valid for context in polls)
     assert 2 == len(posts) == len({context.span_id for context in posts})
     assert {outer.get_span_context().trace_id} == {c.trace_id for c in posts}
+
+
+async def test_every_order_of_a_batch_has_a_span(session, provider, spans, tmp_path):
+    """Orders of a batch are seen like any other, and what a journal replays is none."""
+    otel.instrument(session, provider)
+    tasks = [ImageRequest(TASK, "a moose"), ImageRequest(TASK, "no [fail]")]
+    journal = tmp_path / "j.sqlite"
+    for _ in range(2):
+        async with session.images.batch(["a fox", *tasks], journal=journal) as outcomes:
+            results = {each.index: each async for each in outcomes}
+    assert [(i, r.error is None) for i, r in sorted(results.items())] == [
+        (0, True),
+        (1, True),
+        (2, False),
+    ]
+    seen = sorted(
+        (span.name.split()[1], span.status.status_code.name)
+        for span in spans.get_finished_spans()
+    )
+    assert seen == [
+        ("gpt-image-2", "ERROR"),
+        ("gpt-image-2", "UNSET"),
+        ("sparkpix-image", "UNSET"),
+    ]

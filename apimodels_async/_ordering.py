@@ -1,0 +1,359 @@
+"""
+The only file that buys: from a request value to what the API's answer brings.
+
+Rules of this file:
+1. Every order is sent by a task of ours, and by nothing else: a cancelled caller must
+   not cut a request that may already have been charged.
+2. The sender may repeat a request that was not taken; what was bought is registered,
+   tracked and recorded once, after it.
+3. What was bought stays with us (under way, or in ``orphans``) until the very step in
+   which the caller's code gets it.
+
+Theory of operation:
+1. ``order()`` encodes the request, which is where bad input is refused, and starts the
+   order's task: record, send, register, record. It waits for that task shielded.
+2. A cancelled waiter cancels an order whose headers have not left, as nothing is bought
+   by it. Any other is marked abandoned, and what becomes of it is an orphan.
+3. Between two awaits nothing else runs: the product is registered in the step in which
+   its answer was read, so there is no moment in which a task is bought and unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import define, field
+
+from apimodels_async._api import calls, requests
+from apimodels_async._core.money.retry import info_of, unknown_error
+from apimodels_async._core.polling.entry import Entry
+from apimodels_async._ports import Sent
+from apimodels_async.errors import (
+    ApiModelsError,
+    OutcomeUnknownError,
+    SessionClosedError,
+)
+from apimodels_async.handle import TaskHandle
+from apimodels_async.models import ImageResult, TaskSnapshot, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from apimodels_async._core.counters import Counters
+    from apimodels_async._io.pacer import StartPacer
+    from apimodels_async._io.sender import Sender
+    from apimodels_async._io.tracker import Tracker
+    from apimodels_async._ports import Observer, OrderRecord
+    from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
+    from apimodels_async.webhooks.expected import ExpectedCallback, ExpectedCallbacks
+
+    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+
+Product: TypeAlias = TaskHandle | ImageResult
+"""What an order buys: a task to wait for, or the picture itself."""
+
+
+class NoObserver:
+    """The observer of a session that has none."""
+
+    def ordering(
+        self,
+        request: object,  # noqa: ARG002  the Protocol's name for it
+    ) -> AbstractContextManager[Callable[[str], None]]:
+        """Surround one order with nothing."""
+        return nullcontext(lambda _task_id: None)
+
+
+@define(eq=False)
+class PaidRequest:
+    """One order, from the call to the step that hands over its product."""
+
+    model: str
+    group: str
+    call: calls.Call[TaskSnapshot | ImageResult]
+    record: OrderRecord | None
+    expected: ExpectedCallback | None
+    sent: Sent = field(init=False, factory=Sent)
+    """Of the current try."""
+    product: Product | None = field(init=False, default=None)
+    """Once the API has named it."""
+    abandoned: bool = field(init=False, default=False)
+    """Its caller was cancelled after it was sent."""
+
+
+@define(eq=False)
+class Ordering:
+    """Buys for one session. Must be made in its loop."""
+
+    _sender: Sender
+    _tracker: Tracker
+    _pacer: StartPacer
+    _counters: Counters
+    _callbacks: ExpectedCallbacks | None
+    observer: Observer
+    orphans: list[Product | OutcomeUnknownError] = field(init=False, factory=list)
+    """What became of orders whose caller was cancelled; oldest first."""
+    _under_way: dict[asyncio.Task[Product], PaidRequest] = field(
+        init=False, factory=dict
+    )
+    _closed: SessionClosedError | None = field(init=False, default=None)
+
+    async def complete(self, request: AnyRequest) -> ImageResult:
+        """
+        Order *request* and wait for its result.
+
+        Raises:
+            ApiModelsError: As ``images.generate``.
+        """
+        await self._pacer.take()
+        with self.observer.ordering(request) as accepted:
+            product = await self.order(request)
+            if isinstance(product, ImageResult):
+                return product
+            accepted(product.task_id)
+            try:
+                return await product
+            except asyncio.CancelledError:
+                self.orphans.append(product)  # nobody else knows its task id
+                raise
+
+    async def submit(self, request: ImageRequest) -> TaskHandle:
+        """
+        Order *request* and return the handle of its task.
+
+        Raises:
+            ApiModelsError: As ``images.submit``.
+        """
+        await self._pacer.take()
+        with self.observer.ordering(request) as accepted:
+            product = await self.order(request)
+            if isinstance(product, TaskHandle):
+                accepted(product.task_id)
+                return product
+        done = Entry("", request.model, TaskState.COMPLETED, product)
+        return TaskHandle(done, self._tracker)
+
+    async def order(
+        self, request: AnyRequest, record: OrderRecord | None = None
+    ) -> Product:
+        """
+        Send *request* once; return what its answer brings, or else its callback.
+
+        Raises:
+            InvalidRequestError: Refused here. Nothing was sent.
+            JournalError: *record* cannot be begun. Nothing was sent.
+            OutcomeUnknownError: It was sent and its fate is not known.
+            ApiModelsError: It was refused, or never sent.
+        """
+        paid = self._prepare(request, record)
+        self._check_open()
+        runner = asyncio.get_running_loop().create_task(
+            self._carry_out(paid), name=f"apimodels-order {paid.call.request.path}"
+        )
+        self._under_way[runner] = paid
+        runner.add_done_callback(self._ended)
+        before = _cancellations()
+        try:
+            return await asyncio.shield(runner)
+        except asyncio.CancelledError:
+            if not runner.cancelled() or _cancellations() > before:
+                self._abandon(paid, runner)
+                raise
+        return self._cut(paid)  # by abort(), not by our caller
+
+    def _prepare(self, request: AnyRequest, record: OrderRecord | None) -> PaidRequest:
+        callbacks, expected = self._callbacks, None
+        model, group = requests.model_of(request), requests.group_of(request)
+        if callbacks is None or requests.callback_of(request) is not None:
+            call = calls.create(request)
+        else:
+            nonce = callbacks.callback.new_nonce()
+            address = callbacks.callback.address(nonce)
+            call = calls.create(requests.call_back(request, address), nonce)
+            expected = callbacks.expect(model, record, nonce)
+        return PaidRequest(model, group, call, record, expected)
+
+    def _check_open(self) -> None:
+        if self._closed is not None:
+            raise self._closed.fresh()
+        self._tracker.check_alive()
+
+    async def _carry_out(self, paid: PaidRequest) -> Product:
+        """The straight line of one order, in its own task."""
+        record = paid.record
+        if record is not None:
+            await record.begin(paid.call.request.nonce)
+            self._check_open()  # the session may have closed since
+        try:
+            created = await self._sender.send(paid.call, paid.sent)
+            product = self._adopt(paid, created)
+        except OutcomeUnknownError as error:
+            found = await self._await_callback(paid.expected, error.task_id)
+            if found is None:
+                raise
+            product = found
+        paid.product = product
+        if record is not None and isinstance(product, TaskHandle):
+            await record.accepted(product.task_id)
+        return product
+
+    def _adopt(self, paid: PaidRequest, created: TaskSnapshot | ImageResult) -> Product:
+        entry: Entry | None = None
+        product: Product
+        if isinstance(created, ImageResult):
+            product = created
+        else:
+            entry = self._track(paid, created)
+            product = TaskHandle(entry, self._tracker)
+        if self._callbacks is not None and paid.expected is not None:
+            self._callbacks.answered(paid.expected, entry)
+        self._counters.accepted(product)
+        return product
+
+    def _track(self, paid: PaidRequest, created: TaskSnapshot) -> Entry:
+        ledger, task_id = self._tracker.ledger, created.task_id
+        # One connection's answers can shift by one; two orders never share a task, not
+        # even one that has ended since. The id says nothing about this order then.
+        if task_id in ledger.claimed or ledger.get(task_id) is not None:
+            info = info_of(paid.call.request, paid.sent)
+            msg = (
+                f"{info.method} {info.path} was sent, and the answer named task "
+                f"{task_id} for a second order"
+            )
+            raise unknown_error(msg, info)
+        ledger.claimed.add(task_id)
+        entry = Entry(
+            task_id,
+            paid.model,
+            created.state,
+            group=paid.group,
+            expects_callback=paid.expected is not None,
+        )
+        entry.outcome = created.result or created.error
+        if entry.done:
+            self._counters.ended(entry.outcome)
+            return entry
+        try:
+            self._tracker.watch(entry)
+        except SessionClosedError as error:  # the tracker broke since: keep the id
+            entry.outcome = error
+        return entry
+
+    async def await_callback(
+        self, request: AnyRequest, record: OrderRecord, nonce: str
+    ) -> TaskHandle | None:
+        """
+        Wait for the callback of an order that an earlier process sent.
+
+        Returns:
+            Its task; None without callbacks, or if none came in time.
+        """
+        if self._callbacks is None:
+            return None
+        model = requests.model_of(request)
+        expected = self._callbacks.expect(model, record, nonce)
+        return await self._await_callback(expected, None)
+
+    async def _await_callback(
+        self, expected: ExpectedCallback | None, salvaged: str | None
+    ) -> TaskHandle | None:
+        if self._callbacks is None or expected is None:
+            return None
+        entry = await self._callbacks.wait_for_task(expected, salvaged)
+        if entry is None:
+            return None
+        handle = TaskHandle(entry, self._tracker)
+        self._counters.accepted(handle)
+        return handle
+
+    def adopt_late(self, entry: Entry) -> None:
+        """Keep a task whose order was already reported as of unknown fate."""
+        handle = TaskHandle(entry, self._tracker)
+        self._counters.accepted(handle)
+        self.orphans.append(handle)
+
+    def attach(self, task_id: str, model: str | None = None) -> TaskHandle:
+        """
+        Take up a task by its id: nothing is sent, and nothing is bought.
+
+        Raises:
+            SessionClosedError: Nothing is tracked any more.
+        """
+        self._check_open()
+        entry = self._tracker.ledger.get(task_id)
+        if entry is None:
+            entry = Entry(task_id, model, attached=True)
+            self._tracker.watch(entry)
+        return TaskHandle(entry, self._tracker)
+
+    # --- whose caller is gone -----------------------------------------------------
+
+    def _abandon(self, paid: PaidRequest, runner: asyncio.Task[Product]) -> None:
+        if runner.done():  # in this very step; _ended() still saw a reader
+            self._keep(self._fate(paid, runner))
+        elif paid.sent.at is None and paid.product is None:
+            runner.cancel()  # nothing left this machine: nothing to keep
+        else:
+            paid.abandoned = True
+
+    def _ended(self, runner: asyncio.Task[Product]) -> None:
+        paid = self._under_way.pop(runner)
+        fate = self._fate(paid, runner)
+        self._counters.unknown += isinstance(fate, OutcomeUnknownError)
+        if paid.abandoned:
+            self._keep(fate)
+
+    def _fate(
+        self, paid: PaidRequest, runner: asyncio.Task[Product]
+    ) -> Product | BaseException:
+        if not runner.cancelled():
+            # Asked for, it counts as retrieved: an abandoned one has no reader.
+            return runner.exception() or runner.result()
+        try:
+            return self._cut(paid)
+        except ApiModelsError as error:
+            return error
+
+    def _keep(self, fate: Product | BaseException) -> None:
+        if isinstance(fate, OutcomeUnknownError) or not isinstance(fate, BaseException):
+            self.orphans.append(fate)
+
+    def _cut(self, paid: PaidRequest) -> Product:
+        """Return what a cancelled order had bought, or raise what is to be said."""
+        if paid.product is not None:
+            return paid.product
+        if paid.sent.at is None:
+            msg = "the session closed before the request was sent"
+            raise SessionClosedError(msg, charged=False)
+        info = info_of(paid.call.request, paid.sent)
+        msg = f"{info.method} {info.path} was cut when the session closed"
+        raise unknown_error(msg, info)
+
+    # --- closing ------------------------------------------------------------------
+
+    @property
+    def under_way(self) -> int:
+        """How many orders have no answer yet."""
+        return len(self._under_way)
+
+    def stop(self, error: SessionClosedError) -> None:
+        """Refuse further orders with *error*."""
+        self._closed = error
+
+    async def drain(self) -> None:
+        """Wait until every order has its answer; their own timeouts bound this."""
+        while self._under_way:
+            await asyncio.wait(set(self._under_way))
+
+    def abort(self) -> None:
+        """Cut the orders still under way; their fate is unknown."""
+        for runner in self._under_way:
+            runner.cancel()
+
+
+def _cancellations() -> int:
+    task: asyncio.Task[Any] | None = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
