@@ -1,6 +1,4 @@
-"""
-A quick emulator and a plain aiohttp client that speaks to it.
-"""
+"""A quick emulator and a plain aiohttp client that speaks to it."""
 
 import asyncio
 import json
@@ -27,9 +25,7 @@ async def emulator():
 
 
 class Api:
-    """
-    Sends requests to one emulator and reads the answers.
-    """
+    """Sends requests to one emulator and reads the answers."""
 
     def __init__(self, emulator, http):
         self.emulator = emulator

@@ -1,6 +1,4 @@
-"""
-Callbacks: what is sent, how often, and what faults do to it.
-"""
+"""Callbacks: what is sent, how often, and what faults do to it."""
 
 import asyncio
 import json
@@ -8,15 +6,13 @@ import json
 import pytest
 from aiohttp import web
 
-from apimodels_async.emulator.postman import pause_before
+from apimodels_async.emulator.service.callbacks import pause_before
 
 pytestmark = pytest.mark.anyio
 
 
 class Receiver:
-    """
-    Takes callbacks and answers with the statuses it was given, then 200.
-    """
+    """Takes callbacks and answers with the statuses it was given, then 200."""
 
     def __init__(self):
         self.bodies = []

@@ -1,14 +1,13 @@
-"""
-What is refused, and how the refusal reads.
-"""
+"""What is refused, and how the refusal reads."""
 
 import re
 
 import pytest
 
-from apimodels_async.emulator import checks, sizes
-from apimodels_async.emulator.catalogue import MODELS, price
-from apimodels_async.emulator.values import RefusalError
+from apimodels_async.emulator.api import checks
+from apimodels_async.emulator.service import sizes
+from apimodels_async.emulator.service.catalogue import MODELS, price
+from apimodels_async.emulator.service.values import RefusalError
 
 OK = {"prompt": "a fox"}
 

@@ -1,13 +1,11 @@
-"""
-The live page, the state, faults over HTTP, the OpenAPI document.
-"""
+"""The live page, the state, faults over HTTP, the OpenAPI document."""
 
 import json
 
 import pytest
 from openapi_spec_validator import validate
 
-from apimodels_async.emulator.routes import API, CONTROL
+from apimodels_async.emulator.api.routes import API, CONTROL
 
 pytestmark = pytest.mark.anyio
 

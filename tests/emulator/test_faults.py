@@ -1,6 +1,4 @@
-"""
-Every named fault, as a client meets it.
-"""
+"""Every named fault, as a client meets it."""
 
 import asyncio
 import json
@@ -11,10 +9,10 @@ import aiohttp
 import pytest
 
 from apimodels_async.emulator import Emulator, Fault
-from apimodels_async.emulator.breakage import break_answer
-from apimodels_async.emulator.faults import Faults
-from apimodels_async.emulator.kinds import KINDS, WHERES, wheres_of
-from apimodels_async.emulator.values import seeded
+from apimodels_async.emulator.faults.breakage import break_answer
+from apimodels_async.emulator.faults.faults import Faults
+from apimodels_async.emulator.faults.kinds import KINDS, WHERES, wheres_of
+from apimodels_async.emulator.service.values import seeded
 
 anyio = pytest.mark.anyio
 

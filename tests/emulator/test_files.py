@@ -1,6 +1,4 @@
-"""
-Result files and uploads.
-"""
+"""Result files and uploads."""
 
 from io import BytesIO
 
@@ -9,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apimodels_async.emulator import store
-from apimodels_async.emulator.timeline import Timeline
+from apimodels_async.emulator.service import store
+from apimodels_async.emulator.service.timeline import Timeline
 
 anyio = pytest.mark.anyio
 WEEK_S = 7 * 24 * 3600

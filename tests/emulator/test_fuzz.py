@@ -1,6 +1,4 @@
-"""
-Bad input: always an answer, never a 500.
-"""
+"""Bad input: always an answer, never a 500."""
 
 import asyncio
 import json
@@ -12,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from apimodels_async.emulator import Emulator, forms
-from apimodels_async.emulator.values import RefusalError
+from apimodels_async.emulator import Emulator
+from apimodels_async.emulator.api import forms
+from apimodels_async.emulator.service.values import RefusalError
 
 anyio = pytest.mark.anyio
 JSON = st.recursive(

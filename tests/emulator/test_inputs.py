@@ -1,6 +1,4 @@
-"""
-Input images: where they come from, and what is refused.
-"""
+"""Input images: where they come from, and what is refused."""
 
 import asyncio
 import base64
@@ -13,16 +11,15 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver
 from PIL import Image
 
-from apimodels_async.emulator import Emulator, inputs
-from apimodels_async.emulator.values import RefusalError
+from apimodels_async.emulator import Emulator
+from apimodels_async.emulator.service import inputs
+from apimodels_async.emulator.service.values import RefusalError
 
 anyio = pytest.mark.anyio
 
 
 class Names(AbstractResolver):
-    """
-    Knows the names it was told; every other one does not exist.
-    """
+    """Knows the names it was told; every other one does not exist."""
 
     def __init__(self, **known):
         self.known = {name.replace("_", "."): to for name, to in known.items()}

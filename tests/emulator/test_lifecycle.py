@@ -1,6 +1,4 @@
-"""
-Starting, closing, and what is left behind: nothing.
-"""
+"""Starting, closing, and what is left behind: nothing."""
 
 import asyncio
 import threading
@@ -8,8 +6,9 @@ import threading
 import aiohttp
 import pytest
 
-from apimodels_async.emulator import Emulator, values
-from apimodels_async.emulator.timeline import Timeline
+from apimodels_async.emulator import Emulator
+from apimodels_async.emulator.service import values
+from apimodels_async.emulator.service.timeline import Timeline
 
 pytestmark = pytest.mark.anyio
 

@@ -1,6 +1,4 @@
-"""
-What costs, when, and what does not.
-"""
+"""What costs, when, and what does not."""
 
 from decimal import Decimal
 

@@ -1,6 +1,4 @@
-"""
-Pictures: the right size and format, drawn from the prompt, the same each time.
-"""
+"""Pictures: the right size and format, drawn from the prompt, the same each time."""
 
 import base64
 import sys
@@ -12,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
-from apimodels_async.emulator import collage, lettering, painting
-from apimodels_async.emulator.studio import Studio
-from apimodels_async.emulator.values import Input, Sketch
+from apimodels_async.emulator.pictures import painting
+from apimodels_async.emulator.pictures.studio import Studio
+from apimodels_async.emulator.service.values import Input, Sketch
 
 anyio = pytest.mark.anyio
 FOX = Sketch("gpt-image-2", "a red fox in snow", 7, 320, 200)

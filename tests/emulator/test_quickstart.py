@@ -1,6 +1,4 @@
-"""
-The two commands of the API documentation, with host and key changed.
-"""
+"""The two commands of the API documentation, with host and key changed."""
 
 import asyncio
 import json

@@ -1,6 +1,4 @@
-"""
-The samples typed from the API documentation, against what the emulator answers.
-"""
+"""The samples typed from the API documentation, against what the emulator answers."""
 
 import asyncio
 import json

@@ -1,6 +1,4 @@
-"""
-Creating tasks and asking about them.
-"""
+"""Creating tasks and asking about them."""
 
 from decimal import Decimal
 
@@ -179,8 +177,8 @@ async def test_ten_thousand_tasks_are_no_trouble():
     """Ten thousand tasks settle in order without an asyncio task each."""
     import asyncio
 
-    from apimodels_async.emulator.catalogue import MODELS
-    from apimodels_async.emulator.ledger import Order
+    from apimodels_async.emulator.service.catalogue import MODELS
+    from apimodels_async.emulator.service.ledger import Order
 
     async with Emulator(credits="1000") as emulator:
         before = len(asyncio.all_tasks())

@@ -1,6 +1,4 @@
-"""
-From a checked request to the drawings it will give.
-"""
+"""Builds the sketches, one for each picture, from a checked request."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -8,9 +6,9 @@ from typing import Any
 
 from attrs import evolve
 
-from apimodels_async.emulator import sizes
-from apimodels_async.emulator.catalogue import Model
-from apimodels_async.emulator.values import Input, Sketch
+from apimodels_async.emulator.service import sizes
+from apimodels_async.emulator.service.catalogue import Model
+from apimodels_async.emulator.service.values import Input, Sketch
 
 LAYERS = ("background", "subject", "text")  # the real split gives up to 16
 
@@ -23,9 +21,9 @@ def sketches(
     mask: Input | None,
 ) -> tuple[Sketch, ...]:
     """
-    Return one drawing for each picture asked for.
+    Return one sketch for each picture asked for.
 
-    Without a ``seed`` the drawing follows from model and prompt alone, so equal
+    Without a ``seed`` the sketch follows from model and prompt alone, so equal
     requests give equal pictures.
     """
     width, height = sizes.frame(params, inputs[0].sides if inputs else None)
@@ -47,16 +45,12 @@ def sketches(
 
 
 def default_seed(model: str, prompt: str) -> int:
-    """
-    Return the seed of a request that names none.
-    """
+    """Return the seed of a request that names none."""
     return zlib.crc32(f"{model}\n{prompt}".encode(errors="replace"))
 
 
 def layer_data(sketch: Sketch) -> dict[str, Any]:
-    """
-    Return what ``resultJson.layers`` says of one layer, its url apart.
-    """
+    """Return what ``resultJson.layers`` says of one layer, without its url."""
     at = sketch.layer or 0
     name = LAYERS[at]
     return {

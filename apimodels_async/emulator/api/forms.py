@@ -1,6 +1,4 @@
-"""
-Request bodies: JSON objects and multipart forms, read without surprises.
-"""
+"""Parses request bodies: JSON objects and multipart forms."""
 
 import json
 from email.message import Message
@@ -11,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from attrs import frozen
 
-from apimodels_async.emulator.values import RefusalError
+from apimodels_async.emulator.service.values import RefusalError
 
 # One JSON body or upload. The service alludes to a limit and names none.
 BODY_BYTES = 64 * 1024 * 1024
@@ -19,9 +17,7 @@ BODY_BYTES = 64 * 1024 * 1024
 
 @frozen
 class Part:
-    """
-    One part of a multipart form.
-    """
+    """One part of a multipart form."""
 
     name: str
     data: bytes
@@ -41,14 +37,12 @@ async def read_body(request: web.Request) -> bytes:
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
-        msg = f"request body is larger than {BODY_BYTES} bytes"
+        msg = f"request body is larger than {request.client_max_size} bytes"
         raise RefusalError(413, msg) from error
 
 
 def parse_json(data: bytes) -> dict[str, Any]:
-    """
-    Return the JSON object in *data*.
-    """
+    """Return the JSON object in *data*."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -61,9 +55,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
 
 
 def parse_form(content_type: str, data: bytes) -> list[Part]:
-    """
-    Return the parts of a multipart form, in order; those without a name are left out.
-    """
+    """Return the parts of a multipart form that have a name, in order."""
     boundary = _parameter(content_type, "boundary")
     if not boundary:
         msg = "multipart body without boundary"

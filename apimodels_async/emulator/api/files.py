@@ -1,16 +1,15 @@
-"""
-The endpoints that take input files and give files out.
-"""
+"""Endpoints for uploads and for downloads of pictures and uploads."""
 
 from datetime import UTC, datetime
 
 from aiohttp import web
 
-from apimodels_async.emulator import checks, forms, store
-from apimodels_async.emulator.forms import Part
-from apimodels_async.emulator.values import RefusalError
-from apimodels_async.emulator.wire import answer, envelope
-from apimodels_async.emulator.world import Call, World
+from apimodels_async.emulator.api import checks, forms
+from apimodels_async.emulator.api.forms import Part
+from apimodels_async.emulator.api.gate import Call
+from apimodels_async.emulator.service import store
+from apimodels_async.emulator.service.values import RefusalError, envelope
+from apimodels_async.emulator.world import World
 
 FORM_FILE_BYTES = 4 * 1024 * 1024  # "small files only"; the real cap is unknown
 _USER = "emulator"
@@ -25,7 +24,7 @@ async def upload(world: World, call: Call) -> web.Response:
     """
     if call.parts is None:
         return _presigned(world, call)
-    return _taken(world, call.parts)
+    return _received(world, call.parts)
 
 
 def _presigned(world: World, call: Call) -> web.Response:
@@ -36,11 +35,10 @@ def _presigned(world: World, call: Call) -> web.Response:
     path = store.upload_path(_USER, world.ledger.new_token(12), filename)
     token = world.ledger.new_token(32)
     size = call.body.get("fileSize")
-    promise = store.Upload(content_type, now, size=size, token=token)
-    world.store.promise(path, promise)
+    world.store.reserve(path, store.Upload(content_type, now, size=size, token=token))
     public = f"{world.origin}/files/uploads/{path}"
     ends_at = world.timeline.epoch_ms(now + store.UPLOAD_WINDOW_S) / 1000
-    return answer(
+    return web.json_response(
         envelope(
             {
                 "uploadUrl": f"{public}?signature={token}",
@@ -51,7 +49,7 @@ def _presigned(world: World, call: Call) -> web.Response:
     )
 
 
-def _taken(world: World, parts: list[Part]) -> web.Response:
+def _received(world: World, parts: list[Part]) -> web.Response:
     sent = next((part for part in parts if part.name == "file"), None)
     if sent is None or sent.filename is None:
         raise RefusalError(400, "file is required")
@@ -60,8 +58,10 @@ def _taken(world: World, parts: list[Part]) -> web.Response:
         raise RefusalError(413, msg)
     path = store.upload_path(_USER, world.ledger.new_token(12), sent.filename)
     kind = store.guess_type(sent.filename, sent.content_type)
-    world.store.keep(path, store.Upload(kind, world.timeline.now(), sent.data))
-    return answer(envelope({"publicUrl": f"{world.origin}/files/uploads/{path}"}))
+    world.store.add_upload(path, store.Upload(kind, world.timeline.now(), sent.data))
+    return web.json_response(
+        envelope({"publicUrl": f"{world.origin}/files/uploads/{path}"})
+    )
 
 
 async def put(world: World, call: Call) -> web.Response:
@@ -74,32 +74,28 @@ async def put(world: World, call: Call) -> web.Response:
     """
     request = call.request
     path = request.rel_url.raw_path.removeprefix("/files/uploads/")
-    promise = world.store.promised(path, request.query.get("signature", ""))
-    if promise is None:
+    reserved = world.store.reservation(path, request.query.get("signature", ""))
+    if reserved is None:
         raise RefusalError(403, "upload address is unknown, used or expired")
     if call.record.has_key:
         raise RefusalError(400, "only one way to authenticate: drop Authorization")
-    if request.headers.get("Content-Type", "") != promise.content_type:
-        raise RefusalError(403, f"Content-Type must be {promise.content_type}")
+    if request.headers.get("Content-Type", "") != reserved.content_type:
+        raise RefusalError(403, f"Content-Type must be {reserved.content_type}")
     data = await forms.read_body(request)
-    if promise.size is not None and len(data) != promise.size:
-        raise RefusalError(400, f"expected {promise.size} bytes, got {len(data)}")
-    world.store.arrived(path, data)
+    if reserved.size is not None and len(data) != reserved.size:
+        raise RefusalError(400, f"expected {reserved.size} bytes, got {len(data)}")
+    world.store.receive(path, data)
     return web.Response(status=200)
 
 
 async def picture(world: World, call: Call) -> web.Response:
-    """
-    GET /files/images/NAME.
-    """
+    """GET /files/images/NAME."""
     name = call.request.match_info["name"]
     return _served(call, await world.store.picture(name), f'"{name}"')
 
 
 async def uploaded(world: World, call: Call) -> web.Response:
-    """
-    GET /files/uploads/USER/NAME.
-    """
+    """GET /files/uploads/USER/NAME."""
     path = call.request.rel_url.raw_path.removeprefix("/files/uploads/")
     return _served(call, world.store.uploaded(path), f'"{path}"')
 

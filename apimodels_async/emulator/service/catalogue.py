@@ -1,5 +1,5 @@
 """
-The models this emulator sells, as dated data.
+The models of the emulator with their prices and limits, as dated data.
 
 Source:
     The vendor's model list of 2026-10 and the provider pages; the two SparkPix
@@ -54,9 +54,7 @@ _GROK_2: Rate = {
 
 @frozen
 class Model:
-    """
-    One model: where it is called, what it costs, what it takes.
-    """
+    """One model: where it is called, what it costs, what it takes."""
 
     id: str
     provider: str
@@ -82,9 +80,7 @@ class Model:
 
     @property
     def wire_name(self) -> str:
-        """
-        The prefixed name that replies and callbacks carry.
-        """
+        """The prefixed name that replies and callbacks carry."""
         return f"{self.provider}/{self.id}"
 
 
@@ -203,10 +199,8 @@ SPARKPIX = MODELS["sparkpix-image"]
 SPARKPIX_EDIT = MODELS["sparkpix-image-edit"]
 
 
-def find(name: str) -> Model | None:
-    """
-    Return the model called *name*; a provider's prefix is ignored.
-    """
+def find_model(name: str) -> Model | None:
+    """Return the model called *name*; a provider's prefix is ignored."""
     return MODELS.get(name.rpartition("/")[2])
 
 

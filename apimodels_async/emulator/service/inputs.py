@@ -1,10 +1,10 @@
 """
-Input images: from address, data URI or base64 to bytes, without being abused.
+Loads input images from a URL, a data URI or base64.
 
-An address on the emulator's own origin is read from its store. Every other
-private or loopback address is refused as the service does, also behind a name
-or a redirect. What cannot be had is drawn as a labelled placeholder, unless
-the emulator is strict.
+A URL on the emulator's own origin is read from its store. Every other private or
+loopback address is refused as the service does, also behind a name or a redirect
+(no server-side request forgery). What cannot be loaded is drawn as a labelled
+placeholder, unless the emulator is strict.
 """
 
 import asyncio
@@ -24,30 +24,25 @@ from aiohttp.resolver import ThreadedResolver
 from attrs import define, field
 from yarl import URL
 
-from apimodels_async.emulator.checks import is_web
-from apimodels_async.emulator.store import Store
-from apimodels_async.emulator.studio import Studio
-from apimodels_async.emulator.values import Input, RefusalError
+from apimodels_async.emulator.pictures.studio import Studio
+from apimodels_async.emulator.service.store import Store
+from apimodels_async.emulator.service.values import Input, RefusalError
 
 FETCH_S = 5.0  # seconds for one input, name look-up and redirects included
 FETCH_BYTES = 20 * 1024 * 1024
+CACHED_URLS = 256  # one batch often edits one picture many times
 _REDIRECTS = 3
-_REMEMBERED = 256  # addresses; one batch often edits one picture many times
 
 PRIVATE = "private/reserved IP addresses not allowed"
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+=*")
 
 
 class PrivateAddressError(OSError):
-    """
-    A name leads to an address that is not public.
-    """
+    """A name leads to an address that is not public."""
 
 
 def is_private(host: str) -> bool:
-    """
-    Return whether *host*, a name or a literal address, is plainly not public.
-    """
+    """Return whether *host*, a name or a literal address, is known not to be public."""
     bare = host.rstrip(".").lower()
     if bare == "localhost" or bare.endswith((".localhost", ".local", ".internal")):
         return True
@@ -61,10 +56,13 @@ def is_private(host: str) -> bool:
     return not address.is_global
 
 
+def is_web_url(value: str) -> bool:
+    """Return whether *value* is an http or https URL."""
+    return value.lower().startswith(("http://", "https://"))
+
+
 class PublicResolver(AbstractResolver):
-    """
-    Looks names up and refuses those that lead to a private address.
-    """
+    """Looks names up and refuses those that lead to a private address."""
 
     def __init__(self, inner: AbstractResolver | None = None) -> None:
         self._inner = inner or ThreadedResolver()
@@ -75,63 +73,60 @@ class PublicResolver(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_INET,
     ) -> list[ResolveResult]:
-        """
-        Return the addresses of *host*.
-        """
+        """Return the addresses of *host*."""
         found = await self._inner.resolve(host, port, family)
         if any(is_private(entry["host"]) for entry in found):
             raise PrivateAddressError(PRIVATE)
         return found
 
     async def close(self) -> None:
-        """
-        Release the resolver inside.
-        """
+        """Release the resolver inside."""
         await self._inner.close()
 
 
 @define(eq=False)
 class Inputs:
-    """
-    Collects the input images of one emulator.
-    """
+    """Loads the input images of one emulator."""
 
     store: Store
     studio: Studio
     origin: Callable[[], str]
     strict: bool = False
     resolver: AbstractResolver | None = None
-    _session: aiohttp.ClientSession | None = None
-    _known: dict[str, Input] = field(factory=dict)
+    """Looks up names; by default one that refuses private addresses."""
 
-    async def collect(self, values: Sequence[str]) -> tuple[Input, ...]:
+    fetch_s: float = FETCH_S
+    fetch_bytes: int = FETCH_BYTES
+    cached_urls: int = CACHED_URLS
+    _session: aiohttp.ClientSession | None = None
+    _cached: dict[str, Input] = field(factory=dict)
+
+    async def load_all(self, values: Sequence[str]) -> tuple[Input, ...]:
         """
         Return one input for each value, in order.
 
         Raises:
             RefusalError: 400, a private address, an unreadable value, or with
-                `strict` anything that could not be had.
+                `strict` anything that could not be loaded.
         """
-        return tuple(await asyncio.gather(*map(self.take, values)))
+        return tuple(await asyncio.gather(*map(self.load, values)))
 
-    async def take(self, value: str) -> Input:
-        """
-        Return the input *value* stands for.
-        """
-        if not is_web(value):
-            return await self.adopt(_decoded(value), "inline image")
+    async def load(self, value: str) -> Input:
+        """Return the input that *value* names or contains."""
+        if not is_web_url(value):
+            return await self.from_bytes(_decode_inline(value), "inline image")
         if value.startswith(f"{self.origin()}/files/"):
             path = URL(value).raw_path.removeprefix("/files/")
-            return await self.adopt(await self.store.read(path), path[-40:])
-        if value not in self._known:
-            found = await self.adopt(await self._fetch(value), value[:60])
-            self._remember(value, found)
-        return self._known[value]
+            return await self.from_bytes(await self.store.read(path), path[-40:])
+        if value not in self._cached:
+            found = await self.from_bytes(await self._fetch(value), value[:60])
+            if len(self._cached) >= self.cached_urls:
+                del self._cached[next(iter(self._cached))]
+            self._cached[value] = found
+        return self._cached[value]
 
-    async def adopt(self, data: bytes | None, label: str) -> Input:
-        """
-        Return an input made of *data*, a placeholder when that is no image.
-        """
+    async def from_bytes(self, data: bytes | None, label: str) -> Input:
+        """Return an input made of *data*, a placeholder when that is no image."""
         prepared = None if data is None else await self.studio.prepare(data)
         if prepared is None and self.strict:
             reason = "could not be fetched" if data is None else "is not an image"
@@ -139,21 +134,14 @@ class Inputs:
         return Input(label) if prepared is None else Input(label, *prepared)
 
     async def aclose(self) -> None:
-        """
-        Close the connections to hosts of input images.
-        """
+        """Close the connections to hosts of input images."""
         if self._session is not None:
             await self._session.close()
         self._session = None
 
-    def _remember(self, value: str, found: Input) -> None:
-        if len(self._known) >= _REMEMBERED:
-            del self._known[next(iter(self._known))]
-        self._known[value] = found
-
     async def _fetch(self, value: str) -> bytes | None:
         try:
-            async with asyncio.timeout(FETCH_S):
+            async with asyncio.timeout(self.fetch_s):
                 return await self._follow(URL(value))
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             if isinstance(getattr(error, "os_error", None), PrivateAddressError):
@@ -166,7 +154,7 @@ class Inputs:
                 raise RefusalError(400, PRIVATE)
             async with self._client().get(url, allow_redirects=False) as reply:
                 if reply.status == HTTPStatus.OK:
-                    return await _capped(reply.content)
+                    return await self._read(reply.content)
                 if "Location" not in reply.headers:
                     return None
                 url = url.join(URL(reply.headers["Location"]))
@@ -174,27 +162,24 @@ class Inputs:
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
-            resolver = PublicResolver(self.resolver)
+            resolver = self.resolver or PublicResolver()
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(resolver=resolver, limit=16),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 
+    async def _read(self, stream: aiohttp.StreamReader) -> bytes | None:
+        data = bytearray()
+        async for chunk in stream.iter_any():
+            data += chunk
+            if len(data) > self.fetch_bytes:
+                return None
+        return bytes(data)
 
-async def _capped(stream: aiohttp.StreamReader) -> bytes | None:
-    data = bytearray()
-    async for chunk in stream.iter_any():
-        data += chunk
-        if len(data) > FETCH_BYTES:
-            return None
-    return bytes(data)
 
-
-def _decoded(value: str) -> bytes:
-    """
-    Return the bytes of a data URI or of bare base64.
-    """
+def _decode_inline(value: str) -> bytes:
+    """Return the bytes of a data URI or of bare base64."""
     text = value
     if value.lower().startswith("data:"):
         head, comma, text = value.partition(",")

@@ -1,6 +1,4 @@
-"""
-Input images: made small enough to keep, and put together into one picture.
-"""
+"""Input images in a picture: shrunk to be kept, laid out, tinted, masked."""
 
 import io
 import warnings
@@ -8,9 +6,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageOps
 
-from apimodels_async.emulator.artwork import Colour
-from apimodels_async.emulator.lettering import label
-from apimodels_async.emulator.values import Input
+from apimodels_async.emulator.pictures.art import Colour
+from apimodels_async.emulator.pictures.text import label
+from apimodels_async.emulator.service.values import Input
 
 _KEPT_SIDE = 1024  # pixels; an input is kept no larger
 _MOST_PIXELS = 64_000_000  # what a hostile file may make us decode
@@ -36,16 +34,14 @@ def shrink(data: bytes) -> tuple[bytes, tuple[int, int]] | None:
             upright = ImageOps.exif_transpose(picture)
             sides = upright.size
             upright.thumbnail((_KEPT_SIDE, _KEPT_SIDE))
-            return _packed(upright), sides
+            return _png(upright), sides
     # Pillow's parsers answer bad bytes with any of these.
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
         return None
 
 
 def side_by_side(inputs: Sequence[Input], sides: tuple[int, int]) -> Image.Image:
-    """
-    Return one picture of *sides* with all inputs in it, left to right.
-    """
+    """Return one picture of *sides* with all inputs in it, left to right."""
     whole = Image.new("RGB", sides, (20, 20, 26))
     step = sides[0] / len(inputs)
     gap = max(2, sides[0] // 200) if len(inputs) > 1 else 0
@@ -57,9 +53,7 @@ def side_by_side(inputs: Sequence[Input], sides: tuple[int, int]) -> Image.Image
 
 
 def panel(each: Input, sides: tuple[int, int]) -> Image.Image:
-    """
-    Return one input, cut to *sides*; a labelled placeholder when it is missing.
-    """
+    """Return one input, cut to *sides*; a labelled placeholder when it is missing."""
     if each.data is not None:
         picture = Image.open(io.BytesIO(each.data)).convert("RGB")
         return ImageOps.fit(picture, sides, Image.Resampling.BICUBIC)
@@ -70,9 +64,7 @@ def panel(each: Input, sides: tuple[int, int]) -> Image.Image:
 
 
 def tinted(picture: Image.Image, colour: Colour) -> Image.Image:
-    """
-    Return *picture* with a breath of *colour* over it.
-    """
+    """Return *picture* blended a little with *colour*."""
     return Image.blend(picture, Image.new("RGB", picture.size, colour), _TINT)
 
 
@@ -94,7 +86,7 @@ def changed_region(mask: Input, sides: tuple[int, int]) -> Image.Image:
     return region.resize(sides, Image.Resampling.NEAREST).point(_ON)
 
 
-def _packed(picture: Image.Image) -> bytes:
+def _png(picture: Image.Image) -> bytes:
     kept = io.BytesIO()
     picture.convert("RGBA").save(kept, "PNG", compress_level=1)
     return kept.getvalue()

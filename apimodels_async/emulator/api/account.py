@@ -1,12 +1,11 @@
-"""
-The endpoints about the account and the catalogue.
-"""
+"""Endpoints for the balance and the list of models."""
 
 from aiohttp import web
 
-from apimodels_async.emulator.catalogue import MODELS
-from apimodels_async.emulator.wire import answer, envelope
-from apimodels_async.emulator.world import Call, World
+from apimodels_async.emulator.api.gate import Call
+from apimodels_async.emulator.service.catalogue import MODELS
+from apimodels_async.emulator.service.values import envelope
+from apimodels_async.emulator.world import World
 
 
 async def balance(world: World, _call: Call) -> web.Response:
@@ -18,7 +17,7 @@ async def balance(world: World, _call: Call) -> web.Response:
     """
     world.timeline.run_due()
     account = world.account
-    return answer(
+    return web.json_response(
         envelope(
             {
                 "balance": float(account.balance),
@@ -31,11 +30,9 @@ async def balance(world: World, _call: Call) -> web.Response:
 
 
 async def models(_world: World, _call: Call) -> web.Response:
-    """
-    GET /models, without an envelope as the vendor's own tools read it.
-    """
+    """GET /models, without an envelope as the vendor's own tools read it."""
     listed = [
         {"id": model.id, "modality": "image", "endpoint": f"/api/v1{model.endpoint}"}
         for model in MODELS.values()
     ]
-    return answer({"data": listed})
+    return web.json_response({"data": listed})

@@ -1,7 +1,6 @@
-"""
-What the emulator remembers, and how it says no.
-"""
+"""Tasks, records of requests and callbacks, and the words of the API's answers."""
 
+import json
 import random
 from collections.abc import Callable
 from decimal import Decimal
@@ -16,9 +15,7 @@ _MOST_DIGITS = 18
 
 
 class RefusalError(Exception):
-    """
-    The emulated API refuses a request; *status* and *msg* are what it answers.
-    """
+    """The emulated API refuses a request with *status* and *msg*."""
 
     def __init__(self, status: int, msg: str) -> None:
         super().__init__(msg)
@@ -28,9 +25,7 @@ class RefusalError(Exception):
 
 @define(eq=False)
 class RequestRecord:
-    """
-    One request that reached the emulator, in order of arrival.
-    """
+    """One request that reached the emulator, in order of arrival."""
 
     method: str
     path: str
@@ -60,9 +55,7 @@ class RequestRecord:
 
 @define(eq=False)
 class CallbackRecord:
-    """
-    One attempt to deliver a callback.
-    """
+    """One attempt to deliver a callback."""
 
     url: str
     task_id: str
@@ -79,9 +72,7 @@ class CallbackRecord:
 
 @frozen
 class Input:
-    """
-    One input image: its label, and its bytes unless it could not be had.
-    """
+    """One input image: its label, and its bytes unless it could not be had."""
 
     label: str
     data: bytes | None = field(default=None, repr=False)
@@ -91,9 +82,7 @@ class Input:
 
 @frozen
 class Sketch:
-    """
-    Everything a picture is drawn from; equal sketches give equal bytes.
-    """
+    """Everything a picture is drawn from; equal sketches give equal bytes."""
 
     model: str
     prompt: str
@@ -109,9 +98,7 @@ class Sketch:
 
 @frozen
 class Failure:
-    """
-    Why a task fails, in the API's words.
-    """
+    """Why a task fails, in the API's words."""
 
     message: str
     code: str
@@ -120,9 +107,7 @@ class Failure:
 
 @define(eq=False)
 class EmulatedTask:
-    """
-    One generation as the service sees it; `state` follows the emulator's clock.
-    """
+    """One generation as the service sees it; `state` follows the emulator's clock."""
 
     id: str
     model: str
@@ -161,39 +146,44 @@ class EmulatedTask:
 
     @property
     def endless(self) -> bool:
-        """
-        Whether it never ends.
-        """
+        """Whether it never ends."""
         return self.due_at == inf
 
     @property
     def state(self) -> str:
-        """
-        pending, processing, completed or failed.
-        """
+        """pending, processing, completed or failed."""
         if self.settled:
             return "failed" if self.failure else "completed"
         return "pending" if self.clock() < self.starts_at else "processing"
 
 
-def remember(records: list[Any], record: object) -> None:
-    """
-    Append *record*, dropping the oldest tenth when the list is full.
-    """
+def envelope(data: object, code: int = 200, msg: str = "success") -> dict[str, Any]:
+    """Return the JSON object around every answer and callback of the API."""
+    return {"code": code, "msg": msg, "data": data}
+
+
+def result_json(task: EmulatedTask) -> str:
+    """Return the results as the JSON *string* the API puts into JSON."""
+    results: dict[str, Any] = {"resultUrls": list(task.urls)}
+    if task.layers:
+        results["layers"] = task.layers
+    return json.dumps(results)
+
+
+def append_capped(
+    records: list[Any], record: object, limit: int = KEPT_RECORDS
+) -> None:
+    """Append *record*, dropping the oldest tenth when there are more than *limit*."""
     records.append(record)
-    if len(records) > KEPT_RECORDS:
-        del records[: KEPT_RECORDS // 10]
+    if len(records) > limit:
+        del records[: limit // 10]
 
 
 def seeded(seed: int, purpose: str) -> random.Random:
-    """
-    Return a generator of its own for *purpose*, so that one use shifts no other.
-    """
+    """Return a random generator for *purpose*, independent of those for others."""
     return random.Random(f"{seed}:{purpose}")  # noqa: S311 - reproducible, not secret
 
 
 def is_count(text: str) -> bool:
-    """
-    Return whether *text* is a whole number short enough for ``int()``.
-    """
+    """Return whether *text* is a whole number short enough for ``int()``."""
     return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS

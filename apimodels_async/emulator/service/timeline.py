@@ -1,5 +1,5 @@
 """
-The emulator's clock and everything that is due on it.
+The emulator's clock, and the timers on it.
 
 Rules: all due actions live in one heap with one loop timer, so ten thousand
 tasks cost ten thousand heap entries and no asyncio task. Actions are plain
@@ -16,9 +16,7 @@ from math import inf
 
 
 class Timeline:
-    """
-    A clock in seconds that can be moved forward, with timers on it.
-    """
+    """A clock in seconds that can be moved forward, with timers on it."""
 
     def __init__(self) -> None:
         self._offset_s = 0.0
@@ -29,21 +27,15 @@ class Timeline:
         self._armed_for = inf
 
     def now(self) -> float:
-        """
-        Return clock seconds: monotonic plus what was advanced.
-        """
+        """Return clock seconds: monotonic plus what was advanced."""
         return time.monotonic() + self._offset_s
 
     def epoch_ms(self, at: float) -> int:
-        """
-        Return clock time *at* as milliseconds since 1970, the API's unit.
-        """
+        """Return clock time *at* as milliseconds since 1970, the API's unit."""
         return int((self._epoch_s + at) * 1000)
 
     def at(self, due: float, action: Callable[[], None]) -> None:
-        """
-        Run *action* once the clock reaches *due*; an infinite one never runs.
-        """
+        """Run *action* once the clock reaches *due*; an infinite one never runs."""
         if due == inf:
             return
         heapq.heappush(self._due, (due, next(self._numbers), action))
@@ -51,17 +43,13 @@ class Timeline:
             self._arm()
 
     def run_due(self) -> None:
-        """
-        Run what is due now, in order.
-        """
+        """Run what is due now, in order."""
         now = self.now()
         while self._due and self._due[0][0] <= now:
             heapq.heappop(self._due)[2]()
 
     def advance(self, seconds: float) -> None:
-        """
-        Move the clock forward and run what became due.
-        """
+        """Move the clock forward and run what became due."""
         if seconds < 0:
             msg = f"the clock only moves forward, got {seconds}"
             raise ValueError(msg)
@@ -70,9 +58,7 @@ class Timeline:
         self._arm()
 
     def close(self) -> None:
-        """
-        Forget everything that is due.
-        """
+        """Drop all timers."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()

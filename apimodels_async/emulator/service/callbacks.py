@@ -1,5 +1,5 @@
 """
-Callbacks: at least once, unsigned, retried for half an hour.
+Sends callbacks: at least once, unsigned, retried for half an hour.
 
 Source:
     Video and audio pages: POST of application/json without a signature, 10 s
@@ -17,24 +17,27 @@ from typing import Any
 import aiohttp
 from attrs import define, field
 
-from apimodels_async.emulator.faults import Fault, Faults
-from apimodels_async.emulator.timeline import Timeline
-from apimodels_async.emulator.values import (
+from apimodels_async.emulator.faults.breakage import altered
+from apimodels_async.emulator.faults.faults import Fault, Faults
+from apimodels_async.emulator.service.catalogue import MODELS
+from apimodels_async.emulator.service.timeline import Timeline
+from apimodels_async.emulator.service.values import (
     CallbackRecord,
     EmulatedTask,
-    remember,
+    append_capped,
+    envelope,
+    result_json,
 )
-from apimodels_async.emulator.wire import called_back
 
 ATTEMPT_S = 10.0
 RETRIES_S = (1.0, 2.0, 4.0)
 BACKGROUND_S = 60.0  # between background attempts; the docs give no figure
 GIVE_UP_S = 1800.0
 _TAKEN = range(200, 300)
-_AT_ONCE = 64  # deliveries under way, so that a dead receiver costs few sockets
+_MAX_RUNNING = 64  # attempts at once, so that a dead receiver costs few sockets
 
-# What a spoiled callback carries instead of its JSON.
-_SPOILED = {
+# What a broken callback carries instead of its JSON.
+_BROKEN = {
     "bad_json": b'{"code": 200, "msg": "succ',
     "html": b"<!doctype html><title>Bad gateway</title>",
     "garbage": b"\x00\xff\xfe\x80 binary",
@@ -42,11 +45,34 @@ _SPOILED = {
 }
 
 
+def callback_body(task: EmulatedTask) -> dict[str, Any]:
+    """
+    Return the body of a callback.
+
+    Source:
+        Video page for the start; a working receiver for state, failMsg,
+        resultJson and param. The rest of the real body is unknown.
+    """
+    data: dict[str, Any] = {
+        "taskId": task.id,
+        "model": MODELS[task.model].wire_name,
+        "state": task.state,
+        "resultJson": result_json(task),
+        "failMsg": task.failure.message if task.failure else "",
+        "param": json.dumps(
+            {"model": task.model, "prompt": task.prompt, **task.params}
+        ),
+        "createTime": task.created_ms,
+        "completeTime": task.completed_ms,
+    }
+    if task.failure:
+        data["failCode"] = task.failure.code
+    return envelope(data)
+
+
 @define(eq=False)
 class Delivery:
-    """
-    One callback on its way.
-    """
+    """One callback to deliver, and how often that was tried."""
 
     task: EmulatedTask
     url: str
@@ -57,42 +83,34 @@ class Delivery:
 
 
 def pause_before(attempt: int, speed: float) -> float:
-    """
-    Return seconds to wait before the *attempt*-th try, 2 being the first retry.
-    """
+    """Return seconds to wait before the *attempt*-th try, 2 being the first retry."""
     retry = attempt - 2
     pause = RETRIES_S[retry] if retry < len(RETRIES_S) else BACKGROUND_S
     return pause / speed
 
 
 @define(eq=False)
-class Postman:
-    """
-    Delivers callbacks; owns every asyncio task it starts.
-    """
+class CallbackSender:
+    """Sends callbacks; owns every asyncio task it starts."""
 
     timeline: Timeline
     faults: Faults
     speed: float
     records: list[CallbackRecord] = field(factory=list)
-    _under_way: set[asyncio.Task[None]] = field(factory=set)
-    _gate: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    _running: set[asyncio.Task[None]] = field(factory=set)
+    _slots: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_MAX_RUNNING))
     _session: aiohttp.ClientSession | None = None
 
-    def post(self, task: EmulatedTask) -> None:
-        """
-        Start delivering the news of a settled task, if it asked for that.
-        """
+    def send(self, task: EmulatedTask) -> None:
+        """Start delivering the callback of a settled task, if it has a callback_url."""
         if task.callback_url is not None:
             self._start(Delivery(task, task.callback_url, self.timeline.now()))
 
     async def aclose(self) -> None:
-        """
-        Drop what is under way and close the connections.
-        """
-        for attempt in self._under_way:
+        """Cancel running attempts and close the connections."""
+        for attempt in self._running:
             attempt.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*self._running, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
         self._session = None
@@ -100,19 +118,19 @@ class Postman:
     def _start(self, delivery: Delivery) -> None:
         loop = asyncio.get_running_loop()
         attempt = loop.create_task(self._attempt(delivery), name="emulator-callback")
-        self._under_way.add(attempt)
-        attempt.add_done_callback(self._under_way.discard)
+        self._running.add(attempt)
+        attempt.add_done_callback(self._running.discard)
 
     async def _attempt(self, delivery: Delivery) -> None:
         subject = f"{delivery.task.prompt} {delivery.task.id}"
-        fault = self.faults.strike("callback", subject)
+        fault = self.faults.hit("callback", subject)
         delivery.attempts += 1
-        body = called_back(delivery.task)
+        body = callback_body(delivery.task)
         record = CallbackRecord(
             delivery.url, delivery.task.id, delivery.attempts, time.monotonic(), body
         )
-        remember(self.records, record)
-        async with self._gate:
+        append_capped(self.records, record)
+        async with self._slots:
             record.status = await self._deliver(delivery.url, body, fault)
         if record.status in _TAKEN:
             return
@@ -133,13 +151,14 @@ class Postman:
             await asyncio.sleep(fault.options.get("seconds", 1.0))
         if kind in ("drop", "reset", "hang"):  # never leaves this machine
             return None
-        data = _SPOILED.get(kind or "", json.dumps(_bent(body, fault)).encode())
-        status = await self._send(url, data)
+        sent = {**body, "data": altered(body["data"], fault)}
+        data = _BROKEN.get(kind or "", json.dumps(sent).encode())
+        status = await self._post(url, data)
         if kind == "duplicate":
-            status = await self._send(url, data)
+            status = await self._post(url, data)
         return status
 
-    async def _send(self, url: str, data: bytes) -> int | None:
+    async def _post(self, url: str, data: bytes) -> int | None:
         headers = {"Content-Type": "application/json"}
         try:
             async with self._client().post(
@@ -156,17 +175,3 @@ class Postman:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
-
-
-def _bent(body: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
-    """
-    Return *body* as a fault that bends callbacks leaves it.
-    """
-    data = dict(body["data"])
-    if fault is not None and fault.kind == "unknown_state":
-        data["state"] = fault.options.get("word", "moderating")
-    if fault is not None and fault.kind == "wrong_id":
-        data["taskId"] = "clwrong00000000000000000"
-    if fault is not None and fault.kind == "no_result":
-        data["resultJson"] = json.dumps({"resultUrls": []})
-    return {**body, "data": data}

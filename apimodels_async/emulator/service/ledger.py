@@ -1,7 +1,7 @@
 """
-All work of the emulator, from acceptance to its one settlement.
+Tasks and the account: what was accepted, how it ends, what it costs.
 
-Rules: everything that changes a task's fate or the account is in this file. A
+Rules: everything that changes a task's state or the account is in this file. A
 task is settled at most once; only a completed one is charged, at that moment;
 what was held for a failed one is given back. A stuck one stays for ever, and
 so does what is held for it.
@@ -10,7 +10,7 @@ so does what is held for it.
 import asyncio
 import random
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from math import inf
@@ -18,10 +18,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from apimodels_async.emulator.catalogue import Model
-from apimodels_async.emulator.money import Account
-from apimodels_async.emulator.timeline import Timeline
-from apimodels_async.emulator.values import (
+from apimodels_async.emulator.service.catalogue import Model
+from apimodels_async.emulator.service.timeline import Timeline
+from apimodels_async.emulator.service.values import (
     KEPT_POLL_TIMES,
     KEPT_RECORDS,
     EmulatedTask,
@@ -38,11 +37,46 @@ REFUSED = Failure("Content policy violation", "CONTENT_MODERATION", retryable=Fa
 BUSY = Failure("Upstream is busy, try again later", "UPSTREAM_BUSY", retryable=True)
 
 
+@define
+class Account:
+    """
+    One account in USD. `balance` is `total` minus `frozen`.
+
+    Source:
+        API documentation, "Account"; charged on completion, once, and never
+        for a failure.
+    """
+
+    total: Decimal
+    frozen: Decimal = Decimal(0)
+    spent: Decimal = Decimal(0)
+
+    @property
+    def balance(self) -> Decimal:
+        """What new work may still cost."""
+        return self.total - self.frozen
+
+    def reserve(self, price: Decimal) -> bool:
+        """Hold *price* for running work; False, and nothing held, when short."""
+        if self.balance < price:
+            return False
+        self.frozen += price
+        return True
+
+    def capture(self, price: Decimal) -> None:
+        """Deduct a price that was held."""
+        self.frozen -= price
+        self.total -= price
+        self.spent += price
+
+    def release(self, price: Decimal) -> None:
+        """Give back a price that was held."""
+        self.frozen -= price
+
+
 @frozen(kw_only=True)
 class Order:
-    """
-    What was asked for, checked and ready to be made.
-    """
+    """A checked request: what it will give, how long it takes, what it costs."""
 
     endpoint: str
     model: Model
@@ -54,37 +88,36 @@ class Order:
     layers: tuple[dict[str, Any], ...] = ()
     callback_url: str | None = None
     record: RequestRecord | None = None
-    twist: str | None = None
+    task_fault: str | None = None
+    """Kind of the fault that decides how it ends."""
 
 
 @frozen
-class Fate:
-    """
-    How a piece of work is going to end.
-    """
+class Outcome:
+    """How a task is going to end."""
 
     failure: Failure | None = None
     service_s: float = 0.0
     empty: bool = False
 
 
-def fate(order: Order) -> Fate:
+def outcome_of(order: Order) -> Outcome:
     """
-    Decide the end of *order* from the fault that hit it and its prompt's tags.
+    Return how *order* ends, from the fault that hit it and its prompt's tags.
 
     Tags: ``[refused]`` fails moderation, ``[fail]`` fails upstream, ``[stuck]``
     never ends; ``[slow]`` takes ten times as long (see Durations).
     """
-    twist, prompt = order.twist, order.prompt
-    if twist == "completed":
-        return Fate(service_s=0.0)
-    if twist == "stuck" or "[stuck]" in prompt:
-        return Fate(service_s=inf)
-    if twist == "refused" or "[refused]" in prompt:
-        return Fate(REFUSED, order.service_s)
+    fault, prompt = order.task_fault, order.prompt
+    if fault == "completed":
+        return Outcome(service_s=0.0)
+    if fault == "stuck" or "[stuck]" in prompt:
+        return Outcome(service_s=inf)
+    if fault == "refused" or "[refused]" in prompt:
+        return Outcome(REFUSED, order.service_s)
     if "[fail]" in prompt:
-        return Fate(BUSY, order.service_s)
-    return Fate(None, order.service_s, empty=twist == "no_result")
+        return Outcome(BUSY, order.service_s)
+    return Outcome(None, order.service_s, empty=fault == "no_result")
 
 
 @define(eq=False)
@@ -105,13 +138,19 @@ class Ledger:
     generations: dict[str, EmulatedTask] = field(factory=dict)
     """Synchronous ones, by an id of the same form."""
 
+    kept_tasks: int = KEPT_RECORDS
+    """The oldest settled one is dropped when there are more."""
+
+    kept_poll_times: int = KEPT_POLL_TIMES
+    """For each task."""
+
     pending: int = 0
     peak_pending: int = 0
     completed: int = 0
     failed: int = 0
     _waiters: dict[str, asyncio.Future[None]] = field(factory=dict)
 
-    def open(self, order: Order, *, listed: bool = True) -> EmulatedTask:
+    def accept(self, order: Order, *, listed: bool = True) -> EmulatedTask:
         """
         Accept *order*: hold its price, enter it, and set its timer.
 
@@ -122,8 +161,8 @@ class Ledger:
             left = self.account.balance
             msg = f"Insufficient credits: {order.price} needed, {left} left"
             raise RefusalError(402, msg)
-        task = self._enter(order)
-        _shelve(self.tasks if listed else self.generations, task)
+        task = self._new_task(order)
+        self._add(self.tasks if listed else self.generations, task)
         self.pending += listed
         self.peak_pending = max(self.peak_pending, self.pending)
         if task.due_at <= self.timeline.now():
@@ -134,25 +173,19 @@ class Ledger:
         return task
 
     def find(self, task_id: str) -> EmulatedTask | None:
-        """
-        Return the task with that id, brought up to date.
-        """
+        """Return the task with that id, brought up to date."""
         self.timeline.run_due()
         return self.tasks.get(task_id) or self.generations.get(task_id)
 
-    def note_poll(self, task_id: str, at: float) -> None:
-        """
-        Count a poll that arrived, whatever it is answered.
-        """
+    def count_poll(self, task_id: str, at: float) -> None:
+        """Count a poll that arrived, whatever it is answered."""
         if task := self.find(task_id):
             task.polls += 1
-            if len(task.poll_times) < KEPT_POLL_TIMES:
+            if len(task.poll_times) < self.kept_poll_times:
                 task.poll_times.append(at)
 
-    async def finished(self, task: EmulatedTask) -> None:
-        """
-        Wait until *task* is settled.
-        """
+    async def wait_settled(self, task: EmulatedTask) -> None:
+        """Wait until *task* is settled."""
         if task.settled:
             return
         waiter = asyncio.get_running_loop().create_future()
@@ -160,17 +193,21 @@ class Ledger:
         await waiter
 
     def new_token(self, length: int = 23) -> str:
-        """
-        Return letters for an id or a file name.
-        """
+        """Return random letters and digits for an id or a file name."""
         return "".join(self.rng.choices(_ID_LETTERS, k=length))
 
-    def _enter(self, order: Order) -> EmulatedTask:
+    def _add(self, tasks: dict[str, EmulatedTask], task: EmulatedTask) -> None:
+        tasks[task.id] = task
+        if len(tasks) > self.kept_tasks:
+            oldest = next((key for key, old in tasks.items() if old.settled), task.id)
+            del tasks[oldest]
+
+    def _new_task(self, order: Order) -> EmulatedTask:
         now = self.timeline.now()
-        end = fate(order)
+        outcome = outcome_of(order)
         names = [f"{self.new_token()}.{sketch.format}" for sketch in order.sketches]
         urls = [f"{self.origin()}/files/images/{name}" for name in names]
-        failed_or_empty = end.failure is not None or end.empty
+        failed_or_empty = outcome.failure is not None or outcome.empty
         layers = [
             {"url": url, **layer}
             for url, layer in zip(urls[1:], order.layers, strict=False)
@@ -183,13 +220,13 @@ class Ledger:
             created_ms=self.timeline.epoch_ms(now),
             price=order.price,
             endpoint=order.endpoint,
-            starts_at=now + PENDING_SHARE * end.service_s,
-            due_at=now + end.service_s,
+            starts_at=now + PENDING_SHARE * outcome.service_s,
+            due_at=now + outcome.service_s,
             clock=self.timeline.now,
             sketches=tuple(zip(names, order.sketches, strict=True)),
             urls=() if failed_or_empty else tuple(urls),
             layers=[] if failed_or_empty else layers,
-            failure=end.failure,
+            failure=outcome.failure,
             callback_url=order.callback_url,
             record=order.record,
         )
@@ -211,36 +248,3 @@ class Ledger:
         waiter = self._waiters.pop(task.id, None)
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-
-
-def _shelve(shelf: dict[str, EmulatedTask], task: EmulatedTask) -> None:
-    """
-    Enter *task*; the oldest settled one leaves when the shelf is full.
-    """
-    shelf[task.id] = task
-    if len(shelf) > KEPT_RECORDS:
-        oldest = next((key for key, old in shelf.items() if old.settled), task.id)
-        del shelf[oldest]
-
-
-def entries(ledger: Ledger, part_of_prompt: str) -> list[Mapping[str, Any]]:
-    """
-    Return the tasks and synchronous generations for a prompt, oldest first.
-    """
-    found = [
-        {
-            "id": task.id,
-            "endpoint": task.endpoint,
-            "model": task.model,
-            "prompt": task.prompt,
-            "state": task.state,
-            "price": str(task.price),
-            "charged": task.charged,
-            "created_ms": task.created_ms,
-            "completed_ms": task.completed_ms,
-            "polls": task.polls,
-        }
-        for task in (*ledger.tasks.values(), *ledger.generations.values())
-        if part_of_prompt in task.prompt
-    ]
-    return sorted(found, key=lambda entry: str(entry["created_ms"]))

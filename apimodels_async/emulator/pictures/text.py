@@ -1,7 +1,6 @@
-"""
-Words on pictures: the prompt on a band, model and seed in a corner.
-"""
+"""Text on pictures: the prompt on a band, model and seed in a corner."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from PIL import Image, ImageDraw, ImageFont
@@ -17,9 +16,7 @@ WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "Arial Unicode.ttf")
 
 
 def caption(picture: Image.Image, prompt: str) -> None:
-    """
-    Write *prompt* on a translucent band along the foot of *picture*.
-    """
+    """Write *prompt* on a translucent band along the foot of *picture*."""
     width, height = picture.size
     size = max(_SMALLEST, min(width, height) // 18)
     words = _printable(prompt)
@@ -36,9 +33,7 @@ def caption(picture: Image.Image, prompt: str) -> None:
 
 
 def corner(picture: Image.Image, text: str) -> None:
-    """
-    Write *text* small in the upper left corner.
-    """
+    """Write *text* small in the upper left corner."""
     size = max(8, min(picture.size) // 48)
     font = font_for(text, size)
     width = int(font.getlength(text)) + size
@@ -48,9 +43,7 @@ def corner(picture: Image.Image, text: str) -> None:
 
 
 def label(picture: Image.Image, text: str) -> None:
-    """
-    Write *text* across the middle of *picture*.
-    """
+    """Write *text* across the middle of *picture*."""
     size = max(_SMALLEST, picture.size[0] // 16)
     font = font_for(text, size)
     lines = wrap(_printable(text), font, picture.size[0] - 2 * size)[:4]
@@ -60,21 +53,17 @@ def label(picture: Image.Image, text: str) -> None:
         draw.text((size, top + at * size * 1.4), line, (235, 235, 240), font)
 
 
-def font_for(text: str, size: int) -> Font:
-    """
-    Return a font that has the letters of *text*, as far as there is one.
-    """
+def font_for(text: str, size: int, names: Sequence[str] = WIDE_FONTS) -> Font:
+    """Return the first font of *names* there is for *text* beyond ASCII."""
     if not text.isascii():
-        for name in WIDE_FONTS:
+        for name in names:
             with suppress(OSError):
                 return ImageFont.truetype(name, size)
     return ImageFont.load_default(size)
 
 
 def wrap(text: str, font: Font, width: float) -> list[str]:
-    """
-    Return *text* in lines no wider than *width* pixels; long words are broken.
-    """
+    """Return *text* in lines no wider than *width* pixels; long words are broken."""
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -113,9 +102,7 @@ def _band(picture: Image.Image, lines: list[str], font: Font, line_height: int) 
 
 
 def _overlay(picture: Image.Image, patch: Image.Image, at: tuple[int, int]) -> None:
-    """
-    Lay *patch* over *picture*, keeping transparency when the picture has any.
-    """
+    """Lay *patch* over *picture*, keeping transparency when the picture has any."""
     if picture.mode == "RGBA":
         picture.alpha_composite(patch, (max(0, at[0]), max(0, at[1])))
     else:
@@ -123,9 +110,7 @@ def _overlay(picture: Image.Image, patch: Image.Image, at: tuple[int, int]) -> N
 
 
 def _printable(text: str) -> str:
-    """
-    Return *text* without what no font can draw.
-    """
+    """Return *text* without what no font can draw."""
     short = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     sound = short.encode(errors="replace").decode()
     return "".join(letter if letter.isprintable() else " " for letter in sound)

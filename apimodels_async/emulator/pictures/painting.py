@@ -1,5 +1,7 @@
 """
-From a sketch to the bytes of its file. Runs in a worker thread.
+Draws one sketch and encodes its file.
+
+Runs in a worker thread.
 """
 
 import io
@@ -7,8 +9,8 @@ import random
 
 from PIL import Image
 
-from apimodels_async.emulator import artwork, collage, lettering
-from apimodels_async.emulator.values import Sketch
+from apimodels_async.emulator.pictures import art, inputs, text
+from apimodels_async.emulator.service.values import Sketch
 
 # Art is drawn no larger than this and then enlarged: a 4K picture costs its
 # resampling, not four times the brush strokes.
@@ -18,12 +20,10 @@ _BACKGROUND, _SUBJECT = 0, 1  # layers by number; any further one has the text
 
 
 def paint(sketch: Sketch) -> bytes:
-    """
-    Return the file of *sketch*; equal sketches give equal bytes.
-    """
+    """Return the file of *sketch*; equal sketches give equal bytes."""
     picture = _picture(sketch)
     if sketch.layer is None and sketch.mask is None:
-        lettering.corner(picture, f"{sketch.model} / seed {sketch.seed}"[:80])
+        text.corner(picture, f"{sketch.model} / seed {sketch.seed}"[:80])
     file = io.BytesIO()
     if sketch.format == "jpeg":
         picture.convert("RGB").save(file, "JPEG", quality=88)
@@ -45,64 +45,58 @@ def _picture(sketch: Sketch) -> Image.Image:
     picture = _scene(rng, sides)
     if sketch.transparent:
         picture = _cut_out(picture)
-    lettering.caption(picture, sketch.prompt)
+    text.caption(picture, sketch.prompt)
     return picture
 
 
 def _scene(rng: random.Random, sides: tuple[int, int]) -> Image.Image:
-    colours = artwork.palette(rng)
+    colours = art.palette(rng)
     canvas = _canvas(sides)
-    picture = artwork.ground(rng, colours, canvas)
-    shapes = artwork.figures(rng, colours, canvas)
+    picture = art.background(rng, colours, canvas)
+    shapes = art.shapes(rng, colours, canvas)
     picture.paste(shapes, (0, 0), shapes)
     return _enlarged(picture, sides)
 
 
 def _edited(rng: random.Random, sketch: Sketch, sides: tuple[int, int]) -> Image.Image:
-    """
-    Return the inputs with the edit on them; with a mask, only inside it.
-    """
-    colours = artwork.palette(rng)
+    """Return the inputs with the edit on them; with a mask, only inside it."""
+    colours = art.palette(rng)
     if sketch.mask is None:
-        before = collage.side_by_side(sketch.inputs, sides)
+        before = inputs.side_by_side(sketch.inputs, sides)
     else:
-        before = collage.panel(sketch.inputs[0], sides)
-    after = collage.tinted(before, colours[2]) if sketch.prompt else before.copy()
+        before = inputs.panel(sketch.inputs[0], sides)
+    after = inputs.tinted(before, colours[2]) if sketch.prompt else before.copy()
     if sketch.mask is None:
-        lettering.caption(after, sketch.prompt)
+        text.caption(after, sketch.prompt)
         return after
-    region = collage.changed_region(sketch.mask, sides)
+    region = inputs.changed_region(sketch.mask, sides)
     box = region.getbbox()
     if box is None:
         return before
-    shapes = _enlarged(artwork.figures(rng, colours, _canvas(sides)), sides)
+    shapes = _enlarged(art.shapes(rng, colours, _canvas(sides)), sides)
     after.paste(shapes, (0, 0), shapes)
     patch = after.crop(box)
-    lettering.caption(patch, sketch.prompt)
+    text.caption(patch, sketch.prompt)
     after.paste(patch, box)
     return Image.composite(after, before, region)
 
 
 def _layer(rng: random.Random, sketch: Sketch, sides: tuple[int, int]) -> Image.Image:
-    """
-    Return one transparent layer of the picture that :func:`_scene` makes.
-    """
-    colours = artwork.palette(rng)
+    """Return one transparent layer of the picture that :func:`_scene` makes."""
+    colours = art.palette(rng)
     canvas = _canvas(sides)
-    background = artwork.ground(rng, colours, canvas)
+    background = art.background(rng, colours, canvas)
     if sketch.layer == _BACKGROUND:
         return _enlarged(background.convert("RGBA"), sides)
     if sketch.layer == _SUBJECT:
-        return _enlarged(artwork.figures(rng, colours, canvas), sides)
-    text = Image.new("RGBA", sides)
-    lettering.caption(text, sketch.prompt)
-    return text
+        return _enlarged(art.shapes(rng, colours, canvas), sides)
+    words = Image.new("RGBA", sides)
+    text.caption(words, sketch.prompt)
+    return words
 
 
 def _cut_out(picture: Image.Image) -> Image.Image:
-    """
-    Return *picture* with a transparent surround.
-    """
+    """Return *picture* with a transparent surround."""
     fade = Image.radial_gradient("L").resize(picture.size)
     picture.putalpha(fade.point([255 if at < _RADIUS else 0 for at in range(256)]))
     return picture

@@ -1,6 +1,4 @@
-"""
-The art itself: a ground of light and shapes upon it, both out of one seed.
-"""
+"""Generated art: a background of gradients, and shapes, both from a random seed."""
 
 import colorsys
 import math
@@ -15,9 +13,7 @@ _GLOW = [max(0, 178 - at) * 3 // 4 for at in range(256)]
 
 
 def palette(rng: random.Random) -> list[Colour]:
-    """
-    Return four colours that go together, dark to light.
-    """
+    """Return four colours that go together, dark to light."""
     hue = rng.random()
     step = rng.choice((0.06, 0.1, 0.16, 0.42))
     shades = ((0.75, 0.28), (0.7, 0.5), (0.6, 0.78), (0.35, 0.97))
@@ -27,12 +23,10 @@ def palette(rng: random.Random) -> list[Colour]:
     ]
 
 
-def ground(
+def background(
     rng: random.Random, colours: list[Colour], sides: tuple[int, int]
 ) -> Image.Image:
-    """
-    Return a sky: one gradient, turned, with glows in it.
-    """
+    """Return a rotated gradient with a few radial glows."""
     turned = Image.linear_gradient("L").rotate(rng.choice((0, 0, 20, -20, 180)))
     turned = turned.crop((48, 48, 208, 208))  # without the corners turning bared
     sky = Image.composite(
@@ -52,12 +46,10 @@ def ground(
     return sky
 
 
-def figures(
+def shapes(
     rng: random.Random, colours: list[Colour], sides: tuple[int, int]
 ) -> Image.Image:
-    """
-    Return shapes on a transparent ground: hills, orbits or petals.
-    """
+    """Return hills, orbits or petals on a transparent image."""
     layer = Image.new("RGBA", sides)
     draw = ImageDraw.Draw(layer)
     rng.choice((_hills, _orbits, _petals))(rng, draw, colours, sides)

@@ -1,6 +1,4 @@
-"""
-The named faults: where each means something, and what options it takes.
-"""
+"""The fault kinds: where each applies, and what options it takes."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -14,23 +12,17 @@ GROUPS: Mapping[str, frozenset[str]] = MappingProxyType({"*": WHERES, "paid": MA
 
 
 def is_status(value: Any) -> bool:
-    """
-    Return whether *value* can be a final HTTP status.
-    """
+    """Return whether *value* can be a final HTTP status."""
     return type(value) is int and 200 <= value <= 599  # noqa: PLR2004 - RFC 9110
 
 
 def is_seconds(value: Any) -> bool:
-    """
-    Return whether *value* is a time to wait, at most an hour.
-    """
+    """Return whether *value* is a time to wait, at most an hour."""
     return type(value) in (int, float) and 0 <= value <= 3600  # noqa: PLR2004
 
 
 def is_header(value: Any) -> bool:
-    """
-    Return whether *value* can be written into a header.
-    """
+    """Return whether *value* can be written into a header."""
     text = str(value)
     is_plain = isinstance(value, (str, int, float))
     return is_plain and text.isascii() and text.isprintable()
@@ -58,7 +50,7 @@ def _is_anything(_value: Any) -> bool:
 
 _NONE: Mapping[str, Check] = MappingProxyType({})
 
-# Kinds that destroy or replace an answer, with the options each takes.
+# Kinds that destroy, delay or replace an answer, with the options each takes.
 ANSWER_KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
     {
         "rate_limit": {"retry_after": _is_wait},
@@ -79,8 +71,8 @@ ANSWER_KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
         "redirect": {"location": is_header},
     }
 )
-# Kinds that bend the work itself, with the places where they mean something.
-TWISTS: Mapping[str, frozenset[str]] = MappingProxyType(
+# Kinds that change how a task ends or what is said of it, with where they apply.
+TASK_KINDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "unknown_state": frozenset({"create", "poll", "callback"}),
         "wrong_id": frozenset({"create", "poll", "callback"}),
@@ -91,34 +83,28 @@ TWISTS: Mapping[str, frozenset[str]] = MappingProxyType(
         "duplicate": frozenset({"callback"}),
     }
 )
-_TWIST_OPTIONS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
+_TASK_OPTIONS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
     {"unknown_state": {"word": _is_word}}
 )
 # A callback is a request of ours, so only what a sender can get wrong applies.
 CALLBACK_KINDS = frozenset(
     {"reset", "drop", "bad_json", "html", "garbage", "empty", "slow", "hang"}
 )
-KINDS = frozenset(ANSWER_KINDS) | frozenset(TWISTS)
+KINDS = frozenset(ANSWER_KINDS) | frozenset(TASK_KINDS)
 
 
 def wheres_of(kind: str) -> frozenset[str]:
-    """
-    Return the places where *kind* means something.
-    """
-    if kind in TWISTS:
-        return TWISTS[kind]
+    """Return the places where *kind* applies."""
+    if kind in TASK_KINDS:
+        return TASK_KINDS[kind]
     return WHERES if kind in CALLBACK_KINDS else WHERES - {"callback"}
 
 
 def covered_by(where: str) -> frozenset[str]:
-    """
-    Return the places that *where*, a place or a group of them, stands for.
-    """
+    """Return the places that *where*, a place or a group of them, stands for."""
     return GROUPS.get(where) or frozenset({where})
 
 
 def options_of(kind: str) -> Mapping[str, Check]:
-    """
-    Return the options *kind* takes, each with the check of its value.
-    """
-    return ANSWER_KINDS.get(kind) or _TWIST_OPTIONS.get(kind, _NONE)
+    """Return the options *kind* takes, each with the check of its value."""
+    return ANSWER_KINDS.get(kind) or _TASK_OPTIONS.get(kind, _NONE)

@@ -1,6 +1,4 @@
-"""
-Named misbehaviour: what can go wrong, where, how often.
-"""
+"""Faults to inject: what goes wrong, where, how often."""
 
 import random
 from collections.abc import Mapping
@@ -8,10 +6,10 @@ from typing import Any, Self
 
 from attrs import define, field
 
-from apimodels_async.emulator.kinds import (
+from apimodels_async.emulator.faults.kinds import (
     GROUPS,
     KINDS,
-    TWISTS,
+    TASK_KINDS,
     WHERES,
     covered_by,
     options_of,
@@ -22,7 +20,7 @@ from apimodels_async.emulator.kinds import (
 @define(eq=False)
 class Fault:
     """
-    One misbehaviour and how often it is still to happen.
+    One fault to inject, and how often it was.
 
     With `after`, the request takes effect first (task created, picture made and
     charged) and only then its answer is spoiled.
@@ -62,9 +60,7 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """
-        Read ``where:kind[:probability]``; such a fault stays for ever.
-        """
+        """Read ``where:kind[:probability]``; such a fault stays for ever."""
         where, _, rest = text.partition(":")
         kind, _, chance = rest.partition(":")
         try:
@@ -76,22 +72,16 @@ class Fault:
 
     @property
     def spent(self) -> bool:
-        """
-        Whether it has happened as often as it should.
-        """
+        """Whether it has hit as often as it should."""
         return self.times is not None and self.hits >= self.times
 
     @property
-    def is_twist(self) -> bool:
-        """
-        Whether it bends the work rather than the answer.
-        """
-        return self.kind in TWISTS
+    def changes_task(self) -> bool:
+        """Whether it changes the task or what is said of it, not the HTTP answer."""
+        return self.kind in TASK_KINDS
 
     def applies(self, where: str, subject: str) -> bool:
-        """
-        Return whether a request at *where* about *subject* may be hit.
-        """
+        """Return whether a request at *where* about *subject* may be hit."""
         if self.spent or where not in covered_by(self.where):
             return False
         if where not in wheres_of(self.kind):
@@ -100,9 +90,7 @@ class Fault:
 
 
 class Faults:
-    """
-    The faults in force, oldest first; at most one hits a request.
-    """
+    """The faults in force, oldest first; at most one hits a request."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -112,31 +100,25 @@ class Faults:
         return len(self._faults)
 
     def add(self, fault: Fault) -> Fault:
-        """
-        Put *fault* in force.
-        """
+        """Put *fault* in force."""
         self._faults.append(fault)
         return fault
 
     def clear(self) -> None:
-        """
-        Put all faults out of force.
-        """
+        """Put all faults out of force."""
         self._faults.clear()
 
-    def strike(self, where: str, subject: str) -> Fault | None:
-        """
-        Return the fault that hits this request, and count the hit.
-        """
+    def hit(self, where: str, subject: str) -> Fault | None:
+        """Return the fault that hits this request, and count the hit."""
         for fault in self._faults:
-            if fault.applies(where, subject) and self._happens(fault):
+            if fault.applies(where, subject) and self._is_drawn(fault):
                 fault.hits += 1
                 if fault.spent:
                     self._faults.remove(fault)
                 return fault
         return None
 
-    def _happens(self, fault: Fault) -> bool:
+    def _is_drawn(self, fault: Fault) -> bool:
         return fault.probability >= 1 or self._rng.random() < fault.probability
 
 

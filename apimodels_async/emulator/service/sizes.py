@@ -1,6 +1,4 @@
-"""
-From the parameters of a request to width and height in pixels.
-"""
+"""Picture sizes: width and height in pixels from the parameters of a request."""
 
 import math
 import re
@@ -28,17 +26,13 @@ _RATIO = re.compile(r"(\d{1,3}):(\d{1,3})")
 
 
 def parse_size(text: object) -> tuple[int, int] | None:
-    """
-    Return the two sides of ``1024x768``, or None when it is not of that form.
-    """
+    """Return the two sides of ``1024x768``, or None when it is not of that form."""
     found = _SIZE.fullmatch(text) if isinstance(text, str) else None
     return (int(found[1]), int(found[2])) if found else None
 
 
 def parse_ratio(text: object) -> tuple[int, int] | None:
-    """
-    Return the two terms of ``16:9``, or None when it is not of that form.
-    """
+    """Return the two terms of ``16:9``, or None when it is not of that form."""
     found = _RATIO.fullmatch(text) if isinstance(text, str) else None
     if not found or not int(found[1]) or not int(found[2]):
         return None

@@ -1,5 +1,5 @@
 """
-How long work takes.
+Service times: how long a generation takes.
 
 Source:
     The vendor's figures of 2026-09: all image tasks p50 48 s, p90 83 s;
@@ -35,9 +35,7 @@ _LAYERS = (58.0, 83.0)
 
 
 class Durations:
-    """
-    Draws service times; every one is divided by *speed*.
-    """
+    """Draws service times; every one is divided by *speed*."""
 
     def __init__(
         self, rng: random.Random, speed: float, given: Mapping[str, Span] | None
@@ -50,30 +48,26 @@ class Durations:
         self._given = dict(given or {})
 
     def draw(self, model: str, prompt: str, params: Mapping[str, Any]) -> float:
-        """
-        Return the seconds one request takes.
-        """
+        """Return the seconds one request takes."""
         span = self._given.get(model, self._given.get("*"))
-        seconds = self._draw(model, params) if span is None else self._even(span)
+        seconds = self._draw(model, params) if span is None else self._uniform(span)
         factor = _SLOW_FACTOR if "[slow]" in prompt else 1
         return seconds * factor / self.speed
 
     def _draw(self, model: str, params: Mapping[str, Any]) -> float:
         if params.get("layer_decomposition") is True:
-            return self._even(_LAYERS)
+            return self._uniform(_LAYERS)
         if model in _SPANS:
-            return self._even(_SPANS[model])
+            return self._uniform(_SPANS[model])
         if model == "gpt-image-2-all":
             p50 = _ALL_BY_QUALITY.get(str(params.get("quality")), 75)
-            return self._spread(p50, p50 * 1.3)
-        return self._spread(*_QUANTILES.get(model, _COMMON))
+            return self._lognormal(p50, p50 * 1.3)
+        return self._lognormal(*_QUANTILES.get(model, _COMMON))
 
-    def _even(self, span: Span) -> float:
+    def _uniform(self, span: Span) -> float:
         return self._rng.uniform(*span) if isinstance(span, tuple) else span
 
-    def _spread(self, p50: float, p90: float) -> float:
-        """
-        Draw from the log-normal distribution with these two quantiles.
-        """
+    def _lognormal(self, p50: float, p90: float) -> float:
+        """Draw from the log-normal distribution with these two quantiles."""
         draw: Callable[[float, float], float] = self._rng.lognormvariate
         return draw(math.log(p50), math.log(p90 / p50) / _Z90)

@@ -1,5 +1,5 @@
 """
-What the API accepts: pure checks that raise a 400 naming parameter, value, choice.
+Checks of request parameters; each raises a 400 naming parameter, value, choice.
 
 Fields nobody documents are let through, as the service is seen to do.
 """
@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from apimodels_async.emulator import catalogue, sizes
-from apimodels_async.emulator.catalogue import Model
-from apimodels_async.emulator.values import RefusalError
+from apimodels_async.emulator.service import catalogue, sizes
+from apimodels_async.emulator.service.catalogue import Model
+from apimodels_async.emulator.service.inputs import is_web_url
+from apimodels_async.emulator.service.values import RefusalError
 
 Body = Mapping[str, Any]
 
@@ -28,36 +29,30 @@ _OPENAI_LONGEST = 3840  # pixels
 _SHOWN = 80  # characters of a bad value in a message
 
 
-def refuse(value: object, name: str, wanted: str) -> RefusalError:
-    """
-    Return the 400 for a bad *value*.
-    """
+def bad_value(value: object, name: str, wanted: str) -> RefusalError:
+    """Return the 400 for a bad *value*."""
     shown = repr(value)
     shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
     return RefusalError(400, f"{name} must be {wanted}, got {shown}")
 
 
 def text(body: Body, name: str, *, required: bool = False) -> str:
-    """
-    Return a string parameter, empty when it is not there.
-    """
+    """Return a string parameter, empty when it is not there."""
     value = body.get(name)
     if required and (value is None or value == ""):
         raise RefusalError(400, f"{name} is required")
     if value is not None and not isinstance(value, str):
-        raise refuse(value, name, "a string")
+        raise bad_value(value, name, "a string")
     if required and not (value or "").strip():
         raise RefusalError(400, f"{name} is required")
     return value or ""
 
 
 def choice(body: Body, name: str, allowed: Collection[str]) -> None:
-    """
-    Check a string parameter against the words the API knows.
-    """
+    """Check a string parameter against the words the API knows."""
     value = body.get(name)
     if value is not None and (not isinstance(value, str) or value not in allowed):
-        raise refuse(value, name, f"one of {', '.join(allowed)}")
+        raise bad_value(value, name, f"one of {', '.join(allowed)}")
 
 
 def integer(
@@ -67,9 +62,7 @@ def integer(
     high: int | None = None,
     step: int = 1,
 ) -> None:
-    """
-    Check a whole number; bool is none.
-    """
+    """Check a whole number; bool is none."""
     value = body.get(name)
     if value is None:
         return
@@ -79,51 +72,38 @@ def integer(
     if step > 1:
         wanted += f" and a multiple of {step}"
     if not isinstance(value, int) or isinstance(value, bool) or value % step:
-        raise refuse(value, name, wanted)
+        raise bad_value(value, name, wanted)
     if low is not None and high is not None and not low <= value <= high:
-        raise refuse(value, name, wanted)
+        raise bad_value(value, name, wanted)
 
 
 def number(body: Body, name: str, low: float, high: float) -> None:
-    """
-    Check a number within bounds.
-    """
+    """Check a number within bounds."""
     value = body.get(name)
     if value is None:
         return
     fits = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not fits or not low <= value <= high:
-        raise refuse(value, name, f"a number between {low:g} and {high:g}")
+        raise bad_value(value, name, f"a number between {low:g} and {high:g}")
 
 
 def boolean(body: Body, name: str) -> None:
-    """
-    Check a JSON true or false.
-    """
+    """Check a JSON true or false."""
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
-        raise refuse(value, name, "true or false")
+        raise bad_value(value, name, "true or false")
 
 
 def callback(body: Body) -> str | None:
-    """
-    Return the callback address, under either of its two spellings.
-    """
+    """Return the callback address, under either of its two spellings."""
     for name in CALLBACK_NAMES:
         value = body.get(name)
         if value is None:
             continue
-        if not isinstance(value, str) or not is_web(value):
-            raise refuse(value, name, "an http or https URL")
+        if not isinstance(value, str) or not is_web_url(value):
+            raise bad_value(value, name, "an http or https URL")
         return value
     return None
-
-
-def is_web(value: str) -> bool:
-    """
-    Return whether *value* is an http or https address.
-    """
-    return value.lower().startswith(("http://", "https://"))
 
 
 def sparkpix_image(body: Body) -> None:
@@ -140,14 +120,14 @@ def sparkpix_image(body: Body) -> None:
         ratio = body.get("aspect_ratio") or "custom"
         if body.get(name) is not None and ratio != "custom":
             wanted = f'given only when aspect_ratio is "custom" (it is "{ratio}")'
-            raise refuse(body[name], name, wanted)
+            raise bad_value(body[name], name, wanted)
     boolean(body, "prompt_upsampling")
     integer(body, "seed")
     number(body, "lora_scale", -1, 3)
     lora = text(body, "lora_weights")
     if lora and not _LORA.fullmatch(lora):
         wanted = "huggingface.co/<owner>/<model>[/<file.safetensors>]"
-        raise refuse(lora, "lora_weights", wanted)
+        raise bad_value(lora, "lora_weights", wanted)
     callback(body)
 
 
@@ -161,10 +141,10 @@ def sparkpix_edit(body: Body) -> None:
     text(body, "prompt", required=True)
     images = body.get("images")
     if images is not None and not isinstance(images, list):
-        raise refuse(images, "images", "an array of URLs")
+        raise bad_value(images, "images", "an array of URLs")
     for at, image in enumerate(_items(images)):
-        if not isinstance(image, str) or not is_web(image):
-            raise refuse(image, f"images[{at}]", "an http or https URL")
+        if not isinstance(image, str) or not is_web_url(image):
+            raise bad_value(image, f"images[{at}]", "an http or https URL")
     _count(catalogue.SPARKPIX_EDIT, _items(images))
     choice(body, "aspect_ratio", ("match_input_image", *RATIOS))
     boolean(body, "turbo")
@@ -173,9 +153,7 @@ def sparkpix_edit(body: Body) -> None:
 
 
 def generation(model: Model, body: Body) -> None:
-    """
-    Check what POST /images/generations knows of every model.
-    """
+    """Check what POST /images/generations knows of every model."""
     optional = not model.needs_prompt or body.get("layer_decomposition") is True
     prompt = text(body, "prompt", required=not optional)
     if model.max_prompt is not None and len(prompt) > model.max_prompt:
@@ -198,23 +176,19 @@ def generation(model: Model, body: Body) -> None:
 
 
 def references(body: Body) -> list[str]:
-    """
-    Return the input images under all the names they go by, each once, in order.
-    """
+    """Return the input images under all the names they go by, each once, in order."""
     found: dict[str, None] = {}
     for name in _REF_NAMES:
         value = body.get(name)
         for item in _items(value):
             if not isinstance(item, str) or not item:
-                raise refuse(item, name, "an image URL, data URI or base64 string")
+                raise bad_value(item, name, "an image URL, data URI or base64 string")
             found[item] = None
     return list(found)
 
 
 def supported(models: Sequence[Model]) -> str:
-    """
-    Return the sentence that ends the answer to an unknown model.
-    """
+    """Return the sentence that ends the answer to an unknown model."""
     return "Supported models: " + ", ".join(sorted(model.id for model in models))
 
 
@@ -237,12 +211,12 @@ def _check_frame(model: Model, body: Body) -> None:
     words = model.resolutions or tuple(sizes.AREAS)
     resolution = body.get("resolution")
     if resolution is not None and str(resolution).upper() not in words:
-        raise refuse(resolution, "resolution", f"one of {', '.join(words)}")
+        raise bad_value(resolution, "resolution", f"one of {', '.join(words)}")
     ratio = body.get("aspect_ratio")
     if ratio not in (None, "auto", "custom", "match_input_image"):
         terms = sizes.parse_ratio(ratio)
         if terms is None or max(terms) > 8 * min(terms):
-            raise refuse(ratio, "aspect_ratio", "auto or a ratio such as 16:9")
+            raise bad_value(ratio, "aspect_ratio", "auto or a ratio such as 16:9")
     _check_size(model, body.get("size"))
 
 
@@ -252,7 +226,9 @@ def _check_size(model: Model, size: object) -> None:
     sides = sizes.parse_size(size)
     low, high = model.sides or (64, 4096)
     if sides is None or min(sides) < low or max(sides) > high:
-        raise refuse(size, "size", f"WIDTHxHEIGHT, {low} to {high} each, or 1K, 2K, 4K")
+        raise bad_value(
+            size, "size", f"WIDTHxHEIGHT, {low} to {high} each, or 1K, 2K, 4K"
+        )
     if model.id == "gpt-image-2-all":
         _check_openai_size(*sides)
 
@@ -276,4 +252,4 @@ def _check_openai_size(width: int, height: int) -> None:
             "two multiples of 16, at most 3840 and 3:1, 655360 to 8294400 pixels in all"
         )
         size = f"{width}x{height}"
-        raise refuse(size, "size", wanted)
+        raise bad_value(size, "size", wanted)
