@@ -100,7 +100,11 @@ class Emulator:
         self._world.site[0] = f"http://{host}:{port}"
 
     async def aclose(self) -> None:
-        """Stop listening; leaves no task, socket or thread. Twice is fine."""
+        """
+        Stop listening; leaves no task, socket or thread.
+
+        Twice is fine.
+        """
         world = self._world
         world.closing.set()
         listener, self._listener = self._listener, None

@@ -1,6 +1,4 @@
-"""
-What each fault does to an answer, down to the socket.
-"""
+"""What each fault does to an answer, down to the socket."""
 
 import asyncio
 import json

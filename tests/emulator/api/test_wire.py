@@ -1,16 +1,12 @@
 """The samples typed from the API documentation, against what the emulator answers."""
 
-import asyncio
 import json
 from io import BytesIO
 from pathlib import Path
 
 import aiohttp
-import pytest
-from aiohttp import web
 
-pytestmark = pytest.mark.anyio
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 
 # The documentation's own bodies leave these out; the vendor's tools read them.
 MORE = {"modelType", "createTime", "completeTime", "credits", "failCode", "retryable"}
@@ -50,7 +46,7 @@ async def polled(api, task_id, name, *, more=frozenset()):
     check(name, *await api.ask("GET", "images/generations", params=params), more=more)
 
 
-async def test_create_samples(api, emulator):
+async def test_create_samples(api, emulator, serve):
     """Create answers look like their samples."""
     layer_free = {"size": "1024x1024"}
     check("create/pending", *await api.create())
@@ -74,32 +70,33 @@ async def test_create_samples(api, emulator):
     wrong = {"json": {"model": "gpt-image-2", "prompt": "x"}, "key": "sk_wrong"}
     refused = await api.ask("POST", "images/generations", **wrong)
     check("create/unauthorized", *refused)
-    emulator._world.account.total = 0
-    check("create/insufficient_credits", *await api.create())
+    async with serve(credits="0") as poor:
+        check("create/insufficient_credits", *await poor.create())
 
 
-async def test_poll_samples(api, emulator):
+async def test_poll_samples(serve):
     """Poll answers look like their samples, the documentation's own included."""
-    emulator._world.durations._given["*"] = 100
-    task, failing = await api.submit(), await api.submit("[refused]")
-    layers = await api.submit(
-        model="doubao-seedream-5-0-flash", layer_decomposition=True
-    )
-    await polled(api, task.id, "poll/pending", more=MORE)
-    emulator.advance(50)
-    await polled(api, task.id, "poll/processing", more=MORE)
-    emulator.fault("poll", "unknown_state")
-    await polled(api, task.id, "poll/unknown_state", more=MORE)
-    emulator.advance(60)
-    await polled(api, task.id, "poll/completed", more=MORE)
-    await polled(api, task.id, "poll/completed_full")
-    await polled(api, layers.id, "poll/completed_layers")
-    await polled(api, failing.id, "poll/failed", more=MORE)
-    await polled(api, failing.id, "poll/failed_full")
-    await polled(api, "clx", "poll/not_found")
-    check("poll/task_id_required", *await api.ask("GET", "images/generations"))
-    wrong = await api.ask("GET", "images/generations?task_id=x", key="sk_wrong")
-    check("poll/unauthorized", *wrong)
+    async with serve(service_times={"*": 100}) as api:
+        emulator = api.emulator
+        task, failing = await api.submit(), await api.submit("[refused]")
+        layers = await api.submit(
+            model="doubao-seedream-5-0-flash", layer_decomposition=True
+        )
+        await polled(api, task.id, "poll/pending", more=MORE)
+        emulator.advance(50)
+        await polled(api, task.id, "poll/processing", more=MORE)
+        emulator.fault("poll", "unknown_state")
+        await polled(api, task.id, "poll/unknown_state", more=MORE)
+        emulator.advance(60)
+        await polled(api, task.id, "poll/completed", more=MORE)
+        await polled(api, task.id, "poll/completed_full")
+        await polled(api, layers.id, "poll/completed_layers")
+        await polled(api, failing.id, "poll/failed", more=MORE)
+        await polled(api, failing.id, "poll/failed_full")
+        await polled(api, "clx", "poll/not_found")
+        check("poll/task_id_required", *await api.ask("GET", "images/generations"))
+        wrong = await api.ask("GET", "images/generations?task_id=x", key="sk_wrong")
+        check("poll/unauthorized", *wrong)
 
 
 async def test_synchronous_samples(api, emulator):
@@ -135,32 +132,18 @@ async def test_other_samples(api, png):
         check(name, *await api.ask("POST", "files", data=form))
 
 
-@pytest.mark.parametrize(
-    ("prompt", "name"), [("a", "callback/completed"), ("[refused]", "callback/failed")]
-)
-async def test_callback_samples(api, prompt, name):
+async def test_callback_samples(api, emulator, until):
     """Callback bodies look like their samples, the JSON strings inside too."""
-    arrived = asyncio.get_running_loop().create_future()
-
-    async def take(request):
-        arrived.set_result(await request.json())
-        return web.Response()
-
-    app = web.Application()
-    app.router.add_post("/", take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    await api.submit(prompt, callback_url=url)
-    async with asyncio.timeout(5):
-        body = await arrived
-    await runner.cleanup()
-
-    check(name, 200, body)
-    for field in ("resultJson", "param"):
-        inner = json.loads(body["data"][field])
-        assert shape(inner) == shape(json.loads(sample(name)[1]["data"][field]))
+    samples = {"a": "callback/completed", "[refused]": "callback/failed"}
+    for prompt in samples:
+        await api.submit(prompt, callback_url="http://127.0.0.1:9/")
+    await until(lambda: len(emulator.callbacks) == 2)
+    for (prompt, name), record in zip(samples.items(), emulator.callbacks, strict=True):
+        check(name, 200, record.body)
+        for field in ("resultJson", "param"):
+            inner = json.loads(record.body["data"][field])
+            assert shape(inner) == shape(json.loads(sample(name)[1]["data"][field]))
+        assert inner["prompt"] == prompt
 
 
 def test_every_sample_is_checked():
