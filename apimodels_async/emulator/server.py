@@ -38,7 +38,7 @@ class Emulator:
 
         speed: Service times and callback pauses are divided by it.
 
-        strict_inputs: Answer 400 for an input image that cannot be had, instead
+        strict_inputs: Answer 400 for an input image that cannot be loaded, instead
             of drawing a placeholder.
 
         service_times: Seconds by model id, or ``"*"`` for all others: a number,
@@ -144,12 +144,12 @@ class Emulator:
 
     @property
     def base_url(self) -> str:
-        """What a client takes as its base URL."""
+        """Base URL for a client."""
         return f"{self.origin}{BASE}"
 
     @property
     def api_key(self) -> str:
-        """The one key that is accepted."""
+        """The API key that is accepted."""
         return self._world.api_key
 
     def fault(
@@ -164,7 +164,7 @@ class Emulator:
         **options: Any,
     ) -> Fault:
         """
-        Put a fault in force and return it, to read its `hits`.
+        Add a fault and return it, to read its `hits`.
 
         Args:
             where: create, sync, edit, edits, poll, balance, models, upload,
@@ -176,7 +176,7 @@ class Emulator:
 
             match: Hits only requests whose prompt, task id or path has this.
 
-            after: Let the request take effect, then spoil its answer.
+            after: Let the request take effect, then replace or cut its answer.
 
         Raises:
             ValueError: Unknown place, kind or option; names the allowed ones.
@@ -185,7 +185,7 @@ class Emulator:
         return self._world.faults.add(fault)
 
     def clear_faults(self) -> None:
-        """Put all faults out of force."""
+        """Remove all faults."""
         self._world.faults.clear()
 
     def advance(self, seconds: float) -> None:
@@ -199,7 +199,7 @@ class Emulator:
 
     @property
     def generations(self) -> Mapping[str, EmulatedTask]:
-        """What was made synchronously, by an id of its own, oldest first."""
+        """Synchronous generations by id, oldest first."""
         return self._world.ledger.generations
 
     @property
@@ -219,17 +219,17 @@ class Emulator:
 
     @property
     def total(self) -> Decimal:
-        """What is left, USD."""
+        """Credits left, USD, held ones included."""
         return self._world.account.total
 
     @property
     def frozen(self) -> Decimal:
-        """What is held for running work."""
+        """Credits held for running tasks, USD."""
         return self._world.account.frozen
 
     @property
     def spent(self) -> Decimal:
-        """What was charged in all."""
+        """Credits charged in all, USD."""
         return self._world.account.spent
 
     @property

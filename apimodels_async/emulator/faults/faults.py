@@ -23,7 +23,7 @@ class Fault:
     One fault to inject, and how often it was.
 
     With `after`, the request takes effect first (task created, picture made and
-    charged) and only then its answer is spoiled.
+    charged) and only then its answer is replaced or cut.
     """
 
     where: str
@@ -45,7 +45,7 @@ class Fault:
         places = wheres_of(self.kind)
         if not covered_by(self.where) & places:
             choice = ", ".join(sorted(places))
-            msg = f"{self.kind!r} means nothing at {self.where!r}; allowed: {choice}"
+            msg = f"{self.kind!r} does not apply to {self.where!r}; allowed: {choice}"
             raise ValueError(msg)
         _check_options(self.kind, self.options)
         if not 0 <= self.probability <= 1:
@@ -90,7 +90,7 @@ class Fault:
 
 
 class Faults:
-    """The faults in force, oldest first; at most one hits a request."""
+    """The active faults, oldest first; at most one hits a request."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -100,12 +100,12 @@ class Faults:
         return len(self._faults)
 
     def add(self, fault: Fault) -> Fault:
-        """Put *fault* in force."""
+        """Add *fault*."""
         self._faults.append(fault)
         return fault
 
     def clear(self) -> None:
-        """Put all faults out of force."""
+        """Remove all faults."""
         self._faults.clear()
 
     def hit(self, where: str, subject: str) -> Fault | None:

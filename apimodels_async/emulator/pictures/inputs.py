@@ -74,7 +74,7 @@ def changed_region(mask: Input, sides: tuple[int, int]) -> Image.Image:
 
     A mask with transparent parts is read as OpenAI's (change what is
     transparent), any other as painted (change what is white). One that could
-    not be had allows change everywhere.
+    not be loaded allows change everywhere.
     """
     if mask.data is None:
         return Image.new("L", sides, _WHITE)

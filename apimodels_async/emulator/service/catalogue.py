@@ -54,7 +54,7 @@ _GROK_2: Rate = {
 
 @frozen
 class Model:
-    """One model: where it is called, what it costs, what it takes."""
+    """One model: endpoint, price, limits of its parameters."""
 
     id: str
     provider: str

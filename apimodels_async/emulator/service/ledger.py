@@ -53,7 +53,7 @@ class Account:
 
     @property
     def balance(self) -> Decimal:
-        """What new work may still cost."""
+        """Credits that new tasks may still cost."""
         return self.total - self.frozen
 
     def reserve(self, price: Decimal) -> bool:

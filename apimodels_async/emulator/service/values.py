@@ -72,7 +72,7 @@ class CallbackRecord:
 
 @frozen
 class Input:
-    """One input image: its label, and its bytes unless it could not be had."""
+    """One input image: its label, and its bytes unless it could not be loaded."""
 
     label: str
     data: bytes | None = field(default=None, repr=False)

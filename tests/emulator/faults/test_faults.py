@@ -10,8 +10,8 @@ from apimodels_async.emulator.service.values import seeded
 UNKNOWN = [
     ("nowhere", "reset", {}, "unknown where 'nowhere'; allowed: *, balance"),
     ("poll", "explode", {}, "unknown kind 'explode'; allowed: bad_json"),
-    ("poll", "stuck", {}, "'stuck' means nothing at 'poll'; allowed: create"),
-    ("callback", "status", {}, "means nothing at 'callback'"),
+    ("poll", "stuck", {}, "'stuck' does not apply to 'poll'; allowed: create"),
+    ("callback", "status", {}, "does not apply to 'callback'"),
     ("poll", "slow", {"options": {"minutes": 1}}, "allowed: seconds"),
     ("poll", "reset", {"options": {"x": 1}}, "allowed: none"),
     ("poll", "reset", {"probability": 2}, "between 0 and 1"),
@@ -69,5 +69,5 @@ def test_paid_stands_for_every_order():
     hit = {where for where in WHERES if fault.applies(where, "")}
 
     assert hit == {"create", "sync", "edit", "edits"}
-    with pytest.raises(ValueError, match="means nothing at 'paid'"):
+    with pytest.raises(ValueError, match="does not apply to 'paid'"):
         Fault("paid", "duplicate")
