@@ -94,6 +94,14 @@ SAME_LAYER = {
 }
 UP = {("testing", "emulator")}
 
+# Inside the emulator; its other folders (service, faults, pictures) are the lowest.
+EMULATOR_LAYERS = {
+    "emulator.world": 1,
+    "emulator.api": 2,
+    "emulator.server": 3,
+    "emulator": 4,
+}
+
 # The client with the key, and the one that never has it.
 CLIENTS = {"_io.client", "_io.files.downloads"}
 
@@ -239,6 +247,16 @@ def wrong_arrows(module: Module, known: dict[str, Module]) -> list[str]:
     return found
 
 
+def emulator_arrows(module: Module, known: dict[str, Module]) -> list[str]:
+    """Return a sentence for every import in the emulator that points up."""
+    here = EMULATOR_LAYERS.get(".".join(module.name.split(".")[:2]), 0)
+    return [
+        f"{module.name} may not import {target}: it is above"
+        for target in sorted(inner_imports(module, known))
+        if EMULATOR_LAYERS.get(".".join(target.split(".")[:2]), 0) > here
+    ]
+
+
 def impurities(module: Module) -> list[str]:
     """Return a sentence for everything in a pure *module* that touches the world."""
     layer = LAYERS.get(module.place)
@@ -297,6 +315,7 @@ def problems(module: Module, known: dict[str, Module]) -> list[str]:
     """Return everything that is wrong with the imports of *module*."""
     return [
         *wrong_arrows(module, known),
+        *(emulator_arrows(module, known) if module.place == "emulator" else ()),
         *impurities(module),
         *stray_clients(module),
         *back_doors(module),
@@ -336,6 +355,7 @@ PLANTED = [
     ("_io.tracker", "from .client import Transport", "import _io.client"),
     ("emulator.app", "from ..errors import NotFoundError", "import errors"),
     ("emulator.app", "import apimodels_async", "import __init__"),
+    ("emulator.service.store", "from ..api import gate", "it is above"),
     ("cli.main", "from apimodels_async._api import decode", "public door"),
     ("novelty", "", "no layer"),
     ("_core.retry", "import asyncio", "pure and imports asyncio"),
@@ -360,6 +380,7 @@ def test_a_planted_import_is_caught(name, source, complaint):
     there = (
         *("", "errors", "models", "handle", "images", "session"),
         *("_api.decode", "_core.retry", "_io.client", "emulator.app"),
+        "emulator.api.gate",
     )
     known = dict.fromkeys(there, parse("", ""))
 

@@ -1,6 +1,4 @@
-"""
-The emulator as its users hold it: settings in, a listening server, its books.
-"""
+"""The `Emulator` class: a listening server with its settings and records."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -10,10 +8,10 @@ from typing import Any, Self, cast
 
 from aiohttp import web
 
-from apimodels_async.emulator.durations import Durations, Span
-from apimodels_async.emulator.faults import Fault
-from apimodels_async.emulator.routes import BASE, application
-from apimodels_async.emulator.values import (
+from apimodels_async.emulator.api.routes import BASE, application
+from apimodels_async.emulator.faults.faults import Fault
+from apimodels_async.emulator.service.durations import Durations, Span
+from apimodels_async.emulator.service.values import (
     CallbackRecord,
     EmulatedTask,
     RequestRecord,
@@ -40,7 +38,7 @@ class Emulator:
 
         speed: Service times and callback pauses are divided by it.
 
-        strict_inputs: Answer 400 for an input image that cannot be had, instead
+        strict_inputs: Answer 400 for an input image that cannot be loaded, instead
             of drawing a placeholder.
 
         service_times: Seconds by model id, or ``"*"`` for all others: a number,
@@ -103,7 +101,9 @@ class Emulator:
 
     async def aclose(self) -> None:
         """
-        Stop listening; leaves no task, socket or thread. Twice is fine.
+        Stop listening; leaves no task, socket or thread.
+
+        Twice is fine.
         """
         world = self._world
         world.closing.set()
@@ -115,9 +115,9 @@ class Emulator:
             await runner.cleanup()
         if listener is not None:
             await listener.wait_closed()
-        await world.stop_handling()
+        await world.cancel_handlers()
         world.timeline.close()
-        await world.postman.aclose()
+        await world.callbacks.aclose()
         await world.inputs.aclose()
         world.studio.close()
 
@@ -139,23 +139,17 @@ class Emulator:
 
     @property
     def origin(self) -> str:
-        """
-        Scheme, host and port, ``http://127.0.0.1:PORT``.
-        """
+        """Scheme, host and port, ``http://127.0.0.1:PORT``."""
         return self._world.origin
 
     @property
     def base_url(self) -> str:
-        """
-        What a client takes as its base URL.
-        """
+        """Base URL for a client."""
         return f"{self.origin}{BASE}"
 
     @property
     def api_key(self) -> str:
-        """
-        The one key that is accepted.
-        """
+        """The API key that is accepted."""
         return self._world.api_key
 
     def fault(
@@ -170,19 +164,19 @@ class Emulator:
         **options: Any,
     ) -> Fault:
         """
-        Put a fault in force and return it, to read its `hits`.
+        Add a fault and return it, to read its `hits`.
 
         Args:
             where: create, sync, edit, edits, poll, balance, models, upload,
                 file, callback; ``paid`` for the first four, or ``*`` for all.
 
-            kind: A name of :data:`apimodels_async.emulator.kinds.KINDS`.
+            kind: A name of :data:`apimodels_async.emulator.faults.kinds.KINDS`.
 
             times: How often; None for ever.
 
             match: Hits only requests whose prompt, task id or path has this.
 
-            after: Let the request take effect, then spoil its answer.
+            after: Let the request take effect, then replace or cut its answer.
 
         Raises:
             ValueError: Unknown place, kind or option; names the allowed ones.
@@ -191,92 +185,66 @@ class Emulator:
         return self._world.faults.add(fault)
 
     def clear_faults(self) -> None:
-        """
-        Put all faults out of force.
-        """
+        """Remove all faults."""
         self._world.faults.clear()
 
     def advance(self, seconds: float) -> None:
-        """
-        Move the emulator's clock forward: running work, file expiry, retries.
-        """
+        """Move the emulator's clock forward: running work, file expiry, retries."""
         self._world.timeline.advance(seconds)
 
     @property
     def tasks(self) -> Mapping[str, EmulatedTask]:
-        """
-        Tasks by id, oldest first.
-        """
+        """Tasks by id, oldest first."""
         return self._world.ledger.tasks
 
     @property
     def generations(self) -> Mapping[str, EmulatedTask]:
-        """
-        What was made synchronously, by an id of its own, oldest first.
-        """
+        """Synchronous generations by id, oldest first."""
         return self._world.ledger.generations
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """
-        Requests in order of arrival; at most the last 200,000.
-        """
+        """Requests in order of arrival; at most the last 200,000."""
         return self._world.requests
 
     @property
     def callbacks(self) -> list[CallbackRecord]:
-        """
-        Attempts to deliver callbacks, in order.
-        """
-        return self._world.postman.records
+        """Attempts to deliver callbacks, in order."""
+        return self._world.callbacks.records
 
     @property
     def balance(self) -> Decimal:
-        """
-        `total` minus `frozen`.
-        """
+        """`total` minus `frozen`."""
         return self._world.account.balance
 
     @property
     def total(self) -> Decimal:
-        """
-        What is left, USD.
-        """
+        """Credits left, USD, held ones included."""
         return self._world.account.total
 
     @property
     def frozen(self) -> Decimal:
-        """
-        What is held for running work.
-        """
+        """Credits held for running tasks, USD."""
         return self._world.account.frozen
 
     @property
     def spent(self) -> Decimal:
-        """
-        What was charged in all.
-        """
+        """Credits charged in all, USD."""
         return self._world.account.spent
 
     @property
     def peak_pending(self) -> int:
-        """
-        The most tasks that were unfinished at once.
-        """
+        """The most tasks that were unfinished at once."""
         return self._world.ledger.peak_pending
 
     @property
     def peak_connections(self) -> int:
-        """
-        The most connections seen open at once, by the requests on them.
-        """
+        """The most connections seen open at once, by the requests on them."""
         return self._world.peak_connections
 
     @property
     def connections_opened(self) -> int:
-        """
-        Connections accepted in all.
-        """
+        """Connections accepted in all."""
         return self._opened
 
     def _accept(self) -> asyncio.Protocol:

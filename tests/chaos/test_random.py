@@ -12,7 +12,7 @@ from chaos.checker import Books, Intent, check, found_again, leaks
 from chaos.proxy import PAID_KINDS, Fault, draw_schedule, shrink
 
 from apimodels_async import ConnectionFailedError, OutcomeUnknownError
-from apimodels_async.emulator.values import EmulatedTask
+from apimodels_async.emulator.service.values import EmulatedTask
 
 SEEDS = int(os.environ.get("CHAOS_SEEDS", "2"))
 INTENTS = 200

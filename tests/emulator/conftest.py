@@ -1,9 +1,8 @@
-"""
-A quick emulator and a plain aiohttp client that speaks to it.
-"""
+"""A quick emulator, and a plain aiohttp client that speaks to it."""
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 from io import BytesIO
 
 import aiohttp
@@ -13,23 +12,8 @@ from PIL import Image
 from apimodels_async.emulator import Emulator
 
 
-@pytest.fixture(scope="session")
-def anyio_backend():
-    """Run async tests on asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture
-async def emulator():
-    """Serve the API with service times of 20 ms."""
-    async with Emulator(service_times={"*": 0.02}) as emulator:
-        yield emulator
-
-
 class Api:
-    """
-    Sends requests to one emulator and reads the answers.
-    """
+    """Sends requests to one emulator and reads the answers."""
 
     def __init__(self, emulator, http):
         self.emulator = emulator
@@ -62,18 +46,31 @@ class Api:
         assert status == 200, body
         return self.emulator.tasks[body["data"]["taskId"]]
 
+    async def sync(self, prompt="a fox", **params):
+        """Return status and JSON of a SparkPix Image call."""
+        body = {"prompt": prompt, **params}
+        return await self.ask("POST", "images/generations-sync", json=body)
+
+    async def edit(self, *images, **params):
+        """Return status and JSON of a SparkPix Image Edit call."""
+        body = {"prompt": "at sunset", "images": list(images), **params}
+        return await self.ask("POST", "images/edit", json=body)
+
     async def poll(self, task_id):
         """Return the answer to a poll."""
         params = {"task_id": task_id}
         return (await self.ask("GET", "images/generations", params=params))[1]
 
-    async def ended(self, task_id):
-        """Poll until the task is finished; return its data."""
-        while True:
-            data = (await self.poll(task_id))["data"]
-            if data["state"] in ("completed", "failed"):
-                return data
-            await asyncio.sleep(0.01)
+    async def ended(self, task):
+        """Move the clock to the end of *task* and return what a poll shows."""
+        self.emulator.advance(1)
+        data = (await self.poll(task.id))["data"]
+        assert data["state"] in ("completed", "failed")
+        return data
+
+    async def result(self, **params):
+        """Return the URL of a finished task's picture."""
+        return (await self.ended(await self.submit(**params)))["resultUrls"][0]
 
     async def fetch(self, url):
         """Return the picture at *url*."""
@@ -82,16 +79,51 @@ class Api:
         return Image.open(BytesIO(body))
 
 
-@pytest.fixture
-async def api(emulator):
-    """Open a client."""
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True)
-    ) as http:
+@asynccontextmanager
+async def serve_api(**settings):
+    """Run an emulator with these settings and yield a client of it."""
+    settings = {"service_times": {"*": 0.02}, **settings}
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with (
+        Emulator(**settings) as emulator,
+        aiohttp.ClientSession(connector=connector) as http,
+    ):
         yield Api(emulator, http)
 
 
-def png(sides=(64, 48), colour="red", mode="RGB"):
+@pytest.fixture(name="serve")
+def serve_fixture():
+    """Return the context manager that serves an emulator with settings."""
+    return serve_api
+
+
+@pytest.fixture
+async def api():
+    """Open a client of an emulator with service times of 20 ms."""
+    async with serve_api() as api:
+        yield api
+
+
+@pytest.fixture
+def emulator(api):
+    """Return the emulator behind *api*."""
+    return api.emulator
+
+
+async def wait_until(condition):
+    """Wait until *condition* holds; the server has no event for it."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture(name="until")
+def until_fixture():
+    """Return the function that waits for a condition."""
+    return wait_until
+
+
+def make_png(sides=(64, 48), colour="red", mode="RGB"):
     """Return a PNG of one colour."""
     file = BytesIO()
     Image.new(mode, sides, colour).save(file, "PNG")
@@ -99,6 +131,6 @@ def png(sides=(64, 48), colour="red", mode="RGB"):
 
 
 @pytest.fixture(name="png")
-def png_maker():
+def png_fixture():
     """Return the maker of one-coloured PNG files."""
-    return png
+    return make_png

@@ -15,8 +15,8 @@ from apimodels_async import (
     PollPolicy,
     Timeouts,
 )
-from apimodels_async.emulator.kinds import KINDS as ALL_KINDS
-from apimodels_async.emulator.kinds import WHERES, wheres_of
+from apimodels_async.emulator.faults.kinds import KINDS as ALL_KINDS
+from apimodels_async.emulator.faults.kinds import WHERES, wheres_of
 
 TASK = {"model": "gpt-image-2"}
 KINDS = sorted(kind for kind in ALL_KINDS if "poll" in wheres_of(kind))

@@ -1,0 +1,1 @@
+"""The HTTP endpoints: routes, authentication, request checks, answer bodies."""

@@ -1,0 +1,1 @@
+"""Fault injection: which faults there are, when one hits, what it does to an answer."""

@@ -1,0 +1,1 @@
+"""What the emulated service knows and decides: tasks, money, prices, files, time."""

@@ -1,0 +1,90 @@
+"""The live page, the state, the list of tasks, faults over HTTP."""
+
+BAD_FAULTS = [
+    b"no json",
+    b"[]",
+    b"{}",
+    b'{"where": "poll"}',
+    b'{"where": "poll", "kind": "explode"}',
+    b'{"where": [], "kind": "reset"}',
+    b'{"where": "poll", "kind": "reset", "probability": "often"}',
+    b'{"where": "poll", "kind": "reset", "times": "often"}',
+    b'{"where": "poll", "kind": "status", "status": "bad"}',
+    b'{"where": "poll", "kind": "status", "status": 7}',
+    b'{"where": "poll", "kind": "redirect", "location": "a\\r\\nb: c"}',
+    b'{"where": "poll", "kind": "slow", "seconds": "long"}',
+    b'{"where": "poll", "kind": "reset", "match": 7}',
+]
+
+
+async def test_the_page_is_served_and_escapes_by_construction(api, emulator):
+    """The page has a policy, both colour schemes, and never writes HTML from data."""
+    status, headers, body = await api.send("GET", f"{emulator.origin}/", key="")
+    text = body.decode()
+
+    assert status == 200
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "color-scheme: light dark" in text
+    assert "innerHTML" not in text
+
+
+async def test_the_state_counts(api, emulator):
+    """The state has counts, money and the newest tasks first, up to a limit."""
+    hostile = "<script>alert(1)</script> \ud800"
+    first = await api.submit("one")
+    await api.ended(first)
+    failed = await api.submit("[refused]")
+    await api.ended(failed)
+    await api.sync(hostile)
+    running = await api.submit("[stuck]")
+    _, state = await api.ask("GET", f"{emulator.origin}/emulator/state", key="")
+    _, short = await api.ask("GET", f"{emulator.origin}/emulator/state?limit=1")
+    _, odd = await api.ask("GET", f"{emulator.origin}/emulator/state?limit=many")
+
+    counts = [state[name] for name in ("tasks", "pending", "completed", "failed")]
+    assert counts == [3, 1, 2, 1]
+    assert state["newest"][0]["id"] == running.id
+    assert state["newest"][-1]["url"] == first.urls[0]
+    assert state["newest"][2]["message"] == "Content policy violation"
+    assert state["spent"] == str(emulator.spent)
+    assert (len(short["newest"]), len(odd["newest"])) == (1, 4)
+
+
+async def test_faults_over_http(api, emulator):
+    """Faults can be put in force and out of force over HTTP."""
+    url = f"{emulator.origin}/emulator/faults"
+    fault = {"where": "balance", "kind": "status", "status": 503, "times": None}
+    made, _ = await api.ask("POST", url, json=fault)
+    hit, _, _ = await api.send("GET", "balance")
+    gone, _, _ = await api.send("DELETE", url)
+    healed, _, _ = await api.send("GET", "balance")
+
+    assert (made, hit, gone, healed) == (201, 503, 204, 200)
+
+
+async def test_a_bad_fault_is_refused(api, emulator):
+    """A fault that cannot be read is 400, and none is in force."""
+    url = f"{emulator.origin}/emulator/faults"
+    statuses = {body: (await api.ask("POST", url, data=body))[0] for body in BAD_FAULTS}
+    _, state = await api.ask("GET", f"{emulator.origin}/emulator/state")
+
+    assert {body: status for body, status in statuses.items() if status != 400} == {}
+    assert state["faults"] == 0
+
+
+async def test_tasks_and_generations_are_listed(api, emulator):
+    """All tasks whose prompt has a text are listed, with their charge."""
+    task = await api.submit("intent-1 a moose")
+    await api.ended(task)
+    await api.sync("intent-1 fox")
+    await api.submit("intent-2 [stuck]")
+    url = f"{emulator.origin}/emulator/tasks"
+    _, some = await api.ask("GET", url, params={"prompt": "intent-1"})
+    _, everything = await api.ask("GET", url)
+
+    assert [(each["endpoint"], each["charged"]) for each in some["tasks"]] == [
+        ("create", True),
+        ("sync", True),
+    ]
+    assert len(everything["tasks"]) == 3
+    assert isinstance(some["tasks"][0]["created_ms"], int)
