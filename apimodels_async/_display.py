@@ -13,13 +13,15 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from apimodels_async._hosts import is_loopback
+from apimodels_async._text import printable_lines
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
 PICTURES_MAX: Final = 4
 CHARS_MAX: Final = 500  # of one fact; a prompt may be a page
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HTTP_CHARS_MAX: Final = 8000  # longer is no address that browsers and servers take
 
 
@@ -29,10 +31,8 @@ def bundle(
     include: Collection[str] | None,
     exclude: Collection[str] | None,
 ) -> dict[str, str]:
-    """
-    Return the two forms by MIME type, those wanted of them.
-    """
-    forms = {"text/plain": shown(plain), "text/html": html}
+    """Return the two forms by MIME type, those wanted of them."""
+    forms = {"text/plain": printable_lines(plain), "text/html": html}
     return {
         kind: form
         for kind, form in forms.items()
@@ -60,30 +60,17 @@ def card(facts: Mapping[str, object], urls: Sequence[str] = (), alt: str = "") -
 
 
 def moment(at: datetime | None) -> str | None:
-    """
-    Return a UTC time for people, to the minute.
-    """
+    """Return a UTC time for people, to the minute."""
     return None if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def seconds(duration_s: float | None) -> str | None:
-    """
-    Return a duration for people.
-    """
+    """Return a duration for people."""
     return None if duration_s is None else f"{duration_s:.1f} s"
 
 
-def shown(text: str) -> str:
-    """
-    Return *text* with its control and bidirectional characters written out.
-    """
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-
-
 def is_showable(url: str) -> bool:
-    """
-    Return whether a page may load *url* as a picture.
-    """
+    """Return whether a page may load *url* as a picture."""
     if not url.isprintable() or not url.isascii() or len(url) > _HTTP_CHARS_MAX:
         return False
     try:
@@ -93,7 +80,7 @@ def is_showable(url: str) -> bool:
     if not parts.hostname or "@" in parts.netloc:
         return False
     return parts.scheme == "https" or (
-        parts.scheme == "http" and parts.hostname in _LOOPBACK
+        parts.scheme == "http" and is_loopback(parts.hostname)
     )
 
 
@@ -115,4 +102,4 @@ def _text(value: object) -> str:
     text = str(value)
     if len(text) > CHARS_MAX:
         text = text[: CHARS_MAX - 1] + "…"
-    return escape(shown(text))
+    return escape(printable_lines(text))

@@ -35,9 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """
-    Make the marker known.
-    """
+    """Make the marker known."""
     line = (
         f"apimodels({', '.join(sorted(_MARK))}): settings of the emulator that the "
         "fixture apimodels_emulator serves for this test."

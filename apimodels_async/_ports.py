@@ -43,9 +43,7 @@ REPLY_BYTES_MAX = 1 << 20  # status answers have some 300 bytes; a list of model
 
 
 class Secret:
-    """
-    The API key. Prints, formats, pickles and compares as nothing.
-    """
+    """The API key. Prints, formats, pickles and compares as nothing."""
 
     __slots__ = ("_value",)
 
@@ -53,9 +51,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """
-        Return the key; for the transport's last step only.
-        """
+        """Return the key; for the transport's last step only."""
         return self._value
 
     def __repr__(self) -> str:
@@ -67,9 +63,7 @@ class Secret:
 
 
 class Kind(Enum):
-    """
-    What a request is, as far as money and time are concerned.
-    """
+    """What a request is, as far as money and time are concerned."""
 
     FREE = auto()
     """A GET: nothing is bought, sending it twice is harmless."""
@@ -82,17 +76,13 @@ class Kind(Enum):
 
     @property
     def paid(self) -> bool:
-        """
-        Whether the request may cost money.
-        """
+        """Whether the request may cost money."""
         return self in {Kind.CREATE, Kind.GENERATE}
 
 
 @frozen
 class File:
-    """
-    A file to send as multipart form data.
-    """
+    """A file to send as multipart form data."""
 
     name: str
     content_type: str
@@ -101,9 +91,7 @@ class File:
 
 @frozen(kw_only=True)
 class Request:
-    """
-    One HTTP request, to be sent below the base URL.
-    """
+    """One HTTP request, to be sent below the base URL."""
 
     method: str
     path: str
@@ -119,9 +107,7 @@ class Request:
 
 @frozen
 class Reply:
-    """
-    A whole answer: status, headers (lower-case names) and the raw body.
-    """
+    """A whole answer: status, headers (lower-case names) and the raw body."""
 
     status: int
     headers: Mapping[str, str]
@@ -129,9 +115,7 @@ class Reply:
 
 
 class Phase(Enum):
-    """
-    How far a failed request had got.
-    """
+    """How far a failed request had got."""
 
     CONNECT = "connecting"
     TLS = "checking the certificate"
@@ -141,9 +125,7 @@ class Phase(Enum):
 
 @frozen
 class Failure:
-    """
-    A request that got no whole answer. Holds words, never a foreign exception.
-    """
+    """A request that got no whole answer. Holds words, never a foreign exception."""
 
     sent: bool
     """Whether its headers left this machine, by the HTTP library's own trace."""
@@ -161,23 +143,17 @@ class Failure:
 
 @define
 class Sent:
-    """
-    Marks the moment a request's headers leave; one for each request made.
-    """
+    """Marks the moment a request's headers leave; one for each request made."""
 
     at: datetime | None = None
     """UTC; None: they never left."""
 
 
 class Transport(Protocol):
-    """
-    Sends one request and returns what came back; no retry, no parsing.
-    """
+    """Sends one request and returns what came back; no retry, no parsing."""
 
     async def send(self, request: Request, sent: Sent) -> Reply | Failure:
-        """
-        Send *request*; raises nothing but ``CancelledError``.
-        """
+        """Send *request*; raises nothing but ``CancelledError``."""
         ...
 
     @property
@@ -191,39 +167,27 @@ class Transport(Protocol):
 
 
 class Sink(Protocol):
-    """
-    Where the bytes of one file go.
-    """
+    """Where the bytes of one file go."""
 
     async def add(self, chunk: bytes) -> None:
-        """
-        Take in the next bytes; raises ``DownloadError`` if it cannot.
-        """
+        """Take in the next bytes; raises ``DownloadError`` if it cannot."""
         ...
 
     @property
     def size(self) -> int:
-        """
-        Bytes taken in so far.
-        """
+        """Bytes taken in so far."""
         ...
 
     async def restart(self) -> None:
-        """
-        Forget all bytes so far.
-        """
+        """Forget all bytes so far."""
         ...
 
     async def finish(self) -> Path:
-        """
-        Keep the file, and return where.
-        """
+        """Keep the file, and return where."""
         ...
 
     async def discard(self) -> None:
-        """
-        Leave nothing behind, unless :meth:`finish` is through.
-        """
+        """Leave nothing behind, unless :meth:`finish` is through."""
         ...
 
 
@@ -250,16 +214,12 @@ class OrderRecord(Protocol):
 
 
 class Observer(Protocol):
-    """
-    Somebody who watches orders from call to result, such as a tracer.
-    """
+    """Somebody who watches orders from call to result, such as a tracer."""
 
     def ordering(
         self, request: SparkPixImage | SparkPixEdit | ImageRequest
     ) -> AbstractContextManager[Callable[[str], None]]:
-        """
-        Surround one order; what it yields is called with the task id, once known.
-        """
+        """Surround one order; what it yields is called with the task id, once known."""
         ...
 
 
@@ -302,42 +262,28 @@ class Relay(Protocol):
 
 
 class Waitable(Protocol):
-    """
-    Something that can become true, such as an event.
-    """
+    """Something that can become true, such as an event."""
 
     async def wait(self) -> object:
-        """
-        Return once it is true.
-        """
+        """Return once it is true."""
         ...
 
 
 class Clock(Protocol):
-    """
-    Time as ``_io`` sees it.
-    """
+    """Time as ``_io`` sees it."""
 
     def time(self) -> float:
-        """
-        Return monotonic seconds.
-        """
+        """Return monotonic seconds."""
         ...
 
     def utcnow(self) -> datetime:
-        """
-        Return the wall clock, for people and for the API's dates.
-        """
+        """Return the wall clock, for people and for the API's dates."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """
-        Wait for *seconds*.
-        """
+        """Wait for *seconds*."""
         ...
 
     async def wait(self, event: Waitable, until: float | None) -> None:
-        """
-        Wait for *event*, at most until *until* on :meth:`time` (None: for ever).
-        """
+        """Wait for *event*, at most until *until* on :meth:`time` (None: for ever)."""
         ...

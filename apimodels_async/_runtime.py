@@ -9,7 +9,6 @@ import logging
 import os
 from enum import Enum
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 import anyio
 from attrs import define, field
@@ -17,7 +16,7 @@ from attrs import define, field
 from apimodels_async._core.counters import Counters
 from apimodels_async._core.polling.latency import Latency
 from apimodels_async._core.polling.ledger import Ledger
-from apimodels_async._io.config import is_loopback
+from apimodels_async._hosts import is_loopback_url
 from apimodels_async.errors import (
     ConfigurationError,
     OutcomeUnknownError,
@@ -164,7 +163,7 @@ class Runtime:
 
             ledger.callback_trust = CallbackTrust(options.callback.interval)
             callbacks = ExpectedCallbacks(options.callback, tracker, clock, counters)
-        local = is_loopback(urlsplit(options.base_url).hostname or "")
+        local = is_loopback_url(options.base_url)
         files = adapters.files(
             clock,
             options.timeouts,

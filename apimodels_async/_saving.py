@@ -11,7 +11,7 @@ import anyio
 from attrs import define, field
 
 from apimodels_async._api import calls, requests
-from apimodels_async._core.files.media import file_stem, item_stem
+from apimodels_async._core.files.names import file_stem, item_stem
 from apimodels_async._core.files.provenance import describe, sidecar
 from apimodels_async._io.files.inputs import load_file
 from apimodels_async._io.files.metadata import check_pillow, imprint

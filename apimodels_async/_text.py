@@ -1,5 +1,5 @@
 """
-What the API says in words, made fit for a terminal, a log and an error message.
+Text from outside, made fit for a terminal, a log, a page and an error message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ def printable(text: str, limit: int = MESSAGE_CHARS_MAX) -> str:
     Escapes are Python's own (``\\x1b``), so that nothing the API sends can move a
     cursor, hide a line of a log, or reverse the reading direction.
     """
-    shown = text[: limit + 1]  # one more: whether there is more
-    if not shown.isprintable():
-        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+    shown = _escaped(text[: limit + 1])  # one more: whether there is more
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def printable_lines(text: str) -> str:
+    """Return *text* with its control characters escaped, line ends excepted."""
+    return _escaped(text, "\n")
+
+
+def _escaped(text: str, kept: str = "") -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)

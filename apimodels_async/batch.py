@@ -115,9 +115,7 @@ class Batch:
 
     @property
     def reserved(self) -> Decimal:
-        """
-        US dollars on orders under way and on unknown outcomes, by price.
-        """
+        """US dollars on orders under way and on unknown outcomes, by price."""
         return self._budget.reserved
 
     async def __aenter__(self) -> Self:

@@ -72,9 +72,7 @@ __all__ = [
 
 @frozen
 class RequestInfo:
-    """
-    What an error may say about the request behind it: no key, no prompt.
-    """
+    """What an error may say about the request behind it: no key, no prompt."""
 
     method: str
     path: str
@@ -88,9 +86,7 @@ class RequestInfo:
 
 
 class Facts(TypedDict, total=False):
-    """
-    What every error may carry besides its sentence.
-    """
+    """What every error may carry besides its sentence."""
 
     task_id: str | None
     status: int | None
@@ -100,9 +96,7 @@ class Facts(TypedDict, total=False):
 
 
 class ApiModelsError(Exception):
-    """
-    Root of every error this library raises on purpose.
-    """
+    """Root of every error this library raises on purpose."""
 
     default_charged: ClassVar[bool | None] = False
 
@@ -140,22 +134,16 @@ class ApiModelsError(Exception):
 
     @property
     def message(self) -> str:
-        """
-        The sentence, without the facts that ``str()`` may add.
-        """
+        """The sentence, without the facts that ``str()`` may add."""
         return str(self.args[0]) if self.args else ""
 
 
 class ConfigurationError(ApiModelsError, ValueError):
-    """
-    The set-up is wrong (key, base URL, policy, loop). Nothing was sent.
-    """
+    """The set-up is wrong (key, base URL, policy, loop). Nothing was sent."""
 
 
 class InvalidRequestError(ApiModelsError, ValueError):
-    """
-    Refused here, before anything was sent; names the parameter.
-    """
+    """Refused here, before anything was sent; names the parameter."""
 
     def __init__(
         self,
@@ -170,21 +158,15 @@ class InvalidRequestError(ApiModelsError, ValueError):
 
 
 class TransportError(ApiModelsError):
-    """
-    Nobody answered, and nothing paid was sent.
-    """
+    """Nobody answered, and nothing paid was sent."""
 
 
 class ConnectionFailedError(TransportError):
-    """
-    No connection could be made, or it broke before an answer to a free request.
-    """
+    """No connection could be made, or it broke before an answer to a free request."""
 
 
 class TransportTimeoutError(TransportError, TimeoutError):
-    """
-    No answer in time to a request that costs nothing, or that was never sent.
-    """
+    """No answer in time to a request that costs nothing, or that was never sent."""
 
 
 class OutcomeUnknownError(ApiModelsError):
@@ -199,9 +181,7 @@ class OutcomeUnknownError(ApiModelsError):
 
 
 class APIStatusError(ApiModelsError):
-    """
-    The API said no.
-    """
+    """The API said no."""
 
     def __init__(
         self,
@@ -216,57 +196,39 @@ class APIStatusError(ApiModelsError):
 
 
 class BadRequestError(APIStatusError):
-    """
-    400 and its kin: the API refused the request as invalid.
-    """
+    """400 and its kin: the API refused the request as invalid."""
 
 
 class AuthenticationError(APIStatusError):
-    """
-    401: the key is not accepted.
-    """
+    """401: the key is not accepted."""
 
 
 class InsufficientCreditsError(APIStatusError):
-    """
-    402: not enough credit. Nothing was created.
-    """
+    """402: not enough credit. Nothing was created."""
 
 
 class PermissionDeniedError(APIStatusError):
-    """
-    403: the key may not do this.
-    """
+    """403: the key may not do this."""
 
 
 class NotFoundError(APIStatusError):
-    """
-    404: the API does not know this path or id.
-    """
+    """404: the API does not know this path or id."""
 
 
 class RateLimitError(APIStatusError):
-    """
-    429: too many requests. Nothing was created; wait and send again.
-    """
+    """429: too many requests. Nothing was created; wait and send again."""
 
 
 class ServerError(APIStatusError):
-    """
-    5xx to a request that costs nothing (or 501, which is definite for any).
-    """
+    """5xx to a request that costs nothing (or 501, which is definite for any)."""
 
 
 class UnexpectedResponseError(ApiModelsError):
-    """
-    The API answered something that cannot be read.
-    """
+    """The API answered something that cannot be read."""
 
 
 class GenerationFailedError(ApiModelsError):
-    """
-    The task ended as ``failed``. The API does not charge for failed generations.
-    """
+    """The task ended as ``failed``. The API does not charge for failed generations."""
 
     def __init__(
         self,
@@ -284,25 +246,19 @@ class GenerationFailedError(ApiModelsError):
 
 
 class TaskTimeoutError(ApiModelsError, TimeoutError):
-    """
-    A deadline passed; the task may still finish: ``attach(error.task_id)``.
-    """
+    """A deadline passed; the task may still finish: ``attach(error.task_id)``."""
 
     default_charged = None
 
 
 class TaskNotFoundError(ApiModelsError):
-    """
-    The API no longer knows the task.
-    """
+    """The API no longer knows the task."""
 
     default_charged = None
 
 
 class SessionClosedError(ApiModelsError):
-    """
-    The session is closed; ``task_ids`` are the paid tasks to attach again.
-    """
+    """The session is closed; ``task_ids`` are the paid tasks to attach again."""
 
     default_charged = None
 
@@ -319,9 +275,7 @@ class SessionClosedError(ApiModelsError):
 
 
 class BudgetExceededError(ApiModelsError):
-    """
-    ``max_cost`` would be passed: nothing more is sent.
-    """
+    """``max_cost`` would be passed: nothing more is sent."""
 
 
 class JournalError(ApiModelsError):
@@ -331,14 +285,10 @@ class JournalError(ApiModelsError):
 
 
 class DownloadError(ApiModelsError):
-    """
-    The file of a finished generation could not be fetched and stored.
-    """
+    """The file of a finished generation could not be fetched and stored."""
 
     default_charged = True
 
 
 class ResultExpiredError(DownloadError):
-    """
-    The file is gone: results are kept for 7 days.
-    """
+    """The file is gone: results are kept for 7 days."""

@@ -45,9 +45,7 @@ class TaskHandle:
 
     @property
     def task_id(self) -> str:
-        """
-        The vendor's id; empty where the API answered at once and named none.
-        """
+        """The vendor's id; empty where the API answered at once and named none."""
         return self._entry.task_id
 
     @property

@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 
 
 class Images:
-    """
-    Made by the session; use ``session.images``.
-    """
+    """Made by the session; use ``session.images``."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

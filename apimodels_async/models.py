@@ -63,17 +63,13 @@ class TaskState(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """
-        Whether the task will not change any more.
-        """
+        """Whether the task will not change any more."""
         return self in {TaskState.COMPLETED, TaskState.FAILED}
 
 
 @frozen
 class TaskEvent:
-    """
-    A task was seen in a new state.
-    """
+    """A task was seen in a new state."""
 
     state: TaskState
     task_id: str
@@ -83,9 +79,7 @@ class TaskEvent:
 
 @frozen(kw_only=True)
 class ImageResult:
-    """
-    A finished generation. ``session.download(result, ...)`` stores its file.
-    """
+    """A finished generation. ``session.download(result, ...)`` stores its file."""
 
     urls: tuple[str, ...]
     """At least one; https URLs, or a ``data:`` URL where the API sent the bytes."""
@@ -106,9 +100,7 @@ class ImageResult:
 
     @property
     def url(self) -> str:
-        """
-        The first URL.
-        """
+        """The first URL."""
         return self.urls[0]
 
     def _repr_mimebundle_(
@@ -138,9 +130,7 @@ class ImageResult:
 
 @frozen
 class TaskSnapshot:
-    """
-    One answer about one task: its state and, if finished, how it ended.
-    """
+    """One answer about one task: its state and, if finished, how it ended."""
 
     task_id: str
     state: TaskState
@@ -246,9 +236,7 @@ class Outcome:
 
 @frozen(kw_only=True)
 class Balance:
-    """
-    The account, in US dollars. Source: vendor's account page.
-    """
+    """The account, in US dollars. Source: vendor's account page."""
 
     balance: Decimal
     """What can be spent: total minus frozen."""
@@ -258,9 +246,7 @@ class Balance:
 
 
 class Verdict(StrEnum):
-    """
-    What could be found out about a paid request of unknown fate.
-    """
+    """What could be found out about a paid request of unknown fate."""
 
     FOUND = "found"
     """The task exists: attach it. It is charged when it completes."""
@@ -274,9 +260,7 @@ class Verdict(StrEnum):
 
 @frozen
 class Reconciliation:
-    """
-    The answer of ``session.reconcile``.
-    """
+    """The answer of ``session.reconcile``."""
 
     verdict: Verdict
     reason: str
@@ -287,9 +271,7 @@ class Reconciliation:
 
 @frozen(kw_only=True)
 class ModelInfo:
-    """
-    One row of the API's catalogue.
-    """
+    """One row of the API's catalogue."""
 
     id: str
     modality: str | None = None
@@ -321,9 +303,7 @@ class KnownModel:
 
 @frozen(kw_only=True)
 class SessionStats:
-    """
-    What a session did so far.
-    """
+    """What a session did so far."""
 
     pending: int = 0
     """Tasks being tracked."""

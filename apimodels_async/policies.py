@@ -17,6 +17,8 @@ __all__ = ["PollPolicy", "RetryPolicy", "Timeouts"]
 
 INTERVAL_RANGE: Final = (2.0, 3.0)
 """Seconds. Source: API page, "Poll every 2-3 seconds for status updates"."""
+RETRY_AFTER_MAX_S: Final = 120.0
+"""The longest Retry-After that is waited out (openai's client draws the same line)."""
 
 
 def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
@@ -95,9 +97,7 @@ class PollPolicy:
         learned: bool | Mapping[str, Sequence[float]] = False,
         max_rate: float | None = None,
     ) -> PollPolicy:
-        """
-        Return a policy with any positive *interval*, for tests and emulators.
-        """
+        """Return a policy with any positive *interval*, for tests and emulators."""
         return cls(interval, deadline, learned, max_rate, checked=False)
 
 
@@ -119,9 +119,7 @@ class RetryPolicy:
 
 @frozen
 class Timeouts:
-    """
-    Bounds on every wait for the network.
-    """
+    """Bounds on every wait for the network."""
 
     connect: float = field(default=5.0, validator=_positive)
     """Until a connection is ready, the wait for a free one included."""

@@ -128,16 +128,12 @@ class Session:
 
     @property
     def images(self) -> Images:
-        """
-        The calls that make pictures.
-        """
+        """The calls that make pictures."""
         return self._images
 
     @property
     def base_url(self) -> str:
-        """
-        Where the API is, version path included.
-        """
+        """Where the API is, version path included."""
         return self._runtime.options.base_url
 
     def observe(self, observer: Observer) -> None:
@@ -361,9 +357,7 @@ class Session:
         return parts.tracker.ledger.latency.save(parts.loop.time())
 
     def stats(self) -> SessionStats:
-        """
-        Return what the session did so far; also after it closed.
-        """
+        """Return what the session did so far; also after it closed."""
         parts = self._runtime.parts
         if parts is None:
             return SessionStats()

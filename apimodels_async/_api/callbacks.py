@@ -17,9 +17,7 @@ BODY_BYTES_MAX: Final = 64 << 10
 
 
 def read_delivery(body: bytes) -> str | None:
-    """
-    Return the task id that a callback's *body* names; None if it names none.
-    """
+    """Return the task id that a callback's *body* names; None if it names none."""
     try:
         found: Any = json.loads(body)
     except (ValueError, RecursionError):

@@ -21,9 +21,7 @@ SPARKPIX_EDIT: Final = "sparkpix-image-edit"
 
 @cache
 def known_models() -> dict[str, KnownModel]:
-    """
-    Return the catalogue by model id, in the file's order.
-    """
+    """Return the catalogue by model id, in the file's order."""
     text = (files("apimodels_async._api") / "catalogue.json").read_text("utf-8")
     table: dict[str, Any] = json.loads(text)
     read_on = date.fromisoformat(table["read_on"])

@@ -38,9 +38,7 @@ DEPTH_MAX: Final = 100
 
 
 def refuse(parameter: str, value: object, allowed: str) -> NoReturn:
-    """
-    Raise the error for a *value* that is not *allowed*.
-    """
+    """Raise the error for a *value* that is not *allowed*."""
     try:
         shown = printable(repr(value), VALUE_CHARS)
     except (ValueError, RecursionError):  # 5,000 digits, or a thousand levels
@@ -51,42 +49,32 @@ def refuse(parameter: str, value: object, allowed: str) -> NoReturn:
 
 
 def check_prompt(value: object) -> None:
-    """
-    A prompt is text with something in it.
-    """
+    """A prompt is text with something in it."""
     if not isinstance(value, str) or not value.strip():
         refuse("prompt", value, "a text that is not empty")
 
 
 def check_model(value: object) -> str:
-    """
-    Return *value* if it can be a model id; whether it is one, the API knows.
-    """
+    """Return *value* if it can be a model id; whether it is one, the API knows."""
     if not isinstance(value, str) or not value.strip():
         refuse("model", value, "a model id, such as 'gpt-image-2'")
     return value
 
 
 def check_choice(parameter: str, value: object, allowed: Collection[str]) -> None:
-    """
-    One of a few words, or None.
-    """
+    """One of a few words, or None."""
     if value is not None and value not in allowed:
         refuse(parameter, value, "one of " + ", ".join(allowed))
 
 
 def check_flag(parameter: str, value: object) -> None:
-    """
-    True, False or None.
-    """
+    """True, False or None."""
     if value is not None and not isinstance(value, bool):
         refuse(parameter, value, "true or false")
 
 
 def check_whole(parameter: str, value: object) -> None:
-    """
-    A whole number or None; True is not one.
-    """
+    """A whole number or None; True is not one."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int):
@@ -96,9 +84,7 @@ def check_whole(parameter: str, value: object) -> None:
 
 
 def check_size(aspect_ratio: str | None, width: object, height: object) -> None:
-    """
-    Width and height need the ratio ``custom``, which is the API's default.
-    """
+    """Width and height need the ratio ``custom``, which is the API's default."""
     for parameter, side in (("width", width), ("height", height)):
         check_whole(parameter, side)
         if side is None:
@@ -112,9 +98,7 @@ def check_size(aspect_ratio: str | None, width: object, height: object) -> None:
 
 
 def check_lora(weights: object, scale: object) -> None:
-    """
-    LoRA weights are named by their Hugging Face path; the scale is -1 to 3.
-    """
+    """LoRA weights are named by their Hugging Face path; the scale is -1 to 3."""
     if weights is not None and not (
         isinstance(weights, str) and _LORA.fullmatch(weights)
     ):
@@ -131,17 +115,13 @@ def check_lora(weights: object, scale: object) -> None:
 
 
 def check_url(parameter: str, value: object) -> None:
-    """
-    An http(s) URL with a host.
-    """
+    """An http(s) URL with a host."""
     if not isinstance(value, str) or not is_http_url(value):
         refuse(parameter, value, "an http(s) URL")
 
 
 def is_http_url(value: str) -> bool:
-    """
-    Return whether *value* is an absolute http(s) URL without blanks.
-    """
+    """Return whether *value* is an absolute http(s) URL without blanks."""
     try:
         parts = urlsplit(value)
     except ValueError:  # an unclosed bracket
@@ -155,9 +135,7 @@ def is_http_url(value: str) -> bool:
 
 
 def check_json(parameter: str, value: Any, depth: int = 0) -> None:
-    """
-    Something JSON can hold: text, finite numbers, lists, mappings with text keys.
-    """
+    """Something JSON can hold: text, finite numbers, lists, mappings with text keys."""
     if depth > DEPTH_MAX:
         refuse(parameter, value, f"at most {DEPTH_MAX} levels")
     match value:
@@ -181,9 +159,7 @@ def check_json(parameter: str, value: Any, depth: int = 0) -> None:
 
 
 def check_name(name: object, place: str = "") -> None:
-    """
-    JSON has names of text only; Python would write 1 as "1".
-    """
+    """JSON has names of text only; Python would write 1 as "1"."""
     if not isinstance(name, str) or _SURROGATE.search(name):
         refuse(f"name{place}", name, "text without lone surrogates")
 
@@ -193,34 +169,26 @@ def _kind(value: object) -> str:
 
 
 def check_count(parameter: str, value: object) -> None:
-    """
-    A whole number of at least 1.
-    """
+    """A whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         refuse(parameter, value, "a whole number of at least 1")
 
 
 def check_start(value: object) -> None:
-    """
-    A whole number, from 0.
-    """
+    """A whole number, from 0."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         refuse("start", value, "a whole number of at least 0")
 
 
 def check_index(index: object, count: int) -> None:
-    """
-    The place of one of *count* pictures, from 0.
-    """
+    """The place of one of *count* pictures, from 0."""
     check_whole("index", index)
     if index not in range(count):
         refuse("index", index, f"0 to {count - 1}: so many pictures are there")
 
 
 def check_amount(parameter: str, value: object) -> None:
-    """
-    A positive, finite amount of money, or None.
-    """
+    """A positive, finite amount of money, or None."""
     if value is None:
         return
     amount = math.nan
@@ -232,18 +200,14 @@ def check_amount(parameter: str, value: object) -> None:
 
 
 def check_text(task: object) -> str:
-    """
-    Return *task* if it is text: an id or a token.
-    """
+    """Return *task* if it is text: an id or a token."""
     if not isinstance(task, str):
         refuse("task_id", task, "text: a task id, or a handle's token")
     return task
 
 
 def check_task_id(task_id: object) -> str:
-    """
-    Return *task_id* if it can be one.
-    """
+    """Return *task_id* if it can be one."""
     if not isinstance(task_id, str) or not TASK_ID.fullmatch(task_id):
         form = "1 to 128 letters, digits, '.', '-' or '_', as the API gave it"
         refuse("task_id", task_id, form)

@@ -29,9 +29,7 @@ AMOUNT_DIGITS_MAX: Final = 18
 
 @frozen
 class WireTask:
-    """
-    ``data`` of a create or poll answer. Source: API page, "Response Format".
-    """
+    """``data`` of a create or poll answer. Source: API page, "Response Format"."""
 
     task_id: str
     state: str
@@ -47,9 +45,7 @@ class WireTask:
 
 @frozen
 class WireImage:
-    """
-    ``data`` of a SparkPix answer. Source: API page, SparkPix notes.
-    """
+    """``data`` of a SparkPix answer. Source: API page, SparkPix notes."""
 
     url: str
     model: str | None = None
@@ -70,9 +66,7 @@ class WireOpenAIImage:
 
 @frozen
 class WireBalance:
-    """
-    ``data`` of ``GET /balance``.
-    """
+    """``data`` of ``GET /balance``."""
 
     balance: Decimal
     total: Decimal | None = None
@@ -82,9 +76,7 @@ class WireBalance:
 
 @frozen
 class WireModel:
-    """
-    One item of ``data`` of ``GET /models``.
-    """
+    """One item of ``data`` of ``GET /models``."""
 
     id: str
     modality: str | None = None
@@ -93,9 +85,7 @@ class WireModel:
 
 @frozen
 class WireFile:
-    """
-    ``data`` of ``POST /files``: multipart answers have only the public URL.
-    """
+    """``data`` of ``POST /files``: multipart answers have only the public URL."""
 
     public_url: str
     upload_url: str | None = None

@@ -60,9 +60,7 @@ def decode_json(body: bytes) -> Any:
 
 
 def snippet(body: bytes) -> str:
-    """
-    Return the beginning of *body* for a message, control characters escaped.
-    """
+    """Return the beginning of *body* for a message, control characters escaped."""
     return printable(
         body[: 4 * SNIPPET_CHARS].decode("utf-8", "replace"), SNIPPET_CHARS
     )

@@ -93,9 +93,7 @@ def _code(value: object) -> int | None:
 
 
 def refusal(reply: Reply) -> APIStatusError | UnexpectedResponseError:
-    """
-    Return the error that a reply outside 200-299 stands for.
-    """
+    """Return the error that a reply outside 200-299 stands for."""
     if reply.status < 400:  # noqa: PLR2004
         msg = f"the API answered {reply.status}, a redirect; none is followed"
         return UnexpectedResponseError(msg, status=reply.status)
@@ -131,9 +129,7 @@ def _sentence(head: str, status: int, effective: int, said: str) -> str:
 
 
 def _message(body: dict[str, Any]) -> str:
-    """
-    Return what the API said, in the order its own tools look for it.
-    """
+    """Return what the API said, in the order its own tools look for it."""
     data, error = body.get("data"), body.get("error")
     candidates = (
         data.get("failMsg") if isinstance(data, dict) else None,
@@ -164,9 +160,7 @@ def retry_after(headers: Any) -> float | None:
 
 
 def http_date(value: str) -> datetime | None:
-    """
-    Return the date of an HTTP header in UTC, or None.
-    """
+    """Return the date of an HTTP header in UTC, or None."""
     try:
         found = email.utils.parsedate_to_datetime(value)
         return found.astimezone(UTC) if found.tzinfo else None

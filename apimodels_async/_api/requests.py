@@ -78,18 +78,14 @@ def read_request(found: object) -> AnyRequest:
 
 
 def callback_of(request: AnyRequest) -> object:
-    """
-    Return the callback URL that *request* names itself, if any.
-    """
+    """Return the callback URL that *request* names itself, if any."""
     if isinstance(request, ImageRequest):
         return request.params.get("callback_url")
     return request.callback_url or request.extra.get("callBackUrl")
 
 
 def call_back(request: AnyRequest, url: str) -> AnyRequest:
-    """
-    Return *request* with *url* as its callback.
-    """
+    """Return *request* with *url* as its callback."""
     if isinstance(request, ImageRequest):
         params = {**request.params, "callback_url": url}
         return attrs.evolve(request, params=params)
@@ -116,9 +112,7 @@ def encode(request: object) -> Request:
 
 
 def model_of(request: AnyRequest) -> str:
-    """
-    Return the model id *request* is for.
-    """
+    """Return the model id *request* is for."""
     match request:
         case SparkPixImage():
             return SPARKPIX_IMAGE
@@ -131,9 +125,7 @@ def model_of(request: AnyRequest) -> str:
 
 
 def group_of(request: AnyRequest) -> str:
-    """
-    Return what decides how long *request* takes: its model, size and quality.
-    """
+    """Return what decides how long *request* takes: its model, size and quality."""
     params = request.params if isinstance(request, ImageRequest) else {}
     words = [params.get(name) for name in ("resolution", "size", "quality")]
     return " ".join([model_of(request), *(str(each) for each in words if each)])
@@ -228,23 +220,17 @@ def _callback(url: str | None) -> str | None:
 
 
 def poll(task_id: str) -> Request:
-    """
-    ``GET images/generations``; the query name is ``task_id``.
-    """
+    """``GET images/generations``; the query name is ``task_id``."""
     return Request(method="GET", path=f"images/generations?task_id={task_id}")
 
 
 def balance() -> Request:
-    """
-    ``GET balance``: free.
-    """
+    """``GET balance``: free."""
     return Request(method="GET", path="balance")
 
 
 def models() -> Request:
-    """
-    ``GET models``: free.
-    """
+    """``GET models``: free."""
     return Request(method="GET", path="models")
 
 

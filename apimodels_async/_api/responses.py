@@ -91,9 +91,7 @@ def read_task(reply: Reply, asked: str, model: str | None) -> TaskSnapshot:
 
 
 def read_balance(reply: Reply) -> Balance:
-    """
-    Read the answer of ``GET /balance``.
-    """
+    """Read the answer of ``GET /balance``."""
     wire = _structure(reply, _data(reply), WireBalance)
     return Balance(
         balance=wire.balance,
@@ -104,9 +102,7 @@ def read_balance(reply: Reply) -> Balance:
 
 
 def read_models(reply: Reply) -> tuple[ModelInfo, ...]:
-    """
-    Read the answer of ``GET /models``, in the API's order.
-    """
+    """Read the answer of ``GET /models``, in the API's order."""
     rows = _data(reply)
     if not isinstance(rows, list):
         raise _misfit(reply, "expected a list @ $.data")
@@ -114,16 +110,12 @@ def read_models(reply: Reply) -> tuple[ModelInfo, ...]:
 
 
 def read_file(reply: Reply) -> WireFile:
-    """
-    Read the answer of ``POST /files``, either mode.
-    """
+    """Read the answer of ``POST /files``, either mode."""
     return _structure(reply, _data(reply), WireFile)
 
 
 def salvage_task_id(body: bytes) -> str | None:
-    """
-    Return the task id in an answer that could not be read, if it shows one.
-    """
+    """Return the task id in an answer that could not be read, if it shows one."""
     found = _SALVAGE.search(body)
     return found[1].decode() if found else None
 

@@ -43,9 +43,7 @@ USER_AGENT: Final = (
 
 
 class AiohttpTransport:
-    """
-    Sends requests below *base_url* with the key. Must be made in a running loop.
-    """
+    """Sends requests below *base_url* with the key. Must be made in a running loop."""
 
     def __init__(
         self,
@@ -127,17 +125,13 @@ class AiohttpTransport:
 
     @property
     def connections(self) -> int | None:
-        """
-        Open connections, idle ones included; None where the pool is lent.
-        """
+        """Open connections, idle ones included; None where the pool is lent."""
         if not self._owned:
             return None
         return sum(opened.fileno() >= 0 for opened in self._sockets)
 
     async def send(self, request: Request, sent: Sent) -> Reply | Failure:
-        """
-        Send *request* once; see :class:`~apimodels_async._ports.Transport`.
-        """
+        """Send *request* once; see :class:`~apimodels_async._ports.Transport`."""
         session = self._free if request.kind is Kind.FREE else self._paid
         error: Exception | None = None
         status: int | None = None
@@ -176,9 +170,7 @@ class AiohttpTransport:
         return url.with_query(query) if query else url
 
     async def aclose(self) -> None:
-        """
-        Close both sessions, and the connector if it is ours.
-        """
+        """Close both sessions, and the connector if it is ours."""
         await self._free.close()
         await self._paid.close()
         if self._for_paid is not self._connector:
@@ -193,9 +185,7 @@ def _origin(url: URL) -> tuple[str, str]:
 
 
 class _BrokenError(aiohttp.ClientError):
-    """
-    A connection that broke under a request, in words.
-    """
+    """A connection that broke under a request, in words."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -348,9 +338,7 @@ def _phase(error: Exception, sent: Sent, status: int | None) -> Phase:
 
 
 def _reason(error: Exception) -> str:
-    """
-    Return words for *error* that cannot hold a header: no text the server chose.
-    """
+    """Return words for *error* that cannot hold a header: no text the server chose."""
     name = type(error).__name__
     match error:
         case _TooLargeError() | _BrokenError() | RuntimeError():

@@ -13,35 +13,25 @@ if TYPE_CHECKING:
 
 
 class LoopClock:
-    """
-    The :class:`~apimodels_async._ports.Clock` of one event loop.
-    """
+    """The :class:`~apimodels_async._ports.Clock` of one event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
     def time(self) -> float:
-        """
-        Return the loop's monotonic seconds.
-        """
+        """Return the loop's monotonic seconds."""
         return self._loop.time()
 
     def utcnow(self) -> datetime:
-        """
-        Return the wall clock, in UTC.
-        """
+        """Return the wall clock, in UTC."""
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
-        """
-        Wait for *seconds*.
-        """
+        """Wait for *seconds*."""
         await asyncio.sleep(seconds)
 
     async def wait(self, event: Waitable, until: float | None) -> None:
-        """
-        Wait for *event*, at most until *until* (None: for ever).
-        """
+        """Wait for *event*, at most until *until* (None: for ever)."""
         try:
             async with asyncio.timeout_at(until):
                 await event.wait()

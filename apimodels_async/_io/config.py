@@ -4,7 +4,6 @@ Key and base URL: from the argument, the environment, or the credentials file.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import secrets
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
+from apimodels_async._hosts import is_loopback, is_loopback_url
 from apimodels_async._ports import Secret
 from apimodels_async.errors import ConfigurationError
 
@@ -56,9 +56,7 @@ def resolve_key(api_key: str | None) -> Secret:
 
 
 def _stored_key() -> str | None:
-    """
-    Return the key in the credentials file: alone on a line, or as ``name=key``.
-    """
+    """Return the key in the credentials file: alone on a line, or as ``name=key``."""
     path = Path(CREDENTIALS).expanduser()
     try:
         # Not waiting: a pipe in its place would keep us here for ever.
@@ -153,7 +151,7 @@ def resolve_polling(polling: PollPolicy, base_url: str) -> PollPolicy:
         ConfigurationError: ``APIMODELS_POLL_INTERVAL`` is no positive number.
     """
     text = os.environ.get(INTERVAL_VARIABLE)
-    local = is_loopback(urlsplit(base_url).hostname or "")
+    local = is_loopback_url(base_url)
     if not text or not local or not polling.checked:
         return polling
     try:
@@ -162,15 +160,3 @@ def resolve_polling(polling: PollPolicy, base_url: str) -> PollPolicy:
         msg = f"{INTERVAL_VARIABLE} must be a number of seconds, not {text!r}"
         raise ConfigurationError(msg) from None
     return evolve(polling, interval=seconds, checked=False)
-
-
-def is_loopback(host: str) -> bool:
-    """
-    Return whether *host* names this machine by itself, without asking a resolver.
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -80,9 +80,7 @@ class _Job:
 
 @define(eq=False)
 class Journal:
-    """
-    The journal of one batch.
-    """
+    """The journal of one batch."""
 
     _path: Path
     _jobs: queue.SimpleQueue[_Job | None] = field(init=False, factory=queue.SimpleQueue)
@@ -126,9 +124,7 @@ class Journal:
         await asyncio.to_thread(self._thread.join)
 
     async def find(self, key: str) -> Record | None:
-        """
-        Return the record of *key*.
-        """
+        """Return the record of *key*."""
 
         def work(connection: sqlite3.Connection) -> Record | None:
             columns = "state, task_id, result, file, error, price, nonce"
@@ -148,9 +144,7 @@ class Journal:
         return await self._do(work)
 
     async def sums(self) -> tuple[Decimal, Decimal]:
-        """
-        Return what earlier runs spent, and what they reserved for unknown ends.
-        """
+        """Return what earlier runs spent, and what they reserved for unknown ends."""
 
         def work(connection: sqlite3.Connection) -> tuple[Decimal, Decimal]:
             spent = reserved = Decimal(0)
@@ -174,16 +168,12 @@ class Journal:
         price: Decimal = Decimal(0),
         nonce: str | None = None,
     ) -> None:
-        """
-        Record the intent to send *request*; durable on return.
-        """
+        """Record the intent to send *request*; durable on return."""
         row = (key, number, model, request, str(price), nonce)
         await self._write(BEGIN_ITEM, row)
 
     async def accepted(self, key: str, task_id: str) -> None:
-        """
-        Record that the API named a task for it.
-        """
+        """Record that the API named a task for it."""
         statement = "UPDATE items SET state = 'accepted', task_id = ? WHERE key = ?"
         await self._write(statement, (task_id, key))
 
@@ -197,15 +187,11 @@ class Journal:
         result: str | None = None,
         error: str | None = None,
     ) -> None:
-        """
-        Record how it ended.
-        """
+        """Record how it ended."""
         await self._write(END_ITEM, (state.value, task_id, cost, result, error, key))
 
     async def saved(self, key: str, file: str) -> None:
-        """
-        Record where its picture is.
-        """
+        """Record where its picture is."""
         await self._write("UPDATE items SET file = ? WHERE key = ?", (file, key))
 
     async def _write(self, statement: str, values: tuple[object, ...]) -> None:
@@ -224,9 +210,7 @@ class Journal:
         return await asyncio.shield(done)
 
     async def aclose(self) -> None:
-        """
-        Finish what is queued, close the file, give up the lock.
-        """
+        """Finish what is queued, close the file, give up the lock."""
         self._closed = True
         self._put(None)
         await self._stopped()
@@ -254,9 +238,7 @@ class Journal:
         connection.close()
 
     def _next_jobs(self) -> list[_Job]:
-        """
-        Return everything that waits, at least one job; nothing at the end.
-        """
+        """Return everything that waits, at least one job; nothing at the end."""
         jobs: list[_Job] = []
         while len(jobs) < GROUP_MAX and (not jobs or not self._jobs.empty()):
             job = self._jobs.get()

@@ -28,9 +28,7 @@ class StartPacer:
     _renewing: bool = field(init=False, default=False)
 
     async def take(self) -> None:
-        """
-        Return at once while this turn has room, else in a later turn.
-        """
+        """Return at once while this turn has room, else in a later turn."""
         if not self._left or self._waiting:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)

@@ -35,24 +35,18 @@ PATH_BYTES_MAX: Final = 100
 
 @define(eq=False)
 class MemoryRelay:
-    """
-    For receivers and sessions in one process; any threads and event loops of it.
-    """
+    """For receivers and sessions in one process; any threads and event loops of it."""
 
     _takers: list[Take] = field(init=False, factory=list["Take"])
 
     async def publish(self, hint: Hint) -> bool:
-        """
-        Offer *hint* to the sessions of this process.
-        """
+        """Offer *hint* to the sessions of this process."""
         answers = [take(hint) for take in tuple(self._takers)]
         return any(answers)
 
     @asynccontextmanager
     async def listening(self, take: Take) -> AsyncIterator[None]:
-        """
-        Call *take* for every hint while this is open.
-        """
+        """Call *take* for every hint while this is open."""
         self._takers.append(take)
         try:
             yield
@@ -84,9 +78,7 @@ class SocketRelay:
             raise ConfigurationError(msg)
 
     async def publish(self, hint: Hint) -> bool:
-        """
-        Offer *hint* to every session that listens in the directory.
-        """
+        """Offer *hint* to every session that listens in the directory."""
         line = json.dumps([hint.nonce, hint.task_id]).encode() + b"\n"
         paths = list(self._directory.glob("*" + SUFFIX))
         answers = await asyncio.gather(*(_offer(path, line) for path in paths))
@@ -94,9 +86,7 @@ class SocketRelay:
 
     @asynccontextmanager
     async def listening(self, take: Take) -> AsyncIterator[None]:
-        """
-        Call *take* for every hint while this is open.
-        """
+        """Call *take* for every hint while this is open."""
 
         async def serve(
             reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -57,9 +57,7 @@ SLICE: Final = 100
 
 @define(eq=False)
 class _Watchers:
-    """
-    Those who wait for one entry, and what its event streams have to show.
-    """
+    """Those who wait for one entry, and what its event streams have to show."""
 
     changed: asyncio.Future[None]
     events: list[TaskEvent] = field(factory=list[TaskEvent])
@@ -67,9 +65,7 @@ class _Watchers:
 
 @define(eq=False)
 class Tracker:
-    """
-    The driver of a ledger. Must be made in a running loop.
-    """
+    """The driver of a ledger. Must be made in a running loop."""
 
     ledger: Ledger
     _transport: Transport
@@ -100,40 +96,30 @@ class Tracker:
         self._sweeper.add_done_callback(self._ended)
 
     def check_alive(self) -> None:
-        """
-        Raise ``SessionClosedError`` if nothing is tracked any more.
-        """
+        """Raise ``SessionClosedError`` if nothing is tracked any more."""
         if self._end is not None:
             raise self._end.fresh()
 
     def watch(self, entry: Entry) -> None:
-        """
-        Track *entry* until it settles.
-        """
+        """Track *entry* until it settles."""
         self.check_alive()
         now = self._clock.time()
         self.ledger.watch(entry, now)
         self._rearm(now)
 
     def hint(self, entry: Entry) -> None:
-        """
-        Look at *entry* soon: something said that it has ended.
-        """
+        """Look at *entry* soon: something said that it has ended."""
         now = self._clock.time()
         self.ledger.hint(entry, now)
         self._rearm(now)
 
     def asked_ago(self, entry: Entry) -> float | None:
-        """
-        Return how many seconds ago *entry* was last polled; None: not yet.
-        """
+        """Return how many seconds ago *entry* was last polled; None: not yet."""
         ago = self._clock.time() - entry.started_at
         return ago if math.isfinite(ago) else None
 
     async def wait(self, entry: Entry) -> None:
-        """
-        Return once *entry* has an outcome.
-        """
+        """Return once *entry* has an outcome."""
         while not entry.done:
             self.check_alive()
             await asyncio.shield(self._watchers_of(entry).changed)
@@ -183,9 +169,7 @@ class Tracker:
         return TaskEvent(entry.state, entry.task_id, self._clock.utcnow())
 
     async def run(self) -> None:
-        """
-        Sweep until cancelled.
-        """
+        """Sweep until cancelled."""
         async with asyncio.TaskGroup() as pollers:
             while True:
                 now = self._clock.time()
@@ -305,9 +289,7 @@ class Tracker:
         told.set_result(None)
 
     def _ended(self, sweeper: asyncio.Task[None]) -> None:
-        """
-        Tell every waiter, whether the session closed or the tracker broke.
-        """
+        """Tell every waiter, whether the session closed or the tracker broke."""
         cause = None if sweeper.cancelled() else sweeper.exception()
         if cause is not None:
             logger.error("the tracker stopped; attach the tasks again", exc_info=cause)
@@ -320,9 +302,7 @@ class Tracker:
             self._tell(entry)
 
     async def aclose(self) -> tuple[str, ...]:
-        """
-        Stop; return the ids of the tasks that were pending.
-        """
+        """Stop; return the ids of the tasks that were pending."""
         sweeper = self._sweeper
         if sweeper is not None and not sweeper.done():
             sweeper.cancel()

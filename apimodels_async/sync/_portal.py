@@ -59,9 +59,7 @@ class _Loop:
         self._portal = ready.result()
 
     def call(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
-        """
-        Await ``function(*args)`` on the loop; an interrupted wait cancels it.
-        """
+        """Await ``function(*args)`` on the loop; an interrupted wait cancels it."""
         try:
             future = self._portal.start_task_soon(function, *args)
         except RuntimeError:
@@ -80,9 +78,7 @@ class _Loop:
             raise
 
     def close(self, seconds: float | None) -> None:
-        """
-        Close the session, for *seconds* at most, and end the thread.
-        """
+        """Close the session, for *seconds* at most, and end the thread."""
         self.call(self._close, seconds)
         self._thread.join()
 
@@ -126,9 +122,7 @@ os.register_at_fork(after_in_child=_keep_all)
 
 @define(eq=False)
 class Portal:
-    """
-    The way from any thread into a session's loop, which is made on first use.
-    """
+    """The way from any thread into a session's loop, which is made on first use."""
 
     session: Session
     _lock: threading.Lock = field(init=False, factory=threading.Lock)
@@ -152,9 +146,7 @@ class Portal:
         return self._loop.call(function, *args)
 
     def close(self) -> None:
-        """
-        Close the session and end its thread; idempotent.
-        """
+        """Close the session and end its thread; idempotent."""
         if self._loop is None:
             self.call(_nothing)  # closed unused: later calls are refused all the same
         loop = self._loop
@@ -164,16 +156,12 @@ class Portal:
 
     @property
     def kept(self) -> tuple[object, ...]:
-        """
-        What calls returned to a caller who was interrupted just then.
-        """
+        """What calls returned to a caller who was interrupted just then."""
         return () if self._loop is None else tuple(self._loop.kept)
 
     @property
     def forgotten(self) -> bool:
-        """
-        Whether it was opened here and never closed.
-        """
+        """Whether it was opened here and never closed."""
         return self._loop in _loops
 
 

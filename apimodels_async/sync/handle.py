@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 class TaskHandle:
-    """
-    One task: ``result()`` waits for it, ``for event in handle`` shows its states.
-    """
+    """One task: ``result()`` waits for it, ``for event in handle`` shows its states."""
 
     __slots__ = ("_inner", "_portal")
 
@@ -30,9 +28,7 @@ class TaskHandle:
 
     @property
     def task_id(self) -> str:
-        """
-        The vendor's id; empty where the API answered at once and named none.
-        """
+        """The vendor's id; empty where the API answered at once and named none."""
         return self._inner.task_id
 
     @property
@@ -44,9 +40,7 @@ class TaskHandle:
 
     @property
     def done(self) -> bool:
-        """
-        Whether the outcome is known: ``result()`` will not wait.
-        """
+        """Whether the outcome is known: ``result()`` will not wait."""
         return self._inner.done
 
     def result(self, timeout: float | None = None) -> ImageResult:
@@ -68,9 +62,7 @@ class TaskHandle:
             yield event
 
     def to_token(self) -> str:
-        """
-        Return a string from which ``images.attach`` makes this handle, anywhere.
-        """
+        """Return a string from which ``images.attach`` makes this handle, anywhere."""
         return self._inner.to_token()
 
     def __repr__(self) -> str:
@@ -85,9 +77,7 @@ class TaskHandle:
 
 
 class Batch:
-    """
-    Context manager, and iterator of outcomes in the order they finish.
-    """
+    """Context manager, and iterator of outcomes in the order they finish."""
 
     def __init__(self, inner: AsyncBatch, portal: Portal) -> None:
         self._inner = inner
@@ -116,9 +106,7 @@ class Batch:
 
     @property
     def reserved(self) -> Decimal:
-        """
-        US dollars on orders under way and on unknown outcomes, by price.
-        """
+        """US dollars on orders under way and on unknown outcomes, by price."""
         return self._inner.reserved
 
     def __enter__(self) -> Self:
@@ -129,9 +117,7 @@ class Batch:
         return self
 
     def __next__(self) -> Outcome:
-        """
-        Return the next outcome; raises what the asynchronous batch raises.
-        """
+        """Return the next outcome; raises what the asynchronous batch raises."""
         try:
             return self._portal.call(self._inner.__anext__)
         except StopAsyncIteration:

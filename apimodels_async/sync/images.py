@@ -70,9 +70,7 @@ class Images:
         model: str | None = None,
         **params: Any,
     ) -> ImageResult:
-        """
-        As ``Images.generate``: make a picture and return its result. Costs money.
-        """
+        """As ``Images.generate``: make a picture and return its result. Costs money."""
         given: Any = prompt  # the overloads above say what goes with what
 
         async def call() -> ImageResult:
@@ -93,9 +91,7 @@ class Images:
         callback_url: str | None = None,
         **params: Any,
     ) -> ImageResult:
-        """
-        As ``Images.edit``: edit or fuse *images*. Costs money.
-        """
+        """As ``Images.edit``: edit or fuse *images*. Costs money."""
 
         async def call() -> ImageResult:
             return await self._inner.edit(
@@ -117,9 +113,7 @@ class Images:
         model: str | None = None,
         **params: Any,
     ) -> TaskHandle:
-        """
-        As ``Images.submit``: submit one task, return its handle. Costs money.
-        """
+        """As ``Images.submit``: submit one task, return its handle. Costs money."""
 
         async def call() -> AsyncTaskHandle:
             return await self._inner.submit(prompt, model=model, **params)
@@ -127,9 +121,7 @@ class Images:
         return TaskHandle(self._portal.call(call), self._portal)
 
     def attach(self, task: str) -> TaskHandle:
-        """
-        As ``Images.attach``: take up a task by its id or token; free.
-        """
+        """As ``Images.attach``: take up a task by its id or token; free."""
 
         # A coroutine, since a handle is awaitable: bare, it would be awaited here.
         async def call() -> AsyncTaskHandle:

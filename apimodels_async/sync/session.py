@@ -85,22 +85,16 @@ class Session:
 
     @property
     def images(self) -> Images:
-        """
-        The calls that make pictures.
-        """
+        """The calls that make pictures."""
         return self._images
 
     @property
     def base_url(self) -> str:
-        """
-        Where the API is, version path included.
-        """
+        """Where the API is, version path included."""
         return self._inner.base_url
 
     def observe(self, observer: Observer) -> None:
-        """
-        As ``Session.observe``; *observer* is called in the session's thread.
-        """
+        """As ``Session.observe``; *observer* is called in the session's thread."""
         self._inner.observe(observer)
 
     @property
@@ -126,21 +120,15 @@ class Session:
         )
 
     def balance(self) -> Balance:
-        """
-        As ``Session.balance``: the account's balance; free.
-        """
+        """As ``Session.balance``: the account's balance; free."""
         return self._portal.call(self._inner.balance)
 
     def reconcile(self, error: OutcomeUnknownError) -> Reconciliation:
-        """
-        As ``Session.reconcile``: what became of a paid request; free.
-        """
+        """As ``Session.reconcile``: what became of a paid request; free."""
         return self._portal.call(self._inner.reconcile, error)
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """
-        As ``Session.models``: the models the API lists now; free.
-        """
+        """As ``Session.models``: the models the API lists now; free."""
         return self._portal.call(self._inner.models)
 
     def upload(
@@ -150,9 +138,7 @@ class Session:
         name: str | None = None,
         content_type: str | None = None,
     ) -> str:
-        """
-        As ``Session.upload``: host an input file, return its public URL; free.
-        """
+        """As ``Session.upload``: host an input file, return its public URL; free."""
 
         async def call() -> str:
             return await self._inner.upload(
@@ -171,9 +157,7 @@ class Session:
         embed: bool = False,
         request: SparkPixImage | SparkPixEdit | ImageRequest | None = None,
     ) -> Path:
-        """
-        As ``Session.download``: store a picture, return the path written; free.
-        """
+        """As ``Session.download``: store a picture, return the path written; free."""
 
         async def call() -> Path:
             return await self._inner.download(
@@ -188,15 +172,11 @@ class Session:
         return self._portal.call(call)
 
     def durations(self) -> dict[str, list[float]]:
-        """
-        As ``Session.durations``: what ``PollPolicy(learned=True)`` has learned.
-        """
+        """As ``Session.durations``: what ``PollPolicy(learned=True)`` has learned."""
         return self._inner.durations()
 
     def stats(self) -> SessionStats:
-        """
-        Return what the session did so far; also after it closed.
-        """
+        """Return what the session did so far; also after it closed."""
         return self._inner.stats()
 
     def close(self) -> None:

@@ -46,9 +46,7 @@ class Order:
 
 @frozen(kw_only=True)
 class Request:
-    """
-    One request, paid or free.
-    """
+    """One request, paid or free."""
 
     method: str
     path: str
@@ -78,9 +76,7 @@ class Record:
 
     @property
     def orders(self) -> list[Order]:
-        """
-        The paid requests, in order of arrival: refused and repeated ones, too.
-        """
+        """The paid requests, in order of arrival: refused and repeated ones, too."""
         return [
             self._order(each)
             for each in self._records()
@@ -89,9 +85,7 @@ class Record:
 
     @property
     def requests(self) -> list[Request]:
-        """
-        All requests, in order of arrival.
-        """
+        """All requests, in order of arrival."""
         return [
             Request(
                 method=each.method,
@@ -107,16 +101,12 @@ class Record:
 
     @property
     def polls(self) -> int:
-        """
-        How often the state of a task was asked for.
-        """
+        """How often the state of a task was asked for."""
         return sum(each.endpoint == "poll" for each in self._records())
 
     @property
     def spent(self) -> Decimal:
-        """
-        US dollars charged.
-        """
+        """US dollars charged."""
         spent: Decimal = self._look(lambda emulator: emulator.spent)
         return spent
 

@@ -60,9 +60,7 @@ class Faults:
     def slow(
         self, seconds: float, *, times: int | None = 1, match: str | None = None
     ) -> Fault:
-        """
-        Answer orders after so many real *seconds*.
-        """
+        """Answer orders after so many real *seconds*."""
         return self.add("paid", "slow", times=times, match=match, seconds=seconds)
 
     def fail(self, *, times: int | None = 1, match: str | None = None) -> Fault:
@@ -87,7 +85,5 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """
-        Put all faults out of force.
-        """
+        """Put all faults out of force."""
         self._look(lambda emulator: emulator.clear_faults())

@@ -45,16 +45,12 @@ class ServedEmulator:
 
     @property
     def base_url(self) -> str:
-        """
-        What a session takes as its base URL.
-        """
+        """What a session takes as its base URL."""
         return self._emulator.base_url
 
     @property
     def api_key(self) -> str:
-        """
-        The one key that is accepted; no secret.
-        """
+        """The one key that is accepted; no secret."""
         return self._emulator.api_key
 
     @property
@@ -70,30 +66,22 @@ class ServedEmulator:
 
     @property
     def faults(self) -> Faults:
-        """
-        What is to go wrong.
-        """
+        """What is to go wrong."""
         return self._faults
 
     @property
     def record(self) -> Record:
-        """
-        What was asked.
-        """
+        """What was asked."""
         return self._record
 
     @property
     def balance(self) -> Decimal:
-        """
-        What the account can spend, US dollars.
-        """
+        """What the account can spend, US dollars."""
         balance: Decimal = self._look(lambda emulator: emulator.balance)
         return balance
 
     def advance(self, seconds: float) -> None:
-        """
-        Move the emulator's clock forward: running work, file expiry.
-        """
+        """Move the emulator's clock forward: running work, file expiry."""
         self._look(lambda emulator: emulator.advance(seconds))
 
     def session(self, **options: Any) -> Session:

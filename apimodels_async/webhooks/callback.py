@@ -79,15 +79,11 @@ class Callback:
         self._secret = callback_secret(secret)
 
     def new_nonce(self) -> str:
-        """
-        Return what one order's address is made of; not secret by itself.
-        """
+        """Return what one order's address is made of; not secret by itself."""
         return secrets.token_hex(NONCE_BYTES)
 
     def address(self, nonce: str) -> str:
-        """
-        Return the URL that the API is to call for the order of *nonce*.
-        """
+        """Return the URL that the API is to call for the order of *nonce*."""
         return f"{self.url}/{sign(self._secret.reveal().encode(), nonce)}"
 
     def nonce_of(self, path: str) -> str | None:

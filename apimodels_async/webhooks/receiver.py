@@ -92,9 +92,7 @@ class Receiver:
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
-        """
-        Serve as an ASGI app, mounted or on its own.
-        """
+        """Serve as an ASGI app, mounted or on its own."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "websocket":
@@ -108,9 +106,7 @@ class Receiver:
             await send({"type": "http.response.body", "body": b""})
 
     def aiohttp_app(self) -> web.Application:
-        """
-        Return an application for ``app.add_subapp(prefix, ...)``.
-        """
+        """Return an application for ``app.add_subapp(prefix, ...)``."""
         from aiohttp import web
 
         async def handle(request: web.Request) -> web.Response:

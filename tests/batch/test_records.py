@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apimodels_async import ImageResult
-from apimodels_async._core.files.media import item_stem
+from apimodels_async._core.files.names import item_stem
 from apimodels_async._core.money.records import Keys, dump_result, load_result
 from apimodels_async._core.money.resume import Record, RecordState, Step, next_step
 from apimodels_async._core.money.retry_budget import (

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from apimodels_async import DownloadError
-from apimodels_async._core.files.media import file_stem
+from apimodels_async._core.files.names import file_stem
 from apimodels_async._io.files import storage
 from apimodels_async._io.files.storage import BUFFER_BYTES, FileSink
 

@@ -26,9 +26,7 @@ _APP0, _APP1, _APP15, _COMMENT = 0xE0, 0xE1, 0xEF, 0xFE
 
 @frozen
 class Place:
-    """
-    Where metadata goes: bytes *start* to *stop* of the file give way to it.
-    """
+    """Where metadata goes: bytes *start* to *stop* of the file give way to it."""
 
     suffix: str
     start: int
@@ -39,9 +37,7 @@ class Place:
 
 @frozen
 class Splice:
-    """
-    A change to a file: *data* takes the place of its bytes *start* to *stop*.
-    """
+    """A change to a file: *data* takes the place of its bytes *start* to *stop*."""
 
     start: int
     stop: int
@@ -77,9 +73,7 @@ def _jpeg_place(head: bytes) -> Place | None:
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
-    """
-    Return a PNG chunk.
-    """
+    """Return a PNG chunk."""
     crc = zlib.crc32(kind + data)
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
 

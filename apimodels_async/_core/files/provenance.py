@@ -89,9 +89,7 @@ def _text(value: str) -> str:
 
 
 def sidecar(facts: Mapping[str, Any]) -> bytes:
-    """
-    Return *facts* as an indented JSON file in UTF-8.
-    """
+    """Return *facts* as an indented JSON file in UTF-8."""
     return json.dumps(facts, ensure_ascii=False, indent=2).encode() + b"\n"
 
 

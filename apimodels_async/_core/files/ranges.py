@@ -24,9 +24,7 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 
 @frozen
 class Origin:
-    """
-    What the bytes held so far are the beginning of.
-    """
+    """What the bytes held so far are the beginning of."""
 
     url: str
     version: str | None = None
@@ -36,9 +34,7 @@ class Origin:
 
 
 def origin_of(url: str, headers: Mapping[str, str]) -> Origin:
-    """
-    Return what a 200 with these *headers* is about to send.
-    """
+    """Return what a 200 with these *headers* is about to send."""
     length = headers.get("Content-Length", "")
     total = int(length) if length.isascii() and length.isdigit() else None
     ranges = headers.get("Accept-Ranges", "").strip().lower() == "bytes"

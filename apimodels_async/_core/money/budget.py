@@ -41,9 +41,7 @@ class Budget:
         return True
 
     def settle(self, price: Decimal, ended: ImageResult | ApiModelsError) -> None:
-        """
-        Turn a reservation of *price* into what the end of its order means.
-        """
+        """Turn a reservation of *price* into what the end of its order means."""
         if isinstance(ended, ImageResult):
             self.reserved -= price
             self.spent += price if ended.credits is None else ended.credits

@@ -27,24 +27,18 @@ def _converter() -> JsonConverter:
 
 
 def dump_result(result: ImageResult) -> str:
-    """
-    Return *result* as JSON.
-    """
+    """Return *result* as JSON."""
     return _converter().dumps(result)
 
 
 def load_result(text: str) -> ImageResult:
-    """
-    Return the result that :func:`dump_result` wrote.
-    """
+    """Return the result that :func:`dump_result` wrote."""
     return _converter().loads(text, ImageResult)
 
 
 @define
 class Keys:
-    """
-    Gives every item a key that the same source gives it again in the next run.
-    """
+    """Gives every item a key that the same source gives it again in the next run."""
 
     _seen: Counter[bytes] = field(alias="seen")
 

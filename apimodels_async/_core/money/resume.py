@@ -15,9 +15,7 @@ CALLED_BACK_S: Final = 3600.0
 
 
 class RecordState(StrEnum):
-    """
-    How far an item had got, as the journal's ``state`` column spells it.
-    """
+    """How far an item had got, as the journal's ``state`` column spells it."""
 
     INTENDED = "intended"
     """Written before the request was sent: after a crash, of unknown fate."""
@@ -34,9 +32,7 @@ class RecordState(StrEnum):
 
 @frozen
 class Record:
-    """
-    One item's row.
-    """
+    """One item's row."""
 
     key: str
     state: RecordState
@@ -54,17 +50,13 @@ class Record:
 
     @property
     def awaits_callback(self) -> bool:
-        """
-        Whether its fate is unknown, and its callback may still come.
-        """
+        """Whether its fate is unknown, and its callback may still come."""
         lost = self.state in {RecordState.INTENDED, RecordState.UNKNOWN}
         return lost and self.nonce is not None and self.age_s < CALLED_BACK_S
 
 
 class Step(Enum):
-    """
-    What to do with an item.
-    """
+    """What to do with an item."""
 
     SUBMIT = auto()
     ATTACH = auto()

@@ -24,13 +24,11 @@ from apimodels_async.errors import (
     RequestInfo,
     TransportTimeoutError,
 )
+from apimodels_async.policies import RETRY_AFTER_MAX_S
 
 if TYPE_CHECKING:
     from apimodels_async._ports import Request, Sent
     from apimodels_async.policies import RetryPolicy
-
-RETRY_AFTER_MAX_S: Final = 120.0
-"""Seconds; a longer wait is the caller's decision (openai refuses above 120 too)."""
 
 REFUSALS: Final = frozenset(
     {400, 401, 402, 403, 404, 405, 409, 410, 411, 413, 414, 415, 422, 429, 431, 501}
@@ -94,9 +92,7 @@ def answer_error(
 
 
 def is_refusal(error: ApiModelsError) -> bool:
-    """
-    Return whether *error* proves that a paid request was not taken.
-    """
+    """Return whether *error* proves that a paid request was not taken."""
     if not isinstance(error, APIStatusError) or error.status is None:
         return False
     said_in_body = 200 <= error.status < 300  # noqa: PLR2004
@@ -111,9 +107,7 @@ def unknown_error(
     code: int | None = None,
     task_id: str | None = None,
 ) -> OutcomeUnknownError:
-    """
-    Return the error for a paid request of unknown fate; never suggests a repeat.
-    """
+    """Return the error for a paid request of unknown fate; never suggests a repeat."""
     advice = (
         f"The task may exist: attach({task_id!r}) finds out."
         if task_id
@@ -150,9 +144,7 @@ def pause_before_retry(
 
 
 def backoff_ceiling(attempt: int, policy: RetryPolicy) -> float:
-    """
-    Return the longest pause after try *attempt*, in seconds.
-    """
+    """Return the longest pause after try *attempt*, in seconds."""
     doublings = min(attempt - 1, 30)  # 2**1000 would overflow a float
     return min(policy.cap, policy.base * 2.0**doublings)
 

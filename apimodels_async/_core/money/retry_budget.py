@@ -19,24 +19,18 @@ TOKENS_MAX: Final = 10.0
 
 @define
 class RetryBudget:
-    """
-    Decides whether one more retry is affordable. Times are monotonic seconds.
-    """
+    """Decides whether one more retry is affordable. Times are monotonic seconds."""
 
     _tokens: float = TOKENS_MAX
     _at: float = 0.0
 
     def earn(self, now: float) -> None:
-        """
-        Note a request that is not a retry.
-        """
+        """Note a request that is not a retry."""
         self._refill(now)
         self._tokens = min(TOKENS_MAX, self._tokens + PER_REQUEST)
 
     def spend(self, now: float) -> bool:
-        """
-        Take one token for a retry; False: there is none, give up.
-        """
+        """Take one token for a retry; False: there is none, give up."""
         self._refill(now)
         if self._tokens < 1:
             return False

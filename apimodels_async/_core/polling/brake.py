@@ -11,11 +11,12 @@ from typing import Final
 
 from attrs import define
 
+from apimodels_async.policies import RETRY_AFTER_MAX_S
+
 PAUSE_MIN_S: Final = 1.0
 PAUSE_MAX_S: Final = 30.0
-"""Without a Retry-After. With one, up to :data:`RETRY_AFTER_MAX_S`."""
-RETRY_AFTER_MAX_S: Final = 120.0
-"""A poll never gives its task up, so a longer wish is cut to this."""
+"""Without a Retry-After. With one, up to RETRY_AFTER_MAX_S: a poll never gives its
+task up, so a longer wait is cut to it."""
 
 THROTTLED: Final = frozenset({429, 503})
 """Statuses that speak for the whole API, not for one task."""
@@ -23,9 +24,7 @@ THROTTLED: Final = frozenset({429, 503})
 
 @define
 class Brake:
-    """
-    Decides until when no poll starts. Times are monotonic seconds.
-    """
+    """Decides until when no poll starts. Times are monotonic seconds."""
 
     until: float = 0.0
     """No poll starts before this."""
@@ -49,8 +48,6 @@ class Brake:
         self.until = max(self.until, now + pause)
 
     def recovered(self, started: float) -> None:
-        """
-        Note a good answer to a poll that *started* then.
-        """
+        """Note a good answer to a poll that *started* then."""
         if started >= self.until:
             self._streak = 0

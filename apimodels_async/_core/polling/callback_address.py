@@ -26,9 +26,7 @@ def _hash(secret: bytes, nonce: bytes) -> bytes:
 
 
 def sign(secret: bytes, nonce: str) -> str:
-    """
-    Return the last segment of the callback URL for *nonce* (hex): 43 characters.
-    """
+    """Return the last segment of the callback URL for *nonce* (hex): 43 characters."""
     raw = bytes.fromhex(nonce)
     return base64.urlsafe_b64encode(raw + _hash(secret, raw)).decode().rstrip("=")
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Entry:
-    """
-    What is known of a task, and how it ended.
-    """
+    """What is known of a task, and how it ended."""
 
     task_id: str
     model: str | None = None
@@ -51,7 +49,5 @@ class Entry:
 
     @property
     def done(self) -> bool:
-        """
-        Whether the task has ended for us.
-        """
+        """Whether the task has ended for us."""
         return self.outcome is not None

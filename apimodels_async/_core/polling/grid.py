@@ -34,9 +34,7 @@ WHOLE: Final = 1.0 - 1e-6
 
 @define(eq=False)
 class Grid:
-    """
-    Entries that wait for their turn. Times are monotonic seconds.
-    """
+    """Entries that wait for their turn. Times are monotonic seconds."""
 
     _interval: float
     _at_once: int
@@ -64,17 +62,13 @@ class Grid:
         return max(self._at_once / self._tick, SLACK * pending / self._interval)
 
     def wait(self, pending: int) -> float:
-        """
-        Return the seconds between two polls of one task, *pending* being pending.
-        """
+        """Return the seconds between two polls of one task, *pending* being pending."""
         if self._max_rate is None:
             return self._interval
         return max(self._interval, pending / self._max_rate)
 
     def put(self, entry: Entry, at: float) -> None:
-        """
-        Place *entry* on the first tick at or after *at*, and nowhere else.
-        """
+        """Place *entry* on the first tick at or after *at*, and nowhere else."""
         tick = math.ceil(at / self._tick)
         entry.due_at = tick * self._tick
         if tick == entry.place:  # still listed there
@@ -87,18 +81,14 @@ class Grid:
             heapq.heappush(self._ticks, tick)
 
     def next_due(self) -> float:
-        """
-        Return when :meth:`take` will next have something; infinite if never.
-        """
+        """Return when :meth:`take` will next have something; infinite if never."""
         if self._backlog:
             pause = (1.0 - self._tokens) / self._rate
             return self._counted_at + max(self._tick, pause)
         return self._ticks[0] * self._tick if self._ticks else math.inf
 
     def take(self, now: float, pending: int) -> list[Entry]:
-        """
-        Return the entries whose turn it is, and take them off the grid.
-        """
+        """Return the entries whose turn it is, and take them off the grid."""
         self._rate = rate = self._rate_for(pending)
         # A tick's worth at most, or one: what was not used in a stall is gone.
         gained = min(now - self._counted_at, max(self._tick, 1.0 / rate)) * rate

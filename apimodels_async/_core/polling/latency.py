@@ -44,9 +44,7 @@ SAVED: Final = 20
 
 @define(eq=False)
 class Sample:
-    """
-    One task of a cohort.
-    """
+    """One task of a cohort."""
 
     group: str
     made_at: float
@@ -67,17 +65,13 @@ class _Group:
 
 @define(eq=False)
 class Latency:
-    """
-    What is known of all groups. Times are monotonic seconds.
-    """
+    """What is known of all groups. Times are monotonic seconds."""
 
     _interval: float
     _groups: dict[str, _Group] = field(init=False, factory=dict)
 
     def join(self, group: str, now: float) -> Sample | None:
-        """
-        Take a new task into the cohort of *group*; None if it is left out.
-        """
+        """Take a new task into the cohort of *group*; None if it is left out."""
         cohort = self._groups.setdefault(group, _Group())
         samples = cohort.samples
         if len(samples) == COHORT:
@@ -93,17 +87,13 @@ class Latency:
         return sample
 
     def polled(self, sample: Sample) -> None:
-        """
-        Note that a task was found running by a poll.
-        """
+        """Note that a task was found running by a poll."""
         if not sample.polled:
             sample.polled = True
             self._groups[sample.group].surprises = 0
 
     def ended(self, sample: Sample, duration: float | None, age: float) -> None:
-        """
-        Note the end of a task: *duration* by the server, *age* when we saw it.
-        """
+        """Note the end of a task: *duration* by the server, *age* when we saw it."""
         cohort = self._groups[sample.group]
         if not any(sample is each for each in cohort.samples):
             return  # it ran for longer than the cohort remembers
@@ -118,9 +108,7 @@ class Latency:
             self._groups[sample.group] = _Group()
 
     def first_poll(self, group: str, now: float) -> float | None:
-        """
-        Return the seconds after creation before which a poll is not worth while.
-        """
+        """Return the seconds after creation before which a poll is not worth while."""
         cohort = self._groups.get(group)
         if cohort is None:
             return None
@@ -130,9 +118,7 @@ class Latency:
         return cohort.first
 
     def save(self, now: float) -> dict[str, list[float]]:
-        """
-        Return 20 quantiles for each group that has enough samples, in seconds.
-        """
+        """Return 20 quantiles for each group that has enough samples, in seconds."""
         saved: dict[str, list[float]] = {}
         for name, cohort in self._groups.items():
             curve = _curve(cohort.samples, now)
@@ -142,9 +128,7 @@ class Latency:
         return saved
 
     def load(self, saved: Mapping[str, Sequence[float]]) -> None:
-        """
-        Begin with what :meth:`save` returned.
-        """
+        """Begin with what :meth:`save` returned."""
         for name, durations in saved.items():
             # The oldest of their cohort: what is seen from now on replaces them.
             samples = (Sample(name, 0.0, each) for each in durations[:COHORT])

@@ -57,9 +57,7 @@ STRIKES: Final = 3
 
 @define(eq=False)
 class Ledger:
-    """
-    The state behind the tracker.
-    """
+    """The state behind the tracker."""
 
     interval: float = 2.5
     deadline: float = 1800.0
@@ -89,15 +87,11 @@ class Ledger:
         return iter(self._entries)
 
     def get(self, task_id: str) -> Entry | None:
-        """
-        Return the pending entry of *task_id*.
-        """
+        """Return the pending entry of *task_id*."""
         return self._entries.get(task_id)
 
     def watch(self, entry: Entry, now: float) -> None:
-        """
-        Take up *entry*: due one interval from now, or at once if it was attached.
-        """
+        """Take up *entry*: due one interval from now, or at once if it was attached."""
         entry.watched_at = now
         entry.seen = not entry.attached
         self._entries[entry.task_id] = entry
@@ -128,9 +122,7 @@ class Ledger:
         return self.latency.first_poll(entry.group, now)
 
     def next_due(self) -> float:
-        """
-        Return when the next entry is due; infinite if nothing is on the grid.
-        """
+        """Return when the next entry is due; infinite if nothing is on the grid."""
         return self._grid.next_due()
 
     def next_deadline(self) -> float:
@@ -140,9 +132,7 @@ class Ledger:
         return self._next_deadline
 
     def due(self, now: float) -> list[Entry]:
-        """
-        Return the entries to poll *now*, and take them off the grid.
-        """
+        """Return the entries to poll *now*, and take them off the grid."""
         return self._grid.take(now, len(self._entries))
 
     def hint(self, entry: Entry, now: float) -> None:
@@ -219,9 +209,7 @@ class Ledger:
         return TaskNotFoundError(msg, task_id=entry.task_id, status=error.status)
 
     def expire(self, now: float) -> list[Entry]:
-        """
-        Settle the entries whose deadline has passed, and return them.
-        """
+        """Settle the entries whose deadline has passed, and return them."""
         settled: list[Entry] = []
         while now >= self._next_deadline:
             oldest = next(iter(self._entries.values()), None)
@@ -241,9 +229,7 @@ class Ledger:
         return TaskTimeoutError(msg, task_id=entry.task_id)
 
     def close(self, error: SessionClosedError) -> list[Entry]:
-        """
-        Settle everything that is pending with *error*, and return it.
-        """
+        """Settle everything that is pending with *error*, and return it."""
         return self._settle_all(error)
 
     def _settle(self, entry: Entry, ended: ImageResult | ApiModelsError) -> Entry:

@@ -18,9 +18,9 @@ import aiohttp
 from attrs import define, field
 from yarl import URL
 
-from apimodels_async._core.files.media import may_connect
 from apimodels_async._core.files.ranges import continues, origin_of, resume_headers
 from apimodels_async._core.money.retry import backoff_ceiling
+from apimodels_async._hosts import may_connect
 from apimodels_async._version import __version__
 from apimodels_async.errors import (
     ApiModelsError,
@@ -61,9 +61,7 @@ class _ForbiddenAddressError(OSError):
 
 @define
 class _Trouble:
-    """
-    Why a try got no file, and whether another may.
-    """
+    """Why a try got no file, and whether another may."""
 
     reason: str
     status: int | None = None
@@ -72,9 +70,7 @@ class _Trouble:
 
 @define(eq=False)
 class _Transfer:
-    """
-    What the sink holds so far, and of what. Lives for all tries of one download.
-    """
+    """What the sink holds so far, and of what. Lives for all tries of one download."""
 
     sink: Sink
     _origin: Origin | None = None
@@ -105,17 +101,13 @@ class _Transfer:
         return _Trouble(f"HTTP {status}", status, status in _PASSING)
 
     async def restart(self, origin: Origin | None) -> None:
-        """
-        Hold nothing, and expect *origin*.
-        """
+        """Hold nothing, and expect *origin*."""
         self._origin = origin
         if self.sink.size:
             await self.sink.restart()
 
     def check_end(self) -> _Trouble | None:
-        """
-        Return the trouble if the body ended before the file did.
-        """
+        """Return the trouble if the body ended before the file did."""
         total = self._origin and self._origin.total
         if total is None or self.sink.size == total:
             return None
@@ -123,9 +115,7 @@ class _Transfer:
 
 
 class _BrokenError(aiohttp.ClientError):
-    """
-    A connection that broke under a request, in words.
-    """
+    """A connection that broke under a request, in words."""
 
 
 async def _once(
@@ -278,9 +268,7 @@ class Files:
         return _Trouble(f"{url.scheme or 'no scheme'} is not https", passing=False)
 
     async def _try(self, url: URL, transfer: _Transfer) -> _Trouble | URL | None:
-        """
-        Return None when the sink has it all, a URL to go on to, or the trouble.
-        """
+        """Return None when the sink has it all, a URL to go on to, or the trouble."""
         error: Exception | None = None
         timeout = aiohttp.ClientTimeout(
             total=None, connect=self._timeouts.connect, sock_read=self._timeouts.read
@@ -334,9 +322,7 @@ class Files:
         return _trouble(error)
 
     async def aclose(self) -> None:
-        """
-        Close the connections.
-        """
+        """Close the connections."""
         await self._session.close()
         await self._uploads.close()
 

@@ -29,9 +29,7 @@ _UNREADABLE = (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.err
 
 
 def check_pillow() -> None:
-    """
-    Raise ``ConfigurationError`` where Pillow is not installed. Does not load it.
-    """
+    """Raise ``ConfigurationError`` where Pillow is not installed. Does not load it."""
     if importlib.util.find_spec(PILLOW) is None:
         msg = (
             "embed=True needs Pillow: pip install 'apimodels-async[metadata]', or use "

@@ -40,25 +40,19 @@ _PART: Final = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
 
 @define(eq=False)
 class Folders:
-    """
-    The directories a session writes to. Its methods are for threads.
-    """
+    """The directories a session writes to. Its methods are for threads."""
 
     _entered: set[Path] = field(init=False, factory=set["Path"])
 
     def enter(self, folder: Path) -> None:
-        """
-        Make *folder*; the first time, also remove stale parts in it.
-        """
+        """Make *folder*; the first time, also remove stale parts in it."""
         folder.mkdir(parents=True, exist_ok=True)
         if folder not in self._entered:
             self._entered.add(folder)
             _remove_stale(folder)
 
     def sync(self, folder: Path) -> None:
-        """
-        Make the names in *folder* durable.
-        """
+        """Make the names in *folder* durable."""
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(opened)
@@ -114,9 +108,7 @@ class FileSink:
 
     @property
     def size(self) -> int:
-        """
-        Bytes taken in so far.
-        """
+        """Bytes taken in so far."""
         return self._size
 
     async def add(self, chunk: bytes) -> None:
@@ -135,9 +127,7 @@ class FileSink:
             await self._in_thread(self._flush)
 
     async def restart(self) -> None:
-        """
-        Forget all bytes so far.
-        """
+        """Forget all bytes so far."""
         self._size = 0
         self._head = b""
         self._buffer.clear()
@@ -156,9 +146,7 @@ class FileSink:
         return self._target
 
     async def discard(self) -> None:
-        """
-        Leave nothing behind, unless :meth:`finish` is through.
-        """
+        """Leave nothing behind, unless :meth:`finish` is through."""
         if not self._used:  # a thread hop costs 100 us
             self._over = True
         if self._over:
