@@ -13,8 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from apimodels_async._hosts import is_loopback
-from apimodels_async._text import printable_lines
+from apimodels_async._text import is_loopback, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from attrs import define, field
 from apimodels_async._core.counters import Counters
 from apimodels_async._core.polling.latency import Latency
 from apimodels_async._core.polling.ledger import Ledger
-from apimodels_async._hosts import is_loopback_url
+from apimodels_async._io.config import is_local
 from apimodels_async.errors import (
     ConfigurationError,
     OutcomeUnknownError,
@@ -24,16 +25,21 @@ from apimodels_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     import aiohttp
 
-    from apimodels_async._adapters import Adapters
+    from apimodels_async._core.files.embed import Splice
+    from apimodels_async._io.files.downloads import Files
+    from apimodels_async._io.files.storage import Folders
+    from apimodels_async._io.journal import Journal
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ordering import Ordering
-    from apimodels_async._ports import Observer, Secret, Transport
+    from apimodels_async._ports import Clock, Observer, Secret, Sink, Transport
     from apimodels_async._saving import Saver
+    from apimodels_async.models import ImageResult
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
     from apimodels_async.webhooks import Callback
     from apimodels_async.webhooks.expected import ExpectedCallbacks
@@ -60,6 +66,75 @@ class Options:
     fresh_connections: bool
     callback: Callback | None
     http: aiohttp.ClientSession | None
+
+
+class Adapters:
+    """
+    Makes the real ones, in the session's loop.
+
+    A simulation gives a session its own by overriding ``Session._make_adapters``.
+    """
+
+    def clock(self) -> Clock:
+        """Return the session's clock."""
+        from apimodels_async._io.clock import LoopClock
+
+        return LoopClock()
+
+    def draw(self) -> float:
+        """Return a number of 0-1, uniformly: all jitter comes from here."""
+        return random.random()  # noqa: S311  jitter, no secret
+
+    def transport(
+        self,
+        base_url: str,
+        key: Secret,
+        timeouts: Timeouts,
+        max_connections: int,
+        *,
+        fresh: bool,
+        lent: aiohttp.ClientSession | None,
+    ) -> Transport:
+        """Return the way to the API."""
+        from apimodels_async._io.client import AiohttpTransport
+
+        return AiohttpTransport(
+            base_url, key, timeouts, max_connections, fresh=fresh, lent=lent
+        )
+
+    def files(
+        self,
+        clock: Clock,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+        refresh: Callable[[str], Awaitable[ImageResult | None]],
+        *,
+        local: bool,
+    ) -> Files:
+        """Return the way to files; *local*: those of this machine too."""
+        from apimodels_async._io.files.downloads import Files
+
+        return Files(clock, timeouts, retry, self.draw, local, refresh)
+
+    def sink(
+        self,
+        target: Path,
+        stem: str,
+        threads: anyio.CapacityLimiter,
+        folders: Folders,
+        sidecar: bytes | None,
+        imprint: Callable[[bytes], Splice | None] | None,
+    ) -> Sink:
+        """Return the place for one file."""
+        from apimodels_async._io.files.storage import FileSink
+
+        return FileSink(target, stem, threads, folders, sidecar, imprint)
+
+    def journal(self, path: Path) -> Journal:
+        """Return the journal at *path*, not opened yet."""
+        from apimodels_async._io.journal import Journal
+
+        return Journal(path)
 
 
 class State(Enum):
@@ -163,7 +238,7 @@ class Runtime:
 
             ledger.callback_trust = CallbackTrust(options.callback.interval)
             callbacks = ExpectedCallbacks(options.callback, tracker, clock, counters)
-        local = is_loopback_url(options.base_url)
+        local = is_local(options.base_url)
         files = adapters.files(
             clock,
             options.timeouts,

@@ -1,9 +1,10 @@
 """
-Text from outside, made fit for a terminal, a log, a page and an error message.
+Text from outside: made fit for a terminal, a log and a page; hosts by their name.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Final
 
 MESSAGE_CHARS_MAX: Final = 2000  # a refusal is a sentence; a page of HTML is not
@@ -32,3 +33,13 @@ def _escaped(text: str, kept: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether *host* names this machine by itself, without a resolver."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

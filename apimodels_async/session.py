@@ -8,14 +8,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from apimodels_async._adapters import Adapters
 from apimodels_async._api.checks import check_index
 from apimodels_async._io.config import (
     resolve_base_url,
     resolve_key,
     resolve_polling,
 )
-from apimodels_async._runtime import Options, Runtime, State
+from apimodels_async._runtime import Adapters, Options, Runtime, State
 from apimodels_async.errors import (
     ConfigurationError,
     NotFoundError,

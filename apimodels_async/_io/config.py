@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from apimodels_async._hosts import is_loopback, is_loopback_url
 from apimodels_async._ports import Secret
+from apimodels_async._text import is_loopback
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def resolve_polling(polling: PollPolicy, base_url: str) -> PollPolicy:
         ConfigurationError: ``APIMODELS_POLL_INTERVAL`` is no positive number.
     """
     text = os.environ.get(INTERVAL_VARIABLE)
-    local = is_loopback_url(base_url)
+    local = is_local(base_url)
     if not text or not local or not polling.checked:
         return polling
     try:
@@ -160,3 +160,8 @@ def resolve_polling(polling: PollPolicy, base_url: str) -> PollPolicy:
         msg = f"{INTERVAL_VARIABLE} must be a number of seconds, not {text!r}"
         raise ConfigurationError(msg) from None
     return evolve(polling, interval=seconds, checked=False)
+
+
+def is_local(base_url: str) -> bool:
+    """Return whether the API at *base_url* is on this machine."""
+    return is_loopback(urlsplit(base_url).hostname or "")

@@ -130,13 +130,13 @@ def test_the_plugin_loads_light():
     """Loading the plugin loads nothing of the package but its door."""
     code = (
         "import pytest, sys; before = set(sys.modules)\n"
-        "import apimodels_async._plugin; print(*set(sys.modules) - before)"
+        "import apimodels_async.testing.plugin; print(*set(sys.modules) - before)"
     )
 
     loaded = subprocess.run(
         [sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True
     ).stdout.split()
 
-    own = {"apimodels_async", "apimodels_async._plugin", "apimodels_async._version"}
+    own = {"apimodels_async", "apimodels_async.testing.plugin", "apimodels_async._version"}
     assert {name for name in loaded if name.startswith("apimodels_async")} == own
     assert not {"aiohttp", "anyio", "attrs", "PIL", "attr"} & set(loaded)

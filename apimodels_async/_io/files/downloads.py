@@ -18,9 +18,9 @@ import aiohttp
 from attrs import define, field
 from yarl import URL
 
+from apimodels_async._core.files.addresses import may_connect
 from apimodels_async._core.files.ranges import continues, origin_of, resume_headers
 from apimodels_async._core.money.retry import backoff_ceiling
-from apimodels_async._hosts import may_connect
 from apimodels_async._version import __version__
 from apimodels_async.errors import (
     ApiModelsError,

@@ -1,12 +1,11 @@
 """
-Which hosts are this machine, and from which addresses a file may come.
+From which addresses a file may come.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from typing import Final
-from urllib.parse import urlsplit
 
 _BLOCKED: Final = tuple(
     ipaddress.ip_network(network)
@@ -19,21 +18,6 @@ _BLOCKED: Final = tuple(
         "ff00::/8",
     )
 )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether *host* names this machine by itself, without a resolver."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_loopback_url(url: str) -> bool:
-    """Return whether *url*, which must be readable, leads to this machine."""
-    return is_loopback(urlsplit(url).hostname or "")
 
 
 def may_connect(address: str, *, loopback: bool) -> bool:
