@@ -158,7 +158,7 @@ class TaskHandle:
             "state": self.state.value,
         }
         if outcome is None:
-            ago = _display.seconds(self._tracker.asked_ago(self._entry))
+            ago = _display.seconds(self._tracker.seconds_since_poll(self._entry))
             facts["asked"] = f"{ago} ago" if ago else "not yet"
             facts["shown at"] = f"{datetime.now(UTC):%H:%M:%S} UTC"
         else:

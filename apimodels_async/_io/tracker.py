@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("apimodels_async.tracker")
 
-KNOWN_WORDS: Final = frozenset(TaskState)
+KNOWN_STATES: Final = frozenset(TaskState)
 SLICE: Final = 100
-"""Waiters told in one turn of the event loop."""
+"""Waiters notified in one iteration of the event loop."""
 
 
 @define(eq=False)
@@ -80,7 +80,7 @@ class Tracker:
     _armed: float = field(init=False, default=math.inf)
     """Until when run() sleeps."""
     _watchers: dict[str, _Watchers] = field(init=False, factory=dict)
-    _unknown_words: set[str] = field(init=False, factory=set)
+    _unknown_states: set[str] = field(init=False, factory=set)
     _sweeper: asyncio.Task[None] | None = field(init=False, default=None)
     _end: SessionClosedError | None = field(init=False, default=None)
     """Why nothing is tracked any more."""
@@ -113,7 +113,7 @@ class Tracker:
         self.ledger.hint(entry, now)
         self._rearm(now)
 
-    def asked_ago(self, entry: Entry) -> float | None:
+    def seconds_since_poll(self, entry: Entry) -> float | None:
         """Return how many seconds ago *entry* was last polled; None: not yet."""
         ago = self._clock.time() - entry.started_at
         return ago if math.isfinite(ago) else None
@@ -122,6 +122,9 @@ class Tracker:
         """Return once *entry* has an outcome."""
         while not entry.done:
             self.check_alive()
+            # One future for all who wait: the shield keeps one waiter's cancellation
+            # from cancelling it for the others. It also ends at a mere change of state,
+            # so the loop looks again.
             await asyncio.shield(self._watchers_of(entry).changed)
 
     async def seen(self, entry: Entry) -> bool:
@@ -173,10 +176,15 @@ class Tracker:
         async with asyncio.TaskGroup() as pollers:
             while True:
                 now = self._clock.time()
-                await self._tell_all(self.ledger.expire(now))
+                # While this notifies, pollers apply answers and callers watch() new
+                # entries. What they set _wake for is cleared below, and not lost: the
+                # next wake-up is computed after that, from what the ledger holds then.
+                await self._notify_all(self.ledger.expire(now))
                 if now >= self._brake.until:
                     self._queue.extend(self.ledger.due(now))
-                    self._rouse(pollers)
+                    self._start_pollers(pollers)
+                # No await between these two and the wait: a watch() or an answer that
+                # comes later compares with the new _armed and sets the event.
                 self._wake.clear()
                 self._armed = at = self._next_wake(now)
                 await self._clock.wait(self._wake, None if at == math.inf else at)
@@ -193,7 +201,7 @@ class Tracker:
         if self._next_wake(now) < self._armed:
             self._wake.set()
 
-    def _rouse(self, pollers: asyncio.TaskGroup) -> None:
+    def _start_pollers(self, pollers: asyncio.TaskGroup) -> None:
         wanted = len(self._queue)
         while self._idle and wanted:
             poller = self._idle.popleft()
@@ -201,9 +209,9 @@ class Tracker:
             wanted -= 1
         for _ in range(min(wanted, self._max_polls - self._pollers)):
             self._pollers += 1
-            pollers.create_task(self._poll_on(), name="apimodels-poller")
+            pollers.create_task(self._poll_queue(), name="apimodels-poller")
 
-    async def _poll_on(self) -> None:
+    async def _poll_queue(self) -> None:
         while True:
             while self._queue and self._clock.time() >= self._brake.until:
                 entry = self._queue.popleft()
@@ -218,18 +226,20 @@ class Tracker:
     async def _poll(self, entry: Entry) -> None:
         started = self._clock.time()
         entry.started_at = started
+        # The entry is off the grid from due() until apply() puts it back, so no second
+        # poll of it can start while this one waits. hint() and expire() may touch it.
         self._counters.polled(started - entry.due_at)
         answer = await self._ask(entry)
         now = self._clock.time()
-        self._mind(answer, started, now)
+        self._note_answer(answer, started, now)
         before = entry.state if entry.seen else None
         # The deadline, a refused key or close() may have settled this entry while
         # we awaited; apply() then changes nothing.
         settled = self.ledger.apply(entry, answer, now)
         if settled:
-            await self._tell_all(settled)
+            await self._notify_all(settled)
         elif entry.state != before:
-            self._tell(entry)
+            self._notify(entry)
         self._rearm(now)
 
     async def _ask(self, entry: Entry) -> TaskSnapshot | ApiModelsError:
@@ -242,39 +252,40 @@ class Tracker:
                 return error
         return failure_error(Kind.FREE, reply, info_of(call.request, sent))
 
-    def _mind(
+    def _note_answer(
         self, answer: TaskSnapshot | ApiModelsError, started: float, now: float
     ) -> None:
         if isinstance(answer, TaskSnapshot):
             self._brake.recovered(started)
-            self._note_word(answer)
+            self._log_unknown_state(answer)
             return
         self._counters.poll_errors += 1
         logger.debug("poll failed, task stays pending: %s", answer)
         if isinstance(answer, APIStatusError) and answer.status in THROTTLED:
             self._brake.throttled(started, now, answer.retry_after)
 
-    def _note_word(self, answer: TaskSnapshot) -> None:
+    def _log_unknown_state(self, answer: TaskSnapshot) -> None:
         word = answer.state
-        if word not in KNOWN_WORDS and word not in self._unknown_words:
-            self._unknown_words.add(word)
+        if word not in KNOWN_STATES and word not in self._unknown_states:
+            self._unknown_states.add(word)
             logger.warning("unknown task state %r counts as not finished", str(word))
 
-    async def _tell_all(self, settled: list[Entry]) -> None:
-        # Whoever waited goes on in the next turn of the loop. 2,000 of them in one
-        # turn would keep everything else waiting, so they come in slices.
+    async def _notify_all(self, settled: list[Entry]) -> None:
+        # Each waiter runs in the loop's next iteration. 2,000 of them in one iteration
+        # would hold up everything else, so they are notified in slices. The entries
+        # have settled already: who asks in between sees the outcome, not a notice.
         left = deque(settled)
         try:
             while left:
                 for _ in range(min(SLICE, len(left))):
-                    self._tell(left.popleft())
+                    self._notify(left.popleft())
                 if left:
                     await asyncio.sleep(0)
         finally:
-            for entry in left:  # cancelled: nobody is left waiting
-                self._tell(entry)
+            for entry in left:  # cancelled here: the rest is notified all the same
+                self._notify(entry)
 
-    def _tell(self, entry: Entry) -> None:
+    def _notify(self, entry: Entry) -> None:
         self._counters.ended(entry.outcome)
         watchers = self._watchers.get(entry.task_id)
         if watchers is None:
@@ -299,7 +310,7 @@ class Tracker:
         self._end = SessionClosedError(msg if task_ids else why, task_ids=task_ids)
         self._end.__cause__ = cause
         for entry in self.ledger.close(self._end):
-            self._tell(entry)
+            self._notify(entry)
 
     async def aclose(self) -> tuple[str, ...]:
         """Stop; return the ids of the tasks that were pending."""

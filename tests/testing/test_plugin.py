@@ -137,6 +137,10 @@ def test_the_plugin_loads_light():
         [sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True
     ).stdout.split()
 
-    own = {"apimodels_async", "apimodels_async.testing.plugin", "apimodels_async._version"}
+    own = {
+        "apimodels_async",
+        "apimodels_async.testing.plugin",
+        "apimodels_async._version",
+    }
     assert {name for name in loaded if name.startswith("apimodels_async")} == own
     assert not {"aiohttp", "anyio", "attrs", "PIL", "attr"} & set(loaded)

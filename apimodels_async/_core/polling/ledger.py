@@ -106,18 +106,18 @@ class Ledger:
 
     def _wait(self, entry: Entry) -> float:
         wait = self._grid.wait(len(self._entries))
-        if self._spared(entry) and self.callback_trust is not None:
+        if self._waits_for_callback(entry) and self.callback_trust is not None:
             return max(wait, self.callback_trust.interval)
         return wait
 
-    def _spared(self, entry: Entry) -> bool:
+    def _waits_for_callback(self, entry: Entry) -> bool:
         # After its callback, an entry that is not done (a replica behind, a forger) is
         # polled as any other.
         covers = self.callback_trust is not None and self.callback_trust.trusted
         return covers and entry.expects_callback and not entry.hinted
 
     def _first_poll(self, entry: Entry, now: float) -> float | None:
-        if self.latency is None or entry.attached or self._spared(entry):
+        if self.latency is None or entry.attached or self._waits_for_callback(entry):
             return None
         return self.latency.first_poll(entry.group, now)
 
@@ -141,6 +141,8 @@ class Ledger:
 
         However many hints come, they bring it forward once and ask no faster.
         """
+        # A poll of it may be under way (place is -1 then): apply() sees *hinted* and
+        # puts it back as a task that no longer waits for its callback.
         entry.hinted = True
         at = max(now, entry.started_at + self.interval)
         if entry.place >= 0 and at < entry.due_at:
@@ -154,6 +156,8 @@ class Ledger:
 
         401 and 403 settle every pending entry: the key is refused, not the task.
         """
+        # While the poll was under way the deadline, a refused key or close() may have
+        # settled the entry: whoever waited has been told, and one word is enough.
         if entry.outcome is not None:
             return []
         ended: ImageResult | ApiModelsError | None
@@ -178,6 +182,8 @@ class Ledger:
         ):
             self.callback_trust.ended(hinted=entry.hinted)
         if ended is None:
+            # From the start of the poll, not its answer: a slow answer must not make
+            # the next one later. Never in the past: lateness is measured from it.
             first = self._first_poll(entry, now) or 0.0
             again = max(now, entry.started_at + wait, entry.watched_at + first)
             self._grid.put(entry, again)
