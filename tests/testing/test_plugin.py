@@ -139,6 +139,7 @@ def test_the_plugin_loads_light():
 
     own = {
         "apimodels_async",
+        "apimodels_async.testing",
         "apimodels_async.testing.plugin",
         "apimodels_async._version",
     }
