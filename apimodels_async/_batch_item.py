@@ -20,7 +20,7 @@ from attrs import define, evolve, field
 
 from apimodels_async._api import requests
 from apimodels_async._core.money.records import dump_result, load_result
-from apimodels_async._core.money.resume import RecordState, Step, next_step
+from apimodels_async._core.money.resume import RecordState, Step, next_step, state_after
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from apimodels_async._ordering import Ordering, Product
     from apimodels_async._saving import BatchFolder
     from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
-
-    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+    from apimodels_async.models import (
+        AnyRequest,
+    )
 
 logger = logging.getLogger("apimodels_async.batch")
 
@@ -308,11 +308,8 @@ class ItemRunner:
     async def _failed(
         self, item: Item, record: BatchRecord, error: ApiModelsError
     ) -> Outcome:
-        state = _state_of(error)
-        if item.task_id is not None and state is not RecordState.FAILED:
-            # Whatever ended our waiting (a refused key, say), the task lives on.
-            state = RecordState.ACCEPTED
-        else:
+        state = state_after(error, item.task_id)
+        if state is not RecordState.ACCEPTED or item.task_id is None:
             self.budget.settle(item.price, error)
         if isinstance(error, STOPS):
             self.halted = self.halted or error
@@ -339,11 +336,3 @@ class ItemRunner:
         else:
             error = OutcomeUnknownError(text, task_id=known.task_id)
         return Outcome(item.index, item.request, error=error)
-
-
-def _state_of(error: ApiModelsError) -> RecordState:
-    if isinstance(error, GenerationFailedError):
-        return RecordState.FAILED
-    if error.task_id is not None and error.charged is not False:
-        return RecordState.ACCEPTED  # the task lives on: attached in the next run
-    return RecordState.REFUSED if error.charged is False else RecordState.UNKNOWN

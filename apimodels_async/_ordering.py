@@ -47,10 +47,11 @@ if TYPE_CHECKING:
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ports import Observer, OrderRecord
-    from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
+    from apimodels_async.models import (
+        AnyRequest,
+        ImageRequest,
+    )
     from apimodels_async.webhooks.expected import ExpectedCallback, ExpectedCallbacks
-
-    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
 
 Product: TypeAlias = TaskHandle | ImageResult
 """What an order buys: a task to wait for, or the picture itself."""

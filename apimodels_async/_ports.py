@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
+    from apimodels_async.models import (
+        AnyRequest,
+    )
 
 __all__ = [
     "Clock",
@@ -217,7 +219,7 @@ class Observer(Protocol):
     """Somebody who watches orders from call to result, such as a tracer."""
 
     def ordering(
-        self, request: SparkPixImage | SparkPixEdit | ImageRequest
+        self, request: AnyRequest
     ) -> AbstractContextManager[Callable[[str], None]]:
         """Surround one order; what it yields is called with the task id, once known."""
         ...

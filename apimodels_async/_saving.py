@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.files.downloads import Files
     from apimodels_async._io.sender import Sender
     from apimodels_async._ports import File, Sink
-    from apimodels_async.models import ImageResult
-
-    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+    from apimodels_async.models import AnyRequest, ImageResult
 
 FILE_THREADS: Final = 4
 

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from apimodels_async._runtime import Runtime
     from apimodels_async._saving import Provenance
     from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
-
-    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+    from apimodels_async.models import (
+        AnyRequest,
+    )
 
 
 @define(frozen=True, kw_only=True)

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from apimodels_async._runtime import Runtime
     from apimodels_async.batch import Batch
     from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import ImageResult
+    from apimodels_async.models import AnyRequest, ImageResult
 
-    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
     BatchItem = str | Mapping[str, Any] | AnyRequest
 
 
@@ -61,13 +60,11 @@ class Images:
     ) -> ImageResult: ...
 
     @overload
-    async def generate(
-        self, prompt: SparkPixImage | SparkPixEdit | ImageRequest
-    ) -> ImageResult: ...
+    async def generate(self, prompt: AnyRequest) -> ImageResult: ...
 
     async def generate(
         self,
-        prompt: str | SparkPixImage | SparkPixEdit | ImageRequest | None,
+        prompt: str | AnyRequest | None,
         *,
         model: str | None = None,
         **params: Any,
@@ -272,9 +269,7 @@ class Images:
         return Batch(source, self._runtime, Budget(limit), options)
 
 
-def _request(
-    prompt: object, model: str | None, params: dict[str, Any]
-) -> SparkPixImage | SparkPixEdit | ImageRequest:
+def _request(prompt: object, model: str | None, params: dict[str, Any]) -> AnyRequest:
     if not isinstance(prompt, (SparkPixImage, SparkPixEdit, ImageRequest)):
         return requests.build_request(prompt, model, params)
     if model is not None or params:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from attrs import field, frozen
 
@@ -204,13 +204,17 @@ class ImageRequest:
     """JSON-ready, in the API's own names; ``callback_url`` among them."""
 
 
+AnyRequest: TypeAlias = SparkPixImage | SparkPixEdit | ImageRequest
+"""Whatever can be ordered, as a value."""
+
+
 @frozen(kw_only=True)
 class CheckedRequest:
     """
     A request that passed every check made before sending, and what it should cost.
     """
 
-    request: SparkPixImage | SparkPixEdit | ImageRequest
+    request: AnyRequest
     model: str
     price: Decimal | None
     """US dollars by the published hint (:func:`known_models`); None: there is none."""
@@ -226,7 +230,7 @@ class Outcome:
 
     index: int
     """Position in the source, from 0; or the number ``start`` and ``step`` give it."""
-    request: SparkPixImage | SparkPixEdit | ImageRequest | None
+    request: AnyRequest | None
     """None if the item could not be read as a request."""
     result: ImageResult | None = None
     error: ApiModelsError | None = None

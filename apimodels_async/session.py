@@ -35,12 +35,10 @@ if TYPE_CHECKING:
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.handle import TaskHandle
     from apimodels_async.models import (
+        AnyRequest,
         Balance,
-        ImageRequest,
         ImageResult,
         ModelInfo,
-        SparkPixEdit,
-        SparkPixImage,
     )
     from apimodels_async.webhooks import Callback
 
@@ -289,7 +287,7 @@ class Session:
         index: int = 0,
         sidecar: bool = False,
         embed: bool = False,
-        request: SparkPixImage | SparkPixEdit | ImageRequest | None = None,
+        request: AnyRequest | None = None,
     ) -> Path:
         """
         Store a picture of *result* on disk and return the path written; free.

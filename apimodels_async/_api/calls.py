@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from apimodels_async._api.convert import WireFile
     from apimodels_async._ports import File, Reply, Request
     from apimodels_async.models import (
+        AnyRequest,
         Balance,
-        ImageRequest,
         ImageResult,
         ModelInfo,
-        SparkPixEdit,
-        SparkPixImage,
         TaskSnapshot,
     )
 
@@ -39,7 +37,7 @@ class Call(Generic[T]):
 
 
 def create(
-    request: SparkPixImage | SparkPixEdit | ImageRequest, nonce: str | None = None
+    request: AnyRequest, nonce: str | None = None
 ) -> Call[TaskSnapshot | ImageResult]:
     """
     Return the paid call that orders *request*.

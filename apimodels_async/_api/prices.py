@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from typing import Any
 
-    from apimodels_async.models import KnownModel, SparkPixEdit, SparkPixImage
-
-    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+    from apimodels_async.models import (
+        AnyRequest,
+        KnownModel,
+    )
 
 
 def price_of(request: AnyRequest) -> Decimal | None:

@@ -16,9 +16,7 @@ from apimodels_async._api import checks
 from apimodels_async._api.catalogue import SPARKPIX_EDIT, SPARKPIX_IMAGE, find_model
 from apimodels_async._ports import File, Kind, Request
 from apimodels_async.errors import InvalidRequestError
-from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
-
-AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+from apimodels_async.models import AnyRequest, ImageRequest, SparkPixEdit, SparkPixImage
 
 CREATED_BYTES_MAX: Final = 64 << 20
 """OpenAI-shaped answers carry whole pictures in base64; 4K ones have some 20 MB."""

@@ -25,7 +25,7 @@ from apimodels_async.models import ImageRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from apimodels_async.models import SparkPixEdit, SparkPixImage
+    from apimodels_async.models import AnyRequest
     from apimodels_async.session import Session
 
 __all__ = ["instrument"]
@@ -59,9 +59,7 @@ class _Spans:
         self._record_prompts = record_prompts
 
     @contextmanager
-    def ordering(
-        self, request: SparkPixImage | SparkPixEdit | ImageRequest
-    ) -> Iterator[Callable[[str], None]]:
+    def ordering(self, request: AnyRequest) -> Iterator[Callable[[str], None]]:
         model = model_of(request)
         with self._tracer.start_as_current_span(
             f"generate_content {model}",
@@ -76,9 +74,7 @@ class _Spans:
                     span.set_attribute("gen_ai.response.id", error.task_id)
                 raise
 
-    def _attributes(
-        self, model: str, request: SparkPixImage | SparkPixEdit | ImageRequest
-    ) -> dict[str, str | int]:
+    def _attributes(self, model: str, request: AnyRequest) -> dict[str, str | int]:
         found: dict[str, Any] = {
             "gen_ai.operation.name": "generate_content",
             "gen_ai.provider.name": "apimodels",
@@ -91,7 +87,7 @@ class _Spans:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def _seed(request: SparkPixImage | SparkPixEdit | ImageRequest) -> int | None:
+def _seed(request: AnyRequest) -> int | None:
     if isinstance(request, ImageRequest):
         seed = request.params.get("seed")
         return seed if isinstance(seed, int) else None

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from apimodels_async.handle import TaskHandle as AsyncTaskHandle
-    from apimodels_async.images import AnyRequest, BatchItem
+    from apimodels_async.images import BatchItem
     from apimodels_async.models import (
+        AnyRequest,
         ImageRequest,
         ImageResult,
         SparkPixEdit,
-        SparkPixImage,
     )
     from apimodels_async.sync._portal import Portal
 
@@ -59,13 +59,11 @@ class Images:
     ) -> ImageResult: ...
 
     @overload
-    def generate(
-        self, prompt: SparkPixImage | SparkPixEdit | ImageRequest
-    ) -> ImageResult: ...
+    def generate(self, prompt: AnyRequest) -> ImageResult: ...
 
     def generate(
         self,
-        prompt: str | SparkPixImage | SparkPixEdit | ImageRequest | None,
+        prompt: str | AnyRequest | None,
         *,
         model: str | None = None,
         **params: Any,

@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 
     from apimodels_async._ports import Observer
     from apimodels_async.models import (
+        AnyRequest,
         Balance,
-        ImageRequest,
         ModelInfo,
         Reconciliation,
         SessionStats,
-        SparkPixEdit,
-        SparkPixImage,
     )
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
     from apimodels_async.webhooks import Callback
@@ -155,7 +153,7 @@ class Session:
         index: int = 0,
         sidecar: bool = False,
         embed: bool = False,
-        request: SparkPixImage | SparkPixEdit | ImageRequest | None = None,
+        request: AnyRequest | None = None,
     ) -> Path:
         """As ``Session.download``: store a picture, return the path written; free."""
 

@@ -14,9 +14,10 @@ from apimodels_async._version import __version__
 from apimodels_async.models import ImageRequest
 
 if TYPE_CHECKING:
-    from apimodels_async.models import ImageResult, SparkPixEdit, SparkPixImage
-
-    AnyRequest = SparkPixImage | SparkPixEdit | ImageRequest
+    from apimodels_async.models import (
+        AnyRequest,
+        ImageResult,
+    )
 
 SOFTWARE: Final = f"apimodels-async {__version__}"
 PROMPT_CHARS_MAX: Final = 3000

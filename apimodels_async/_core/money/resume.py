@@ -6,9 +6,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import Enum, StrEnum, auto
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
+
+from apimodels_async.errors import GenerationFailedError
+
+if TYPE_CHECKING:
+    from apimodels_async.errors import ApiModelsError
 
 CALLED_BACK_S: Final = 3600.0
 """A task ends within 30 minutes or so, and the API goes on calling for 30 more."""
@@ -81,3 +86,20 @@ def next_step(
         return Step.REPLAY
     anew = retry_failed if record.state is RecordState.FAILED else resubmit_unknown
     return Step.SUBMIT if anew else Step.REPLAY
+
+
+def state_after(error: ApiModelsError, accepted: str | None) -> RecordState:
+    """
+    Return the state of an order that ended with *error*.
+
+    Args:
+        accepted: The id of its task, if the API had named one before.
+    """
+    if isinstance(error, GenerationFailedError):
+        return RecordState.FAILED
+    if accepted is not None:
+        # Whatever ended our waiting (a refused key, say), the task lives on.
+        return RecordState.ACCEPTED
+    if error.task_id is not None and error.charged is not False:
+        return RecordState.ACCEPTED  # attached in the next run
+    return RecordState.REFUSED if error.charged is False else RecordState.UNKNOWN
