@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from attrs import evolve
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from apimodels_async import DownloadError, ImageResult, TaskTimeoutError
@@ -108,6 +107,8 @@ async def _save(
 ) -> None:
     first = await work.session.download(result, target)
     paths.append(first)
-    for at, url in enumerate(result.urls[1:], 2):
-        more = first.with_name(f"{first.stem}-{at}{first.suffix}")
-        paths.append(await work.session.download(evolve(result, urls=(url,)), more))
+    # The whole result with an index, not a result of one URL: a refused address is
+    # asked for anew by its place among all of them.
+    for index in range(1, len(result.urls)):
+        more = first.with_name(f"{first.stem}-{index + 1}{first.suffix}")
+        paths.append(await work.session.download(result, more, index=index))

@@ -194,3 +194,17 @@ async def test_a_model_that_answers_at_once_is_delivered_at_once(run, folder):
     assert done.code == 0
     assert [path.name for path in folder.iterdir()] == ["quick.jpg"]
     assert "submitted" not in done.err
+
+
+async def test_a_refused_second_picture_is_not_replaced_by_the_first(
+    run, emulator, folder
+):
+    """Where the second address is refused, the first picture never takes its place."""
+    argv = ("--model", "gpt-image-2", "--param", "n=2", "--no-save", "--json")
+    made = (await run("generate", "two moose", *argv)).records[-1]
+    emulator.fault("file", "forbidden", match=made["urls"][1].rpartition("/")[2])
+    done = await run("wait", made["task_id"], "--out", "pair")
+
+    assert done.code == 1
+    assert "saved    pair.jpg" in done.out
+    assert [path.name for path in folder.iterdir()] == ["pair.jpg"]
