@@ -1,5 +1,5 @@
 """
-Keeps a batch within its budget: what may still be spent, before each order.
+Keeps a batch or a server within its budget: what may still be spent, before each order.
 
 Every order reserves its price. A result replaces the reservation by what the API says
 it cost, a refusal or a failure frees it, and an unknown outcome keeps it: that money
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @define
 class Purse:
     """
-    One batch's money. Amounts in US dollars.
+    The money of one batch or server. Amounts in US dollars.
     """
 
     limit: Decimal | None
@@ -33,12 +33,18 @@ class Purse:
     reserved: Decimal = field(default=Decimal(0))
     """On orders under way and on unknown outcomes."""
 
+    @property
+    def left(self) -> Decimal | None:
+        """
+        What may still be ordered; None: no limit.
+        """
+        return None if self.limit is None else self.limit - self.spent - self.reserved
+
     def reserve(self, price: Decimal) -> bool:
         """
         Set *price* aside; False: that would pass the limit, and nothing is set aside.
         """
-        total = self.spent + self.reserved + price
-        if self.limit is not None and total > self.limit:
+        if self.left is not None and price > self.left:
             return False
         self.reserved += price
         return True

@@ -1,6 +1,4 @@
-"""
-``apimodels``: the entry point, which must work where the extra is not installed.
-"""
+"""``apimodels``: the entry point, which must work where the extra is not installed."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         import PIL  # noqa: F401  the emulator would miss it only when it draws
 
-        from apimodels_async.cli.program import execute
+        from apimodels_async.cli.app import execute
     except ModuleNotFoundError as error:
         name, _, _ = str(error.name).partition(".")
         print(

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from apimodels_async.cli.program import execute
+from apimodels_async.cli.app import execute
 
 API = {"generate", "edit", "status", "wait", "balance", "models"}
 FAST = ("--poll-interval", "0.05")

@@ -9,14 +9,14 @@ import signal
 
 import pytest
 
-from apimodels_async.cli.sheet import Sheet, first_change
-from apimodels_async.cli.survey import Shard, survey
+from apimodels_async.cli.batch.preflight import Shard, check_rows
+from apimodels_async.cli.batch.rows import PromptFile, first_change
 
 
 def rows(text, suffix=".txt", model=None):
     """Return the rows of a file with this text."""
     data = text if isinstance(text, bytes) else text.encode()
-    return list(Sheet("f", suffix, data).rows(model))
+    return list(PromptFile("f", suffix, data).rows(model))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_rows_are_read_from_each_kind_of_file(suffix, text, items):
 
 def test_a_bad_row_has_its_line_and_reason():
     """Every bad row is found, with its line in the file."""
-    found = survey(rows('"a"\n[1]\n{"seed":1}\n', ".jsonl"), Shard(), limited=False)
+    found = check_rows(rows('"a"\n[1]\n{"seed":1}\n', ".jsonl"), Shard(), limited=False)
 
     assert [line for line, _ in found.problems] == [2, 3]
 

@@ -29,20 +29,21 @@ from apimodels_async import (
     SessionClosedError,
     TransportError,
 )
-from apimodels_async.cli.batch_display import figures, span
-from apimodels_async.cli.batch_run import Run
-from apimodels_async.cli.batch_summary import tell_summary
-from apimodels_async.cli.batch_tally import (
-    Tally,
-    code_of,
-    grouped,
-    shortened,
-    what_next,
+from apimodels_async.cli.batch.folder import Folder, Plan
+from apimodels_async.cli.batch.preflight import _tell
+from apimodels_async.cli.batch.progress import (
+    Progress,
+    batch_exit_code,
+    figures,
+    group_failures,
+    next_steps,
+    span,
+    truncated,
 )
-from apimodels_async.cli.confirm import _tell
-from apimodels_async.cli.folder import Folder, Plan
+from apimodels_async.cli.batch.rows import PromptFile
+from apimodels_async.cli.batch.run import Run
+from apimodels_async.cli.batch.summary import print_summary
 from apimodels_async.cli.output import Output
-from apimodels_async.cli.sheet import Sheet
 
 RESULT = ImageResult(urls=("https://a.b/c.png",))
 REQUEST = ImageRequest("m", "a fox", {})
@@ -55,9 +56,9 @@ class Purse:
     reserved = Decimal("0.25")
 
 
-def tally_of(*errors, total=None, before=None, **more):
+def progress_of(*errors, total=None, before=None, **more):
     """Return a tally that took an outcome for each error; None is a picture."""
-    tally = Tally(
+    progress = Progress(
         total=len(errors) if total is None else total,
         before=before or {},
         max_pending=1,
@@ -66,9 +67,9 @@ def tally_of(*errors, total=None, before=None, **more):
     )
     for number, error in enumerate(errors, 1):
         result = RESULT if error is None or isinstance(error, DownloadError) else None
-        tally.given += 1
-        tally.take(Outcome(number, REQUEST, result, error, **more))
-    return tally
+        progress.given += 1
+        progress.take(Outcome(number, REQUEST, result, error, **more))
+    return progress
 
 
 @pytest.mark.parametrize(
@@ -85,36 +86,36 @@ def tally_of(*errors, total=None, before=None, **more):
 )
 def test_each_end_has_a_word(error, state):
     """Completed, unsaved, failed, refused, unknown or pending."""
-    assert dict(tally_of(error).states) == {state: 1}
+    assert dict(progress_of(error).states) == {state: 1}
 
 
 def test_what_an_earlier_run_ended_is_counted_apart():
     """Its outcomes are no pace of this run."""
-    tally = tally_of(None, None, before={1: "completed"})
+    progress = progress_of(None, None, before={1: "completed"})
 
-    assert tally.earlier == 1
-    assert tally.pace(tally.started_at + 10) == pytest.approx(0.1)
+    assert progress.earlier == 1
+    assert progress.pace(progress.started_at + 10) == pytest.approx(0.1)
 
 
 def test_trouble_without_end_stops_a_batch():
     """After 20 more than can be under way in a row, going on makes no sense."""
-    assert not tally_of(*[TransportError("gone")] * 20).broken
-    assert tally_of(*[TransportError("gone")] * 21).broken
-    assert not tally_of(*[TransportError("gone")] * 20, None, total=30).broken
-    assert not tally_of(*[GenerationFailedError("no")] * 30).broken
+    assert not progress_of(*[TransportError("gone")] * 20).broken
+    assert progress_of(*[TransportError("gone")] * 21).broken
+    assert not progress_of(*[TransportError("gone")] * 20, None, total=30).broken
+    assert not progress_of(*[GenerationFailedError("no")] * 30).broken
 
 
 def test_equal_reasons_are_told_together():
     """More than twenty of one reason are one line; others have their own."""
-    tally = tally_of(
+    progress = progress_of(
         *[RateLimitError("slow")] * 21, OutcomeUnknownError("?", task_id="clx1")
     )
 
-    assert grouped(tally.failures) == [
+    assert group_failures(progress.failures) == [
         "21 rows, the first is 1: refused: slow",
         "row 22: unknown: ? (task clx1) | a fox",
     ]
-    assert shortened("a long prompt", 6) == "a lon…"
+    assert truncated("a long prompt", 6) == "a lon…"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_equal_reasons_are_told_together():
 )
 def test_the_exit_code_says_the_worst(errors, halted, code):
     """No credit before unknown outcomes, these before failures."""
-    assert code_of(tally_of(*errors), halted) == code
+    assert batch_exit_code(progress_of(*errors), halted) == code
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_the_exit_code_says_the_worst(errors, halted, code):
 def test_what_to_do_next_is_said(folder, errors, halted, stopped, steps):
     """Each way a batch can end has the command that goes on from there."""
     place = type(folder)("/a b")
-    found = what_next(tally_of(*errors), halted, place, stopped=stopped)
+    found = next_steps(progress_of(*errors), halted, place, stopped=stopped)
 
     assert len(found) == len(steps)
     assert all(step in line for step, line in zip(steps, found, strict=True))
@@ -161,12 +162,12 @@ def test_what_to_do_next_is_said(folder, errors, halted, stopped, steps):
 
 def test_progress_is_one_line():
     """Done, pending, failed, pace, money and the time that is left."""
-    line = figures(tally_of(None, total=3), Purse(), time.monotonic())
+    line = figures(progress_of(None, total=3), Purse(), time.monotonic())
 
     assert line.startswith("1 of 3 done, 0 pending, 0 failed, 0.1 images/s, $0.500")
     assert "$0.250 on its way or unknown" in line
     assert line.endswith("20 s left")
-    assert figures(tally_of(total=3), Purse(), time.monotonic()).endswith("unknown")
+    assert figures(progress_of(total=3), Purse(), time.monotonic()).endswith("unknown")
 
 
 @pytest.mark.parametrize(
@@ -178,19 +179,19 @@ def test_durations_are_for_people(seconds, text):
     assert span(seconds) == text
 
 
-def run_in(folder, tally, **more):
+def run_in(folder, progress, **more):
     """Return a run in an empty folder that ended as *tally* says."""
     plan = Plan(file="p.txt", prompts="prompts.txt", rows=1, ordered=1)
     return Run(
-        folder=Folder.at(folder), plan=plan, tally=tally, output=Output(), **more
+        folder=Folder.at(folder), plan=plan, progress=progress, output=Output(), **more
     )
 
 
 async def test_a_journal_that_broke_is_told_at_the_end(folder, capsys):
     """The summary comes all the same, with what is known without the journal."""
     (folder / "journal.sqlite").write_bytes(b"no database" * 100)
-    run = run_in(folder, tally_of(TransportError("gone"), total=4))
-    code = await tell_summary(run)
+    run = run_in(folder, progress_of(TransportError("gone"), total=4))
+    code = await print_summary(run)
     shown = capsys.readouterr()
 
     assert code == 1
@@ -201,8 +202,8 @@ async def test_a_journal_that_broke_is_told_at_the_end(folder, capsys):
 
 async def test_a_batch_that_gave_up_says_why(folder, capsys):
     """The last of too many errors in a row is named."""
-    tally = tally_of(*[TransportError("the host is gone")] * 21, total=40)
-    await tell_summary(run_in(folder, tally))
+    progress = progress_of(*[TransportError("the host is gone")] * 21, total=40)
+    await print_summary(run_in(folder, progress))
 
     said = capsys.readouterr().err
     assert "Stopped: 21 orders in a row went wrong: the host is gone" in said
@@ -211,16 +212,16 @@ async def test_a_batch_that_gave_up_says_why(folder, capsys):
 async def test_a_copy_that_is_gone_is_named(folder):
     """Without its copy of the prompts a run does not begin."""
     with pytest.raises(ConfigurationError, match="the copy of the prompts"):
-        await run_in(folder, tally_of()).go(Session("k"))
+        await run_in(folder, progress_of()).go(Session("k"))
 
 
 async def test_an_api_that_falls_silent_is_told(folder, capsys, emulator):
     """While no poll is answered, that is said, and what is paid for is not given up."""
     emulator.fault("poll", "reset", times=25)
-    sheet = Sheet("p.txt", ".txt", b"a fox\n")
-    run = run_in(folder, tally_of(total=1), period_s=0.1)
+    prompt_file = PromptFile("p.txt", ".txt", b"a fox\n")
+    run = run_in(folder, progress_of(total=1), period_s=0.1)
     run.plan = evolve(run.plan, model="gpt-image-2")
-    run.folder.write(run.plan, sheet)
+    run.folder.write(run.plan, prompt_file)
     session = Session(
         emulator.api_key,
         base_url=emulator.base_url,
@@ -230,13 +231,13 @@ async def test_an_api_that_falls_silent_is_told(folder, capsys, emulator):
 
     said = capsys.readouterr().err
     assert "The API does not answer. 1 tasks are paid for" in said
-    assert dict(run.tally.states) == {"completed": 1}
+    assert dict(run.progress.states) == {"completed": 1}
 
 
 async def test_each_next_step_has_a_line(folder, capsys):
     """Several things to do are told one below the other."""
-    tally = tally_of(OutcomeUnknownError("?"), GenerationFailedError("no"))
-    await tell_summary(run_in(folder, tally))
+    progress = progress_of(OutcomeUnknownError("?"), GenerationFailedError("no"))
+    await print_summary(run_in(folder, progress))
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2].startswith("next     compare with apimodels balance")
@@ -277,7 +278,7 @@ def test_other_things_in_the_way_are_named(folder):
     with pytest.raises(ConfigurationError, match="cannot be written"):
         Folder.at(folder / "file").write(plan, None)
     with pytest.raises(ConfigurationError, match="the copy of the prompts"):
-        Folder.at(folder).sheet(plan)
+        Folder.at(folder).prompt_file(plan)
     assert Folder.at(folder / "file").plan() is None
 
 

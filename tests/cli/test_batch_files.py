@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from apimodels_async import InvalidRequestError
+from apimodels_async.cli.batch.preflight import Shard, check_rows, print_problems
+from apimodels_async.cli.batch.rows import PromptFile, first_change, load_prompts
 from apimodels_async.cli.output import Output
-from apimodels_async.cli.sheet import Sheet, first_change, load
-from apimodels_async.cli.survey import Shard, survey, tell_problems
 
 
 def rows(text, suffix, model=None):
     """Return the rows of a file with this text."""
     data = text if isinstance(text, bytes) else text.encode()
-    return list(Sheet("f", suffix, data).rows(model))
+    return list(PromptFile("f", suffix, data).rows(model))
 
 
 @pytest.mark.parametrize(
@@ -71,18 +71,18 @@ def test_a_file_is_known_by_its_suffix(folder):
     """Another suffix, and a file that is not there, are refused with the reason."""
     (folder / "p.doc").write_text("a")
     with pytest.raises(InvalidRequestError, match=r"must end in \.txt"):
-        load(Path("p.doc"))
+        load_prompts(Path("p.doc"))
     with pytest.raises(InvalidRequestError, match=r"p\.txt: No such file"):
-        load(Path("p.txt"))
+        load_prompts(Path("p.txt"))
 
 
 def test_prompts_may_come_from_stdin(monkeypatch):
     """A dash is one prompt a line from stdin."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
-    sheet = load(Path("-"))
+    prompt_file = load_prompts(Path("-"))
 
-    assert sheet.name == "stdin"
-    assert [row.item["prompt"] for row in sheet.rows(None)] == ["a", "b"]
+    assert prompt_file.name == "stdin"
+    assert [row.item["prompt"] for row in prompt_file.rows(None)] == ["a", "b"]
 
 
 def test_the_same_rows_are_no_change():
@@ -109,18 +109,21 @@ def test_a_shard_is_one_of_several(text):
 def test_nothing_to_order_is_an_error(text, shard, why):
     """An empty file, an empty shard and bad rows end before anything is sent."""
     suffix = ".jsonl" if "{" in text else ".txt"
-    found = survey(rows(text, suffix), shard, limited=False)
+    found = check_rows(rows(text, suffix), shard, limited=False)
     with pytest.raises(InvalidRequestError) as caught:
-        tell_problems(found, "f", Output())
+        print_problems(found, "f", Output())
 
     assert why in str(caught.value)
 
 
 def test_a_budget_needs_prices():
     """With --max-cost a model without a published price is a bad row."""
-    sheet = rows("a\n", ".txt", "brand-new-model")
+    prompt_file = rows("a\n", ".txt", "brand-new-model")
 
-    assert survey(sheet, Shard(), limited=False).unpriced == 1
-    assert "no price is known" in survey(sheet, Shard(), limited=True).problems[0][1]
-    priced = survey(rows("a\n", ".txt"), Shard(), limited=True)
+    assert check_rows(prompt_file, Shard(), limited=False).unpriced == 1
+    assert (
+        "no price is known"
+        in check_rows(prompt_file, Shard(), limited=True).problems[0][1]
+    )
+    priced = check_rows(rows("a\n", ".txt"), Shard(), limited=True)
     assert priced.usd == Decimal("0.01")

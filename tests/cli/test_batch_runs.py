@@ -74,12 +74,12 @@ async def test_an_emulator_may_be_inside(run, prompts, folder, monkeypatch):
     name = prompts("a fox", "a hare")
     argv = ("--out", "D", "--emulator", "--speed", "100", "--max-cost", "0.01")
     done = await run("batch", name, *argv)
-    again = await run("resume", "D", "--max-cost", "1")
+    reorder = await run("resume", "D", "--max-cost", "1")
 
-    assert (done.code, again.code) == (1, 0)
+    assert (done.code, reorder.code) == (1, 0)
     assert "It will stop before --max-cost $0.01 is passed." in done.err
     assert "--max-cost MORE" in done.out
-    assert "2 of 2 saved" in again.out
+    assert "2 of 2 saved" in reorder.out
     other = await run("batch", name, "--out", "D")
     assert other.code == 2
     assert "--emulator cannot be changed" in other.err
@@ -113,10 +113,10 @@ async def test_failures_are_told_and_can_be_ordered_again(run, emulator, prompts
     """A failed row says why; --retry-failed orders it again, nothing else does."""
     name = prompts("a fox [refused]", "a hare")
     first = await run("batch", name, "--out", "D")
-    again = await run("resume", "D", "--retry-failed")
+    reorder = await run("resume", "D", "--retry-failed")
     ordered = [one.endpoint for one in emulator.requests].count("sync")
 
-    assert first.code == again.code == 1
+    assert first.code == reorder.code == 1
     assert "1 of 2 saved; 1 " in first.out
     assert "apimodels resume" in first.out
     assert ordered == 3

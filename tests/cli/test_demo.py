@@ -15,10 +15,9 @@ from apimodels_async import (
     InvalidRequestError,
     OutcomeUnknownError,
 )
-from apimodels_async.cli.demo_board import Board
-from apimodels_async.cli.demo_gallery import write_end, write_start
-from apimodels_async.cli.demo_orders import REFUSED, DemoOrder, demo_orders
-from apimodels_async.cli.demo_run import run_orders
+from apimodels_async.cli.demo.board import REFUSED, Board, DemoOrder, demo_orders
+from apimodels_async.cli.demo.command import run_orders
+from apimodels_async.cli.demo.display import write_final_page, write_pending_page
 
 FAST = ("--speed", 500)
 
@@ -42,9 +41,9 @@ async def test_the_demo_for_programs(run):
     """With --json each picture and the sums are objects; both books agree."""
     done = await run("demo", "--count", 4, *FAST, "--json")
 
-    *pictures, sums = done.records
+    *pictures, totals = done.records
     assert len(pictures) == 6
-    assert (sums["saved"], sums["failed"]) == (4, 2)
+    assert (totals["saved"], totals["failed"]) == (4, 2)
     assert sum(picture["error"] is not None for picture in pictures) == 2
 
 
@@ -109,7 +108,7 @@ def test_the_page_is_there_before_the_pictures(folder):
     """Before anything is made the page shows every picture as pending."""
     board = Board.of(demo_orders(2), 0.0)
 
-    write_start(folder / "index.html", board)
+    write_pending_page(folder / "index.html", board)
 
     text = (folder / "index.html").read_text()
     assert "4 pictures on their way" in text
@@ -130,7 +129,7 @@ def test_the_page_says_how_a_picture_was_lost(folder, error, state):
     board = Board.of([DemoOrder("sparkpix-image", "<script>alert(1)</script>")], 0.0)
     board.items[0].error = error
 
-    write_end(folder / "index.html", board, 1.0)
+    write_final_page(folder / "index.html", board, 1.0)
 
     text = (folder / "index.html").read_text()
     assert f'<li class="card {state}"' in text

@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from apimodels_async import ConfigurationError
-from apimodels_async.cli.gallery import Card, write_gallery
+from apimodels_async.cli.gallery.page import Card, write_gallery
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -516,10 +516,10 @@ def test_nothing_moves_for_those_who_asked(look):
     style = "one => getComputedStyle(one).transitionDuration"
 
     still = look(reduced_motion="reduce").page.locator(".shot img").first
-    moving = look(reduced_motion="no-preference").page.locator(".shot img").first
+    spinner = look(reduced_motion="no-preference").page.locator(".shot img").first
 
     assert still.evaluate(style) == "0s"
-    assert moving.evaluate(style) != "0s"
+    assert spinner.evaluate(style) != "0s"
 
 
 @pytest.mark.usefixtures("mixed")

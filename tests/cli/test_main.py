@@ -18,10 +18,10 @@ from apimodels_async import (
     TaskTimeoutError,
     __version__,
 )
+from apimodels_async.cli.context import interruptible
+from apimodels_async.cli.errors import next_step
 from apimodels_async.cli.main import main
-from apimodels_async.cli.output import clean
-from apimodels_async.cli.verdict import next_step
-from apimodels_async.cli.work import interruptible
+from apimodels_async.cli.output import printable
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,8 @@ async def test_the_emulators_faults_come_true(program, environment, run):
 
 def test_text_from_elsewhere_cannot_steer_a_terminal():
     """Control characters, escapes and bidirectional marks are written out."""
-    assert clean("a\x1b[31m\u202eb\n") == r"a\x1b[31m\u202eb\n"
-    assert clean("blåbær 🦊") == "blåbær 🦊"
+    assert printable("a\x1b[31m\u202eb\n") == r"a\x1b[31m\u202eb\n"
+    assert printable("blåbær 🦊") == "blåbær 🦊"
 
 
 async def test_markup_in_a_reason_is_shown_as_text(run):

@@ -186,7 +186,7 @@ def test_without_the_extra_it_says_what_to_install():
 def test_other_commands_do_not_load_it():
     """The program starts without the protocol's library, which takes a second."""
     code = (
-        "import sys; import apimodels_async.cli.program\n"
+        "import sys; import apimodels_async.cli.app\n"
         "print(*{'mcp', 'pydantic', 'starlette'} & set(sys.modules))"
     )
     done = subprocess.run(

@@ -22,10 +22,10 @@ from apimodels_async import (
     Session,
     check_request,
 )
-from apimodels_async.cli.mcp_money import Allowance
-from apimodels_async.cli.mcp_server import build
-from apimodels_async.cli.mcp_tools import Toolbox
-from apimodels_async.cli.mcp_words import advice, finished
+from apimodels_async._core.purse import Purse
+from apimodels_async.cli.mcp.command import build
+from apimodels_async.cli.mcp.replies import error_text, finished_reply
+from apimodels_async.cli.mcp.tools import Toolbox
 
 TASK = "gpt-image-2"
 PAID = {"generate", "edit", "submit"}
@@ -35,7 +35,7 @@ FREE = {"status", "wait", "list_models", "balance"}
 @pytest.fixture
 def tools(session):
     """Make the tools of a server that may spend a dollar."""
-    return Toolbox(session, Allowance(Decimal(1)), tick_s=0.05)
+    return Toolbox(session, Purse(Decimal(1)), tick_s=0.05)
 
 
 @pytest.fixture
@@ -206,9 +206,9 @@ async def test_a_task_of_an_earlier_server_can_be_asked_about(agent, tools, sess
         handle = await session.images.submit("a moose", model=TASK)
         await handle
     _, facts = await call(agent, "status", task_id=handle.task_id)
-    _, again = await call(agent, "wait", task_id=handle.task_id)
+    _, reorder = await call(agent, "wait", task_id=handle.task_id)
 
-    assert facts["state"] == again["state"] == "completed"
+    assert facts["state"] == reorder["state"] == "completed"
     assert len(tools.handles) == 1
 
 
@@ -265,7 +265,7 @@ async def test_a_picture_that_is_gone_is_only_linked(tools, agent, emulator):
 async def test_a_large_picture_is_only_linked(session):
     """Above a megabyte the link has to do, and the answer says so."""
     result = await session.images.generate("a fox", width=1440, height=1440)
-    large = await finished(result, session, inline=True, most=1000)
+    large = await finished_reply(result, session, inline=True, most=1000)
 
     assert not [each for each in large.content if isinstance(each, ImageContent)]
     assert "more than 1000" in text_of(large)
@@ -278,8 +278,8 @@ async def test_a_picture_without_a_link_says_how_to_see_it(session):
     url = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
     result = ImageResult(urls=(url,))
 
-    told = await finished(result, session, inline=False)
-    shown = await finished(result, session, inline=True)
+    told = await finished_reply(result, session, inline=False)
+    shown = await finished_reply(result, session, inline=True)
 
     assert links_of(told) == links_of(shown) == []
     assert "--inline shows it" in text_of(told)
@@ -291,7 +291,7 @@ async def test_a_picture_without_a_link_says_how_to_see_it(session):
 
 async def test_nothing_is_ordered_beyond_the_budget(agent, tools, emulator):
     """When the price does not fit, nothing is sent, and the agent is told the sums."""
-    tools.allowance.limit = Decimal("0.015")
+    tools.budget.limit = Decimal("0.015")
     await call(agent, "generate", prompt="a fox")
 
     said = await refused(agent, "generate", prompt="a hare")
@@ -304,7 +304,7 @@ async def test_nothing_is_ordered_beyond_the_budget(agent, tools, emulator):
 async def test_orders_under_way_count(agent, tools, emulator):
     """What has not ended is set aside, so that many at once do not pass the limit."""
     price = check_request({"prompt": "x", "model": TASK, "resolution": "1K"}).price
-    tools.allowance.limit = price * 2
+    tools.budget.limit = price * 2
     more = {"model": TASK, "resolution": "1K", "prompt": "a [slow] moose"}
     results = await asyncio.gather(*(agent.call_tool("submit", more) for _ in range(4)))
 
@@ -321,7 +321,7 @@ async def test_a_refusal_and_a_failure_cost_nothing(agent, tools, emulator):
     assert "GenerationFailedError" in said
     await call(agent, "balance")
 
-    assert tools.allowance.left == tools.allowance.limit
+    assert tools.budget.left == tools.budget.limit
 
 
 async def test_a_model_without_a_price_is_not_ordered(agent, emulator):
@@ -343,7 +343,7 @@ async def test_a_lost_answer_is_never_repeated(agent, tools, emulator, model):
     assert "DO NOT REPEAT THIS CALL" in said
     assert "Charged: unknown." in said
     assert len([each for each in emulator.requests if each.method == "POST"]) == 1
-    assert tools.allowance.reserved > 0
+    assert tools.budget.reserved > 0
 
 
 @pytest.mark.parametrize("model", ["sparkpix-image", TASK])
@@ -359,7 +359,7 @@ async def test_a_cancelled_call_keeps_its_money_aside(agent, tools, emulator, mo
         await calling
 
     await until(lambda: tools.session.orphans)
-    assert tools.allowance.reserved > 0
+    assert tools.budget.reserved > 0
     assert len([*emulator.tasks, *emulator.generations]) == 1
     _, account = await call(agent, "balance")
     assert account["tasks"] == list(emulator.tasks)
@@ -405,15 +405,15 @@ async def test_a_task_past_its_deadline_is_taken_up_again(emulator):
     async with Session(
         base_url=emulator.base_url, api_key=emulator.api_key, polling=polling
     ) as session:
-        tools = Toolbox(session, Allowance(Decimal(1)))
+        tools = Toolbox(session, Purse(Decimal(1)))
         async with Client(build(tools)) as agent:
             _, facts = await call(agent, "submit", prompt="a [stuck] moose", model=TASK)
             late = await refused(agent, "wait", task_id=facts["task_id"])
-            again = await refused(agent, "wait", task_id=facts["task_id"])
+            reorder = await refused(agent, "wait", task_id=facts["task_id"])
             _, account = await call(agent, "balance")
 
     assert "TaskTimeoutError" in late
-    assert "call wait with its task_id" in again
+    assert "call wait with its task_id" in reorder
     assert len(tools.handles) == 2
     assert Decimal(account["reserved"]) > 0
 
@@ -438,7 +438,7 @@ async def test_errors_of_the_account_say_who_must_act(agent, emulator):
 
 def test_advice_names_the_task_and_leads_to_it():
     """An unknown outcome with an id leads to wait, which is free."""
-    said = advice(OutcomeUnknownError("gone", task_id="clx1"))
+    said = error_text(OutcomeUnknownError("gone", task_id="clx1"))
 
     assert "Task: clx1." in said
     assert "DO NOT REPEAT" in said
@@ -449,4 +449,4 @@ def test_advice_is_one_line_whatever_the_api_said():
     """Control and bidirectional characters of a message are written out."""
     error = GenerationFailedError("a\n\x1b[2J\u202eb", fail_message="x", task_id="t")
 
-    assert advice(error).isprintable()
+    assert error_text(error).isprintable()

@@ -7,9 +7,9 @@ from __future__ import annotations
 import pytest
 
 from apimodels_async import PollPolicy, Session, TaskTimeoutError
+from apimodels_async.cli.context import command_context
+from apimodels_async.cli.delivery import follow
 from apimodels_async.cli.output import Output
-from apimodels_async.cli.results import follow
-from apimodels_async.cli.work import at_work
 
 MODEL = ("--model", "gpt-image-2", "--no-wait", "--json")
 
@@ -117,8 +117,8 @@ async def test_the_deadline_of_the_session_passes(emulator):
     """A task that outlives the session's own deadline ends with that error."""
     polling = PollPolicy.unchecked(interval=0.05, deadline=0.2)
     session = Session(emulator.api_key, base_url=emulator.base_url, polling=polling)
-    async with at_work(session, Output()) as work:
+    async with command_context(session, Output()) as context:
         handle = await session.images.submit("a moose [stuck]", model="gpt-image-2")
 
         with pytest.raises(TaskTimeoutError, match=r"after 0\.2 s"):
-            await follow(work, handle)
+            await follow(context, handle)
