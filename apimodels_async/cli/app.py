@@ -1,4 +1,8 @@
-"""Builds the app; maps errors to exit codes."""
+"""
+Builds the app; maps errors to exit codes.
+
+Commands are named by their import path, so that only the one that runs is loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,8 @@ from typing import TYPE_CHECKING, Final
 from cyclopts import App, CycloptsError
 
 from apimodels_async import ApiModelsError, InvalidRequestError, __version__
-from apimodels_async.cli.batch.command import batch, resume
-from apimodels_async.cli.batch.ls import ls
-from apimodels_async.cli.commands.account import balance, models
-from apimodels_async.cli.commands.emulator import emulator
-from apimodels_async.cli.commands.pictures import edit, generate
-from apimodels_async.cli.commands.tasks import status, wait
 from apimodels_async.cli.context import InterruptedCommand
-from apimodels_async.cli.demo.command import demo
 from apimodels_async.cli.errors import ExitCode, exit_code
-from apimodels_async.cli.mcp.command import mcp
 from apimodels_async.cli.output import Output, screen
 
 if TYPE_CHECKING:
@@ -111,8 +107,23 @@ EXAMPLES: Final = {
 }
 
 
-def build() -> App:
-    """Return the program."""
+# In the order of the help.
+COMMANDS: Final = (
+    *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
+    *("commands.tasks:status", "commands.tasks:wait"),
+    *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
+    *("commands.account:balance", "commands.account:models"),
+    *("mcp.command:mcp", "commands.emulator:emulator"),
+)
+
+
+def build(*, whole: bool) -> App:
+    """
+    Return the program.
+
+    Args:
+        whole: Load all commands: the list of them quotes what each does.
+    """
     app = App(
         name="apimodels",
         help=HELP,
@@ -120,14 +131,17 @@ def build() -> App:
         help_format="plaintext",
         version=__version__,
     )
-    for command in (
-        *(demo, generate, edit, status, wait),
-        *(batch, resume, ls),
-        *(balance, models, mcp, emulator),
-    ):
-        examples = EXAMPLES[command.__name__]
-        app.command(command, help_epilogue=f"Examples:\n{examples}\n\n{EXITS}")
+    for path in COMMANDS:
+        name = path.partition(":")[2]
+        epilogue = f"Examples:\n{EXAMPLES[name]}\n\n{EXITS}"
+        app.command(f"apimodels_async.cli.{path}", help_epilogue=epilogue)
+        if whole:
+            _ = app[name]  # which loads it
     return app
+
+
+def _lists_commands(argv: Sequence[str]) -> bool:
+    return not argv or argv[0] in {"--help", "-h"}
 
 
 async def execute(argv: Sequence[str]) -> int:
@@ -139,7 +153,7 @@ async def execute(argv: Sequence[str]) -> int:
     """
     output = Output(json="--json" in argv)
     try:
-        code = await build().run_async(
+        code = await build(whole=_lists_commands(argv)).run_async(
             argv,
             console=screen(sys.stdout),
             print_error=False,
