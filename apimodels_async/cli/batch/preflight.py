@@ -9,7 +9,7 @@ import asyncio
 import re
 import sys
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from attrs import define, field, frozen
 
@@ -186,7 +186,11 @@ def print_prices(found: Preflight, output: Output) -> None:
 
 
 async def confirm_reorder(
-    before: Mapping[int, str], output: Output, *, yes: bool
+    before: Mapping[int, str],
+    output: Output,
+    *,
+    yes: bool,
+    stdin: TextIO | None = None,
 ) -> None:
     """
     Ask whether rows of unknown outcome are to be ordered again; there must be a yes.
@@ -196,6 +200,8 @@ async def confirm_reorder(
 
         yes: It was given already.
 
+        stdin: Where the answer comes from; else the process's own.
+
     Raises:
         InvalidRequestError: Nobody can be asked.
         ConfigurationError: The answer was no.
@@ -203,7 +209,8 @@ async def confirm_reorder(
     count = sum(state in {"unknown", "intended"} for state in before.values())
     if yes or not count:
         return
-    if not sys.stdin.isatty() or not output.interactive:
+    stdin = stdin or sys.stdin
+    if not stdin.isatty() or not output.interactive:
         msg = f"{count} orders may be paid for twice: say so with --yes"
         raise InvalidRequestError(msg, parameter="yes")
     output.note(
@@ -211,24 +218,18 @@ async def confirm_reorder(
         "already is then paid for twice. Go on? [y/N] ",
         "yellow",
     )
-    if (await _read_line()).strip().lower() not in {"y", "yes"}:
+    if (await _read_line(stdin)).strip().lower() not in {"y", "yes"}:
         msg = "nothing was ordered: the answer was not yes"
         raise ConfigurationError(msg)
 
 
-async def _read_line() -> str:
+async def _read_line(stdin: TextIO) -> str:
     # Not input(): Ctrl-C could not end it before the line is complete.
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    number = sys.stdin.fileno()
-    loop.add_reader(number, _set_ready, ready)
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    number = stdin.fileno()
+    loop.add_reader(number, ready.set)
     try:
-        await ready
+        await ready.wait()
     finally:
         loop.remove_reader(number)
-    return sys.stdin.readline()
-
-
-def _set_ready(ready: asyncio.Future[None]) -> None:
-    if not ready.done():  # the loop may call once more before the reader is gone
-        ready.set_result(None)
+    return stdin.readline()

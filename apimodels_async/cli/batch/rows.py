@@ -15,7 +15,7 @@ import io
 import json
 import sys
 from itertools import zip_longest
-from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 from attrs import evolve, field, frozen
 
@@ -75,15 +75,18 @@ class PromptFile:
         return _refuse(self.name, reason)
 
 
-def load_prompts(path: Path) -> PromptFile:
+def load_prompts(path: Path, stdin: BinaryIO | None = None) -> PromptFile:
     """
-    Return the prompts at *path*; ``-`` is stdin, one a line. Blocking.
+    Return the prompts at *path*; ``-`` is *stdin*, one a line. Blocking.
+
+    Args:
+        stdin: Else that of the process.
 
     Raises:
         InvalidRequestError: It cannot be read, or its suffix says nothing.
     """
     if str(path) == STDIN:
-        return PromptFile("stdin", ".txt", sys.stdin.buffer.read())
+        return PromptFile("stdin", ".txt", (stdin or sys.stdin.buffer).read())
     suffix = path.suffix.lower()
     if suffix not in READERS:
         kinds = ".txt (a prompt a line), .csv (with a header) or .jsonl"

@@ -40,7 +40,6 @@ GALLERY_PERIOD_S: Final = 5.0
 GALLERY_SHARE: Final = 0.02
 """Of the time, at most, for writing the gallery during the run."""
 CARDS_MAX: Final = 10_000
-"""A page with more is no use; those without a picture come first."""
 
 
 class Outcomes(Money, Protocol):
@@ -71,6 +70,9 @@ class Run:
     """The gallery could not be written; that was said."""
     period_s: float = PERIOD_S
     """Between two plain lines of progress, and two looks at whether the API answers."""
+
+    cards_max: int = CARDS_MAX
+    """A page with more is no use; those without a picture come first."""
 
     async def execute(self, session: Session) -> None:
         """
@@ -191,7 +193,8 @@ class Run:
             self.gallery_warned = True
 
     def _write_gallery(self, running: bool) -> None:  # noqa: FBT001  through a thread
-        entries = read_entries(self.folder.journal, running=running, limit=CARDS_MAX)
+        most = self.cards_max
+        entries = read_entries(self.folder.journal, running=running, limit=most)
         cards = [
             Card(
                 number=entry.number,
@@ -212,8 +215,8 @@ class Run:
             "from": self.plan.file,
             "state": "running" if running else "ended",
         }
-        if len(cards) == CARDS_MAX:
-            facts["shown"] = f"{CARDS_MAX}, those without a picture first"
+        if len(cards) == most:
+            facts["shown"] = f"{most}, those without a picture first"
         write_gallery(self.folder.index, self.folder.path.name, cards, facts)
 
 

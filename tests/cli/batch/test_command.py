@@ -1,31 +1,14 @@
 """
-Batches from the command line, with what can happen to them.
+``apimodels batch`` and ``resume``, with what can happen to them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import pty
-import sqlite3
-import subprocess
-import sys
+import signal
 
-import pytest
-
-FAST = ("--poll-interval", "0.05")
-
-
-@pytest.fixture
-def prompts(folder):
-    """Write a file of prompts, and return its name."""
-
-    def prompts(*lines, name="p.txt"):
-        (folder / name).write_text("".join(f"{line}\n" for line in lines))
-        return name
-
-    return prompts
+from cli.conftest import FAST
 
 
 async def test_a_dry_run_prices_and_sends_nothing(run, emulator, prompts, folder):
@@ -49,22 +32,59 @@ async def test_a_dry_run_prices_and_sends_nothing(run, emulator, prompts, folder
     assert [path.name for path in folder.iterdir()] == ["p.jsonl"]
 
 
-@pytest.mark.parametrize(
-    ("argv", "why"),
-    [
-        ((), "--out is missing"),
-        (("--out", "D", "--speed", "5"), "--speed needs --emulator"),
-        (("--out", "D", "--emulator", "--speed", "-1"), "a number above 0"),
-        (("--out", "D", "--shard", "x"), "--shard needs one of"),
-    ],
-)
-async def test_wrong_options_send_nothing(run, emulator, prompts, argv, why):
-    """They are told with what to give instead, and end with 2."""
-    done = await run("batch", prompts("a fox"), *argv)
+async def test_wrong_options_send_nothing(run, emulator, prompts):
+    """They are refused with what to give instead, and end with 2."""
+    wrong = {
+        (): "--out is missing",
+        ("--out", "D", "--speed", "5"): "--speed needs --emulator",
+        ("--out", "D", "--emulator", "--speed", "-1"): "a number above 0",
+        ("--out", "D", "--shard", "x"): "--shard needs one of",
+    }
+    name, found = prompts("a fox"), []
+    for argv, why in wrong.items():
+        done = await run("batch", name, *argv)
+        if done.code != 2 or why not in done.err:
+            found.append((argv, done))
+
+    assert found == []
+    assert not emulator.requests
+
+
+async def test_bad_rows_are_told_before_anything_is_sent(run, emulator, folder):
+    """All bad rows are told, nothing is sent, and no folder is made."""
+    (folder / "p.csv").write_text("prompt,width\na,100\nb,512\nc,x\n")
+    done = await run("batch", "p.csv", "--out", "D")
 
     assert done.code == 2
-    assert why in done.err
+    assert "p.csv:2: width=100" in done.err
+    assert "p.csv:4: width='x'" in done.err
     assert not emulator.requests
+    assert not (folder / "D").exists()
+
+
+async def test_the_same_command_again_orders_nothing_twice(run, emulator, folder):
+    """A second run hands over what the first one paid for; added rows are ordered."""
+    (folder / "p.txt").write_text("a fox\na hare\n")
+    first = await run("batch", "p.txt", "--out", "D")
+    spent = emulator.spent
+    second = await run("batch", "p.txt", "--out", "D", "--json")
+
+    assert (first.code, second.code) == (0, 0)
+    assert spent == emulator.spent
+    assert second.records[-1]["earlier"] == 2
+    assert len(list((folder / "D" / "pictures").iterdir())) == 2
+
+
+async def test_a_shard_keeps_the_numbers_of_the_file(run, folder):
+    """Shard 2/3 orders rows 2 and 5, and its folder takes no other shard."""
+    (folder / "p.txt").write_text("a\nb\nc\nd\ne\n")
+    await run("batch", "p.txt", "--out", "D", "--shard", "2/3")
+    other = await run("batch", "p.txt", "--out", "D", "--shard", "1/3")
+    names = {path.name[:5] for path in (folder / "D" / "pictures").iterdir()}
+
+    assert names == {"00002", "00005"}
+    assert other.code == 2
+    assert "a folder of its own" in other.err
 
 
 async def test_an_emulator_may_be_inside(run, prompts, folder, monkeypatch):
@@ -147,62 +167,48 @@ async def test_an_unknown_outcome_is_ordered_again_only_if_told(run, emulator, p
     assert str(emulator.spent) == "0.0200"
 
 
-@pytest.mark.parametrize(("answer", "code"), [("n", 2), ("y", 0)])
-async def test_a_terminal_is_asked(run, emulator, prompts, answer, code):
-    """On a terminal the question is put, and only a yes pays again."""
-    emulator.fault("sync", "drop", after=True)
-    await run("batch", prompts("a fox"), "--out", "D")
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "apimodels_async.cli.main", "resume", "D"]
-    process = subprocess.Popen(  # noqa: ASYNC220  it only forks
-        [*command, "--resubmit-unknown"], stdin=theirs, stdout=theirs, stderr=theirs
+async def test_ctrl_c_finishes_what_is_paid_for(interrupted, emulator, folder):
+    """After Ctrl-C nothing more is ordered, and what was ordered is saved."""
+    (folder / "p.txt").write_text("".join(f"fox {n} [slow]\n" for n in range(40)))
+    argv = ("batch", "p.txt", "--out", "D", "--max-pending", 2)
+    done = await interrupted(lambda: emulator.requests, *argv)
+
+    saved = len(list((folder / "D" / "pictures").iterdir()))
+    assert done.code == 130
+    assert 0 < saved < 40
+    assert "Stopping: nothing more is ordered" in done.err
+
+
+async def test_a_killed_batch_is_resumed_without_paying_twice(
+    program, run, emulator, folder
+):
+    """After kill -9 the next run pays for no row a second time; ls shows them."""
+    text = "".join(f'{{"prompt":"m {n}","model":"gpt-image-2"}}\n' for n in range(12))
+    (folder / "p.jsonl").write_text(text)
+    process = program(
+        *("batch", "p.jsonl", "--out", "D", "--max-pending", "4"),
+        *("--poll-interval", "0.05"),
     )
-    os.close(theirs)
-    said = ""
-    while "[y/N]" not in said:
-        said += (await asyncio.to_thread(os.read, ours, 1000)).decode()
-    os.write(ours, f"{answer}\n".encode())
-
-    def rest():
-        try:
-            while data := os.read(ours, 1000):
-                yield data.decode(errors="replace")
-        except OSError:  # the other end is gone
-            return
-
-    said += "".join(await asyncio.to_thread(lambda: list(rest())))
-    os.close(ours)
-    assert await asyncio.to_thread(process.wait, 20) == code
-    assert ("1 of 1 saved" in said) is (answer == "y")
-
-
-async def test_two_processes_do_not_share_a_folder(program, run, emulator, prompts):
-    """The second one is told the first one's number; ls may look on."""
-    name = prompts(*(f"fox {number} [slow]" for number in range(9)))
-    process = program("batch", name, "--out", "D", "--max-pending", "1")
     async with asyncio.timeout(20):
-        while not emulator.requests:  # noqa: ASYNC110  it has no event to wait for
-            await asyncio.sleep(0.01)
-    second = await run("resume", "D")
-    seen = await run("ls", "D")
+        while len(emulator.tasks) < 3:  # noqa: ASYNC110  the books have no event
+            await asyncio.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    await asyncio.to_thread(process.wait, 5)
+    done = await run("resume", "D", "--json")
+    listed = await run("ls", "D", "--json")
 
-    assert second.code == 2
-    assert f"another process (pid {process.pid}) is at work" in second.err
-    assert f"running now (pid {process.pid})" in seen.err
+    prompts = [task.prompt for task in emulator.tasks.values()]
+    assert len(prompts) == len(set(prompts))
+    assert done.records[-1]["not_ordered"] == 0
+    assert len(listed.records) == 12
 
 
-async def test_a_terminal_sees_moving_lines_and_tables(run_on_terminal, prompts):
-    """Progress moves on a terminal, ls has a table, and --state picks rows."""
-    name = prompts("a fox", "a hare [refused]")
-    done = await run_on_terminal("batch", name, "--out", "D")
-    listed = await run_on_terminal("ls", "D", "--state", "completed", columns=120)
-    none = await run_on_terminal("ls", "D", "--state", "unknown")
+async def test_a_terminal_sees_moving_lines(run_on_terminal, prompts):
+    """Progress moves on a terminal."""
+    done = await run_on_terminal("batch", prompts("a fox"), "--out", "D")
 
-    assert "2/2" in done.err or "of 2 done" in done.err
-    assert "prompt" in listed.out
-    assert "a fox" in listed.out
-    assert "a hare" not in listed.out
-    assert "a fox" not in none.out
+    assert "1/1" in done.err or "of 1 done" in done.err
+    assert "\x1b[" in done.err
 
 
 async def test_a_damaged_journal_is_named(run, emulator, prompts, folder):
@@ -228,32 +234,6 @@ async def test_a_gallery_in_the_way_does_not_stop_a_batch(run, prompts, folder):
     assert done.err.count("The gallery cannot be written") == 1
     assert "1 of 1 saved" in done.out
     assert "gallery " not in done.out
-
-
-async def test_a_very_large_batch_has_a_page_of_its_own_size(run, prompts, folder):
-    """The page shows ten thousand rows and says so; ls and the sums know all."""
-    await run("batch", prompts("a fox"), "--out", "D")
-    with sqlite3.connect(folder / "D" / "journal.sqlite") as journal:
-        columns = [row[1] for row in journal.execute("PRAGMA table_info(items)")]
-        row = dict(
-            zip(columns, journal.execute("SELECT * FROM items").fetchone(), strict=True)
-        )
-        names = ", ".join(columns)
-        marks = ", ".join(f":{name}" for name in columns)
-        journal.executemany(
-            f"INSERT INTO items ({names}) VALUES ({marks})",  # noqa: S608  from the file
-            (
-                {**row, "key": f"k{n}", "number": n, "cost": None}
-                for n in range(2, 10_500)
-            ),
-        )
-    journal.close()
-    done = await run("resume", "D")
-    page = (folder / "D" / "index.html").read_text("utf-8")
-
-    assert done.code == 0
-    assert "10000, those without a picture first" in page
-    assert "1 by the API's own figures, 10498 by published prices" in done.out
 
 
 async def test_a_closed_pipe_ends_a_batch(program, environment, emulator, prompts):
