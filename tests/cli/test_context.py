@@ -5,7 +5,13 @@ Ctrl-C: what it ends, what it lets finish, and what is said.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+
+import pytest
+from cli.conftest import until
+
+from apimodels_async.cli.context import InterruptedCommand, interruptible
 
 TASK = ("generate", "a moose [stuck]", "--model", "gpt-image-2")
 
@@ -64,23 +70,11 @@ async def test_ctrl_c_and_a_paid_request_of_unknown_fate(interrupted, emulator):
     assert done.records[-1]["charged"] is None
 
 
-async def test_ctrl_c_in_the_demo(interrupted, folder):
-    """The demo ends without a list of tasks that die with its emulator."""
-    done = await interrupted(
-        lambda: list(folder.glob("demo/*.jpg")), "demo", "--speed", 1, "--count", 12
-    )
-
-    assert done.code == 130
-    assert "Find it again" not in done.err
-
-
 async def test_a_second_ctrl_c_leaves_at_once(program, environment, emulator):
     """While a paid request is let finish, the next signal ends the process."""
     emulator.fault("sync", "hang")
     process = program("generate", "a fox")
-    async with asyncio.timeout(10):
-        while not emulator.requests:  # noqa: ASYNC110  it has no event to wait for
-            await asyncio.sleep(0.01)
+    await until(lambda: emulator.requests)
     process.send_signal(signal.SIGINT)
     said = await asyncio.to_thread(process.stderr.readline)
     process.send_signal(signal.SIGINT)
@@ -89,24 +83,34 @@ async def test_a_second_ctrl_c_leaves_at_once(program, environment, emulator):
     assert "let finish" in said
 
 
-def test_the_emulator_serves_until_ctrl_c(program):
-    """The emulator prints its exports, serves, and sums up on Ctrl-C."""
-    server = program("emulator", "--port", "0", "--speed", "10")
-    exports = [server.stdout.readline() for _ in range(2)]
-    server.send_signal(signal.SIGINT)
-    _, said = server.communicate(timeout=10)
-
-    assert exports[0].startswith("export APIMODELS_BASE_URL=http://127.0.0.1:")
-    assert exports[1].startswith("export APIMODELS_API_KEY=sk_")
-    assert "Served 0 requests" in said
-    assert "Traceback" not in said
-    assert server.returncode == 130
+async def signal_itself(number):
+    """Work until a signal that comes at once."""
+    with interruptible():
+        os.kill(os.getpid(), number)
+        await asyncio.Event().wait()
 
 
-def test_sigterm_ends_the_emulator_too(program):
-    """SIGTERM is handled as Ctrl-C, with its own exit code."""
-    server = program("emulator", "--port", "0")
-    server.stdout.readline()
-    server.terminate()
+async def test_each_signal_has_its_exit_code():
+    """A signal cancels the body; the exit code is 128 and its number."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+        with pytest.raises(InterruptedCommand) as caught:
+            await signal_itself(number)
 
-    assert server.wait(10) == 143
+        assert caught.value.exit_code == 128 + number
+        assert signal.getsignal(number) is before
+
+
+async def test_a_cancellation_that_is_no_signal_passes():
+    """Whoever cancels the program from inside a loop gets the cancellation."""
+
+    async def body():
+        with interruptible():
+            await asyncio.Event().wait()
+
+    runner = asyncio.create_task(body())
+    await asyncio.sleep(0)
+    runner.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await runner

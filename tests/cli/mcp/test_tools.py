@@ -10,21 +10,18 @@ from decimal import Decimal
 from io import BytesIO
 
 import pytest
+from cli.conftest import until
 from mcp import Client
 from mcp.types import ImageContent, ResourceLink, TextContent
 from PIL import Image
 
 from apimodels_async import (
-    GenerationFailedError,
-    ImageResult,
-    OutcomeUnknownError,
     PollPolicy,
     Session,
     check_request,
 )
 from apimodels_async._core.purse import Purse
-from apimodels_async.cli.mcp.command import build
-from apimodels_async.cli.mcp.replies import error_text, finished_reply
+from apimodels_async.cli.mcp.command import build_server
 from apimodels_async.cli.mcp.tools import Toolbox
 
 TASK = "gpt-image-2"
@@ -41,7 +38,7 @@ def tools(session):
 @pytest.fixture
 async def agent(tools):
     """Connect a client to a server with these tools."""
-    async with Client(build(tools)) as client:
+    async with Client(build_server(tools)) as client:
         yield client
 
 
@@ -62,13 +59,6 @@ async def call(agent, name, **arguments):
     result = await agent.call_tool(name, arguments)
     assert not result.is_error, text_of(result)
     return result, result.structured_content
-
-
-async def until(ready):
-    """Return once *ready* holds."""
-    async with asyncio.timeout(10):
-        while not ready():  # noqa: ASYNC110  nothing else tells
-            await asyncio.sleep(0.005)
 
 
 async def refused(agent, name, **arguments):
@@ -221,23 +211,23 @@ async def test_a_model_that_answers_at_once_needs_no_wait(agent, emulator):
     assert facts["state"] == "completed"
 
 
-@pytest.mark.parametrize(
-    ("model", "field", "count"),
-    [
-        (None, "images", 1),
-        ("gemini-3-pro-image", "image_url", 1),
-        ("gpt-image-2", "image_urls", 2),
-    ],
-)
-async def test_pictures_are_edited_by_their_links(agent, emulator, model, field, count):
+async def test_pictures_are_edited_by_their_links(agent, emulator):
     """The links go where each model takes them; local files are not read."""
     _, fox = await call(agent, "generate", prompt="a fox")
-    more = {} if model is None else {"model": model}
+    url = fox["urls"][0]
+    expected = {
+        "sparkpix-image-edit": {"images": [url]},
+        "gemini-3-pro-image": {"image_url": url},
+        "gpt-image-2": {"image_urls": [url, url]},
+    }
+    found = {}
+    for model, sent in expected.items():
+        images = [url] * (2 if model == "gpt-image-2" else 1)
+        await call(agent, "edit", prompt="at night", images=images, model=model)
+        body = [each.body for each in emulator.requests if each.method == "POST"][-1]
+        found[model] = {name: body.get(name) for name in sent}
 
-    await call(agent, "edit", prompt="at night", images=fox["urls"] * count, **more)
-
-    sent = [each.body for each in emulator.requests if each.method == "POST"][-1]
-    assert field in sent or f"{field}s" in sent
+    assert found == expected
 
 
 async def test_the_picture_itself_may_come_along(tools, agent):
@@ -260,30 +250,6 @@ async def test_a_picture_that_is_gone_is_only_linked(tools, agent, emulator):
 
     assert len(facts["urls"]) == 1
     assert "Not shown here: " in text_of(result)
-
-
-async def test_a_large_picture_is_only_linked(session):
-    """Above a megabyte the link has to do, and the answer says so."""
-    result = await session.images.generate("a fox", width=1440, height=1440)
-    large = await finished_reply(result, session, inline=True, most=1000)
-
-    assert not [each for each in large.content if isinstance(each, ImageContent)]
-    assert "more than 1000" in text_of(large)
-
-
-async def test_a_picture_without_a_link_says_how_to_see_it(session):
-    """A picture that came as data has no link; with inline it is shown."""
-    png = BytesIO()
-    Image.new("RGB", (8, 8)).save(png, "PNG")
-    url = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-    result = ImageResult(urls=(url,))
-
-    told = await finished_reply(result, session, inline=False)
-    shown = await finished_reply(result, session, inline=True)
-
-    assert links_of(told) == links_of(shown) == []
-    assert "--inline shows it" in text_of(told)
-    assert shown.content[-1].mime_type == "image/png"
 
 
 # --- money ------------------------------------------------------------------------
@@ -406,7 +372,7 @@ async def test_a_task_past_its_deadline_is_taken_up_again(emulator):
         base_url=emulator.base_url, api_key=emulator.api_key, polling=polling
     ) as session:
         tools = Toolbox(session, Purse(Decimal(1)))
-        async with Client(build(tools)) as agent:
+        async with Client(build_server(tools)) as agent:
             _, facts = await call(agent, "submit", prompt="a [stuck] moose", model=TASK)
             late = await refused(agent, "wait", task_id=facts["task_id"])
             reorder = await refused(agent, "wait", task_id=facts["task_id"])
@@ -434,19 +400,3 @@ async def test_errors_of_the_account_say_who_must_act(agent, emulator):
 
     for name in ("balance", "list_models"):
         assert "must check the API key" in await refused(agent, name)
-
-
-def test_advice_names_the_task_and_leads_to_it():
-    """An unknown outcome with an id leads to wait, which is free."""
-    said = error_text(OutcomeUnknownError("gone", task_id="clx1"))
-
-    assert "Task: clx1." in said
-    assert "DO NOT REPEAT" in said
-    assert "Call wait with task_id clx1." in said
-
-
-def test_advice_is_one_line_whatever_the_api_said():
-    """Control and bidirectional characters of a message are written out."""
-    error = GenerationFailedError("a\n\x1b[2J\u202eb", fail_message="x", task_id="t")
-
-    assert error_text(error).isprintable()
