@@ -31,7 +31,8 @@ def test_a_limit_is_met_exactly_and_never_passed():
     purse = Purse(Decimal("0.03"))
 
     assert [purse.reserve(CENT) for _ in range(4)] == [True, True, True, False]
-    assert Decimal("0.03") == purse.reserved
+    assert (Decimal("0.03"), Decimal(0)) == (purse.reserved, purse.left)
+    assert Purse(None).left is None
     assert all(Purse(None).reserve(Decimal(10**6)) for _ in range(3))
 
 
