@@ -24,6 +24,7 @@ from apimodels_async import (
     TaskHandle,
     Timeouts,
 )
+from apimodels_async.cli.errors import signal_exit_code
 from apimodels_async.cli.output import print_result
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class InterruptedCommand(Exception):  # noqa: N818  not an error: somebody asked
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.exit_code = 128 + number
+        self.exit_code = signal_exit_code(number)
 
 
 @contextlib.contextmanager

@@ -81,6 +81,11 @@ def exit_code(error: ApiModelsError) -> ExitCode:
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
+def signal_exit_code(number: int) -> int:
+    """Return the exit code of a command that signal *number* ended: the shells' own."""
+    return 128 + number
+
+
 def charged_word(charged: bool | None) -> str:  # noqa: FBT001  three values, no flag
     """Return yes, no or unknown."""
     return {True: "yes", False: "no", None: "unknown"}[charged]

@@ -19,7 +19,7 @@ Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
 Count = Annotated[
     int | None, Parameter(validator=validators.Number(gte=1), show_default=False)
 ]
-Money = Annotated[
+Dollars = Annotated[
     Decimal | None, Parameter(validator=validators.Number(gt=0), show_default=False)
 ]
 
@@ -71,7 +71,7 @@ class Limits:
     max_pending: Count = None
     """Pictures under way at once, 50 unless given."""
 
-    max_cost: Money = None
+    max_cost: Dollars = None
     """US dollars, for all runs with this folder together; stops before it is passed."""
 
 

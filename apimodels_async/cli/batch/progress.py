@@ -143,7 +143,7 @@ def error_state(error: ApiModelsError) -> str:
     return "unknown" if unknown else "pending"
 
 
-class Money(Protocol):
+class Spending(Protocol):
     """What a batch says about its money, US dollars of all runs together."""
 
     @property
@@ -157,7 +157,7 @@ class Money(Protocol):
         ...
 
 
-def figures(progress: Progress, money: Money, now: float) -> str:
+def figures(progress: Progress, money: Spending, now: float) -> str:
     """Return the state of things in one line."""
     under_way = progress.given - progress.ended
     left = progress.eta_s(now)
@@ -185,7 +185,7 @@ def duration(seconds: float) -> str:
     return f"{hours:.0f} h {rest / MINUTE_S:.0f} min"
 
 
-def print_progress(progress: Progress, money: Money, output: Output) -> None:
+def print_progress(progress: Progress, money: Spending, output: Output) -> None:
     """Say how far it is: a line on stderr, or an object on stdout."""
     now = time.monotonic()
     if not output.json:
@@ -206,7 +206,7 @@ def print_progress(progress: Progress, money: Money, output: Output) -> None:
 
 @contextlib.contextmanager
 def live_progress(
-    progress: Progress, money: Money, output: Output
+    progress: Progress, money: Spending, output: Output
 ) -> Iterator[Callable[[], None]]:
     """
     Show the progress on a terminal; yields what ends that before the body does.

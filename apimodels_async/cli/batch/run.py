@@ -20,7 +20,7 @@ from attrs import define, field
 
 from apimodels_async import ApiModelsError, ConfigurationError
 from apimodels_async.cli.batch.journal import read_entries
-from apimodels_async.cli.batch.progress import Money, live_progress, print_progress
+from apimodels_async.cli.batch.progress import Spending, live_progress, print_progress
 from apimodels_async.cli.batch.rows import read_rows
 from apimodels_async.cli.context import on_first_signal
 from apimodels_async.cli.gallery.page import Card, write_gallery
@@ -42,7 +42,7 @@ GALLERY_SHARE: Final = 0.02
 CARDS_MAX: Final = 10_000
 
 
-class Outcomes(Money, Protocol):
+class Outcomes(Spending, Protocol):
     """A batch at work."""
 
     def __aiter__(self) -> AsyncIterator[Outcome]:
@@ -153,7 +153,7 @@ class Run:
             error=error and str(error),
         )
 
-    async def _report_progress(self, money: Money) -> None:
+    async def _report_progress(self, money: Spending) -> None:
         while True:
             print_progress(self.progress, money, self.output)
             await asyncio.sleep(self.period_s)

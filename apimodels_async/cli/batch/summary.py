@@ -21,7 +21,7 @@ from apimodels_async import (
 )
 from apimodels_async.cli.batch.journal import Totals, read_totals
 from apimodels_async.cli.batch.progress import duration
-from apimodels_async.cli.errors import ExitCode, exit_code
+from apimodels_async.cli.errors import ExitCode, exit_code, signal_exit_code
 from apimodels_async.cli.output import truncated
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 GROUPED_ABOVE: Final = 20
 """Failures that share a reason; fewer are listed one by one."""
 PROMPT_CHARS: Final = 40
-SIGNAL_BASE = 128  # of exit codes, as shells have it
 
 
 async def print_summary(run: Run) -> int:
@@ -96,7 +95,7 @@ async def print_summary(run: Run) -> int:
         next=steps,
     )
     if run.signal is not None:
-        return SIGNAL_BASE + run.signal
+        return signal_exit_code(run.signal)
     return batch_exit_code(progress, run.halted)
 
 
