@@ -1,5 +1,5 @@
 """
-A session at work for one command, and what Ctrl-C does to it.
+The session of one command, and its signal handlers.
 
 Theory of operation: the first SIGINT or SIGTERM cancels the command; the session then
 closes, which lets paid requests finish. From then on the signals have their default
@@ -46,9 +46,7 @@ class InterruptedCommand(Exception):  # noqa: N818  not an error: somebody asked
 
 @contextlib.contextmanager
 def on_first_signal(stop: Callable[[int], None]) -> Iterator[None]:
-    """
-    Call *stop* with the number of the first signal that comes while the body runs.
-    """
+    """Call *stop* with the number of the first signal during the body."""
     loop = asyncio.get_running_loop()
 
     def caught(number: int) -> None:
@@ -98,7 +96,7 @@ def interruptible() -> Iterator[None]:
 
 @define(eq=False)
 class CommandContext:
-    """One command's session, and what must be said if it is interrupted."""
+    """One command's session, and what to print if it is interrupted."""
 
     session: Session
     output: Output
@@ -109,14 +107,14 @@ class CommandContext:
 
     @contextlib.contextmanager
     def order(self) -> Iterator[None]:
-        """Mark a paid request as under way while the body runs."""
+        """Mark a paid request as under way during the body."""
         self.ordering = True
         # No finally: a cancelled order is still under way, an error ends the command.
         yield
         self.ordering = False
 
     def print_stopping(self) -> None:
-        """Say why it may take a while to stop."""
+        """Print why it may take a while to stop."""
         if self.ordering:
             at_most = f"{Timeouts().generate:g} s"
             self.output.note(
@@ -129,7 +127,7 @@ class CommandContext:
             self.output.note("Stopping.", "yellow")
 
     def print_unfinished(self) -> None:
-        """Say what goes on without us, and how to find it again."""
+        """Print the tasks that go on after this command, and how to find them again."""
         # The closed session is their outcome by now: their state is what counts.
         left = [each.task_id for each in self.handles if not each.state.finished]
         for orphan in self.session.orphans:

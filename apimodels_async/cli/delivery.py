@@ -1,4 +1,4 @@
-"""From a handle to a picture on disk, and what is said on the way."""
+"""Waits for tasks, saves their pictures and prints both."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def exit_code(error: ApiModelsError) -> ExitCode:
 
 
 def signal_exit_code(number: int) -> int:
-    """Return the exit code of a command that signal *number* ended: the shells' own."""
+    """Return the exit code of a command ended by signal *number*."""
     return 128 + number
 
 

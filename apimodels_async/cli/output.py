@@ -1,5 +1,5 @@
 """
-Everything that is printed: lines for people, objects for programs, errors for both.
+Output: lines for people, JSON for programs, errors for both.
 
 Rules of this file:
 1. Text from elsewhere passes :func:`printable` and is never read as markup.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Screen(Console):
-    """A console that lets a closed pipe be known, instead of exiting by itself."""
+    """A console that raises on a closed pipe instead of exiting."""
 
     def on_broken_pipe(self) -> NoReturn:
         """Pass the error on: ``main`` knows the exit code."""
@@ -90,7 +90,7 @@ class Output:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person looks at a terminal."""
+        """Whether both streams are terminals, for people."""
         return not self.json and self.stdout.is_terminal and self.stderr.is_terminal
 
     def line(self, text: str, style: str = "") -> None:
@@ -116,12 +116,12 @@ class Output:
             print(text, file=self.stdout.file, flush=True)
 
     def note(self, text: str, style: str = "dim") -> None:
-        """Say something beside the results, on stderr."""
+        """Print a note on stderr."""
         self.stderr.print(Text(printable(text), style), soft_wrap=True)
 
     def error(self, error: ApiModelsError) -> None:
         """
-        Say in one line what happened, whether it was charged, and what to do next.
+        Print in one line what happened, whether it was charged, and what to do next.
         """
         kind, message = type(error).__name__, str(error)
         charged = charged_word(error.charged)
@@ -158,7 +158,7 @@ def spinner(output: Output, text: str) -> Iterator[Callable[[str], None]]:
 
 
 def print_result(output: Output, result: ImageResult, paths: Sequence[Path]) -> None:
-    """Say where a picture is: its URLs, and its files if it was saved."""
+    """Print where a picture is: its URLs, and its files if it was saved."""
     inline = "(sent inline)"
     output.facts(
         url=" ".join(u if u.startswith("http") else inline for u in result.urls),

@@ -1,5 +1,5 @@
 """
-What a batch's journal knows, read beside whoever writes it.
+Reads a batch's journal, also while another process writes it.
 
 Connections are read-only, short, and can neither block a running batch nor repair or
 empty its log.

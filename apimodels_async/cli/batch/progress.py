@@ -1,6 +1,4 @@
-"""
-How a batch is going: counts, pace and failures, and how that is displayed meanwhile.
-"""
+"""Progress of a batch: counts, pace and failures, and the display of them."""
 
 from __future__ import annotations
 
@@ -158,7 +156,7 @@ class Spending(Protocol):
 
 
 def figures(progress: Progress, money: Spending, now: float) -> str:
-    """Return the state of things in one line."""
+    """Return the progress in one line."""
     under_way = progress.given - progress.ended
     left = progress.eta_s(now)
     parts = [
@@ -186,7 +184,7 @@ def duration(seconds: float) -> str:
 
 
 def print_progress(progress: Progress, money: Spending, output: Output) -> None:
-    """Say how far it is: a line on stderr, or an object on stdout."""
+    """Print the progress: a line on stderr, or an object on stdout."""
     now = time.monotonic()
     if not output.json:
         output.note(figures(progress, money, now), "")
@@ -208,9 +206,7 @@ def print_progress(progress: Progress, money: Spending, output: Output) -> None:
 def live_progress(
     progress: Progress, money: Spending, output: Output
 ) -> Iterator[Callable[[], None]]:
-    """
-    Show the progress on a terminal; yields what ends that before the body does.
-    """
+    """Show the progress on a terminal; yields what ends that before the body does."""
 
     def lines() -> RenderableType:
         bar = Table.grid(padding=(0, 1))

@@ -1,5 +1,5 @@
 """
-One run of a batch: rows in, outcomes counted and printed, the gallery kept.
+Runs a batch: reads rows, counts and prints outcomes, writes the gallery.
 
 Theory of operation: rows are read from the folder's copy of the prompts as the library
 asks for them. The first signal ends that reading; what is under way is finished and
@@ -43,7 +43,7 @@ CARDS_MAX: Final = 10_000
 
 
 class Outcomes(Spending, Protocol):
-    """A batch at work."""
+    """The running batch of the library."""
 
     def __aiter__(self) -> AsyncIterator[Outcome]:
         """Outcomes as they finish."""
@@ -67,7 +67,7 @@ class Run:
     stop_display: Callable[[], None] = field(default=lambda: None)
     """Ends the moving lines."""
     gallery_warned: bool = False
-    """The gallery could not be written; that was said."""
+    """The warning that the gallery cannot be written was printed."""
     period_s: float = PERIOD_S
     """Between two plain lines of progress, and two looks at whether the API answers."""
 
@@ -222,7 +222,7 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def _background_jobs(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run *jobs* while the body runs; what breaks one of them breaks the body."""
+    """Run *jobs* while the body runs; an error in one of them ends the body."""
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(job) for job in jobs]

@@ -1,6 +1,4 @@
-"""
-How a run of a batch ended, in words and as an object; its exit code; what to do next.
-"""
+"""Summary of a run of a batch: text, JSON, exit code and next steps."""
 
 from __future__ import annotations
 

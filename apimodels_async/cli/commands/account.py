@@ -73,7 +73,7 @@ async def models(*, common: Common | None = None) -> None:
 
 
 def known_model(model: str) -> KnownModel | None:
-    """Return what is published about *model*, which may carry its vendor's name."""
+    """Return the published facts about *model*, with or without its vendor's prefix."""
     known = known_models()
     return known.get(model) or known.get(model.rpartition("/")[2])
 

@@ -1,6 +1,4 @@
-"""
-What the demo orders, the same list every time, and what it knows while it runs.
-"""
+"""The demo's orders, the same every time, and their states."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ REFRESHES_PER_S: Final = 10
 
 
 class BoardView:
-    """Drawn anew by rich at every refresh."""
+    """The live board, rendered by rich at every refresh."""
 
     def __init__(self, board: Board, session: Session) -> None:
         self._board = board

@@ -180,7 +180,7 @@ def _template() -> Template:
 
 @cache
 def _assets() -> dict[str, Markup]:
-    """Return style and script, and the hashes that alone the page's policy lets in."""
+    """Return style and script, and their hashes for the page's security policy."""
     style, script = _text("page.css"), _text("page.js")
     return {
         "style": Markup(style),  # noqa: S704  ours, not anybody's input

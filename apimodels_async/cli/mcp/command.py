@@ -80,7 +80,7 @@ async def mcp(
 
 
 def build_server(tools: Toolbox) -> MCPServer:
-    """Return the server of *tools*; it belongs to no transport yet."""
+    """Return the MCP server of *tools*, not connected yet."""
     from mcp.server.mcpserver import MCPServer
     from mcp.types import ToolAnnotations
 

@@ -93,7 +93,7 @@ class Toolbox:
     _open: list[tuple[TaskHandle, Decimal]] = field(
         init=False, factory=list[tuple[TaskHandle, Decimal]]
     )
-    """Orders that have not ended, with what was set aside for them."""
+    """Orders that have not ended, with their reserved price."""
 
     async def generate(
         self,
@@ -277,7 +277,7 @@ class Toolbox:
     async def _reserved(
         self, checked: CheckedRequest
     ) -> contextlib.AbstractContextManager[Decimal]:
-        """Set the price aside before the body orders; a refusal gives it back."""
+        """Reserve the price before the body orders; a refusal frees it."""
         await self._settle()
         return self._paying(self._reserve(checked))
 
