@@ -131,4 +131,4 @@ def program():
     yield program
     for process in started:
         process.terminate()  # not kill: coverage is written on the way out
-        process.communicate(timeout=10)
+        process.communicate(timeout=20)

@@ -79,7 +79,7 @@ async def test_a_second_ctrl_c_leaves_at_once(program, environment, emulator):
     said = await asyncio.to_thread(process.stderr.readline)
     process.send_signal(signal.SIGINT)
 
-    assert await asyncio.to_thread(process.wait, 5) == -signal.SIGINT
+    assert await asyncio.to_thread(process.wait, 20) == -signal.SIGINT
     assert "let finish" in said
 
 

@@ -169,7 +169,7 @@ async def test_a_closed_pipe_is_quiet(program, environment):
     process.stdout.close()
 
     assert await asyncio.to_thread(process.stderr.read) == ""
-    assert await asyncio.to_thread(process.wait, 10) == 141
+    assert await asyncio.to_thread(process.wait, 20) == 141
 
 
 def test_stdout_without_a_descriptor():

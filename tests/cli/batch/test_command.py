@@ -193,7 +193,7 @@ async def test_a_killed_batch_is_resumed_without_paying_twice(
         while len(emulator.tasks) < 3:  # noqa: ASYNC110  the books have no event
             await asyncio.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    await asyncio.to_thread(process.wait, 5)
+    await asyncio.to_thread(process.wait, 20)
     done = await run("resume", "D", "--json")
     listed = await run("ls", "D", "--json")
 

@@ -18,7 +18,7 @@ async def test_the_emulator_serves_until_ctrl_c(program, environment, run):
     url = exports[0].strip().partition("=")[2]
     done = await run("balance", "--base-url", url)
     server.send_signal(signal.SIGINT)
-    _, said = await asyncio.to_thread(server.communicate, timeout=10)
+    _, said = await asyncio.to_thread(server.communicate, timeout=20)
 
     assert exports[0].startswith("export APIMODELS_BASE_URL=http://127.0.0.1:")
     assert exports[1].startswith("export APIMODELS_API_KEY=sk_")
