@@ -16,6 +16,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import anyio
 import pytest
 from anyio import from_thread
 from anyio.from_thread import start_blocking_portal
@@ -281,6 +282,27 @@ def test_what_arrives_with_an_interrupt_is_kept(blocking, keyboard):
 
     with pytest.raises(KeyboardInterrupt):
         blocking._portal.call(call)
+
+    (orphan,) = blocking.orphans
+    assert orphan.url.startswith("http")
+
+
+def test_what_arrives_after_an_interrupt_is_kept(blocking, keyboard):
+    """A result that could not be cancelled any more is an orphan, too."""
+    interrupted = threading.Event()
+
+    async def call():
+        with anyio.CancelScope(shield=True):
+            result = await blocking._inner.images.generate("a fox")
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            while not interrupted.is_set():  # noqa: ASYNC110  another thread's event
+                await asyncio.sleep(0.005)
+        return result
+
+    with pytest.raises(KeyboardInterrupt):
+        blocking._portal.call(call)
+    interrupted.set()
+    wait_until(lambda: blocking.orphans)
 
     (orphan,) = blocking.orphans
     assert orphan.url.startswith("http")

@@ -209,8 +209,8 @@ async def confirm_reorder(
     count = sum(state in {"unknown", "intended"} for state in before.values())
     if yes or not count:
         return
-    stdin = stdin or sys.stdin
-    if not stdin.isatty() or not output.interactive:
+    stdin = sys.stdin if stdin is None else stdin
+    if stdin is None or not stdin.isatty() or not output.interactive:
         msg = f"{count} orders may be paid for twice: say so with --yes"
         raise InvalidRequestError(msg, parameter="yes")
     output.note(

@@ -27,13 +27,13 @@ from apimodels_async.cli.demo.display import (
 
 def test_a_narrow_terminal_has_no_table_of_models():
     """The board is drawn for the width there is."""
-    view, shown = BoardView(Board.of(demo_orders(6), 0.0), Session("k")), {}
+    view, shown = BoardView(Board.of(demo_orders(20), 0.0), Session("k")), {}
     for width in (80, 120):
         console = Console(file=io.StringIO(), width=width)
         console.print(view)
         shown[width] = console.file.getvalue()
 
-    assert "0 of 8 pictures" in shown[80]
+    assert "0 of 22 pictures" in shown[80]
     assert "sparkpix-image-edit" not in shown[80]
     assert "sparkpix-image-edit" in shown[120]
 
