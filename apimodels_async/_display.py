@@ -13,7 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from apimodels_async._text import is_loopback, printable_lines
+from apimodels_async._text import escaped, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -31,7 +31,7 @@ def bundle(
     exclude: Collection[str] | None,
 ) -> dict[str, str]:
     """Return the two forms by MIME type, those wanted of them."""
-    forms = {"text/plain": printable_lines(plain), "text/html": html}
+    forms = {"text/plain": escaped(plain, "\n"), "text/html": html}
     return {
         kind: form
         for kind, form in forms.items()
@@ -101,4 +101,4 @@ def _text(value: object) -> str:
     text = str(value)
     if len(text) > CHARS_MAX:
         text = text[: CHARS_MAX - 1] + "…"
-    return escape(printable_lines(text))
+    return escape(escaped(text, "\n"))

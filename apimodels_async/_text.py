@@ -20,16 +20,12 @@ def printable(text: str, limit: int = MESSAGE_CHARS_MAX) -> str:
     Escapes are Python's own (``\\x1b``), so that nothing the API sends can move a
     cursor, hide a line of a log, or reverse the reading direction.
     """
-    shown = _escaped(text[: limit + 1])  # one more: whether there is more
+    shown = escaped(text[: limit + 1])  # one more: whether there is more
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def printable_lines(text: str) -> str:
-    """Return *text* with its control characters escaped, line ends excepted."""
-    return _escaped(text, "\n")
-
-
-def _escaped(text: str, kept: str = "") -> str:
+def escaped(text: str, kept: str = "") -> str:
+    """Return *text* with its control characters written out, those in *kept* not."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)

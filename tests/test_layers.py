@@ -89,6 +89,8 @@ SAME_LAYER = {
     ("emulator", "emulator"),
 }
 UP = {("testing", "emulator")}
+# What programs share with the library although users have no use for it.
+PROGRAMS_SHARE = {"_core.money.budget", "_text", "_api.catalogue"}
 
 # Inside the emulator; its other folders (service, faults, pictures) are the lowest.
 EMULATOR_LAYERS = {
@@ -235,9 +237,8 @@ def wrong_arrows(module: Module, known: dict[str, Module]) -> list[str]:
                 f"{module.name or '__init__'} (layer {LAYERS[module.place]}) may not "
                 f"import {target or '__init__'} (layer {LAYERS[goal]})"
             )
-        if module.place == "cli" and any(
-            part.startswith("_") for part in target.split(".")
-        ):
+        private = any(part.startswith("_") for part in target.split("."))
+        if module.place == "cli" and private and target not in PROGRAMS_SHARE:
             found.append(f"{module.name} uses {target}: programs use the public door")
     return found
 

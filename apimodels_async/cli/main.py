@@ -1,6 +1,4 @@
-"""
-``apimodels``: the entry point, which must work where the extra is not installed.
-"""
+"""``apimodels``: the entry point, which must work where the extra is not installed."""
 
 from __future__ import annotations
 
@@ -9,11 +7,13 @@ import contextlib
 import logging
 import os
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+EXTRA: Final = ("cyclopts", "jinja2", "PIL", "rich")
 USAGE: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 CLOSED_PIPE: Final = 141  # 128 + SIGPIPE
@@ -26,18 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Without the program's name; else those of the process.
     """
-    try:
-        import PIL  # noqa: F401  the emulator would miss it only when it draws
+    for name in EXTRA:
+        if find_spec(name) is None:
+            print(
+                f"apimodels: {name} is not installed; "
+                "run: pip install 'apimodels-async[cli]'",
+                file=sys.stderr,
+            )
+            return USAGE
 
-        from apimodels_async.cli.program import execute
-    except ModuleNotFoundError as error:
-        name, _, _ = str(error.name).partition(".")
-        print(
-            f"apimodels: {name} is not installed; "
-            "run: pip install 'apimodels-async[cli]'",
-            file=sys.stderr,
-        )
-        return USAGE
+    from apimodels_async.cli.app import execute
 
     # The commands say themselves, in words for a terminal, what the library logs.
     logging.getLogger("apimodels_async").addHandler(logging.NullHandler())

@@ -1,10 +1,9 @@
-"""
-Options that commands share, and how their values are read.
-"""
+"""Options that commands share, and how their values are read."""
 
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Annotated, Any
 
 from attrs import asdict, frozen
@@ -17,14 +16,18 @@ Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
 """``name=value``, repeatable."""
+Count = Annotated[
+    int | None, Parameter(validator=validators.Number(gte=1), show_default=False)
+]
+Dollars = Annotated[
+    Decimal | None, Parameter(validator=validators.Number(gt=0), show_default=False)
+]
 
 
 @Parameter(name="*")
 @frozen(kw_only=True)
 class Common:
-    """
-    Options of every command that talks to the API.
-    """
+    """Options of every command that talks to the API."""
 
     base_url: str | None = None
     """Address of the API, else APIMODELS_BASE_URL, else the vendor's."""
@@ -39,9 +42,7 @@ class Common:
 @Parameter(name="*")
 @frozen(kw_only=True)
 class Picture:
-    """
-    The common parameters of a picture, in the API's own names.
-    """
+    """The common parameters of a picture, in the API's own names."""
 
     aspect_ratio: str | None = None
     """1:1, 16:9, 9:16, 4:3, 3:4, 3:2, 2:3, or what the model takes."""
@@ -62,7 +63,48 @@ class Picture:
     """Same seed, same picture."""
 
 
-def gather(picture: Picture | None, params: list[str] | None) -> dict[str, Any]:
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Limits:
+    """How much at once, and how much in all."""
+
+    max_pending: Count = None
+    """Pictures under way at once, 50 unless given."""
+
+    max_cost: Dollars = None
+    """US dollars, for all runs with this folder together; stops before it is passed."""
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Reorder:
+    """What is ordered although an earlier run ordered it."""
+
+    retry_failed: Flag = False
+    """Order again what failed; it was not charged."""
+
+    resubmit_unknown: Flag = False
+    """Order again what is of unknown outcome; this may pay twice, so it asks first."""
+
+    yes: Flag = False
+    """Do not ask."""
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class EmbeddedEmulator:
+    """The emulator instead of the API."""
+
+    emulator: Flag = False
+    """Use an emulator inside: no key, no network, no real money."""
+
+    speed: Annotated[float | None, Parameter(show_default=False)] = None
+    """How many times faster than the real service it works; 20 unless given."""
+
+
+def gather_parameters(
+    picture: Picture | None, params: list[str] | None
+) -> dict[str, Any]:
     """
     Return all parameters by name, those not given left out.
 
@@ -84,9 +126,7 @@ def gather(picture: Picture | None, params: list[str] | None) -> dict[str, Any]:
 
 
 def read_value(text: str) -> Any:
-    """
-    Return what *text* is as JSON, or *text* itself.
-    """
+    """Return what *text* is as JSON, or *text* itself."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,14 +1,15 @@
 """
-Everything that is printed: lines for people, objects for programs, errors for both.
+Output: lines for people, JSON for programs, errors for both.
 
 Rules of this file:
-1. Text from elsewhere passes :func:`clean` and is never read as markup.
+1. Text from elsewhere is escaped (``_text.escaped``) and never read as markup.
 2. Results go to stdout; what is said about them (errors, notes) to stderr.
 3. Colour and movement are for a terminal without ``NO_COLOR``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -17,12 +18,14 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from attrs import define, field
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from apimodels_async.cli.verdict import charged_word, next_step
+from apimodels_async._text import escaped
+from apimodels_async.cli.errors import charged_word, next_step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
@@ -31,30 +34,20 @@ if TYPE_CHECKING:
 
 
 class Screen(Console):
-    """
-    A console that lets a closed pipe be known, instead of exiting by itself.
-    """
+    """A console that raises on a closed pipe instead of exiting."""
 
     def on_broken_pipe(self) -> NoReturn:
-        """
-        Pass the error on: ``main`` knows the exit code.
-        """
+        """Pass the error on: ``main`` knows the exit code."""
         raise BrokenPipeError
 
 
-def clean(text: str) -> str:
-    """
-    Return *text* with everything that could steer a terminal written out (``\\x1b``).
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def truncated(text: str, most: int) -> str:
+    """Return *text* in at most *most* characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def is_lively(stream: IO[str]) -> bool:
-    """
-    Return whether colours and moving lines are welcome on *stream*.
-    """
+def is_interactive(stream: IO[str]) -> bool:
+    """Return whether colours and moving lines are welcome on *stream*."""
     return (
         stream.isatty()
         and not os.environ.get("NO_COLOR")
@@ -63,14 +56,12 @@ def is_lively(stream: IO[str]) -> bool:
 
 
 def screen(stream: IO[str]) -> Screen:
-    """
-    Return a console for *stream*, plain or lively.
-    """
-    lively = is_lively(stream)
+    """Return a console for *stream*, plain or for a terminal."""
+    interactive = is_interactive(stream)
     return Screen(
         file=stream,
-        force_terminal=lively,
-        color_system="auto" if lively else None,
+        force_terminal=interactive,
+        color_system="auto" if interactive else None,
         highlight=False,
     )
 
@@ -82,9 +73,7 @@ def _plain(value: object) -> str:
 
 @define(eq=False)
 class Output:
-    """
-    Where a command says what happened.
-    """
+    """Where a command says what happened."""
 
     json: bool = False
     """One JSON object a line on stdout, instead of text."""
@@ -92,56 +81,46 @@ class Output:
     stderr: Screen = field(factory=lambda: screen(sys.stderr))
 
     @property
-    def lively(self) -> bool:
-        """
-        Whether a person looks at a terminal.
-        """
+    def interactive(self) -> bool:
+        """Whether both streams are terminals, for people."""
         return not self.json and self.stdout.is_terminal and self.stderr.is_terminal
 
     def line(self, text: str, style: str = "") -> None:
-        """
-        Print one line for people.
-        """
+        """Print one line for people."""
         if not self.json:
-            self.stdout.print(Text(clean(text), style), soft_wrap=True)
+            self.stdout.print(Text(escaped(text), style), soft_wrap=True)
 
     def facts(self, **facts: object) -> None:
-        """
-        Print one line a fact, for people; those that are None are left out.
-        """
+        """Print one line a fact, for people; those that are None are left out."""
         for name, value in facts.items():
             if value is not None and not self.json:
-                shown = Text(f"{name:<9}", "dim") + Text(clean(str(value)))
+                shown = Text(f"{name:<9}", "dim") + Text(escaped(str(value)))
                 self.stdout.print(shown, soft_wrap=True)
 
     def show(self, picture: RenderableType) -> None:
-        """
-        Print something of rich's on a lively stdout; its texts must be clean.
-        """
+        """Print something of rich's on a terminal; its texts must be printable."""
         self.stdout.print(picture)
 
     def record(self, event: str, **fields: Any) -> None:
-        """
-        Print one JSON object, for programs.
-        """
+        """Print one JSON object, for programs."""
         if self.json:
             text = json.dumps({"event": event, **fields}, default=_plain)
             print(text, file=self.stdout.file, flush=True)
 
     def note(self, text: str, style: str = "dim") -> None:
-        """
-        Say something beside the results, on stderr.
-        """
-        self.stderr.print(Text(clean(text), style), soft_wrap=True)
+        """Print a note on stderr."""
+        self.stderr.print(Text(escaped(text), style), soft_wrap=True)
 
     def error(self, error: ApiModelsError) -> None:
         """
-        Say in one line what happened, whether it was charged, and what to do next.
+        Print in one line what happened, whether it was charged, and what to do next.
         """
         kind, message = type(error).__name__, str(error)
         charged = charged_word(error.charged)
-        line = Text("apimodels: ", "bold red") + Text(clean(f"{kind}: {message}"))
-        line += Text(clean(f" | charged: {charged} | next: {next_step(error)}"), "dim")
+        line = Text("apimodels: ", "bold red") + Text(escaped(f"{kind}: {message}"))
+        line += Text(
+            escaped(f" | charged: {charged} | next: {next_step(error)}"), "dim"
+        )
         self.stderr.print(line, soft_wrap=True)
         self.record(
             "error",
@@ -154,10 +133,24 @@ class Output:
         )
 
 
-def tell_result(output: Output, result: ImageResult, paths: Sequence[Path]) -> None:
-    """
-    Say where a picture is: its URLs, and its files if it was saved.
-    """
+@contextlib.contextmanager
+def spinner(output: Output, text: str) -> Iterator[Callable[[str], None]]:
+    """Show a spinner with *text* and the elapsed time; yields what changes the text."""
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=output.stderr,
+        transient=True,
+        disable=not output.interactive,
+    )
+    with progress:
+        row = progress.add_task(escaped(text), total=None)
+        yield lambda words: progress.update(row, description=escaped(words))
+
+
+def print_result(output: Output, result: ImageResult, paths: Sequence[Path]) -> None:
+    """Print where a picture is: its URLs, and its files if it was saved."""
     inline = "(sent inline)"
     output.facts(
         url=" ".join(u if u.startswith("http") else inline for u in result.urls),

@@ -10,11 +10,12 @@ Rules of this file:
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import os
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 import anyio
 from anyio.from_thread import BlockingPortal
@@ -31,6 +32,59 @@ T = TypeVar("T")
 
 EXIT_S: Final = 5.0
 """Seconds that a session still open at exit gets to finish paid requests."""
+
+
+@define(eq=False)
+class _Call(Generic[T]):
+    """
+    One call on the loop. What it returned goes to the caller, or to *kept*.
+
+    Two threads meet here without a lock: the loop's puts the result down and then looks
+    whether the caller is gone, the caller's says that it is gone and then looks for the
+    result. At least one of them sees the other, and only one can pop.
+    """
+
+    function: Callable[..., Awaitable[T]]
+    args: tuple[object, ...]
+    kept: list[object]
+    error: BaseException | None = field(init=False, default=None)
+    """What the call itself raised."""
+    _result: list[T] = field(init=False, factory=list[T])
+    _abandoned: bool = field(init=False, default=False)
+    _scope: anyio.CancelScope | None = field(init=False, default=None)
+
+    async def run(self) -> T | None:
+        """
+        Await the function, in the loop's thread.
+        """
+        with anyio.CancelScope() as self._scope:
+            try:
+                self._result.append(result := await self.function(*self.args))
+            except BaseException as error:
+                self.error = error
+                raise
+            if self._abandoned:
+                self._keep()
+            return result
+        return None  # cancelled: the caller is gone
+
+    def abandon(self) -> None:
+        """
+        Keep what the call returned, or will return: its caller was interrupted.
+        """
+        self._abandoned = True
+        self._keep()
+
+    def cancel(self) -> None:
+        """
+        Cancel the call, in the loop's thread.
+        """
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def _keep(self) -> None:
+        with contextlib.suppress(IndexError):
+            self.kept.append(self._result.pop())
 
 
 @define(eq=False)
@@ -60,22 +114,24 @@ class _Loop:
 
     def call(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
         """Await ``function(*args)`` on the loop; an interrupted wait cancels it."""
+        call = _Call(function, args, self.kept)
         try:
-            future = self._portal.start_task_soon(function, *args)
-        except RuntimeError:
-            if self.ended is None:  # called from the loop's own thread
-                raise
-        else:
-            return self._wait(future)
-        raise self.ended.fresh()
-
-    def _wait(self, future: Future[T]) -> T:
-        try:
-            return future.result()
-        except BaseException:
-            if not future.cancel() and future.exception() is None:
-                self.kept.append(future.result())  # Ctrl-C came as it had arrived
+            try:
+                future = self._portal.start_task_soon(call.run)
+            except RuntimeError:
+                if self.ended is None:  # called from the loop's own thread
+                    raise
+            else:
+                return cast("T", future.result())
+        except BaseException as error:
+            # Ctrl-C may come at any line above, also between the start and the wait,
+            # where nobody knows the future yet.
+            if error is not call.error:
+                call.abandon()
+                with contextlib.suppress(RuntimeError):  # never started: nothing runs
+                    self._portal.start_task_soon(call.cancel)
             raise
+        raise self.ended.fresh()
 
     def close(self, seconds: float | None) -> None:
         """Close the session, for *seconds* at most, and end the thread."""

@@ -5,6 +5,7 @@ The program run inside the test, and as a process of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from apimodels_async.cli.program import execute
+from apimodels_async.cli.app import execute
 
 API = {"generate", "edit", "status", "wait", "balance", "models"}
 FAST = ("--poll-interval", "0.05")
@@ -37,6 +38,14 @@ class Done(NamedTuple):
     def events(self) -> list[str]:
         """The kinds of the JSON objects on stdout, in order."""
         return [record["event"] for record in self.records]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        """Say so."""
+        return True
 
 
 @pytest.fixture(autouse=True)
@@ -72,26 +81,40 @@ def run(environment, capsys):
 
 
 @pytest.fixture
+def run_on_terminal(run, monkeypatch):
+    """Run the program with a terminal as stdout and stderr."""
+
+    async def run_on_terminal(*argv, columns=80):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with (
+            contextlib.redirect_stdout(Terminal()) as out,
+            contextlib.redirect_stderr(Terminal()) as err,
+        ):
+            done = await run(*argv)
+        return Done(done.code, out.getvalue(), err.getvalue())
+
+    return run_on_terminal
+
+
+async def until(ready):
+    """Return once *ready* holds."""
+    async with asyncio.timeout(15):
+        while not ready():  # noqa: ASYNC110  what is looked at has no event
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
 def interrupted(run):
     """Run the program and send it SIGINT as soon as *ready* holds."""
 
     async def interrupted(ready, *argv):
         runner = asyncio.create_task(run(*argv))
-        async with asyncio.timeout(10):
-            while not ready():
-                assert not runner.done(), runner.result()
-                await asyncio.sleep(0.005)
+        await until(lambda: ready() or runner.done())
+        assert not runner.done(), runner.result()
         os.kill(os.getpid(), signal.SIGINT)
         return await runner
 
     return interrupted
-
-
-def start(*argv, **more) -> subprocess.Popen:
-    """Start the program as a process."""
-    command = [sys.executable, "-m", "apimodels_async.cli.main", *argv]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, **{**streams, **more})
 
 
 @pytest.fixture
@@ -100,35 +123,12 @@ def program():
     started = []
 
     def program(*argv, **more):
-        started.append(start(*argv, **more))
+        command = [sys.executable, "-P", "-m", "apimodels_async.cli.main", *argv]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen(command, text=True, **{**streams, **more}))
         return started[-1]
 
     yield program
     for process in started:
         process.terminate()  # not kill: coverage is written on the way out
-        process.communicate(timeout=10)
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self):
-        """Say so."""
-        return True
-
-
-@pytest.fixture
-def run_on_terminal(run, monkeypatch):
-    """Run the program with a terminal as stdout and stderr."""
-
-    async def run_on_terminal(*argv, columns=80):
-        out, err = Terminal(), Terminal()
-        # Here and not before: pytest puts its own streams back between the phases.
-        with monkeypatch.context() as patch:
-            patch.setenv("COLUMNS", str(columns))
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            done = await run(*argv)
-        return Done(done.code, out.getvalue(), err.getvalue())
-
-    return run_on_terminal
+        process.communicate(timeout=20)

@@ -5,6 +5,7 @@ Downloads that go on: from where they broke, or from a fresh address.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -19,7 +20,9 @@ from PIL import Image
 
 from apimodels_async import (
     ConfigurationError,
+    DownloadError,
     ImageRequest,
+    ImageResult,
     InvalidRequestError,
     ResultExpiredError,
     SparkPixImage,
@@ -132,6 +135,24 @@ async def test_a_refused_address_is_asked_for_anew(connect, folder):
             assert "task_id=clx1" in asked[1]
             assert asked[2].endswith("sig=2")
             assert "authorization" not in server.received[2].headers
+
+
+async def test_a_fresh_address_is_that_of_the_same_picture(connect, folder):
+    """The API names all addresses anew; of another number of them none is taken."""
+    for count in (1, 2, 3):
+        async with RawServer() as server:
+            fresh = [f"{server.origin}/{at}?sig=2" for at in range(count)]
+            data = {"taskId": "clx1", "state": "completed", "resultUrls": fresh}
+            body = json.dumps({"code": 200, "data": data}).encode()
+            server.answer = in_turn(respond(b"", 403), respond(body), respond(PNG))
+            old = tuple(f"{server.origin}/{at}?sig=1" for at in range(2))
+            result = ImageResult(urls=old, task_id="clx1")
+            with contextlib.suppress(DownloadError):
+                await connect(server).download(result, folder / f"{count}", index=1)
+
+            asked = [one.target for one in server.received]
+            assert asked[2:] == (["/1?sig=2"] if count == 2 else [])
+    assert names(folder) == ["2.png"]
 
 
 async def test_the_same_address_again_is_the_end(connect, folder):

@@ -5,16 +5,22 @@ The synchronous session: the same calls, waited for.
 from __future__ import annotations
 
 import _thread
+import asyncio
 import inspect
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import anyio
 import pytest
+from anyio import from_thread
 from anyio.from_thread import start_blocking_portal
+from integration.raw import CREATED, RawServer, envelope, respond
 
 import apimodels_async
 from apimodels_async import (
@@ -31,6 +37,7 @@ from apimodels_async import (
 from apimodels_async.emulator import Emulator
 
 TASK = {"model": "gpt-image-2"}
+ANYIO = from_thread.__file__
 
 
 @pytest.fixture
@@ -184,29 +191,88 @@ def test_many_threads_share_one_session(blocking):
     assert len({result.url for result in made}) == 8
 
 
-def test_an_interrupt_ends_one_wait_only(blocking, served):
+@pytest.fixture
+def keyboard():
+    """Have Ctrl-C raise KeyboardInterrupt, also where SIGINT came in ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_ends_one_wait_only(keyboard):
     """Ctrl-C leaves the session usable; the paid order goes on and is kept."""
-    served.fault("create", "slow", seconds=0.3)
+    interrupted = asyncio.Event()
+    done = {"taskId": "clraw1", "state": "completed", "resultUrls": ["https://a/b"]}
 
-    def interrupt():
-        while not any(record.endpoint == "create" for record in served.requests):
-            pass
+    async def answer(request, peer):
+        if request.method == "GET":
+            return await respond(envelope(done))(request, peer)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        await interrupted.wait()
+        return await respond(CREATED)(request, peer)
 
-    other = threading.Thread(target=interrupt)
-    other.start()
-    with pytest.raises(KeyboardInterrupt):
-        blocking.images.submit("a moose", **TASK)
-    other.join()
-    while not blocking.orphans:
-        blocking.balance()
-    (orphan,) = blocking.orphans
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(RawServer(answer)) as server,
+        sync.Session("k", base_url=server.base_url) as blocking,
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            blocking.images.submit("a moose", **TASK)
+        portal.call(interrupted.set)
+        wait_until(lambda: blocking.orphans)
+        (orphan,) = blocking.orphans
 
-    assert orphan.result().task_id in served.tasks
-    assert len(served.tasks) == 1
+        assert orphan.result().task_id == "clraw1"
+        assert len(server.posts) == 1
 
 
-def test_what_arrives_with_an_interrupt_is_kept(blocking):
+def wait_until(ready):
+    """Return once *ready* holds; the test's own timeout bounds it."""
+    while not ready():
+        time.sleep(0.005)
+
+
+class Interrupt:
+    """Ctrl-C at one line of the way into the session's thread."""
+
+    def __init__(self, line):
+        self.left = line
+
+    def __call__(self, frame, event, _):
+        """Trace a frame."""
+        code = frame.f_code
+        if not code.co_qualname.startswith("_Loop.") and code.co_filename != ANYIO:
+            return None
+        self.left -= event == "line"
+        if self.left < 0:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return self
+
+
+def test_an_interrupt_at_any_line_loses_no_picture(blocking, served):
+    """Wherever Ctrl-C comes, what was paid for is returned or an orphan."""
+    returned, before = 0, sys.gettrace()
+    for line in itertools.count():
+        sys.settrace(Interrupt(line))
+        try:
+            blocking.images.generate("a fox")
+            returned = 1
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        blocking.balance()  # the loop has been there: what is sent by now is all
+        wait_until(lambda: not blocking.stats().under_way)
+        found = [each.url for each in blocking.orphans]
+
+        assert len(found) + returned == len(served.generations), line
+        if returned:
+            break
+    assert found
+
+
+def test_what_arrives_with_an_interrupt_is_kept(blocking, keyboard):
     """A result that was there when Ctrl-C came is an orphan, not lost."""
 
     async def call():
@@ -216,6 +282,27 @@ def test_what_arrives_with_an_interrupt_is_kept(blocking):
 
     with pytest.raises(KeyboardInterrupt):
         blocking._portal.call(call)
+
+    (orphan,) = blocking.orphans
+    assert orphan.url.startswith("http")
+
+
+def test_what_arrives_after_an_interrupt_is_kept(blocking, keyboard):
+    """A result that could not be cancelled any more is an orphan, too."""
+    interrupted = threading.Event()
+
+    async def call():
+        with anyio.CancelScope(shield=True):
+            result = await blocking._inner.images.generate("a fox")
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            while not interrupted.is_set():  # noqa: ASYNC110  another thread's event
+                await asyncio.sleep(0.005)
+        return result
+
+    with pytest.raises(KeyboardInterrupt):
+        blocking._portal.call(call)
+    interrupted.set()
+    wait_until(lambda: blocking.orphans)
 
     (orphan,) = blocking.orphans
     assert orphan.url.startswith("http")

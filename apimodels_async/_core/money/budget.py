@@ -30,12 +30,18 @@ class Budget:
     reserved: Decimal = field(default=Decimal(0))
     """On orders under way and on unknown outcomes."""
 
+    @property
+    def left(self) -> Decimal | None:
+        """
+        What may still be ordered; None: no limit.
+        """
+        return None if self.limit is None else self.limit - self.spent - self.reserved
+
     def reserve(self, price: Decimal) -> bool:
         """
         Set *price* aside; False: that would pass the limit, and nothing is set aside.
         """
-        total = self.spent + self.reserved + price
-        if self.limit is not None and total > self.limit:
+        if self.left is not None and price > self.left:
             return False
         self.reserved += price
         return True

@@ -220,7 +220,10 @@ class Files:
                 fresh = await self._refresh(result.task_id)
                 if fresh is not None:
                     expires = expires or fresh.expires_at
-                    if fresh.urls[index : index + 1] not in {(), (address,)}:
+                    # Of another count, the place says nothing: it may be the address
+                    # of another picture.
+                    alike = len(fresh.urls) == len(result.urls)
+                    if alike and fresh.urls[index] != address:
                         address = fresh.urls[index]
                         continue
             if not trouble.passing or attempt >= self._retry.attempts:

@@ -32,7 +32,8 @@ def test_a_limit_is_met_exactly_and_never_passed():
     budget = Budget(Decimal("0.03"))
 
     assert [budget.reserve(CENT) for _ in range(4)] == [True, True, True, False]
-    assert Decimal("0.03") == budget.reserved
+    assert (Decimal("0.03"), Decimal(0)) == (budget.reserved, budget.left)
+    assert Budget(None).left is None
     assert all(Budget(None).reserve(Decimal(10**6)) for _ in range(3))
 
 

@@ -1,0 +1,171 @@
+"""
+Builds the app; maps errors to exit codes.
+
+Commands are named by their import path, so that only the one that runs is loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from cyclopts import App, CycloptsError
+
+from apimodels_async import ApiModelsError, InvalidRequestError, __version__
+from apimodels_async.cli.context import InterruptedCommand
+from apimodels_async.cli.errors import ExitCode, exit_code
+from apimodels_async.cli.output import Output, screen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HELP: Final = """\
+Pictures from the apimodels API, from the command line.
+
+The key is read from APIMODELS_API_KEY or ~/.apimodels/credentials (mode
+600), never from an option: everybody on a machine can see command lines.
+"""
+
+EXITS: Final = """\
+Exit codes:
+  0    all is well
+  1    it failed: generation failed, refused, network
+  2    usage, invalid input or set-up; nothing was sent
+  3    no credit, or the key was refused
+  4    outcome unknown: it may have been, or may still be, charged
+  130  Ctrl-C (128 + signal)
+  141  stdout was closed
+
+Errors are one line on stderr: what happened, whether it was charged, and
+what to do next.
+
+With --json, stdout has one object a line. Its "event" says what it is:
+  submitted  task_id, model, state
+  state      task_id, state, and at (where it changed)
+  result     url, urls, path, paths, task_id, model, credits, duration_s,
+             created_at, completed_at, expires_at
+  running    task_id: it goes on after Ctrl-C
+  error      type, message, task_id, status, code,
+             charged (true, false, or null: unknown)
+  balance    balance, total, frozen, currency
+  model      id, modality, endpoint, prices, prices_read_on
+  emulator   base_url, api_key
+  picture    number, model, prompt, path, duration_s, credits, error
+  bad_row    line, reason
+  priced     model, count, usd, unpriced; one a model
+  dry_run    rows, usd, unpriced, prices_read_on
+  progress   total, completed, pending, failed, images_s, spent, reserved, eta_s
+  outcome    number, state (completed, unsaved, failed, refused, unknown,
+             pending), prompt, path, task_id, credits, error
+  batch      total, earlier, not_ordered, a count for each state, spent,
+             reserved, wall_s, gallery, next
+  item       number, state (completed, pending, failed, refused, unknown),
+             model, prompt, credits, price, task_id, path, seed, duration_s,
+             error
+  demo       saved, failed, wall_s, service_s, polls, connections, spent, page
+"""
+
+EXAMPLES: Final = {
+    "demo": """\
+  apimodels demo
+  apimodels demo --count 200 --speed 50 --out /tmp/demo""",
+    "generate": """\
+  apimodels generate "a red fox in snow" --aspect-ratio 16:9 --seed 42
+  apimodels generate "a moose" --model gpt-image-2 --resolution 2K --out moose
+  apimodels generate "a moose" --model gpt-image-2 --no-wait
+  apimodels generate "a moose" --param prompt_upsampling=true --json""",
+    "edit": """\
+  apimodels edit "at sunset" --image photo.jpg --out sunset
+  apimodels edit "put image 1 into image 2" --image a.png --image https://x.org/b.png""",
+    "status": """\
+  apimodels status clx123""",
+    "wait": """\
+  apimodels wait clx123 --out moose.png --timeout 300""",
+    "batch": """\
+  apimodels batch prompts.txt --dry-run
+  apimodels batch prompts.csv --out tarot --model gpt-image-2 --max-cost 5
+  apimodels batch prompts.txt --out try --emulator
+  apimodels batch prompts.jsonl --out part-3 --shard 3/16
+  apimodels batch prompts.txt --out tarot --retry-failed""",
+    "resume": """\
+  apimodels resume tarot
+  apimodels resume tarot --max-cost 10 --retry-failed
+  apimodels resume tarot --resubmit-unknown""",
+    "ls": """\
+  apimodels ls tarot --state failed --state unknown
+  apimodels ls tarot --json | jq -r 'select(.state == "completed") | .path'""",
+    "balance": """\
+  apimodels balance --json""",
+    "models": """\
+  apimodels models | grep gpt""",
+    "mcp": """\
+  apimodels mcp --max-cost 5
+  apimodels mcp --inline""",
+    "emulator": """\
+  apimodels emulator --speed 10
+  apimodels emulator --port 0 --fault poll:status:0.2 --fault create:rate_limit:0.1""",
+}
+
+
+# In the order of the help.
+COMMANDS: Final = (
+    *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
+    *("commands.tasks:status", "commands.tasks:wait"),
+    *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
+    *("commands.account:balance", "commands.account:models"),
+    *("mcp.command:mcp", "commands.emulator:emulator"),
+)
+
+
+def build(*, whole: bool) -> App:
+    """
+    Return the program.
+
+    Args:
+        whole: Load all commands: the list of them quotes what each does.
+    """
+    app = App(
+        name="apimodels",
+        help=HELP,
+        help_epilogue=EXITS,
+        help_format="plaintext",
+        version=__version__,
+    )
+    for path in COMMANDS:
+        name = path.partition(":")[2]
+        epilogue = f"Examples:\n{EXAMPLES[name]}\n\n{EXITS}"
+        app.command(f"apimodels_async.cli.{path}", help_epilogue=epilogue)
+        if whole:
+            _ = app[name]  # which loads it
+    return app
+
+
+def _lists_commands(argv: Sequence[str]) -> bool:
+    return not argv or argv[0] in {"--help", "-h"}
+
+
+async def execute(argv: Sequence[str]) -> int:
+    """
+    Run the command *argv* names and return its exit code.
+
+    Raises:
+        BrokenPipeError: Nobody reads stdout any more.
+    """
+    output = Output(json="--json" in argv)
+    try:
+        code = await build(whole=_lists_commands(argv)).run_async(
+            argv,
+            console=screen(sys.stdout),
+            print_error=False,
+            exit_on_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        output.error(InvalidRequestError(f"{error} (see: apimodels --help)"))
+        return ExitCode.USAGE
+    except ApiModelsError as error:
+        output.error(error)
+        return exit_code(error)
+    except InterruptedCommand as interrupt:
+        return interrupt.exit_code
+    return code if isinstance(code, int) else ExitCode.OK

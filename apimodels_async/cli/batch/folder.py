@@ -1,0 +1,219 @@
+"""
+The folder of a batch: what was asked for, and where everything is.
+
+``batch.json`` and a copy of the prompts say all that ``apimodels resume`` needs; a
+later edit of the file they came from changes nothing here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, Self
+
+from attrs import frozen
+from cattrs.errors import BaseValidationError
+from cattrs.preconf.json import JsonConverter, make_converter
+
+from apimodels_async import ConfigurationError, InvalidRequestError
+from apimodels_async.cli.batch.preflight import Shard
+from apimodels_async.cli.batch.rows import PromptFile, first_change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERSION: Final = 1
+MAX_PENDING: Final = 50
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What a batch was asked to do; ``batch.json``."""
+
+    file: str
+    """Where the prompts came from, as it was typed."""
+    prompts: str
+    """Their copy in the folder."""
+    rows: int
+    """In the file, all shards together."""
+    ordered: int
+    """Rows of this batch."""
+    model: str | None = None
+    """For rows that name none."""
+    shard: str | None = None
+    speed: float | None = None
+    """Of the embedded emulator; None: the API."""
+    base_url: str | None = None
+    poll_interval: float | None = None
+    """Seconds."""
+    max_pending: int = MAX_PENDING
+    max_cost: Decimal | None = None
+    """US dollars."""
+    version: int = VERSION
+
+    @property
+    def part(self) -> Shard:
+        """The rows it orders."""
+        return Shard.read(self.shard)
+
+
+@frozen
+class Folder:
+    """The folder, by its absolute path; its methods block."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Return the folder at *path*, which need not exist."""
+        return cls(path.absolute())
+
+    @property
+    def journal(self) -> Path:
+        """What was sent and what became of it."""
+        return self.path / "journal.sqlite"
+
+    @property
+    def pictures(self) -> Path:
+        """Where the pictures are."""
+        return self.path / "pictures"
+
+    @property
+    def index(self) -> Path:
+        """The gallery."""
+        return self.path / "index.html"
+
+    def plan(self) -> Plan | None:
+        """
+        Return what the folder was started with; None if nothing was started there.
+
+        Raises:
+            ConfigurationError: ``batch.json`` cannot be read, or is of a later release.
+        """
+        path = self.path / "batch.json"
+        try:
+            found = json.loads(path.read_bytes())
+            if found["version"] != VERSION:
+                reason = f"version {found['version']}; this release reads {VERSION}"
+            else:
+                return _converter().structure(found, Plan)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            reason = error.strerror or str(error)
+        except (ValueError, LookupError, TypeError, BaseValidationError):
+            reason = "it is damaged"
+        msg = f"{path} cannot be read: {reason}"
+        raise ConfigurationError(msg)
+
+    def started(self) -> Plan:
+        """
+        Return what the folder was started with.
+
+        Raises:
+            ConfigurationError: Nothing was, or it cannot be read.
+        """
+        plan = self.plan()
+        if plan is None:
+            msg = (
+                f"{self.path} is not the folder of a batch: it has no batch.json "
+                "(start one: apimodels batch FILE --out DIR)"
+            )
+            raise ConfigurationError(msg)
+        return plan
+
+    def prompt_file(self, plan: Plan) -> PromptFile:
+        """
+        Return the copy of the prompts.
+
+        Raises:
+            ConfigurationError: It is gone.
+        """
+        path = self.path / plan.prompts
+        try:
+            return PromptFile(plan.file, path.suffix, path.read_bytes())
+        except OSError as error:
+            msg = f"the copy of the prompts, {path}, cannot be read: {error.strerror}"
+        raise ConfigurationError(msg)
+
+    def check(self, plan: Plan, prompt_file: PromptFile) -> str:
+        """
+        Return in words how the arguments continue what is there; "": nothing is there.
+
+        Rows may be added at the end. Anything else is another batch: the numbers of
+        the pictures are those of the rows.
+
+        Raises:
+            InvalidRequestError: It is another batch.
+        """
+        before = self.plan()
+        if before is None:
+            return ""
+        if (before.speed is None) != (plan.speed is None):
+            kind = "real API" if before.speed is None else "emulator"
+            self._refuse(f"for the {kind}", "--emulator cannot be changed")
+        if before.part != plan.part:
+            what = f"for shard {before.shard}" if before.shard else "without --shard"
+            self._refuse(what, "each shard needs a folder of its own")
+        old = self.prompt_file(before).rows(before.model)
+        change = first_change(old, prompt_file.rows(plan.model))
+        if change is not None:
+            self._refuse(
+                "with other prompts", f"{change}; only adding rows is possible"
+            )
+        added = plan.rows - before.rows
+        return "as before" if not added else f"with {added} added at the end"
+
+    def _refuse(self, started: str, reason: str) -> NoReturn:
+        msg = (
+            f"{self.path} was started {started}: {reason}. Give another --out, or go "
+            "on with what was started: apimodels resume DIR"
+        )
+        raise InvalidRequestError(msg, parameter="out")
+
+    def write(self, plan: Plan, prompt_file: PromptFile) -> None:
+        """
+        Keep *plan* and the prompts, each whole or not at all.
+
+        Raises:
+            ConfigurationError: The folder cannot be written.
+        """
+
+        def write() -> None:
+            self.pictures.mkdir(parents=True, exist_ok=True)
+            _replace(self.path / plan.prompts, prompt_file.data)
+            text = json.dumps(_converter().unstructure(plan), indent=1)
+            _replace(self.path / "batch.json", text.encode())
+
+        _guarded(self.path, write)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _guarded(path: Path, write: Callable[[], None]) -> None:
+    try:
+        write()
+    except OSError as error:
+        msg = f"{error.filename or path} cannot be written: {error.strerror}"
+    else:
+        return
+    raise ConfigurationError(msg)
+
+
+def _converter() -> JsonConverter:
+    converter = make_converter()
+    converter.register_unstructure_hook(Decimal, str)
+    converter.register_structure_hook(Decimal, lambda value, _: Decimal(value))
+    return converter

@@ -1,0 +1,175 @@
+"""
+Reads a batch's journal, also while another process writes it.
+
+Connections are read-only, short, and can neither block a running batch nor repair or
+empty its log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import quote
+
+from attrs import define, frozen
+
+from apimodels_async import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+State = Literal["completed", "pending", "failed", "refused", "unknown"]
+_COLUMNS: Final = (
+    "number, model, state, price, cost, task_id, file, error, "
+    "json_extract(request, '$.prompt'), json_extract(request, '$.seed'), "
+    "json_extract(result, '$.duration_s')"
+)
+
+
+@frozen(kw_only=True)
+class JournalEntry:
+    """One row that was ordered."""
+
+    number: int
+    model: str
+    prompt: str
+    state: State
+    price: Decimal
+    """US dollars, by the published hint when it was ordered; 0 if there was none."""
+    cost: Decimal | None
+    """US dollars, as the API stated it."""
+    task_id: str | None
+    file: Path | None
+    error: str | None
+    seed: int | None
+    time_s: float | None
+    """Of service, by the API's own clock."""
+
+
+@define
+class Totals:
+    """
+    What the journal adds up to. Amounts in US dollars.
+    """
+
+    stated: int = 0
+    """Completed, with a cost that the API stated."""
+    priced: int = 0
+    """Completed; the API stated no cost, the published price counts."""
+    spent: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)
+    """On what is on its way or of unknown fate."""
+
+
+def read_entries(
+    journal: Path, *, running: bool, limit: int | None = None
+) -> list[JournalEntry]:
+    """
+    Return what was ordered, by number; nothing if there is no journal yet. Blocking.
+
+    Args:
+        running: Whether a batch is at work on it: then what was written down just
+            before it is sent is on its way, else of unknown fate.
+
+        limit: Most entries; those that did not complete come first.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    query = (
+        f"SELECT {_COLUMNS} FROM items "  # noqa: S608  constants
+        "ORDER BY state = 'completed', number LIMIT ?"
+    )
+    rows = _read(journal, query, -1 if limit is None else limit)
+    entries = [_entry(row, running=running) for row in rows]
+    return sorted(entries, key=lambda entry: entry.number)
+
+
+def read_totals(journal: Path) -> Totals:
+    """
+    Return the money of all runs together. Blocking.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    totals = Totals()
+    for state, price, cost in _read(journal, "SELECT state, price, cost FROM items"):
+        if state == "completed":
+            totals.spent += Decimal(cost or price)
+            totals.stated += cost is not None
+            totals.priced += cost is None
+        elif state not in {"failed", "refused"}:
+            totals.reserved += Decimal(price)
+    return totals
+
+
+def read_states(journal: Path) -> dict[int, str]:
+    """
+    Return number -> the journal's own word for how far it got. Blocking.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    return dict(_read(journal, "SELECT number, state FROM items"))
+
+
+def running_pid(journal: Path) -> int | None:
+    """
+    Return the id of the process that works with *journal*. Blocking, for a moment.
+    """
+    lock = journal.with_name(journal.name + ".lock")
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(lock.read_text(encoding="ascii"))
+        os.kill(pid, 0)
+        # The number may be another process's by now: ask the lock itself, shared.
+        with lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return pid
+    return None
+
+
+def _entry(row: tuple[Any, ...], *, running: bool) -> JournalEntry:
+    number, model, state, price, cost, task_id, file, error, prompt, seed, time_s = row
+    if state == "intended":
+        state = "pending" if running else "unknown"
+    return JournalEntry(
+        number=number,
+        model=model,
+        prompt=prompt or "",
+        state="pending" if state == "accepted" else state,
+        price=Decimal(price),
+        cost=None if cost is None else Decimal(cost),
+        task_id=task_id,
+        file=None if file is None else Path(file),
+        error=error,
+        seed=seed if isinstance(seed, int) else None,
+        time_s=time_s,
+    )
+
+
+def _read(journal: Path, query: str, *values: object) -> Iterator[Any]:
+    if not journal.exists():
+        return
+    try:
+        with contextlib.closing(_connect(journal)) as connection:
+            yield from connection.execute(query, values)
+    except sqlite3.Error as error:
+        msg = f"the journal {journal} cannot be read: {error}"
+    else:
+        return
+    raise JournalError(msg)
+
+
+def _connect(journal: Path) -> sqlite3.Connection:
+    # Without a log nobody writes: immutable leaves no files of SQLite's own behind.
+    log = journal.with_name(journal.name + "-wal")
+    still = "" if log.exists() else "&immutable=1"
+    uri = f"file:{quote(str(journal.absolute()))}?mode=ro{still}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None)

@@ -1,0 +1,100 @@
+"""What an error means to whoever typed the command: exit code, money, next step."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from apimodels_async import (
+    ApiModelsError,
+    AuthenticationError,
+    BadRequestError,
+    BudgetExceededError,
+    ConfigurationError,
+    DownloadError,
+    GenerationFailedError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    JournalError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+    ResultExpiredError,
+    ServerError,
+    SessionClosedError,
+    TaskNotFoundError,
+    TaskTimeoutError,
+    TransportError,
+)
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; interrupted ones end with 128 + the signal."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NO_CREDIT_OR_KEY = 3
+    UNKNOWN = 4
+
+
+# The first that fits counts: subclasses stand before their bases.
+_CODES: Final[tuple[tuple[type[ApiModelsError], ExitCode], ...]] = (
+    (ConfigurationError, ExitCode.USAGE),
+    (InvalidRequestError, ExitCode.USAGE),
+    (AuthenticationError, ExitCode.NO_CREDIT_OR_KEY),
+    (PermissionDeniedError, ExitCode.NO_CREDIT_OR_KEY),
+    (InsufficientCreditsError, ExitCode.NO_CREDIT_OR_KEY),
+    (OutcomeUnknownError, ExitCode.UNKNOWN),
+    (TaskTimeoutError, ExitCode.UNKNOWN),
+    (SessionClosedError, ExitCode.UNKNOWN),
+    (ApiModelsError, ExitCode.FAILED),
+)
+
+_WAIT: Final = "it may still finish: apimodels wait {task_id}"
+_STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
+    (ConfigurationError, "fix the set-up and run it again"),
+    (InvalidRequestError, "fix the command and run it again"),
+    (AuthenticationError, "check APIMODELS_API_KEY or ~/.apimodels/credentials"),
+    (PermissionDeniedError, "check what this key may do in the vendor's console"),
+    (InsufficientCreditsError, "top up the account; see: apimodels balance"),
+    (RateLimitError, "wait a little and run it again"),
+    (BadRequestError, "change the prompt or the parameters"),
+    (NotFoundError, "check --base-url"),
+    (ServerError, "run it again later"),
+    (GenerationFailedError, "change the prompt, or try again"),
+    (TaskTimeoutError, _WAIT),
+    (SessionClosedError, _WAIT),
+    (TaskNotFoundError, "check the task id and the key it was made with"),
+    (ResultExpiredError, "generate it again"),
+    (DownloadError, "the picture is paid for: fetch its URL within 7 days"),
+    (TransportError, "check the network and run it again"),
+    (BudgetExceededError, "run it again with a higher --max-cost"),
+    (JournalError, "make it usable, or start with another --out"),
+    (ApiModelsError, "look at: apimodels balance, before running it again"),
+)
+
+
+def exit_code(error: ApiModelsError) -> ExitCode:
+    """Return the exit code that *error* ends a command with."""
+    return next(code for kind, code in _CODES if isinstance(error, kind))
+
+
+def signal_exit_code(number: int) -> int:
+    """Return the exit code of a command ended by signal *number*."""
+    return 128 + number
+
+
+def charged_word(charged: bool | None) -> str:  # noqa: FBT001  three values, no flag
+    """Return yes, no or unknown."""
+    return {True: "yes", False: "no", None: "unknown"}[charged]
+
+
+def next_step(error: ApiModelsError) -> str:
+    """Return what to do about *error*, in one clause."""
+    if isinstance(error, OutcomeUnknownError):
+        # Without an id there is nothing to attach; with one, asking is free.
+        return _WAIT.format(task_id=error.task_id) if error.task_id else _STEPS[-1][1]
+    step = next(step for kind, step in _STEPS if isinstance(error, kind))
+    return step.format(task_id=error.task_id or "TASK_ID")

@@ -1,0 +1,200 @@
+"""
+The gallery: one ``index.html`` over the pictures of a run, for any browser.
+
+The page is complete without its script, which adds the filter and the larger view. It
+asks nobody for anything but the pictures beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from base64 import b64encode
+from collections import Counter
+from decimal import Decimal
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from attrs import field, frozen, validators
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from apimodels_async import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+STATES: Final = {
+    "completed": "Completed",
+    "failed": "Failed",
+    "refused": "Refused",
+    "unknown": "Unknown",
+    "pending": "Pending",
+}
+"""State -> what the page calls it, in the order of the page."""
+MINUTE_S: Final = 60
+CENTS_PLACES: Final = 3
+"""Decimals of a price; more are shown only where there are more."""
+
+
+@frozen(kw_only=True)
+class Card:
+    """One order on the page."""
+
+    number: int
+    """Place in the run; the page is sorted by it."""
+    prompt: str
+    model: str
+    state: str = field(validator=validators.in_(STATES))
+    """``completed``, ``failed``, ``refused``, ``unknown`` or ``pending``."""
+    file: Path | None = None
+    """The picture, absolute or relative to the working directory, as the index is."""
+    seed: int | None = None
+    time_s: float | None = None
+    """Seconds of service time."""
+    cost: Decimal | None = None
+    """US dollars."""
+    task_id: str | None = None
+    error: str | None = None
+    """Why there is no picture."""
+
+
+def write_gallery(
+    index: Path, title: str, cards: Sequence[Card], facts: Mapping[str, str]
+) -> None:
+    """
+    Write the page *index* over *cards*; a reader sees the old page or the new one.
+
+    While a card is pending the page loads itself again from time to time. About 600
+    bytes a card come on top of its prompt. Blocks: call it in a thread.
+
+    Args:
+        index: The file to write; its folder is made if it is missing.
+
+        title: The heading.
+
+        cards: In any order.
+
+        facts: Name -> value, shown in this order below the heading.
+
+    Raises:
+        ConfigurationError: The file cannot be written; what was there is untouched.
+    """
+    part = index.with_name(f".{index.name[:100]}.{secrets.token_hex(4)}.part")
+    pieces = _template().generate(
+        title=title,
+        facts=facts,
+        cards=[_card_values(card, index) for card in sorted(cards, key=_number)],
+        chips=_chips(cards),
+        labels=STATES,
+        with_ids=any(card.task_id for card in cards),
+        **_assets(),
+    )
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # "replace": a prompt from JSON can hold half of a surrogate pair.
+            with part.open("w", encoding="utf-8", errors="replace") as page:
+                page.writelines(pieces)
+            part.replace(index)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        msg = (
+            f"the gallery {index} cannot be written: {error.strerror}; "
+            "make room and the folder writable, or choose another folder"
+        )
+        raise ConfigurationError(msg) from error
+
+
+def _number(card: Card) -> int:
+    return card.number
+
+
+def _chips(cards: Sequence[Card]) -> list[tuple[str, str, int]]:
+    """Return state, label and count of every state that occurs."""
+    counts = Counter(card.state for card in cards)
+    return [
+        (state, label, counts[state])
+        for state, label in STATES.items()
+        if counts[state]
+    ]
+
+
+def _card_values(card: Card, index: Path) -> dict[str, Any]:
+    """
+    Return what the template needs of *card*; everything but the link is plain text.
+    """
+    figures = {
+        "time": None if card.time_s is None else _time(card.time_s),
+        "cost": None if card.cost is None else _cost(card.cost),
+        "seed": None if card.seed is None else f"seed {card.seed}",
+    }
+    return {
+        "number": card.number,
+        "prompt": card.prompt,
+        "model": card.model,
+        "state": card.state,
+        "link": None if card.file is None else _link(card.file, index),
+        "task_id": card.task_id,
+        "figures": [(kind, text) for kind, text in figures.items() if text],
+        "reason": card.error or "",
+    }
+
+
+def _link(file: Path, index: Path) -> str:
+    # Quoted as bytes: a file name need not be text. A colon is quoted as well, else
+    # "a:b.png" would be read as the address of a scheme "a".
+    return quote(os.fsencode(os.path.relpath(file, index.parent)))
+
+
+def _time(seconds: float) -> str:
+    if round(seconds, 2) < 1:
+        return f"{seconds:.2f} s"
+    if round(seconds, 1) < MINUTE_S:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), MINUTE_S)
+    return f"{minutes} min {rest} s"
+
+
+def _cost(dollars: Decimal) -> str:
+    short = f"{dollars:.{CENTS_PLACES}f}"
+    return f"${short}" if Decimal(short) == dollars else f"${dollars.normalize():f}"
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.from_string(_text("page.html.jinja"))
+
+
+@cache
+def _assets() -> dict[str, Markup]:
+    """Return style and script, and their hashes for the page's security policy."""
+    style, script = _text("page.css"), _text("page.js")
+    return {
+        "style": Markup(style),  # noqa: S704  ours, not anybody's input
+        "script": Markup(script),  # noqa: S704  same
+        "style_hash": Markup(_hash(style)),  # noqa: S704  letters, digits, + / =
+        "script_hash": Markup(_hash(script)),  # noqa: S704  same
+    }
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def _text(name: str) -> str:
+    return (
+        files("apimodels_async.cli.gallery").joinpath(name).read_text(encoding="utf-8")
+    )

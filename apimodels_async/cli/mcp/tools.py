@@ -1,0 +1,373 @@
+"""
+The tools of the MCP server: what an agent may do with the API.
+
+Rules of this file:
+1. One call orders at most one generation, and never sends it twice.
+2. Nothing is ordered beyond the budget; what may have been charged counts as spent.
+3. A call answers within its *wait_s*: clients give up on tools that take minutes.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+from attrs import define, field
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from apimodels_async import (
+    ApiModelsError,
+    BudgetExceededError,
+    CheckedRequest,
+    ImageRequest,
+    ImageResult,
+    InvalidRequestError,
+    Session,
+    TaskHandle,
+    TaskTimeoutError,
+    TransportError,
+    check_request,
+    known_models,
+)
+from apimodels_async._api.catalogue import find_model
+from apimodels_async._core.money.budget import Budget
+from apimodels_async._text import escaped
+from apimodels_async.cli.commands.pictures import (
+    SPARKPIX,
+    SPARKPIX_EDIT,
+    image_value,
+)
+from apimodels_async.cli.delivery import first_answer
+from apimodels_async.cli.mcp.replies import (
+    Account,
+    Listed,
+    Models,
+    Picture,
+    error_text,
+    finished_reply,
+    pending_reply,
+)
+
+WAIT_S: Final = 45.0
+"""Many clients give up on a tool after a minute."""
+TICK_S: Final = 2.0
+"""Between two progress notifications."""
+ASK_S: Final = 15.0
+"""For one status; a poll may be tried again meanwhile."""
+
+Prompt = Annotated[str, Field(description="What to draw, or what to change")]
+Model = Annotated[str, Field(description="An id from list_models")]
+Ratio = Annotated[str | None, Field(description="1:1, 16:9, 9:16, 4:3, 3:4, 3:2, 2:3")]
+Resolution = Annotated[
+    str | None, Field(description="1K, 2K or 4K where the model takes it; costs more")
+]
+Seed = Annotated[int | None, Field(description="Same seed, same picture")]
+Params = Annotated[
+    dict[str, Any] | None,
+    Field(description="Further parameters, in the API's own names"),
+]
+Wait = Annotated[
+    float,
+    Field(ge=0, le=1800, description="Seconds to wait at most; then call wait again"),
+]
+TaskId = Annotated[str, Field(description="As given by generate, edit or submit")]
+PictureResult = Annotated[CallToolResult, Picture]
+
+
+@define(eq=False)
+class Toolbox:
+    """The tools, with the session and the budget they share."""
+
+    session: Session
+    budget: Budget
+    handles: list[TaskHandle] = field(factory=list[TaskHandle])
+    """Every task that was ordered or asked about; the command accounts for them."""
+    inline: bool = False
+    tick_s: float = TICK_S
+    ask_s: float = ASK_S
+    _open: list[tuple[TaskHandle, Decimal]] = field(
+        init=False, factory=list[tuple[TaskHandle, Decimal]]
+    )
+    """Orders that have not ended, with their reserved price."""
+
+    async def generate(
+        self,
+        context: Context,
+        prompt: Prompt,
+        model: Model = SPARKPIX,
+        aspect_ratio: Ratio = None,
+        resolution: Resolution = None,
+        seed: Seed = None,
+        params: Params = None,
+        wait_s: Wait = WAIT_S,
+    ) -> PictureResult:
+        """
+        Make a picture and wait for it. COSTS MONEY.
+
+        Every call is a new order. If the picture is not ready in time, the answer has
+        a task_id: call wait with it, not generate again.
+        """
+        order = _order(
+            params,
+            prompt=prompt,
+            model=model,
+            aspect_ratio=aspect_ratio,
+            resolution=resolution,
+            seed=seed,
+        )
+        return await self._generate(context, order, wait_s)
+
+    async def edit(
+        self,
+        context: Context,
+        prompt: Prompt,
+        images: Annotated[
+            list[str],
+            Field(min_length=1, description="http(s) URLs; the first is 'image 1'"),
+        ],
+        model: Model = SPARKPIX_EDIT,
+        aspect_ratio: Ratio = None,
+        seed: Seed = None,
+        params: Params = None,
+        wait_s: Wait = WAIT_S,
+    ) -> PictureResult:
+        """
+        Change or combine pictures and wait for the result. COSTS MONEY.
+
+        Takes links, also those of earlier results; no local files. Otherwise as
+        generate.
+        """
+        known = known_models().get(model)
+        if known is None or known.image_field is None:
+            msg = f"Model {model!r} is not known to take images. Next: see list_models."
+            raise ToolError(msg)
+        field_ = known.image_field
+        order = _order(
+            {**(params or {}), field_: image_value(field_, images)},
+            prompt=prompt,
+            model=model,
+            aspect_ratio=aspect_ratio,
+            seed=seed,
+        )
+        return await self._generate(context, order, wait_s)
+
+    async def submit(
+        self,
+        prompt: Prompt,
+        model: Annotated[
+            str, Field(description="From list_models; sparkpix-* have no tasks")
+        ],
+        aspect_ratio: Ratio = None,
+        resolution: Resolution = None,
+        seed: Seed = None,
+        params: Params = None,
+    ) -> PictureResult:
+        """
+        Order a picture without waiting for it. COSTS MONEY.
+
+        For several at once: submit each, then wait for each. Every call is a new order.
+        """
+        order = _order(
+            params,
+            prompt=prompt,
+            model=model,
+            aspect_ratio=aspect_ratio,
+            resolution=resolution,
+            seed=seed,
+        )
+        with as_tool_error():
+            request = check_request(order)
+            if not isinstance(request.request, ImageRequest):
+                msg = f"{model} is answered at once and has no task: call generate"
+                raise InvalidRequestError(msg, parameter="model")
+            return await self._current_reply(
+                await self._submit(request, request.request)
+            )
+
+    async def status(self, task_id: TaskId) -> PictureResult:
+        """
+        Ask how an order is, without waiting. Free.
+        """
+        with as_tool_error():
+            handle = self._find(task_id)
+            try:
+                async with asyncio.timeout(self.ask_s):
+                    await first_answer(handle)
+            except TimeoutError:
+                msg = f"no readable answer in {self.ask_s:g} s"
+                raise TransportError(msg, task_id=task_id) from None
+            return await self._current_reply(handle)
+
+    async def wait(
+        self, context: Context, task_id: TaskId, wait_s: Wait = WAIT_S
+    ) -> PictureResult:
+        """
+        Wait for an order made earlier, and return its picture. Free; may be repeated.
+        """
+        with as_tool_error():
+            return await self._follow(context, self._find(task_id), wait_s)
+
+    async def list_models(self) -> Models:
+        """
+        List the models the API has now, with price hints in US dollars. Free.
+        """
+        with as_tool_error():
+            found = await self.session.models()
+        listed = []
+        for info in found:
+            hint = find_model(info.id)
+            prices = {} if hint is None else hint.prices
+            listed.append(
+                Listed(
+                    id=info.id,
+                    modality=info.modality,
+                    prices={tier or "each": str(usd) for tier, usd in prices.items()},
+                    takes_images=None if hint is None else bool(hint.image_field),
+                )
+            )
+        return Models(models=listed)
+
+    async def balance(self) -> Account:
+        """
+        Show what the account has, and what this server may still spend of it. Free.
+        """
+        with as_tool_error():
+            held = await self.session.balance()
+        await self._settle()
+        budget, waiting = self.budget, [handle for handle, _ in self._open]
+        # Nobody has read the ids of these yet.
+        lost = [each for each in self.session.orphans if isinstance(each, TaskHandle)]
+        return Account(
+            balance=str(held.balance),
+            budget=str(budget.limit),
+            spent=str(budget.spent),
+            reserved=str(budget.reserved),
+            left=str(budget.left),
+            tasks=[handle.task_id for handle in (*waiting, *lost)],
+        )
+
+    async def _generate(
+        self, context: Context, order: Mapping[str, Any], wait_s: float
+    ) -> CallToolResult:
+        with as_tool_error():
+            checked = check_request(order)
+            if isinstance(checked.request, ImageRequest):
+                handle = await self._submit(checked, checked.request)
+                return await self._follow(context, handle, wait_s)
+            with await self._reserved(checked) as price:
+                generating = self.session.images.generate(checked.request)
+                result = await self._with_progress(context, generating)
+            self.budget.settle(price, result)
+            return await finished_reply(result, self.session, inline=self.inline)
+
+    async def _submit(
+        self, checked: CheckedRequest, request: ImageRequest
+    ) -> TaskHandle:
+        with await self._reserved(checked) as price:
+            handle = await self.session.images.submit(request)
+        self.handles.append(handle)
+        self._open.append((handle, price))
+        return handle
+
+    async def _reserved(
+        self, checked: CheckedRequest
+    ) -> contextlib.AbstractContextManager[Decimal]:
+        """Reserve the price before the body orders; a refusal frees it."""
+        await self._settle()
+        return self._paying(self._reserve(checked))
+
+    def _reserve(self, checked: CheckedRequest) -> Decimal:
+        if checked.price is None:
+            msg = (
+                f"model {checked.model!r} has no published price, so it cannot be kept "
+                "within the budget of this server; list_models shows those that have"
+            )
+            raise InvalidRequestError(msg, parameter="model")
+        if not self.budget.reserve(checked.price):
+            msg = (
+                f"this costs ${checked.price}, and of the ${self.budget.limit} that "
+                f"this server may spend ${self.budget.left} are left"
+            )
+            raise BudgetExceededError(msg)
+        return checked.price
+
+    @contextlib.contextmanager
+    def _paying(self, price: Decimal) -> Iterator[Decimal]:
+        # A cancelled call gives nothing back: its order is still under way.
+        try:
+            yield price
+        except ApiModelsError as error:
+            self.budget.settle(price, error)
+            raise
+
+    async def _settle(self) -> None:
+        for order in [each for each in self._open if each[0].done]:
+            self._open.remove(order)
+            handle, price = order
+            try:
+                self.budget.settle(price, await handle)
+            except ApiModelsError as error:
+                self.budget.settle(price, error)
+
+    def _find(self, task_id: str) -> TaskHandle:
+        for handle in self.handles:
+            # One whose deadline passed has ended for us; its task may not have.
+            lives = handle.state.finished or not handle.done
+            if handle.task_id == task_id and lives:
+                return handle
+        handle = self.session.images.attach(task_id)
+        self.handles.append(handle)
+        return handle
+
+    async def _follow(
+        self, context: Context, handle: TaskHandle, wait_s: float
+    ) -> CallToolResult:
+        started = time.monotonic()
+        while not handle.done:
+            waited = time.monotonic() - started
+            if waited >= wait_s:
+                return pending_reply(handle, wait_s)
+            words = f"task {handle.task_id}: {handle.state.value}"
+            await context.report_progress(waited, wait_s, escaped(words))
+            with contextlib.suppress(TaskTimeoutError):
+                await handle.result(timeout=min(self.tick_s, wait_s - waited))
+        return await self._current_reply(handle)
+
+    async def _with_progress(
+        self, context: Context, generating: Coroutine[Any, Any, ImageResult]
+    ) -> ImageResult:
+        # Some clients give a tool more time as long as they hear from it.
+        started = time.monotonic()
+        order = asyncio.create_task(generating, name="apimodels-mcp-order")
+        try:
+            while not (await asyncio.wait([order], timeout=self.tick_s))[0]:
+                waited = time.monotonic() - started
+                await context.report_progress(waited, None, "generating")
+            return await order
+        finally:
+            order.cancel()  # this call was: the session finishes what it has sent
+            await asyncio.gather(order, return_exceptions=True)
+
+    async def _current_reply(self, handle: TaskHandle) -> CallToolResult:
+        if not handle.done:
+            return pending_reply(handle)
+        return await finished_reply(await handle, self.session, inline=self.inline)
+
+
+@contextlib.contextmanager
+def as_tool_error() -> Iterator[None]:
+    """Turn an error of the library into a tool's error, in words for an agent."""
+    try:
+        yield
+    except ApiModelsError as error:
+        raise ToolError(error_text(error)) from None
+
+
+def _order(params: Mapping[str, Any] | None, **named: Any) -> dict[str, Any]:
+    given = {name: value for name, value in named.items() if value is not None}
+    return {**(params or {}), **given}

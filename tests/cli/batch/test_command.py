@@ -1,0 +1,257 @@
+"""
+``apimodels batch`` and ``resume``, with what can happen to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+
+from cli.conftest import FAST
+
+
+async def test_a_dry_run_prices_and_sends_nothing(run, emulator, prompts, folder):
+    """Rows, models, the sum and where prices come from; no folder, no request."""
+    name = prompts(
+        '"a fox"',
+        '{"prompt":"a moose","model":"gpt-image-2","resolution":"2K"}',
+        '{"prompt":"x","model":"brand-new"}',
+        name="p.jsonl",
+    )
+    done = await run("batch", name, "--dry-run")
+    programs = await run("batch", name, "--dry-run", "--json", "--shard", "1/2")
+
+    assert done.code == programs.code == 0
+    assert "no price known" in done.out
+    assert "hints from the vendor's pages, read on" in done.out
+    assert "Nothing was sent." in done.err
+    assert programs.events == ["priced", "priced", "dry_run"]
+    assert programs.records[-1]["rows"] == 2
+    assert not emulator.requests
+    assert [path.name for path in folder.iterdir()] == ["p.jsonl"]
+
+
+async def test_wrong_options_send_nothing(run, emulator, prompts):
+    """They are refused with what to give instead, and end with 2."""
+    wrong = {
+        (): "--out is missing",
+        ("--out", "D", "--speed", "5"): "--speed needs --emulator",
+        ("--out", "D", "--emulator", "--speed", "-1"): "a number above 0",
+        ("--out", "D", "--shard", "x"): "--shard needs one of",
+    }
+    name, found = prompts("a fox"), []
+    for argv, why in wrong.items():
+        done = await run("batch", name, *argv)
+        if done.code != 2 or why not in done.err:
+            found.append((argv, done))
+
+    assert found == []
+    assert not emulator.requests
+
+
+async def test_bad_rows_are_told_before_anything_is_sent(run, emulator, folder):
+    """All bad rows are told, nothing is sent, and no folder is made."""
+    (folder / "p.csv").write_text("prompt,width\na,100\nb,512\nc,x\n")
+    done = await run("batch", "p.csv", "--out", "D")
+
+    assert done.code == 2
+    assert "p.csv:2: width=100" in done.err
+    assert "p.csv:4: width='x'" in done.err
+    assert not emulator.requests
+    assert not (folder / "D").exists()
+
+
+async def test_the_same_command_again_orders_nothing_twice(run, emulator, folder):
+    """A second run hands over what the first one paid for; added rows are ordered."""
+    (folder / "p.txt").write_text("a fox\na hare\n")
+    first = await run("batch", "p.txt", "--out", "D")
+    spent = emulator.spent
+    second = await run("batch", "p.txt", "--out", "D", "--json")
+
+    assert (first.code, second.code) == (0, 0)
+    assert spent == emulator.spent
+    assert second.records[-1]["earlier"] == 2
+    assert len(list((folder / "D" / "pictures").iterdir())) == 2
+
+
+async def test_a_shard_keeps_the_numbers_of_the_file(run, folder):
+    """Shard 2/3 orders rows 2 and 5, and its folder takes no other shard."""
+    (folder / "p.txt").write_text("a\nb\nc\nd\ne\n")
+    await run("batch", "p.txt", "--out", "D", "--shard", "2/3")
+    other = await run("batch", "p.txt", "--out", "D", "--shard", "1/3")
+    names = {path.name[:5] for path in (folder / "D" / "pictures").iterdir()}
+
+    assert names == {"00002", "00005"}
+    assert other.code == 2
+    assert "a folder of its own" in other.err
+
+
+async def test_an_emulator_may_be_inside(run, prompts, folder, monkeypatch):
+    """With --emulator nothing else is needed: no key, no network."""
+    monkeypatch.delenv("APIMODELS_API_KEY")
+    monkeypatch.delenv("APIMODELS_BASE_URL")
+    name = prompts("a fox", "a hare")
+    argv = ("--out", "D", "--emulator", "--speed", "100", "--max-cost", "0.01")
+    done = await run("batch", name, *argv)
+    reorder = await run("resume", "D", "--max-cost", "1")
+
+    assert (done.code, reorder.code) == (1, 0)
+    assert "It will stop before --max-cost $0.01 is passed." in done.err
+    assert "--max-cost MORE" in done.out
+    assert "2 of 2 saved" in reorder.out
+    other = await run("batch", name, "--out", "D")
+    assert other.code == 2
+    assert "--emulator cannot be changed" in other.err
+
+
+async def test_other_prompts_need_another_folder(run, prompts):
+    """A folder goes on with its own rows, and rows added to them, alone."""
+    await run("batch", prompts("a fox", "a hare"), "--out", "D")
+    other = await run("batch", prompts("a fox", "a bear"), "--out", "D")
+    more = await run("batch", prompts("a fox", "a hare", "a bear"), "--out", "D")
+    same = await run("batch", prompts("a fox", "a hare", "a bear"), "--out", "D")
+
+    assert other.code == 2
+    assert "row 2 (line 2) is another one" in other.err
+    assert "going on, with 1 added at the end" in more.err
+    assert "going on, as before" in same.err
+
+
+async def test_a_shard_of_unpriced_models_says_so(run, prompts):
+    """What is ordered is announced: the part, and what has no price."""
+    name = prompts("a", "b", "c")
+    argv = ("--out", "D", "--shard", "1/2", "--model", "gpt-image-2", *FAST)
+    done = await run("batch", name, *argv)
+    odd = await run("batch", name, "--out", "E", "--model", "unknown-model", *FAST)
+
+    assert "shard 1/2: 2 of 3 rows" in done.err
+    assert "3 rows without a price" in odd.err
+
+
+async def test_failures_are_told_and_can_be_ordered_again(run, emulator, prompts):
+    """A failed row says why; --retry-failed orders it again, nothing else does."""
+    name = prompts("a fox [refused]", "a hare")
+    first = await run("batch", name, "--out", "D")
+    reorder = await run("resume", "D", "--retry-failed")
+    ordered = [one.endpoint for one in emulator.requests].count("sync")
+
+    assert first.code == reorder.code == 1
+    assert "1 of 2 saved; 1 " in first.out
+    assert "apimodels resume" in first.out
+    assert ordered == 3
+
+
+async def test_no_credit_stops_a_batch(run, emulator, prompts):
+    """What is not ordered is counted, and the exit code says credit."""
+    emulator.fault("sync", "status", status=402, times=1)
+    name = prompts(*(f"fox {number}" for number in range(30)))
+    done = await run("batch", name, "--out", "D", "--max-pending", "1")
+
+    assert done.code == 3
+    assert "top up the account" in done.out
+    assert "not ordered" in done.out
+
+
+async def test_an_unknown_outcome_is_ordered_again_only_if_told(run, emulator, prompts):
+    """It ends with 4; --resubmit-unknown wants a yes, and then pays again."""
+    emulator.fault("sync", "drop", after=True)
+    name = prompts("a fox")
+    first = await run("batch", name, "--out", "D")
+    asked = await run("resume", "D", "--resubmit-unknown")
+    forced = await run("resume", "D", "--resubmit-unknown", "--yes")
+
+    assert (first.code, asked.code, forced.code) == (4, 2, 0)
+    assert "--resubmit-unknown" in first.out
+    assert "may be paid for twice: say so with --yes" in asked.err
+    assert str(emulator.spent) == "0.0200"
+
+
+async def test_ctrl_c_finishes_what_is_paid_for(interrupted, emulator, folder):
+    """After Ctrl-C nothing more is ordered, and what was ordered is saved."""
+    (folder / "p.txt").write_text("".join(f"fox {n} [slow]\n" for n in range(40)))
+    argv = ("batch", "p.txt", "--out", "D", "--max-pending", 2)
+    done = await interrupted(lambda: emulator.requests, *argv)
+
+    saved = len(list((folder / "D" / "pictures").iterdir()))
+    assert done.code == 130
+    assert 0 < saved < 40
+    assert "Stopping: nothing more is ordered" in done.err
+
+
+async def test_a_killed_batch_is_resumed_without_paying_twice(
+    program, run, emulator, folder
+):
+    """After kill -9 the next run pays for no row a second time; ls shows them."""
+    text = "".join(f'{{"prompt":"m {n}","model":"gpt-image-2"}}\n' for n in range(12))
+    (folder / "p.jsonl").write_text(text)
+    process = program(
+        *("batch", "p.jsonl", "--out", "D", "--max-pending", "4"),
+        *("--poll-interval", "0.05"),
+    )
+    async with asyncio.timeout(20):
+        while len(emulator.tasks) < 3:  # noqa: ASYNC110  the books have no event
+            await asyncio.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    await asyncio.to_thread(process.wait, 20)
+    done = await run("resume", "D", "--json")
+    listed = await run("ls", "D", "--json")
+
+    prompts = [task.prompt for task in emulator.tasks.values()]
+    assert len(prompts) == len(set(prompts))
+    assert done.records[-1]["not_ordered"] == 0
+    assert len(listed.records) == 12
+
+
+async def test_a_terminal_sees_moving_lines(run_on_terminal, prompts):
+    """Progress moves on a terminal."""
+    done = await run_on_terminal("batch", prompts("a fox"), "--out", "D")
+
+    assert "1/1" in done.err or "of 1 done" in done.err
+    assert "\x1b[" in done.err
+
+
+async def test_a_damaged_journal_is_named(run, emulator, prompts, folder):
+    """Nothing is sent, and the path is told."""
+    await run("batch", prompts("a fox"), "--out", "D")
+    before = len(emulator.requests)
+    (folder / "D" / "journal.sqlite").write_bytes(b"no database" * 500)
+    done = await run("resume", "D")
+    listed = await run("ls", "D")
+
+    assert done.code == listed.code == 1
+    assert "journal.sqlite cannot be read" in done.err
+    assert "journal.sqlite cannot be read" in listed.err
+    assert len(emulator.requests) == before
+
+
+async def test_a_gallery_in_the_way_does_not_stop_a_batch(run, prompts, folder):
+    """The pictures are made; that there is no page is said once."""
+    (folder / "D" / "index.html").mkdir(parents=True)
+    done = await run("batch", prompts("a fox"), "--out", "D")
+
+    assert done.code == 0
+    assert done.err.count("The gallery cannot be written") == 1
+    assert "1 of 1 saved" in done.out
+    assert "gallery " not in done.out
+
+
+async def test_a_closed_pipe_ends_a_batch(program, environment, emulator, prompts):
+    """When nobody reads --json any more, the program ends as others do."""
+    name = prompts(*(f"fox {number}" for number in range(40)))
+    process = program("batch", name, "--out", "D", "--json", "--max-pending", "2")
+    await asyncio.to_thread(process.stdout.readline)
+    process.stdout.close()
+    code = await asyncio.to_thread(process.wait, 20)
+    process.stdout = None
+
+    assert code == 141
+    assert len([one for one in emulator.requests if one.endpoint == "sync"]) < 40
+
+
+async def test_the_records_are_documented_ones(run, prompts):
+    """With --json, progress, outcomes and the sum are objects."""
+    done = await run("batch", prompts("a fox"), "--out", "D", "--json")
+
+    assert set(done.events) == {"progress", "outcome", "batch"}
+    assert json.dumps(done.records[-1])

@@ -1,0 +1,68 @@
+"""
+One run of a batch, with what can happen to it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from cli.batch.conftest import progress_of
+
+from apimodels_async import ConfigurationError, PollPolicy, Session
+from apimodels_async.cli.batch.rows import PromptFile
+from apimodels_async.cli.batch.summary import print_summary
+
+
+@pytest.fixture
+async def outcome(run_of, emulator):
+    """Run a batch of one task in the folder, and return the run."""
+
+    async def outcome(**more):
+        run = run_of(progress_of(total=1), "gpt-image-2", **more)
+        run.folder.write(run.plan, PromptFile("p.txt", ".txt", b"a fox\n"))
+        await run.execute(
+            Session(
+                emulator.api_key,
+                base_url=emulator.base_url,
+                polling=PollPolicy.unchecked(interval=0.02),
+            )
+        )
+        return run
+
+    return outcome
+
+
+async def test_a_copy_that_is_gone_is_named(run_of):
+    """Without its copy of the prompts a run does not begin."""
+    with pytest.raises(ConfigurationError, match="the copy of the prompts"):
+        await run_of(progress_of()).execute(Session("k"))
+
+
+async def test_an_api_that_falls_silent_is_reported(outcome, capsys, emulator):
+    """While no poll is answered, that is said, and what is paid for is not given up."""
+    emulator.fault("poll", "reset", times=8)
+    run = await outcome(period_s=0.05)
+
+    assert "The API does not answer. 1 tasks are paid for" in capsys.readouterr().err
+    assert dict(run.progress.states) == {"completed": 1}
+
+
+async def test_a_very_large_batch_has_a_page_of_its_own_size(outcome, folder, capsys):
+    """The page shows as many rows as it may and says so; the sums know all."""
+    run = await outcome(cards_max=3)
+    with sqlite3.connect(folder / "journal.sqlite") as journal:
+        journal.execute("CREATE TEMP TABLE more AS SELECT * FROM items")
+        for number in range(2, 6):
+            row = {"key": f"k{number}", "number": number, "cost": None}
+            journal.execute("UPDATE more SET key=:key, number=:number, cost=:cost", row)
+            journal.execute("INSERT INTO items SELECT * FROM more")
+    journal.close()
+    await print_summary(run)
+
+    page = (folder / "index.html").read_text("utf-8")
+    assert page.count('<li class="card') == 3
+    assert "3, those without a picture first" in page
+    assert (
+        "1 by the API's own figures, 4 by published prices" in capsys.readouterr().out
+    )

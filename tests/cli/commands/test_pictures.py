@@ -1,0 +1,197 @@
+"""
+``apimodels generate`` and ``edit``.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from PIL import Image
+
+
+async def test_generate_prints_the_url_and_saves_the_picture(run, folder):
+    """A SparkPix picture is saved where asked, and its URL is printed."""
+    done = await run("generate", "a red fox", "--seed", 7, "--out", "fox")
+
+    (path,) = folder.iterdir()
+    assert done.code == 0
+    assert path.name == "fox.jpg"
+    assert "url      http://127.0.0.1" in done.out
+    assert "saved    fox.jpg" in done.out
+    assert "cost     $0.01" in done.out
+
+
+async def test_parameters_reach_the_api(run, emulator):
+    """Options and --param values arrive under the API's names, JSON as JSON."""
+    argv = ["--width", 512, "--height", 256, "--no-save", "--json"]
+    argv += ["--param", "prompt_upsampling=true", "--param", "note=a=b"]
+    done = await run("generate", "a fox", *argv)
+
+    (task,) = emulator.generations.values()
+    assert done.code == 0
+    assert task.params == {
+        "width": 512,
+        "height": 256,
+        "prompt_upsampling": True,
+        "note": "a=b",
+    }
+    assert done.records[0]["path"] is None
+
+
+async def test_a_task_is_followed_to_its_picture(run, folder):
+    """With --json a task tells its id, its states and its result, one a line."""
+    done = await run("generate", "a moose", "--model", "gpt-image-2", "--json")
+
+    submitted, *states, result = done.records
+    assert done.code == 0
+    assert (submitted["event"], submitted["model"]) == ("submitted", "gpt-image-2")
+    assert states[-1]["state"] == "completed"
+    assert submitted["task_id"] == result["task_id"]
+    assert Decimal("0.025") == Decimal(result["credits"])
+    assert (folder / result["path"]).stat().st_size > 1000
+    assert done.err == ""
+
+
+async def test_the_id_of_a_task_is_told_at_once(run):
+    """Without --json the id is said on stderr, should somebody pull the plug."""
+    done = await run("generate", "a moose", "--model", "gpt-image-2", "--no-save")
+
+    task_id = done.out.partition("task     ")[2].split()[0]
+    assert f"task {task_id} submitted" in done.err
+
+
+async def test_all_pictures_of_one_task_are_saved(run, folder):
+    """The second picture of a task gets the first one's name and a number."""
+    argv = ["--model", "gpt-image-2", "--param", "n=2", "--out", "pair", "--json"]
+    done = await run("generate", "two moose", *argv)
+
+    assert sorted(p.name for p in folder.iterdir()) == ["pair-2.jpg", "pair.jpg"]
+    assert done.records[-1]["paths"] == ["pair.jpg", "pair-2.jpg"]
+
+
+async def test_no_wait_prints_the_id_and_leaves(run, emulator):
+    """--no-wait submits, prints the task id, and does not poll."""
+    done = await run("generate", "a moose", "--model", "gpt-image-2", "--no-wait")
+
+    (task_id,) = emulator.tasks
+    assert done.code == 0
+    assert f"task     {task_id}" in done.out
+    assert emulator.tasks[task_id].polls == 0
+
+
+async def test_sparkpix_has_no_task_to_leave_behind(run, emulator):
+    """--no-wait with SparkPix is a usage error, and nothing is sent."""
+    done = await run("generate", "a fox", "--no-wait")
+
+    assert done.code == 2
+    assert "charged: no" in done.err
+    assert emulator.requests == []
+
+
+async def test_bad_input_is_refused_before_anything_is_sent(run, emulator):
+    """Bad options end with code 2 and one line that names them."""
+    bad = {
+        ("--param", "novalue"): "name=value",
+        ("--param", "=1"): "name=value",
+        ("--param", "seed=1", "--seed", "2"): "given twice",
+        ("--param", "model=x"): "given twice",
+        ("--width", "3"): "width=3",
+        ("--width", "three"): "three",
+        ("--bogus",): "--bogus",
+    }
+    wrong = []
+    for argv, why in bad.items():
+        done = await run("generate", "a fox", *argv)
+        if (done.code, len(done.err.splitlines()), why in done.err) != (2, 1, True):
+            wrong.append((argv, done))
+
+    assert wrong == []
+    assert emulator.requests == []
+
+
+async def test_edit_uploads_files_and_passes_urls_on(run, emulator, folder):
+    """A local file is uploaded first; a URL is sent as it is."""
+    Image.new("RGB", (64, 64), "red").save(folder / "a.png")
+    made = await run("generate", "a fox", "--no-save", "--json")
+    url = made.records[0]["url"]
+
+    done = await run("edit", "fuse", "--image", "a.png", "--image", url, "--no-save")
+
+    (edit,) = [r for r in emulator.requests if r.endpoint == "edit"]
+    assert done.code == 0
+    assert url == edit.body["images"][1]
+    assert edit.body["images"][0].startswith("http")
+
+
+async def test_edit_knows_how_a_model_takes_its_image(run, emulator):
+    """The picture goes under the model's own parameter, alone or in a list."""
+    url = "https://example.com/a.png"
+    expected = {
+        "gpt-image-2": {"image_urls": [url]},
+        "gemini-2.5-flash-image": {"image_url": url},
+    }
+    for model in expected:
+        argv = ("--image", url, "--model", model, "--no-wait")
+        assert (await run("edit", "x", *argv)).code == 0
+
+    found = {task.model: dict(task.params) for task in emulator.tasks.values()}
+    assert found == expected
+
+
+async def test_edit_refuses_images_a_model_does_not_take(run, emulator):
+    """Too many images, or images nobody can place, are a usage error."""
+    for model, images, why in (
+        ("brand-new", 1, "not known to take"),
+        ("z-image-spicy", 1, "takes no images"),
+        ("flux-2-klein-4b", 4, "at most 3"),
+    ):
+        urls = ["--image", "https://x.org/a.png"] * images
+        done = await run("edit", "x", *urls, "--model", model)
+
+        assert (done.code, why in done.err) == (2, True), done.err
+    assert emulator.requests == []
+
+
+async def test_a_picture_that_cannot_be_saved_is_not_lost(run, folder):
+    """If saving fails the URL is printed all the same, and the error says charged."""
+    (folder / "file").write_text("")
+    done = await run("generate", "a fox", "--out", "file/fox.jpg", "--json")
+
+    result, error = done.records
+    assert done.code == 1
+    assert (error["charged"], result["path"]) == (True, None)
+    assert result["url"].startswith("http")
+
+
+async def test_a_terminal_gets_a_spinner(run_on_terminal):
+    """Before a terminal, the state moves on stderr and is wiped in the end."""
+    argv = ["--model", "gpt-image-2", "--no-save"]
+    done = await run_on_terminal("generate", "a moose", *argv)
+
+    assert "task cl" in done.err
+    assert "\x1b[" in done.err
+    assert "http" in done.out
+
+
+async def test_a_model_that_answers_at_once_is_delivered_at_once(run, folder):
+    """A picture that is already there is saved even with --no-wait."""
+    argv = ["--model", "gpt-image-2-lite", "--no-wait", "--out", "quick"]
+    done = await run("generate", "a fox", *argv)
+
+    assert done.code == 0
+    assert [path.name for path in folder.iterdir()] == ["quick.jpg"]
+    assert "submitted" not in done.err
+
+
+async def test_a_refused_second_picture_is_not_replaced_by_the_first(
+    run, emulator, folder
+):
+    """Where the second address is refused, the first picture never takes its place."""
+    argv = ("--model", "gpt-image-2", "--param", "n=2", "--no-save", "--json")
+    made = (await run("generate", "two moose", *argv)).records[-1]
+    emulator.fault("file", "forbidden", match=made["urls"][1].rpartition("/")[2])
+    done = await run("wait", made["task_id"], "--out", "pair")
+
+    assert done.code == 1
+    assert "saved    pair.jpg" in done.out
+    assert [path.name for path in folder.iterdir()] == ["pair.jpg"]

@@ -1,0 +1,36 @@
+"""
+Cards of a gallery, and where the page goes.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from apimodels_async.cli.gallery.page import Card
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Return where the page goes: a folder of its own, not made yet."""
+    return tmp_path / "run" / "index.html"
+
+
+@pytest.fixture
+def card():
+    """Make a card with all that a completed picture has, but for the picture."""
+
+    def card(number, **more):
+        known = {
+            "prompt": f"a red fox, take {number}",
+            "model": "gpt-image-2",
+            "state": "completed",
+            "seed": 1000 + number,
+            "time_s": 4.25,
+            "cost": Decimal("0.030"),
+            "task_id": f"clx{number:04d}",
+        }
+        return Card(number=number, **{**known, **more})
+
+    return card

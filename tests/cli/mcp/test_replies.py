@@ -1,0 +1,61 @@
+"""
+What an agent is told.
+"""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+
+from mcp.types import ImageContent, ResourceLink, TextContent
+from PIL import Image
+
+from apimodels_async import GenerationFailedError, ImageResult, OutcomeUnknownError
+from apimodels_async.cli.mcp.replies import error_text, finished_reply
+
+
+def text_of(result):
+    """Return what a tool said in words."""
+    return "\n".join(
+        block.text for block in result.content if isinstance(block, TextContent)
+    )
+
+
+async def test_a_large_picture_is_only_linked(session):
+    """Above a megabyte the link has to do, and the answer says so."""
+    result = await session.images.generate("a fox", width=1440, height=1440)
+    large = await finished_reply(result, session, inline=True, most=1000)
+
+    assert not [each for each in large.content if isinstance(each, ImageContent)]
+    assert "more than 1000" in text_of(large)
+
+
+async def test_a_picture_without_a_link_says_how_to_see_it(session):
+    """A picture that came as data has no link; with inline it is shown."""
+    png = BytesIO()
+    Image.new("RGB", (8, 8)).save(png, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    result = ImageResult(urls=(url,))
+
+    told = await finished_reply(result, session, inline=False)
+    shown = await finished_reply(result, session, inline=True)
+
+    assert not [each for each in shown.content if isinstance(each, ResourceLink)]
+    assert "--inline shows it" in text_of(told)
+    assert shown.content[-1].mime_type == "image/png"
+
+
+def test_advice_names_the_task_and_leads_to_it():
+    """An unknown outcome with an id leads to wait, which is free."""
+    said = error_text(OutcomeUnknownError("gone", task_id="clx1"))
+
+    assert "Task: clx1." in said
+    assert "DO NOT REPEAT" in said
+    assert "Call wait with task_id clx1." in said
+
+
+def test_advice_is_one_line_whatever_the_api_said():
+    """Control and bidirectional characters of a message are written out."""
+    error = GenerationFailedError("a\n\x1b[2J\u202eb", fail_message="x", task_id="t")
+
+    assert error_text(error).isprintable()
