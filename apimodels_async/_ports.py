@@ -28,6 +28,7 @@ __all__ = [
     "Kind",
     "Observer",
     "Phase",
+    "Pool",
     "Relay",
     "Reply",
     "Request",
@@ -177,6 +178,21 @@ class Transport(Protocol):
         """
         Send *request*; raises nothing but ``CancelledError``.
         """
+        ...
+
+
+class Pool(Transport, Protocol):
+    """
+    A transport with connections of its own, to be closed.
+    """
+
+    @property
+    def connections(self) -> int | None:
+        """Open connections, idle ones included; None where the pool is lent."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close them."""
         ...
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 from contextlib import nullcontext
 from decimal import Decimal
 from enum import Enum
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from apimodels_async._adapters import Adapters
     from apimodels_async._callbacks import Callbacks
     from apimodels_async._core.entry import Entry
     from apimodels_async._core.notes import Notes
@@ -46,9 +46,8 @@ if TYPE_CHECKING:
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.storage import Folders
     from apimodels_async._io.tracker import Tracker
-    from apimodels_async._io.transport import AiohttpTransport
     from apimodels_async._io.turns import Turns
-    from apimodels_async._ports import Clock, Observer, Secret
+    from apimodels_async._ports import Clock, Observer, Pool, Secret
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
     from apimodels_async.webhooks import Callback
@@ -96,7 +95,7 @@ class Parts:
 
     loop: asyncio.AbstractEventLoop
     pid: int
-    transport: AiohttpTransport
+    transport: Pool
     sender: Sender
     tracker: Tracker
     files: Files
@@ -129,6 +128,7 @@ class Wiring:
     """
 
     settings: Settings
+    adapters: Adapters
     observer: Observer = field(init=False, factory=_Nobody)
     state: State = field(init=False, default=State.UNOPENED)
     submitted: int = field(init=False, default=0)
@@ -178,17 +178,14 @@ class Wiring:
             await self.parts.turns.take()
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> Parts:
-        from apimodels_async._io.clock import LoopClock
-        from apimodels_async._io.downloads import Files
         from apimodels_async._io.sender import Sender
         from apimodels_async._io.storage import Folders
         from apimodels_async._io.tracker import Tracker
-        from apimodels_async._io.transport import AiohttpTransport
         from apimodels_async._io.turns import Turns
 
-        wanted = self.settings
-        clock, draw = LoopClock(), random.random
-        transport = AiohttpTransport(
+        wanted, adapters = self.settings, self.adapters
+        clock, draw = adapters.clock(), adapters.draw
+        transport = adapters.transport(
             wanted.base_url,
             wanted.key,
             wanted.timeouts,
@@ -206,8 +203,12 @@ class Wiring:
             transport=transport,
             sender=sender,
             tracker=tracker,
-            files=Files(
-                clock, wanted.timeouts, wanted.retry, draw, local, partial(_ask, sender)
+            files=adapters.files(
+                clock,
+                wanted.timeouts,
+                wanted.retry,
+                partial(_ask, sender),
+                local=local,
             ),
             threads=anyio.CapacityLimiter(FILE_THREADS),
             folders=Folders(),
@@ -244,12 +245,11 @@ class Wiring:
         """
         from apimodels_async._core.notes import sidecar
         from apimodels_async._io.metadata import imprint
-        from apimodels_async._io.storage import FileSink
 
         parts = self.open()
         facts = notes.facts if notes is not None else {}
         open_sink = partial(
-            FileSink,
+            self.adapters.sink,
             target,
             stem,
             parts.threads,

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Self, cast
 import anyio
 
 from apimodels_async._core.records import Keys
-from apimodels_async._io.journal import Journal
 from apimodels_async._orders import HaltError, Orders
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import Outcome
@@ -27,12 +26,12 @@ from apimodels_async.models import Outcome
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator
     from decimal import Decimal
-    from pathlib import Path
     from types import TracebackType
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from apimodels_async._core.purse import Purse
+    from apimodels_async._io.journal import Journal
     from apimodels_async._orders import Calls
     from apimodels_async.handle import TaskHandle
 
@@ -50,7 +49,7 @@ class Batch:
         source: Iterable[object] | AsyncIterable[object],
         calls: Calls,
         purse: Purse,
-        journal: Path | None,
+        journal: Journal | None,
         *,
         numbers: Iterator[int],
         max_pending: int,
@@ -59,7 +58,7 @@ class Batch:
     ) -> None:
         self._source = _each(source)
         self._numbers = numbers
-        self._journal = Journal(journal) if journal else None
+        self._journal = journal
         self._max_pending = max_pending
         self._orders = Orders(
             calls=calls,

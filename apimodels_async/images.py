@@ -303,7 +303,7 @@ class Images:
             source,
             calls,
             Purse(limit),
-            None if journal is None else Path(journal),
+            None if journal is None else self._wiring.adapters.journal(Path(journal)),
             numbers=count(start, step),
             max_pending=max_pending,
             retry_failed=retry_failed,

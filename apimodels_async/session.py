@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from apimodels_async._adapters import Adapters
 from apimodels_async._api import requests
 from apimodels_async._api.checks import check_index
 from apimodels_async._core.media import file_stem
@@ -117,11 +118,15 @@ class Session:
                 fresh_connections=fresh_connections,
                 callback=callback,
                 http=http,
-            )
+            ),
+            self._make_adapters(),
         )
         self._images = Images(self._wiring)
         self._seen: tuple[Balance, Decimal] | None = None
         """The last balance the user asked for, and what was spent by then."""
+
+    def _make_adapters(self) -> Adapters:
+        return Adapters()
 
     @property
     def images(self) -> Images:

@@ -31,6 +31,7 @@ LAYERS = {
     "_io": 2,
     "handle": 3,
     "images": 3,
+    "_adapters": 3,
     "_wiring": 3,
     "session": 3,
     "batch": 3,  # below images, which hands it the session's calls
@@ -68,6 +69,7 @@ SAME_LAYER = {
     ("_submission", "handle"),
     ("_orders", "_callbacks"),
     ("_callbacks", "webhooks"),
+    ("_wiring", "_adapters"),
     ("_wiring", "_callbacks"),
     ("_wiring", "handle"),
     ("_wiring", "webhooks"),
@@ -76,6 +78,7 @@ SAME_LAYER = {
     ("batch", "_orders"),
     ("batch", "handle"),
     ("_orders", "handle"),
+    ("session", "_adapters"),
     ("session", "_wiring"),
     ("session", "images"),
     ("session", "handle"),
@@ -104,6 +107,7 @@ STANDARD_IMPURE = {
 # Who may name a foreign type in a signature, under TYPE_CHECKING only.
 TYPES_ONLY = {
     ("session", "aiohttp"),  # Session(http=...) lends an aiohttp.ClientSession
+    ("_adapters", "aiohttp"),
     ("_wiring", "aiohttp"),
     ("_ports", "pathlib.Path"),  # a Protocol says where a file went
 }

@@ -98,20 +98,31 @@ class Journal:
             JournalError: Another process has it, it is damaged, or of another version.
         """
         self._loop = asyncio.get_running_loop()
-        self._lock = _take_lock(self._path)
         opened: asyncio.Future[object] = self._loop.create_future()
+        self._start(opened)
+        try:
+            await asyncio.shield(opened)
+        except JournalError:
+            await self._stopped()
+            raise
+        except BaseException:  # cancelled: the thread ends as soon as it has opened
+            self._put(None)
+            raise
+
+    # The next three are all that knows of the thread.
+
+    def _start(self, opened: asyncio.Future[object]) -> None:
+        self._lock = _take_lock(self._path)
         self._thread = threading.Thread(
             target=self._run, args=(opened,), name="apimodels-journal", daemon=True
         )
         self._thread.start()
-        try:
-            await asyncio.shield(opened)
-        except JournalError:
-            self._thread.join()
-            raise
-        except BaseException:  # cancelled: the thread ends as soon as it has opened
-            self._jobs.put(None)
-            raise
+
+    def _put(self, job: _Job | None) -> None:
+        self._jobs.put(job)
+
+    async def _stopped(self) -> None:
+        await asyncio.to_thread(self._thread.join)
 
     async def find(self, key: str) -> Record | None:
         """
@@ -204,7 +215,7 @@ class Journal:
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         done: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(work, done))  # type: ignore[arg-type]  # T is object there
+        self._put(_Job(work, done))  # type: ignore[arg-type]  # T is object there
         # Shielded: a cancelled waiter must not undo what the thread is committing.
         return await asyncio.shield(done)
 
@@ -212,8 +223,8 @@ class Journal:
         """
         Finish what is queued, close the file, give up the lock.
         """
-        self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        self._put(None)
+        await self._stopped()
 
     def _run(self, opened: asyncio.Future[object]) -> None:
         try:
