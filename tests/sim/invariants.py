@@ -1,0 +1,115 @@
+"""
+What must hold in every run, and what is known not to hold yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+
+GATING = {
+    # A user's order is bought once, unless he was told that its fate is unknown and
+    # asked again.
+    "bought_once": True,
+    # What was paid for can be found: it was returned, or is named by an error, by
+    # orphans, batch.unread, batch.pending, session.pending, the journal, or, once the
+    # session has ended, by a warning.
+    "findable": True,
+    # Every call of a user's ends.
+    "nobody_waits_for_ever": True,
+    # A session asks for one task at most every two seconds.
+    "poll_spacing": True,
+    # The API key is in no error, log line or repr, nor in a traceback's locals.
+    "key_nowhere": True,
+    # As above, also when the vendor repeats the key in what he says.
+    "echo_nowhere": True,
+    # Once a session is closed and its users are through, nothing of ours runs or waits.
+    "nothing_left": True,
+    # Users see our errors and their own cancellation, nothing else.
+    "typed_errors": True,
+    # An error that says "not charged" is right for ever; one that says "charged", too.
+    "truth_about_money": True,
+    # A result is that of the very order.
+    "own_result": True,
+    # What a download returns is on the disk, whole.
+    "file_whole": True,
+    # A handle's events are the states in their order, each once, the last one terminal.
+    "events_in_order": True,
+    # A batch that is read to its end gives every item one outcome.
+    "batch_complete": True,
+    # A batch reads no further ahead of its reader than max_pending.
+    "batch_bound": True,
+    # A batch costs no more than max_cost, unknown outcomes included.
+    "budget_kept": True,
+    # With a journal, the record is on the disk before the order reaches the vendor.
+    "record_before_order": True,
+    # After aclose() no request is made.
+    "silent_after_close": True,
+    # Nothing ends in the event loop's own handler for what nobody caught.
+    "nothing_uncaught": True,
+}
+"""Name -> whether a run that breaks it fails."""
+
+
+class Stop(BaseException):  # noqa: N818  no error: ends a run that has shown enough
+    """
+    The invariant that was looked for is broken.
+    """
+
+
+@dataclass(frozen=True)
+class Violation:
+    """
+    One invariant that did not hold.
+    """
+
+    name: str
+    detail: str
+    at: float
+    order: int | None = None
+
+    def __str__(self):
+        return f"{self.name} at {self.at:.3f} s: {self.detail}"
+
+
+class Record:
+    """
+    The trace of a run: a hash of everything that happened, and the violations.
+    """
+
+    def __init__(self, world, stop_at=None, show=None):
+        self._world = world
+        self._stop_at = stop_at
+        self._show = show
+        self._hash = hashlib.blake2b(digest_size=16)
+        self.violations = []
+        self.counts = Counter()
+        self.over = False
+        """Whether the run has ended: what is still heard does not count."""
+
+    def note(self, what, subject, detail=""):
+        """Take down one event."""
+        if self.over:
+            return
+        line = f"{self._world.now:.6f} {what} {subject} {detail}\n"
+        self._hash.update(line.encode())
+        if self._show is not None:
+            self._show(line[:-1])
+
+    def broke(self, name, detail, order=None):
+        """Take down that *name* does not hold."""
+        if self.over:
+            return
+        violation = Violation(name, detail, self._world.now, order)
+        self.counts[name] += 1
+        if self.counts[name] == 1:
+            self.violations.append(violation)
+        self.note("BROKEN", name, detail)
+        if name == self._stop_at:
+            raise Stop
+
+    @property
+    def digest(self):
+        """The hash so far."""
+        return self._hash.hexdigest()
