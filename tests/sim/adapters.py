@@ -28,7 +28,8 @@ __all__ = ["Failure", "Kind", "Phase", "Reply"]
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 LOGGER = "apimodels_async"
 PACKAGE = "apimodels_async/"
-LOCAL_CHARS = 400
+PLAIN = (str, bytes, bytearray, dict, tuple, Reply, Failure, BaseException)
+"""What is searched for the key: the rest has a repr of its own that is, or is long."""
 
 
 def utc(seconds):
@@ -310,10 +311,10 @@ class SimCallback(Callback):
 # --- looking into a session
 
 
-def is_pending(session, task_id):
-    """Return whether the session tracks a task."""
+def entry_of(session, task_id):
+    """Return what the session tracks a task by, or None."""
     parts = session._wiring.parts
-    return parts is not None and parts.tracker.ledger.get(task_id) is not None
+    return None if parts is None else parts.tracker.ledger.get(task_id)
 
 
 def keys_of(things):
@@ -347,6 +348,6 @@ def locals_of(error):
     while trace is not None:
         if PACKAGE in trace.tb_frame.f_code.co_filename:
             values = trace.tb_frame.f_locals.values()
-            found += [repr(value)[:LOCAL_CHARS] for value in values]
+            found += [repr(value) for value in values if isinstance(value, PLAIN)]
         trace = trace.tb_next
     return "\n".join(found)

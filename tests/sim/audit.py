@@ -28,7 +28,7 @@ SETTLING_S = 75.0
 """After its answer an order may wait this long for its callback."""
 TASK_ID = re.compile(r"\bt\d+\.\d+\b")
 DEPTH_MAX = 8
-LOOKED_AT = 3
+LOOKED_AT = 1
 """Errors of one type whose frames are searched for the key."""
 
 
@@ -37,7 +37,7 @@ class Case:
     The story of one order.
     """
 
-    __slots__ = ("actor", "allowed", "asks", "batch", "bought", "ended", "journal")
+    __slots__ = ("actor", "allowed", "asks", "batch", "bought", "ended", "end", "journal")
 
     def __init__(self, actor):
         self.actor = actor
@@ -46,6 +46,8 @@ class Case:
         self.bought = []
         self.ended = True
         """Whether nobody waits for it, now."""
+        self.end = "never ordered it"
+        """What its user did or was told last."""
         self.journal = None
         self.batch = None
 
@@ -55,9 +57,10 @@ class Audit(Record):
     All cases of a run.
     """
 
-    def __init__(self, world, disk, orders, stop_at=None, show=None):
-        super().__init__(world, stop_at, show)
+    def __init__(self, world, disk, orders, forged, **options):
+        super().__init__(world, **options)
         self._disk = disk
+        self._forged = forged
         self.cases = {number: Case(order.actor) for number, order in orders.items()}
         self.by_url = {}
         self._by_key = {}
@@ -103,16 +106,15 @@ class Audit(Record):
         if case.batch is not None:
             case.batch.charge(self, purchase)
 
-    def polled(self, polled, task_id, purchase):
+    def polled(self, polled, task_id, entry, purchase):
         """Take down that a session asks for a task."""
         now = self._world.now
-        last = polled.get(task_id, -9.0)
-        polled[task_id] = now
+        last, before = polled.get(task_id, (-9.0, None))
+        polled[task_id] = now, entry
         self.polls += 1
         if now - last < SPACING_S and not (purchase is not None and purchase.told):
-            self.broke(
-                "poll_spacing", f"{task_id} after {now - last:.3f} s, {purchase}"
-            )
+            name = "poll_spacing" if before is entry else "respacing"
+            self.broke(name, f"{task_id} after {now - last:.3f} s")
 
     def answered_poll(self, purchase, word):
         """Take down that a poll was answered."""
@@ -140,6 +142,7 @@ class Audit(Record):
         elif isinstance(product, TaskHandle):
             self.note("handle", number, product.task_id)
         else:
+            case.end = f"was told {type(product).__name__}"
             self.note("error", number, repr(product))
             self.read(product, process)
             self._money(number, now, product)
@@ -149,7 +152,8 @@ class Audit(Record):
 
     def _own(self, number, case, result):
         if result.url not in {purchase.url for purchase in case.bought}:
-            self.broke("own_result", f"order {number} got {result.url}", number)
+            name = "forged_callback" if number in self._forged else "own_result"
+            self.broke(name, f"order {number} got {result.url}", number)
 
     def _money(self, number, bought, error):
         charged = getattr(error, "charged", None)
@@ -176,7 +180,7 @@ class Audit(Record):
     def gone(self, number):
         """Take down that a user who ordered has left without being told anything."""
         case = self.cases[number]
-        case.ended = True
+        case.ended, case.end = True, "left"
         self.note("gone", number)
         for purchase in case.bought if case.journal is None else ():
             if purchase.ask == case.asks:
@@ -220,7 +224,11 @@ class Audit(Record):
             self.note("found", key, verdict)
             if not verdict:
                 number = purchase.order.number
-                detail = f"{key} of order {number} is nowhere"
+                session = "closed" if purchase.process.closed else "open"
+                detail = (
+                    f"{key} of order {number} is nowhere, its user "
+                    f"{self.cases[number].end}, the session is {session}"
+                )
                 self.broke("findable", detail, number)
         if self._watched:
             self._looking = True
@@ -237,7 +245,7 @@ class Audit(Record):
         if place is not None:
             return place
         if not process.closed:
-            if adapters.is_pending(process.session, key):
+            if adapters.entry_of(process.session, key) is not None:
                 return None
             answered, now = purchase.answered_at, self._world.now
             if answered is None or now < answered + SETTLING_S:

@@ -20,6 +20,8 @@ GATING = {
     "nobody_waits_for_ever": True,
     # A session asks for one task at most every two seconds.
     "poll_spacing": True,
+    # ... also one that had ended for us and was taken up again.
+    "respacing": True,
     # The API key is in no error, log line or repr, nor in a traceback's locals.
     "key_nowhere": True,
     # As above, also when the vendor repeats the key in what he says.
@@ -32,6 +34,8 @@ GATING = {
     "truth_about_money": True,
     # A result is that of the very order.
     "own_result": True,
+    # ... also if a callback to a leaked address names a task of another process.
+    "forged_callback": True,
     # What a download returns is on the disk, whole.
     "file_whole": True,
     # A handle's events are the states in their order, each once, the last one terminal.
@@ -50,12 +54,6 @@ GATING = {
     "nothing_uncaught": True,
 }
 """Name -> whether a run that breaks it fails."""
-
-
-class Stop(BaseException):  # noqa: N818  no error: ends a run that has shown enough
-    """
-    The invariant that was looked for is broken.
-    """
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Record:
             self.violations.append(violation)
         self.note("BROKEN", name, detail)
         if name == self._stop_at:
-            raise Stop
+            self.over = self._world.stopped = True
 
     @property
     def digest(self):

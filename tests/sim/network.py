@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from random import Random
 
-from sim import faults
+from sim import adapters, faults
 from sim.adapters import Kind, Reply, utc
 
 POLL = "images/generations?task_id="
@@ -42,6 +42,7 @@ class Weather:
             at = (fault.order, fault.where, fault.nth)
             self._faults.setdefault(at, fault.kind)
         self.faulty = {fault.order for fault in plan_faults}
+        self.forged = {f.order for f in plan_faults if f.kind == "forged"}
 
     def chance(self, order):
         """Return the order's own source of chance."""
@@ -97,7 +98,7 @@ class Network:
         self._stray = None
         self.closed = False
         self.polled = {}
-        """Task -> when it was asked for last."""
+        """Task -> when it was asked for last, and as what."""
 
     async def send(self, request, sent):
         """Carry one request, and return what comes back."""
@@ -121,7 +122,8 @@ class Network:
 
     async def _poll(self, task_id):
         world, purchase = self._world, self._vendor.tasks.get(task_id)
-        self._audit.polled(self.polled, task_id, purchase)
+        entry = adapters.entry_of(self._process.session, task_id)
+        self._audit.polled(self.polled, task_id, entry, purchase)
         future = self._process.loop.create_future()
         if purchase is None:
             world.at(world.now + 0.1, _set, future, NOT_FOUND)

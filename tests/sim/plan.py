@@ -155,14 +155,14 @@ POLL_FAULTS = {
 }
 KEY_FAULTS = {"401": 3, "200_401": 2, "403": 2, "echo": 1}
 FILE_FAULTS = {"404": 3, "503": 3, "cut": 4, "page": 2, "hangs": 1, "disk_full": 2}
-CALLBACK_FAULTS = {"lost": 4, "twice": 2, "wrong": 2, "early": 2}
+CALLBACK_FAULTS = {"lost": 4, "twice": 2, "wrong": 3, "forged": 1}
 STORMS = {"down": 4, "429": 3, "503": 3, "slow": 3, "disk_full": 2, "slow_disk": 2}
 MANNERS = {
     "await": 8,
     "events": 3,
     "pair": 3,
     "patience": 4,
-    "forget": 3,
+    "forget": 2,
     "token": 2,
 }
 
@@ -179,7 +179,7 @@ class _Maker:
         self._plan = []
         self._orders = 0
         self._actors = 0
-        self._span = 30.0 + orders * rng.uniform(0.2, 0.6)
+        self._span = 10.0 + orders * rng.uniform(0.05, 0.3)
         self._faulty = rng.choice((0.0, 0.2, 0.4, 0.7))
         self._touchy = rng.random() < 0.1  # the key may be refused
 
@@ -190,13 +190,13 @@ class _Maker:
         while self._orders < self._wanted:
             self._actor(rng.choice(processes))
         for process in processes:
-            if rng.random() < 0.4:
-                self._plan.append(Close(process.number, self._moment(1.3)))
-            while rng.random() < 0.4:
-                death = Death(process.number, self._moment(1.2), rng.randrange(40))
+            if rng.random() < 0.25:
+                self._plan.append(Close(process.number, self._moment(2.0)))
+            while rng.random() < 0.3:
+                death = Death(process.number, self._moment(2.0), rng.randrange(40))
                 self._plan.append(death)
-        while rng.random() < 0.5:
-            storm = Storm(self._moment(), rng.uniform(1, 40), self._pick(STORMS))
+        while rng.random() < 0.4:
+            storm = Storm(self._moment(2.0), rng.uniform(1, 10), self._pick(STORMS))
             self._plan.append(storm)
         return tuple(self._plan)
 
@@ -278,7 +278,7 @@ class _Maker:
             seed=rng.getrandbits(32),
             model=rng.choice(SYNC_MODELS if sync else TASK_MODELS),
             queue_s=rng.uniform(0, 5),
-            work_s=rng.uniform(3, 80),
+            work_s=rng.uniform(3, 90),
             fate=self._pick(FATES),
         )
         self._plan.append(order)
@@ -287,7 +287,7 @@ class _Maker:
 
     def _fault(self, order, process):
         rng, roll = self._rng, self._rng.random()
-        if roll < 0.35:
+        if roll < 0.25:
             nth = rng.choice((1, 1, 1, 2))
             return Fault(order.number, "create", nth, self._pick(CREATE_FAULTS))
         if roll < 0.8:

@@ -17,7 +17,7 @@ from apimodels_async.webhooks import Receiver
 from sim import adapters, faults
 from sim.audit import TASK_ID, Audit
 from sim.batches import Budget, journal_of
-from sim.invariants import Stop, Violation
+from sim.invariants import Violation
 from sim.network import Network, Weather
 from sim.plan import Actor, Close, Death, Fault, Leave, Order, Process, Storm
 from sim.users import act
@@ -58,8 +58,10 @@ class Site:
         self.plan = kinds
         self.world = World()
         self.disk = adapters.SimDisk(self.world)
-        self.audit = Audit(self.world, self.disk, orders, stop_at, show)
         self.weather = Weather(orders, kinds[Fault])
+        options = {"stop_at": stop_at, "show": show}
+        forged = self.weather.forged
+        self.audit = Audit(self.world, self.disk, orders, forged, **options)
         self.vendor = Vendor(self.world, self.audit, self._call_back)
         self.bug = bug
         self.orders_of = {}
@@ -93,8 +95,6 @@ class Site:
         try:
             with self._listening():
                 self._to_the_end()
-        except Stop:
-            pass
         finally:
             audit.over = True
             world.bury()
@@ -109,6 +109,7 @@ class Site:
             self.world.run()
         except StuckError as error:
             self.audit.broke("nobody_waits_for_ever", str(error))
+        if self.audit.over:
             return
         for life in self.loops.values():
             waiting = [n for n, task in life.users.items() if not task.done()]
@@ -169,15 +170,24 @@ class Site:
         life = self.lives[purchase.process.process.number]
         if kind == "lost" or life.loop.dead or life.receiver is None:
             return False
-        task_id = purchase.task_id
-        if kind == "wrong":
-            task_id = next(iter(self.vendor.tasks))
+        task_id = self._named_by(kind, purchase)
         body = f'{{"code":200,"data":{{"taskId":"{task_id}"}}}}'.encode()
         heard = [_at_once(life.receiver.deliver(purchase.callback, body))]
         if kind == "twice":
             heard.append(_at_once(life.receiver.deliver(purchase.callback, body)))
         self.audit.note("callback", purchase.key, heard)
         return heard[-1] == 200
+
+    def _named_by(self, kind, purchase):
+        """Return the task that a callback names."""
+        if kind not in {"wrong", "forged"}:
+            return purchase.task_id
+        return next(
+            task_id
+            for task_id, other in self.vendor.tasks.items()
+            if other is purchase
+            or (other.process is purchase.process) == (kind == "wrong")
+        )
 
     @contextmanager
     def _listening(self):
@@ -399,9 +409,10 @@ def simulate(plan, **options):
     moment that the plan does not decide.
     """
     gc.disable()
+    gc.freeze()  # what was there before need not be looked through each time
     try:
-        report = Site(plan, **options).run()
+        return Site(plan, **options).run()
     finally:
+        gc.collect()
+        gc.unfreeze()
         gc.enable()
-    gc.collect()
-    return report

@@ -104,6 +104,8 @@ class World:
         self._serial = count()
         self.loops = []
         self.steps = 0
+        self.stopped = False
+        """Set by whoever has seen enough."""
 
     def at(self, when, callback, *args, loop=None, context=None):
         """Call *callback* at the time *when*; without a loop it outlives processes."""
@@ -151,6 +153,8 @@ class World:
                     handle.callback(*handle.args)
                 else:
                     context.run(handle.callback, *handle.args)
+                if self.stopped:
+                    return
                 if turns > TURNS_MAX:
                     msg = f"{turns} callbacks in one moment, last {handle.callback}"
                     raise StuckError(msg)
