@@ -69,6 +69,10 @@ class SimAdapters(Adapters):
         self._life = life
         self._chance = chance
 
+    def view(self, session):
+        """Return the session as its users see it."""
+        return session
+
     def clock(self):
         """Return the process's clock."""
         return SimClock()

@@ -37,7 +37,16 @@ class Case:
     The story of one order.
     """
 
-    __slots__ = ("actor", "allowed", "asks", "batch", "bought", "ended", "end", "journal")
+    __slots__ = (
+        "actor",
+        "allowed",
+        "asks",
+        "batch",
+        "bought",
+        "ended",
+        "end",
+        "journal",
+    )
 
     def __init__(self, actor):
         self.actor = actor
@@ -81,9 +90,7 @@ class Audit(Record):
         self.note("bought", purchase.order.number, purchase.key)
         if purchase.costs and alive >= case.allowed:
             keys = [each.key for each in case.bought]
-            self.broke(
-                "bought_once", f"{keys} for one order", purchase.order.number
-            )
+            self.broke("bought_once", f"{keys} for one order", purchase.order.number)
         if case.journal is not None and not self._row(case, purchase):
             self.broke(
                 "record_before_order",

@@ -155,6 +155,8 @@ class Network:
                 failure = _without_urls(purchase, whole)
             else:
                 failure = faults.spoil(kind, whole, self._stray, chance)
+            if failure is whole:
+                self._audit.answered_poll(purchase, purchase.word_told)
         if not self._process.loop.dead:
             _set(future, failure)
 
@@ -236,5 +238,3 @@ def _without_urls(purchase, whole):
         return whole
     body = f'{{"taskId":"{purchase.task_id}","state":"completed"}}'
     return Reply(200, {}, f'{{"code":200,"data":{body}}}'.encode())
-
-

@@ -143,7 +143,14 @@ CREATE_FAULTS = {
     **{"no_connection": 6, "bad_certificate": 1, "lost_before": 4, "lost_after": 4},
     **{"cut": 4, "hangs_before": 2, "hangs_after": 2, "slow": 4, "shifted": 4},
     **{"400": 2, "401": 1, "402": 1, "403": 1, "404": 1, "409": 1, "429": 6},
-    **{"429_wait": 4, "429_long": 1, "408_after": 1, "500": 2, "502_after": 3, "503": 2},
+    **{
+        "429_wait": 4,
+        "429_long": 1,
+        "408_after": 1,
+        "500": 2,
+        "502_after": 3,
+        "503": 2,
+    },
     **{"307": 1, "200_402": 1, "200_429": 2, "200_500_after": 2},
     **{"garbage_after": 2, "half_json_after": 2, "empty_after": 1, "zipped_after": 1},
 }

@@ -98,6 +98,8 @@ class Site:
         finally:
             audit.over = True
             world.bury()
+            for life in self.loops.values():
+                adapters.disown(life.session)
             self.disk.close()
         bought = sum(len(case.bought) for case in audit.cases.values())
         struck = dict(sorted(self.weather.struck.items()))
@@ -116,6 +118,8 @@ class Site:
             if waiting and not life.loop.dead:
                 detail = f"actors {waiting} of process {life.process.number}"
                 self.audit.broke("nobody_waits_for_ever", detail)
+            for task in life.loop.unread() if not life.loop.dead else ():
+                self.audit.broke("nothing_uncaught", f"{task.exception()!r}")
         self.audit.end()
 
     def _begin(self, process, again=()):
@@ -232,14 +236,12 @@ class Life:
             callback = adapters.SimCallback("https://us.example/hooks", secret=SECRET)
             callback.chance = chance
             receiver = Receiver(callback)
-        outside = adapters.SimAdapters(self, chance)
-        if self.site.bug is not None:
-            outside = self.site.bug(self, outside) or outside
-        policy = PollPolicy.unchecked if process.interval < 2 else PollPolicy
+        make = self.site.bug or adapters.SimAdapters
+        outside = make(self, chance)
         session = adapters.SimSession(
             outside,
             faults.API_KEY,
-            polling=policy(
+            polling=PollPolicy(
                 interval=process.interval,
                 deadline=process.deadline,
                 learned=process.learned,
@@ -253,7 +255,7 @@ class Life:
             max_connections=process.connections,
             callback=callback,
         )
-        return session, receiver
+        return outside.view(session), receiver
 
     def start(self, actor):
         """Start a user."""
@@ -326,7 +328,11 @@ class Life:
         except Exception as error:  # noqa: BLE001  aclose() raises nothing
             self.audit.broke("typed_errors", f"aclose() raised {error!r}")
         self.closed = True
-        while self.busy or self.site.lives[self.process.number] is self and self.site.to_come[self.process.number]:
+        while (
+            self.busy
+            or self.site.lives[self.process.number] is self
+            and self.site.to_come[self.process.number]
+        ):
             await asyncio.sleep(1.0)
         self.ended = True
         self.site.world.at(self.site.world.now + 0.5, self._check_left)

@@ -149,10 +149,15 @@ class World:
                     continue
                 turns += 1
                 context = handle.context
-                if context is None:
-                    handle.callback(*handle.args)
-                else:
-                    context.run(handle.callback, *handle.args)
+                try:
+                    if context is None:
+                        handle.callback(*handle.args)
+                    else:
+                        context.run(handle.callback, *handle.args)
+                except Exception as error:
+                    if loop is None:  # a mistake in the simulation itself
+                        raise
+                    loop.call_exception_handler({"exception": error})
                 if self.stopped:
                     return
                 if turns > TURNS_MAX:
@@ -233,8 +238,13 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         task = NumberedTask(coro, loop=self, name=name, number=number, context=context)
         self._tasks[number] = task
         if number % 256 == 0:
-            self._tasks = {task.number: task for task in self.unfinished()}
+            kept = [*self.unfinished(), *self.unread()]
+            self._tasks = {task.number: task for task in kept}
         return task
+
+    def unread(self):
+        """Return the tasks that failed and whose error nobody has seen."""
+        return [task for task in self._tasks.values() if task._log_traceback]
 
     def unfinished(self):
         """Return the tasks that have not ended, oldest first."""
