@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import re
 
+from sim import adapters
+from sim.invariants import Record
+from sim.outside.faults import API_KEY, ECHO
+
 from apimodels_async.errors import (
     ApiModelsError,
     OutcomeUnknownError,
 )
-from apimodels_async.models import ImageResult
 from apimodels_async.handle import TaskHandle
-from sim import adapters
-from sim.faults import API_KEY, ECHO
-from sim.invariants import Record
+from apimodels_async.models import ImageResult
 
 SPACING_S = 2.0 - 1e-6
 ROUND_S = 7.0
@@ -43,8 +44,8 @@ class Case:
         "asks",
         "batch",
         "bought",
-        "ended",
         "end",
+        "ended",
         "journal",
     )
 

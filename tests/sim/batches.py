@@ -8,9 +8,10 @@ import asyncio
 from decimal import Decimal
 from pathlib import Path
 
-from apimodels_async.errors import ApiModelsError
 from sim.adapters import request_for
-from sim.vendor import PRICES
+from sim.outside.vendor import PRICES
+
+from apimodels_async.errors import ApiModelsError
 
 PAUSE_S = 30.0
 """Until a batch that was stopped is run again."""

@@ -8,9 +8,8 @@ above it looks like a library that does the wrong thing.
 from __future__ import annotations
 
 import attrs
-
 from sim.adapters import Failure, Kind, Phase, Reply, SimAdapters, SimClock, SimJournal
-from sim.faults import API_KEY, refusal
+from sim.outside.faults import API_KEY, refusal
 
 
 class _Sends(SimAdapters):

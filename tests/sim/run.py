@@ -27,7 +27,7 @@ if __name__ == "__main__":
         os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606  ourselves
 
 from sim.invariants import GATING
-from sim.plan import ORDERS, make
+from sim.planning import ORDERS, make
 from sim.shrink import broken, shrink
 from sim.simulation import simulate
 

@@ -10,24 +10,18 @@ import logging
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from random import Random
 
-from apimodels_async import PollPolicy, Timeouts
-from apimodels_async.webhooks import Receiver
-from sim import adapters, faults
+from sim import adapters
 from sim.audit import TASK_ID, Audit
-from sim.batches import Budget, journal_of
 from sim.invariants import Violation
-from sim.network import Network, Weather
+from sim.life import Life
+from sim.outside.disk import SimDisk
+from sim.outside.network import Weather
+from sim.outside.vendor import Vendor
 from sim.plan import Actor, Close, Death, Fault, Leave, Order, Process, Storm
-from sim.users import act
-from sim.vendor import Vendor
-from sim.world import ProcessLoop, StuckError, World
+from sim.world import StuckError, World
 
-SECRET = "s" * 32
 RESTART_S = 5.0
-CALL_S = 3000.0
-"""Bound of a single call: its tries, the waits between, the deadline of its task."""
 
 
 @dataclass
@@ -57,7 +51,7 @@ class Site:
         orders = {o.number: o for o in kinds[Order] if o.actor in actors}
         self.plan = kinds
         self.world = World()
-        self.disk = adapters.SimDisk(self.world)
+        self.disk = SimDisk(self.world)
         self.weather = Weather(orders, kinds[Fault])
         options = {"stop_at": stop_at, "show": show}
         forged = self.weather.forged
@@ -146,14 +140,14 @@ class Site:
     def _close(self, close):
         life = self.lives.get(close.process)
         if life is not None:
-            life.close()
+            life.close(close.patience)
 
     def _count_down(self, death, steps):
         life = self.lives.get(death.process)
         if life is None or life.loop.dead or life.ended:
             return
         if steps:
-            life.loop.call_soon(self._count_down, death, steps - 1)
+            life.loop.after_turns(steps, self._count_down, death, 0)
             return
         self.audit.note("dies", f"process {death.process}")
         self.weather.struck["death"] += 1
@@ -210,174 +204,6 @@ class Site:
 
 
 _KINDS = (Process, Actor, Order, Fault, Leave, Storm, Close, Death)
-
-
-class Life:
-    """
-    A process from its start to its end, whichever that is.
-    """
-
-    def __init__(self, site, process, generation):
-        self.site, self.process, self.generation = site, process, generation
-        self.audit, self.disk, self.vendor = site.audit, site.disk, site.vendor
-        chance = Random(process.seed + generation)
-        self._chance = chance
-        self.loop = ProcessLoop(site.world, process.number, self._uncaught)
-        self.network = Network(self, site.world, site.vendor, site.audit, site.weather)
-        self.named, self.logged = set(), set()
-        self.batches, self.users = [], {}
-        self.busy = 0
-        self.closing = self.closed = self.ended = False
-        self.session, self.receiver = self._session(process, chance)
-
-    def _session(self, process, chance):
-        callback = receiver = None
-        if process.callbacks:
-            callback = adapters.SimCallback("https://us.example/hooks", secret=SECRET)
-            callback.chance = chance
-            receiver = Receiver(callback)
-        make = self.site.bug or adapters.SimAdapters
-        outside = make(self, chance)
-        session = adapters.SimSession(
-            outside,
-            faults.API_KEY,
-            polling=PollPolicy(
-                interval=process.interval,
-                deadline=process.deadline,
-                learned=process.learned,
-            ),
-            timeouts=Timeouts(
-                connect=faults.CONNECT_S,
-                read=faults.READ_S,
-                generate=faults.GENERATE_S,
-                download=faults.DOWNLOAD_S,
-            ),
-            max_connections=process.connections,
-            callback=callback,
-        )
-        return outside.view(session), receiver
-
-    def start(self, actor):
-        """Start a user."""
-        self.busy += 1
-        self.loop.call_soon(self._start, actor)
-
-    def _start(self, actor):
-        orders = self.site.orders_of.get(actor.number, [])
-        if not orders and actor.kind != "attach":
-            self._finished(None)
-            return
-        if actor.kind == "batch":
-            self._keep(actor, orders)
-        leave = self.site.leaves.get(actor.number)
-        task = self.loop.create_task(
-            act(self, actor, orders, leave), name=f"user-{actor.number}"
-        )
-        self.users[actor.number] = task
-        task.add_done_callback(lambda _: self.site.todo.pop(actor.number, None))
-        task.add_done_callback(self._finished)
-        if leave is not None and leave.how == "time":
-            when = self.site.world.now + leave.amount
-            self.site.world.at(when, self._cancel, task, leave)
-        elif leave is not None and leave.how == "steps":
-            self._step(task, leave, leave.amount)
-
-    def _keep(self, actor, orders):
-        path = journal_of(actor)
-        if path is not None:
-            self.site.todo[actor.number] = actor
-        cases = self.audit.cases
-        budget = cases[orders[0].number].batch or Budget(actor.max_cost)
-        for order in orders:
-            cases[order.number].journal, cases[order.number].batch = path, budget
-
-    def _step(self, task, leave, left):
-        if left:
-            self.loop.call_soon(self._step, task, leave, left - 1)
-        else:
-            self._cancel(task, leave)
-
-    def _cancel(self, task, leave):
-        if self.loop.dead:
-            return
-        if not task.done():
-            self.site.weather.struck[f"cancel by {leave.how}"] += 1
-            self.audit.note("cancel", task.get_name())
-        task.cancel()
-        if leave.twice:
-            self.loop.call_soon(task.cancel)
-
-    def _finished(self, _task):
-        self.busy -= 1
-        if not self.busy and not self.site.to_come[self.process.number]:
-            self.close()
-
-    def close(self):
-        """Close the session, if that has not begun."""
-        if not self.closing and not self.loop.dead:
-            self.closing = True
-            self.audit.note("closing", f"process {self.process.number}")
-            self.loop.call_soon(self._close)
-
-    def _close(self):
-        self._closer = self.loop.create_task(self._end(), name="user-closer")
-
-    async def _end(self):
-        try:
-            await self.session.aclose()
-        except Exception as error:  # noqa: BLE001  aclose() raises nothing
-            self.audit.broke("typed_errors", f"aclose() raised {error!r}")
-        self.closed = True
-        while (
-            self.busy
-            or self.site.lives[self.process.number] is self
-            and self.site.to_come[self.process.number]
-        ):
-            await asyncio.sleep(1.0)
-        self.ended = True
-        self.site.world.at(self.site.world.now + 0.5, self._check_left)
-
-    def _check_left(self):
-        left = [task.get_name() for task in self.loop.unfinished()]
-        left += [f"{t.callback}" for t in self.site.world.timers_of(self.loop)]
-        if left:
-            self.audit.broke("nothing_left", ", ".join(left))
-
-    def die(self):
-        """End at once."""
-        self.loop.dead = True
-        self.disk.release(self)
-        adapters.disown(self.session)
-        for actor, task in self.users.items():
-            orders = self.site.orders_of.get(actor, ())
-            for order in orders if not task.done() else ():
-                self.audit.cases[order.number].ended = True
-
-    def place_of(self, purchase):
-        """Return the lasting place in which a purchase can be found, or None."""
-        orphans = adapters.keys_of(self.session.orphans)
-        if purchase.key in orphans or adapters.digest(purchase.body) in orphans:
-            return "session.orphans"
-        for batch in self.batches:
-            unread = [o.result or o.error for o in batch.unread]
-            if purchase.key in adapters.keys_of([*batch.pending, *unread]):
-                return "its batch"
-        return None
-
-    def disk_delay(self):
-        """Return the seconds that a job of the journal takes."""
-        slow = self.site.weather.disk == "slow_disk"
-        return (3.0 if slow else 0.005) * self._chance.random()
-
-    def disk_is_full(self):
-        """Return whether nothing can be written, now."""
-        full = self.site.weather.disk == "disk_full"
-        self.site.weather.struck["disk full"] += full
-        return full
-
-    def _uncaught(self, context):
-        error = context.get("exception")
-        self.audit.broke("nothing_uncaught", f"{context.get('message')} {error!r}")
 
 
 class _Ear(logging.Handler):

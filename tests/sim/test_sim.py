@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from sim.bugs import PLANTED
 from sim.invariants import GATING
-from sim.plan import Order, Process, make
+from sim.plan import Order, Process
+from sim.planning import make
 from sim.run import Campaign, describe, main
 from sim.shrink import shrink, violates
 from sim.simulation import simulate
@@ -45,7 +46,7 @@ def test_the_same_seed_gives_the_same_run():
 def test_a_run_does_not_depend_on_the_order_of_sets():
     """Processes that hash texts differently make the same run of a seed."""
     code = (
-        "from sim.plan import make; from sim.simulation import simulate;"
+        "from sim.planning import make; from sim.simulation import simulate;"
         "print([simulate(make(seed)).digest for seed in range(6)])"
     )
     said = {

@@ -8,17 +8,20 @@ import asyncio
 import contextlib
 from random import Random
 
+from sim.adapters import request_for
+from sim.batches import run_batch
+from sim.outside.network import PICTURE
+
 from apimodels_async.errors import (
     ApiModelsError,
     OutcomeUnknownError,
     TaskTimeoutError,
 )
 from apimodels_async.handle import TaskHandle
-from sim.adapters import request_for
-from sim.batches import run_batch
-from sim.network import PICTURE
 
 PATIENCE_S = 6.0
+CALL_S = 2000.0
+"""Two orders at most: tries, the waits between them, the deadline of a task."""
 PATIENT = 60
 """Times a user waits for so long."""
 FOLDER = "/pictures"
@@ -26,7 +29,7 @@ FOLDER = "/pictures"
 
 async def act(life, actor, orders, leave):
     """Do what the plan says that *actor* does, and raise nothing."""
-    audit = life.audit
+    audit, since = life.audit, life.loop.time()
     try:
         if leave is not None and leave.how == "timeout":
             async with asyncio.timeout(leave.amount):
@@ -42,6 +45,9 @@ async def act(life, actor, orders, leave):
         audit.read(error, life)
         raise
     audit.note("ends", f"actor {actor.number}")
+    if actor.kind != "batch" and life.loop.time() - since > CALL_S:
+        took = life.loop.time() - since
+        audit.broke("nobody_waits_for_ever", f"actor {actor.number} took {took:.0f} s")
 
 
 async def _ask(life, order, call):

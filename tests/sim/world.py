@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections import deque
 from contextlib import suppress
 from contextvars import copy_context
@@ -44,28 +45,19 @@ class Handle:
     A callback to come.
     """
 
-    __slots__ = ("args", "callback", "context", "loop", "off", "when_s")
+    __slots__ = ("args", "callback", "context", "loop", "off")
 
-    def __init__(self, loop, callback, args, context, when_s=0.0):
+    def __init__(self, loop, callback, args, context):
         self.loop = loop
         self.callback = callback
         self.args = args
         self.context = context
-        self.when_s = when_s
         self.off = False
 
     def cancel(self):
         """Never call it."""
         self.off = True
         self.callback = self.args = None
-
-    def cancelled(self):
-        """Return whether it is off."""
-        return self.off
-
-    def when(self):
-        """Return its time."""
-        return self.when_s
 
 
 class NumberedTask(asyncio.Task):
@@ -109,7 +101,7 @@ class World:
 
     def at(self, when, callback, *args, loop=None, context=None):
         """Call *callback* at the time *when*; without a loop it outlives processes."""
-        handle = Handle(loop, callback, args, context, when)
+        handle = Handle(loop, callback, args, context)
         heapq.heappush(self._timers, (when, next(self._serial), handle))
         return handle
 
@@ -158,6 +150,10 @@ class World:
                     if loop is None:  # a mistake in the simulation itself
                         raise
                     loop.call_exception_handler({"exception": error})
+                if loop is not None:
+                    loop.turn += 1
+                    if loop.turn >= loop.alarm:
+                        loop.ring()
                 if self.stopped:
                     return
                 if turns > TURNS_MAX:
@@ -204,7 +200,24 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self._tasks = {}
         self._numbers = count(1)
         self._ready = world.ready
+        self.turn = 0
+        """Handles run so far."""
+        self.alarm = math.inf
+        self._alarms = []
         world.loops.append(self)
+
+    def after_turns(self, turns, callback, *args):
+        """Call *callback* between two handles of this loop, *turns* from now."""
+        self._alarms.append((self.turn + turns, callback, args))
+        self.alarm = min(alarm for alarm, _, _ in self._alarms)
+
+    def ring(self):
+        """Call whom it is time for."""
+        due = [each for each in self._alarms if each[0] <= self.turn]
+        self._alarms = [each for each in self._alarms if each[0] > self.turn]
+        self.alarm = min((alarm for alarm, _, _ in self._alarms), default=math.inf)
+        for _, callback, args in due:
+            callback(*args)
 
     def time(self):
         """Return the world's seconds."""

@@ -11,8 +11,9 @@ import json
 from collections import Counter
 from random import Random
 
-from sim import adapters, faults
+from sim import adapters
 from sim.adapters import Kind, Reply, utc
+from sim.outside import faults
 
 POLL = "images/generations?task_id="
 NOT_FOUND = faults.refusal(404)
@@ -178,7 +179,7 @@ class Network:
         self._in(0.01 + 0.05 * chance.random(), self._arrive, *flight)
         return await future
 
-    def _arrive(self, future, order, body, address, kind, patience):  # noqa: PLR0913
+    def _arrive(self, future, order, body, address, kind, patience):
         chance = self._weather.chance(order).random()
         seconds = faults.delay(kind, patience, chance)
         purchase, whole = None, None
