@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from sim.outside.disk import FullDisk, SimSink
 
-from apimodels_async import ImageRequest, Session, SparkPixEdit, SparkPixImage
+from apimodels_async import Session
 from apimodels_async._adapters import Adapters
 from apimodels_async._io.clock import LoopClock
 from apimodels_async._io.downloads import Files, _Trouble
@@ -21,7 +21,6 @@ from apimodels_async._wiring import State
 from apimodels_async.errors import DownloadError, JournalError
 from apimodels_async.handle import TaskHandle
 from apimodels_async.models import ImageResult
-from apimodels_async.webhooks import Callback
 
 __all__ = ["Failure", "Kind", "Phase", "Reply"]
 
@@ -35,16 +34,6 @@ PLAIN = (str, bytes, bytearray, dict, tuple, Reply, Failure, BaseException)
 def utc(seconds):
     """Return the wall clock at a virtual time."""
     return EPOCH + timedelta(seconds=seconds)
-
-
-def request_for(order):
-    """Return the request value for an order of the plan."""
-    prompt = f"o{order.number}"
-    if order.model == "sparkpix-image":
-        return SparkPixImage(prompt=prompt)
-    if order.model == "sparkpix-image-edit":
-        return SparkPixEdit(prompt=prompt, images=("https://example.com/a.jpg",))
-    return ImageRequest(order.model, prompt, {"resolution": "1K"})
 
 
 class SimSession(Session):
@@ -213,18 +202,6 @@ class SimJournal(Journal):
 
     async def _stopped(self):
         await self._gone
-
-
-class SimCallback(Callback):
-    """
-    A callback address whose nonces come from the process's chance.
-    """
-
-    chance = None
-
-    def new_nonce(self):
-        """Return a nonce that the seed decides."""
-        return f"{self.chance.getrandbits(128):032x}"
 
 
 # --- looking into a session

@@ -12,13 +12,10 @@ from __future__ import annotations
 import re
 
 from sim import adapters
-from sim.invariants import Record
+from sim.invariants import Record, ids_of, names, texts
 from sim.outside.faults import API_KEY, ECHO
 
-from apimodels_async.errors import (
-    ApiModelsError,
-    OutcomeUnknownError,
-)
+from apimodels_async.errors import ApiModelsError
 from apimodels_async.handle import TaskHandle
 from apimodels_async.models import ImageResult
 
@@ -28,7 +25,6 @@ ROUND_S = 7.0
 SETTLING_S = 75.0
 """After its answer an order may wait this long for its callback."""
 TASK_ID = re.compile(r"\bt\d+\.\d+\b")
-DEPTH_MAX = 8
 LOOKED_AT = 1
 """Errors of one type whose frames are searched for the key."""
 
@@ -155,7 +151,7 @@ class Audit(Record):
             self.read(product, process)
             self._money(number, now, product)
         for purchase in now if case.journal is None else ():
-            if not _names(product, purchase):
+            if not names(product, purchase):
                 self._watch(purchase)
 
     def _own(self, number, case, result):
@@ -274,30 +270,3 @@ class Audit(Record):
             if alive and state in {None, "refused", "failed"}:
                 detail = f"{alive} of order {number} is {state} in the journal"
                 self.broke("findable", detail, number)
-
-
-def _names(product, purchase):
-    """Return whether what a user was given names *purchase*."""
-    if isinstance(product, ImageResult):
-        return purchase.url in product.urls
-    if isinstance(product, TaskHandle):
-        return product.task_id in {"", purchase.task_id}
-    if isinstance(product, OutcomeUnknownError) and product.task_id is None:
-        return True
-    return purchase.key in ids_of(product)
-
-
-def ids_of(error):
-    """Return the task ids that an error carries."""
-    found = getattr(error, "task_ids", ())
-    task_id = getattr(error, "task_id", None)
-    return {*found, task_id} if task_id else set(found)
-
-
-def texts(error, depth):
-    """Yield what an error, its causes and its members say."""
-    if error is None or depth > DEPTH_MAX:
-        return
-    yield f"{error} {error!r} {vars(error) if hasattr(error, '__dict__') else ''}"
-    for inner in (error.__cause__, error.__context__):
-        yield from texts(inner, depth + 1)

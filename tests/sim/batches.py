@@ -8,14 +8,24 @@ import asyncio
 from decimal import Decimal
 from pathlib import Path
 
-from sim.adapters import request_for
 from sim.outside.vendor import PRICES
 
+from apimodels_async import ImageRequest, SparkPixEdit, SparkPixImage
 from apimodels_async.errors import ApiModelsError
 
 PAUSE_S = 30.0
 """Until a batch that was stopped is run again."""
 LOST = frozenset({"unknown", "intended"})
+
+
+def request_for(order):
+    """Return the request value for an order of the plan."""
+    prompt = f"o{order.number}"
+    if order.model == "sparkpix-image":
+        return SparkPixImage(prompt=prompt)
+    if order.model == "sparkpix-image-edit":
+        return SparkPixEdit(prompt=prompt, images=("https://example.com/a.jpg",))
+    return ImageRequest(order.model, prompt, {"resolution": "1K"})
 
 
 class Budget:

@@ -75,28 +75,30 @@ class RaisesOthers(_Sends):
 class MixesPictures(_Sends):
     """Hands out the picture of another."""
 
+    old, new = b".png", b".1.png"
+
     async def send(self, request, sent):
         answer = await self._send(request, sent)
-        return _rewritten(answer, b".png", b".1.png")
+        if not isinstance(answer, Reply):
+            return answer
+        return attrs.evolve(answer, body=answer.body.replace(self.old, self.new))
 
 
-class ForgetsCredits(_Sends):
+class ForgetsCredits(MixesPictures):
     """Believes that everything is free."""
 
-    async def send(self, request, sent):
-        answer = await self._send(request, sent)
-        return _rewritten(answer, b'"credits":0.0', b'"credits":0.0000')
+    old, new = b'"credits":0.0', b'"credits":0.0000'
 
 
 class GoesBack(_Sends):
-    """Shows every third answer to a poll as it would have been before."""
+    """Takes every third answer to a poll for an older one."""
 
     async def send(self, request, sent):
         answer = await self._send(request, sent)
         self._polls += request.kind is Kind.FREE
-        if request.kind is Kind.FREE and self._polls % 3 == 0:
-            return _rewritten(answer, b'"processing"', b'"pending"')
-        return answer
+        if self._polls % 3 or b'"processing"' not in getattr(answer, "body", b""):
+            return answer
+        return attrs.evolve(answer, body=answer.body.replace(b"processing", b"pending"))
 
 
 class ThrowsInACallback(_Sends):
@@ -245,12 +247,6 @@ async def _every_second(outcomes):
         number += 1
         if number % 2:
             yield outcome
-
-
-def _rewritten(answer, old, new):
-    if not isinstance(answer, Reply):
-        return answer
-    return attrs.evolve(answer, body=answer.body.replace(old, new))
 
 
 PLANTED = {

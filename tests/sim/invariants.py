@@ -8,6 +8,12 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 
+from apimodels_async.errors import OutcomeUnknownError
+from apimodels_async.handle import TaskHandle
+from apimodels_async.models import ImageResult
+
+DEPTH_MAX = 8
+"""Causes of causes."""
 GATING = {
     # A user's order is bought once, unless he was told that its fate is unknown and
     # asked again.
@@ -15,8 +21,8 @@ GATING = {
     # What was paid for can be found: it was returned, or is named by an error, by
     # orphans, batch.unread, batch.pending, session.pending, the journal, or, once the
     # session has ended, by a warning.
-    # Known: a generate() whose user leaves while its task is pending forgets it (seed 5);
-    # a batch that is left while it downloads loses the result (18); a second run with
+    # Known: a generate() that is left while its task is pending forgets it (seed 5); a
+    # batch that is left while it downloads loses the result (18); a second run with
     # resubmit_unknown overwrites what the first one paid for (3).
     "findable": False,
     # Every call of a user's ends.
@@ -24,7 +30,7 @@ GATING = {
     # A session asks for one task at most every two seconds.
     "poll_spacing": True,
     # ... also one that had ended for us and was taken up again.
-    # Known: after one 401 has ended the wait, a callback takes the task up again at once
+    # Known: one 401 ends the wait, and a callback takes the task up again at once
     # (seed 384).
     "respacing": False,
     # The API key is in no error, log line or repr, nor in a traceback's locals.
@@ -119,3 +125,30 @@ class Record:
     def digest(self):
         """The hash so far."""
         return self._hash.hexdigest()
+
+
+def names(product, purchase):
+    """Return whether what a user was given names *purchase*."""
+    if isinstance(product, ImageResult):
+        return purchase.url in product.urls
+    if isinstance(product, TaskHandle):
+        return product.task_id in {"", purchase.task_id}
+    if isinstance(product, OutcomeUnknownError) and product.task_id is None:
+        return True
+    return purchase.key in ids_of(product)
+
+
+def ids_of(error):
+    """Return the task ids that an error carries."""
+    found = getattr(error, "task_ids", ())
+    task_id = getattr(error, "task_id", None)
+    return {*found, task_id} if task_id else set(found)
+
+
+def texts(error, depth):
+    """Yield what an error, its causes and its members say."""
+    if error is None or depth > DEPTH_MAX:
+        return
+    yield f"{error} {error!r} {vars(error) if hasattr(error, '__dict__') else ''}"
+    for inner in (error.__cause__, error.__context__):
+        yield from texts(inner, depth + 1)

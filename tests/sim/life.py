@@ -10,15 +10,27 @@ from random import Random
 
 from sim import adapters
 from sim.batches import Budget, journal_of
+from sim.loop import ProcessLoop
 from sim.outside import faults
 from sim.outside.network import Network
 from sim.users import act
-from sim.world import ProcessLoop
 
 from apimodels_async import PollPolicy, Timeouts
-from apimodels_async.webhooks import Receiver
+from apimodels_async.webhooks import Callback, Receiver
 
 SECRET = "s" * 32
+
+
+class SimCallback(Callback):
+    """
+    A callback address whose nonces come from the process's chance.
+    """
+
+    chance = None
+
+    def new_nonce(self):
+        """Return a nonce that the seed decides."""
+        return f"{self.chance.getrandbits(128):032x}"
 
 
 class Life:
@@ -42,7 +54,7 @@ class Life:
     def _session(self, process, chance):
         callback = receiver = None
         if process.callbacks:
-            callback = adapters.SimCallback("https://us.example/hooks", secret=SECRET)
+            callback = SimCallback("https://us.example/hooks", secret=SECRET)
             callback.chance = chance
             receiver = Receiver(callback)
         make = self.site.bug or adapters.SimAdapters
@@ -134,18 +146,18 @@ class Life:
         except Exception as error:  # noqa: BLE001  aclose() raises nothing
             self.audit.broke("typed_errors", f"aclose() raised {error!r}")
         self.closed = True
-        while (
-            self.busy
-            or (self.site.lives[self.process.number] is self
-            and self.site.to_come[self.process.number])
-        ):
-            await asyncio.sleep(1.0)
-        self.ended = True
+        self._look_later()
+
+    def _look_later(self):
         self.site.world.at(self.site.world.now + 0.5, self._check_left)
 
     def _check_left(self):
+        if self.busy:
+            self._look_later()
+            return
+        self.ended = True
         left = [task.get_name() for task in self.loop.unfinished()]
-        left += [f"{t.callback}" for t in self.site.world.timers_of(self.loop)]
+        left += [f"{t}" for t in self.site.world.timers_of(self.loop)]
         if left:
             self.audit.broke("nothing_left", ", ".join(left))
 

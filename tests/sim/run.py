@@ -96,7 +96,7 @@ def describe(seed, violation, *, everything, shrunk):
         lines += ["", f"the shortest that fails like it, {len(plan)} items:"]
         lines += [f"  {item}" for item in plan]
         lines += ["", "and what happens in it:"]
-        simulate(plan, stop_at=violation.name, show=lambda line: lines.append(line))
+        simulate(plan, stop_at=violation.name, show=lines.append)
     return "\n".join(lines)
 
 

@@ -9,11 +9,10 @@ import gc
 import logging
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sim import adapters
 from sim.audit import TASK_ID, Audit
-from sim.invariants import Violation
 from sim.life import Life
 from sim.outside.disk import SimDisk
 from sim.outside.network import Weather
@@ -35,7 +34,8 @@ class Report:
     polls: int
     bought: int
     struck: dict
-    violations: list[Violation] = field(default_factory=list)
+    """Kind of fault -> how often it struck."""
+    violations: list
 
 
 class Site:
@@ -95,9 +95,10 @@ class Site:
             for life in self.loops.values():
                 adapters.disown(life.session)
             self.disk.close()
+        placed = sum(case.asks > 0 for case in audit.cases.values())
         bought = sum(len(case.bought) for case in audit.cases.values())
         struck = dict(sorted(self.weather.struck.items()))
-        sizes = len(audit.cases), audit.polls, bought
+        sizes = placed, audit.polls, bought
         return Report(audit.digest, *sizes, struck, audit.violations)
 
     def _to_the_end(self):

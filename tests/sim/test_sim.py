@@ -97,7 +97,7 @@ def test_fresh_seeds_hold(capsys):
     """Whatever the seed, no invariant that gates is broken."""
     seed = time.time_ns() % (1 << 40)
     with capsys.disabled():
-        print(f"\nfresh seeds from {seed}")  # noqa: T201  to be seen when it passes
+        print(f"\nfresh seeds from {seed}")
     campaign, until = Campaign(), time.monotonic() + FRESH_S
     while time.monotonic() < until:
         if not campaign.run(seed):

@@ -8,8 +8,7 @@ import asyncio
 import contextlib
 from random import Random
 
-from sim.adapters import request_for
-from sim.batches import run_batch
+from sim.batches import request_for, run_batch
 from sim.outside.network import PICTURE
 
 from apimodels_async.errors import (

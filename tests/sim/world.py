@@ -6,28 +6,19 @@ ready runs first in, first out, as asyncio promises; what waits runs by its time
 equal times in the order it was set. Nothing else decides the order, so a run is a
 function of its plan.
 
-Theory of operation:
-1. asyncio iterates over sets of tasks (``wait``, ``TaskGroup``). A task here hashes to
-   its number, not to its address, so that their order is the same in every run.
-2. A process that dies is a loop whose handles are passed over from then on. Its tasks
-   are kept until the world ends, or their ``finally`` blocks would run at once.
+A process that dies is a loop whose handles are passed over from then on. Its tasks are
+kept until the world ends, or their ``finally`` blocks would run at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import math
 from collections import deque
-from contextlib import suppress
-from contextvars import copy_context
-from itertools import count
+from heapq import heappop, heappush
 
 HORIZON_S = 20_000.0
 TURNS_MAX = 200_000
 """Handles run at one moment: more is a loop that never waits."""
-BURIALS = 20
-"""Times that ``finally`` blocks of a coroutine may wait for something."""
 
 
 class StuckError(RuntimeError):
@@ -36,52 +27,18 @@ class StuckError(RuntimeError):
     """
 
 
-class _Buried(BaseException):
-    pass
-
-
-class Handle:
+class Handle(list):
     """
-    A callback to come.
+    A callback to come: its loop, itself, its arguments, and its context.
+
+    A list, because making one is the most frequent thing that happens here.
     """
 
-    __slots__ = ("args", "callback", "context", "loop", "off")
-
-    def __init__(self, loop, callback, args, context):
-        self.loop = loop
-        self.callback = callback
-        self.args = args
-        self.context = context
-        self.off = False
+    __slots__ = ()
 
     def cancel(self):
         """Never call it."""
-        self.off = True
-        self.callback = self.args = None
-
-
-class NumberedTask(asyncio.Task):
-    """
-    A task whose place in a set is the same in every run.
-    """
-
-    def __init__(self, coro, *, loop, name, number, context=None):
-        self.number = number
-        self.buried = False
-        super().__init__(coro, loop=loop, name=name, context=context)
-
-    def __hash__(self):
-        return self.number
-
-    def bury(self):
-        """End the coroutine, however often it still wants to wait for something."""
-        self.buried = True
-        self._log_destroy_pending = False
-        asyncio.tasks._enter_task(self.get_loop(), self)  # anyio asks who is leaving
-        with suppress(BaseException):
-            for _ in range(BURIALS):
-                self.get_coro().throw(_Buried)
-        asyncio.tasks._leave_task(self.get_loop(), self)
+        self[1] = self[2] = None
 
 
 class World:
@@ -93,7 +50,7 @@ class World:
         self.now = 0.0
         self.ready = deque()
         self._timers = []
-        self._serial = count()
+        self._serial = 0
         self.loops = []
         self.steps = 0
         self.stopped = False
@@ -101,16 +58,17 @@ class World:
 
     def at(self, when, callback, *args, loop=None, context=None):
         """Call *callback* at the time *when*; without a loop it outlives processes."""
-        handle = Handle(loop, callback, args, context)
-        heapq.heappush(self._timers, (when, next(self._serial), handle))
+        handle = Handle((loop, callback, args, context))
+        self._serial = serial = self._serial + 1
+        heappush(self._timers, (when, serial, handle))
         return handle
 
     def timers_of(self, loop):
         """Return the timers that *loop* has set and not cancelled."""
         return [
-            handle
-            for _, _, handle in self._timers
-            if handle.loop is loop and not handle.off
+            callback
+            for _, _, (owner, callback, _, _) in self._timers
+            if owner is loop and callback is not None
         ]
 
     def run(self):
@@ -125,27 +83,25 @@ class World:
         finally:
             asyncio._set_running_loop(None)
 
-    def _run(self):
+    def _run(self):  # noqa: C901, PLR0912  every call in here would cost a tenth
         ready, timers, turns = self.ready, self._timers, 0
-        current, pop = None, heapq.heappop
+        current, pop = None, heappop
         while True:
             while ready:
-                handle = ready.popleft()
-                if handle.off:
+                loop, callback, args, context = ready.popleft()
+                if callback is None:
                     continue
-                loop = handle.loop
                 if loop is not current:
                     asyncio._set_running_loop(loop)
                     current = loop
                 if loop is not None and loop.dead:
                     continue
                 turns += 1
-                context = handle.context
                 try:
                     if context is None:
-                        handle.callback(*handle.args)
+                        callback(*args)
                     else:
-                        context.run(handle.callback, *handle.args)
+                        context.run(callback, *args)
                 except Exception as error:
                     if loop is None:  # a mistake in the simulation itself
                         raise
@@ -157,11 +113,11 @@ class World:
                 if self.stopped:
                     return
                 if turns > TURNS_MAX:
-                    msg = f"{turns} callbacks in one moment, last {handle.callback}"
+                    msg = f"{turns} callbacks in one moment, last {callback}"
                     raise StuckError(msg)
             self.steps += turns
             turns = 0
-            while timers and timers[0][2].off:
+            while timers and timers[0][2][1] is None:
                 pop(timers)
             if not timers:
                 return
@@ -185,97 +141,3 @@ class World:
         asyncio._set_running_loop(None)
         self.ready.clear()
         self._timers.clear()
-
-
-class ProcessLoop(asyncio.AbstractEventLoop):
-    """
-    The event loop of one process: as much of one as asyncio's own parts ask for.
-    """
-
-    def __init__(self, world, name, on_error):
-        self.world = world
-        self.name = name
-        self.dead = False
-        self._on_error = on_error
-        self._tasks = {}
-        self._numbers = count(1)
-        self._ready = world.ready
-        self.turn = 0
-        """Handles run so far."""
-        self.alarm = math.inf
-        self._alarms = []
-        world.loops.append(self)
-
-    def after_turns(self, turns, callback, *args):
-        """Call *callback* between two handles of this loop, *turns* from now."""
-        self._alarms.append((self.turn + turns, callback, args))
-        self.alarm = min(alarm for alarm, _, _ in self._alarms)
-
-    def ring(self):
-        """Call whom it is time for."""
-        due = [each for each in self._alarms if each[0] <= self.turn]
-        self._alarms = [each for each in self._alarms if each[0] > self.turn]
-        self.alarm = min((alarm for alarm, _, _ in self._alarms), default=math.inf)
-        for _, callback, args in due:
-            callback(*args)
-
-    def time(self):
-        """Return the world's seconds."""
-        return self.world.now
-
-    def call_soon(self, callback, *args, context=None):
-        """Call *callback* after what is ready now."""
-        handle = Handle(self, callback, args, context or copy_context())
-        self._ready.append(handle)
-        return handle
-
-    call_soon_threadsafe = call_soon
-
-    def call_at(self, when, callback, *args, context=None):
-        """Call *callback* at a time."""
-        context = context or copy_context()
-        return self.world.at(when, callback, *args, loop=self, context=context)
-
-    def call_later(self, delay, callback, *args, context=None):
-        """Call *callback* after some seconds."""
-        return self.call_at(self.world.now + delay, callback, *args, context=context)
-
-    def create_future(self):
-        """Return a future of this loop."""
-        return asyncio.Future(loop=self)
-
-    def create_task(self, coro, *, name=None, context=None):
-        """Return a task of this loop."""
-        number = next(self._numbers)
-        name = name or f"task-{number}"
-        task = NumberedTask(coro, loop=self, name=name, number=number, context=context)
-        self._tasks[number] = task
-        if number % 256 == 0:
-            kept = [*self.unfinished(), *self.unread()]
-            self._tasks = {task.number: task for task in kept}
-        return task
-
-    def unread(self):
-        """Return the tasks that failed and whose error nobody has seen."""
-        return [task for task in self._tasks.values() if task._log_traceback]
-
-    def unfinished(self):
-        """Return the tasks that have not ended, oldest first."""
-        return [task for task in self._tasks.values() if not task.done()]
-
-    def call_exception_handler(self, context):
-        """Tell of what nobody caught."""
-        if not self.dead:
-            self._on_error(context)
-
-    def get_debug(self):
-        """Return False: debugging would cost more than the run."""
-        return False
-
-    def is_running(self):
-        """Return whether the process lives."""
-        return not self.dead
-
-    def is_closed(self):
-        """Return whether the process is dead."""
-        return self.dead

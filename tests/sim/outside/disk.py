@@ -92,4 +92,5 @@ class SimDisk:
 class FullDisk:
     def execute(self, statement):
         """Refuse."""
-        raise sqlite3.OperationalError(f"database or disk is full: {statement}")
+        msg = f"database or disk is full: {statement}"
+        raise sqlite3.OperationalError(msg)

@@ -80,26 +80,14 @@ def _broken(reason, phase, **more):
 
 def _spoken(kind, body, chance):
     match kind:
-        case "garbage":
-            return Reply(200, {}, PAGE)
         case "half_json":
             return Reply(200, {}, body[: int(len(body) * chance)])
-        case "empty":
-            return Reply(200, {}, b"")
         case "zipped":
             return Reply(200, {"content-encoding": "gzip"}, b"\x1f\x8b" + body)
-        case "403_page":
-            return Reply(403, {}, PAGE)
-        case "502":
-            return Reply(502, {}, PAGE)
         case "429_wait":
             return refusal(429, {"retry-after": str(1 + int(10 * chance))})
-        case "429_long":
-            return refusal(429, {"retry-after": "600"})
-        case "echo":
-            return refusal(401, said=f"{ECHO} {API_KEY}")
-        case "307":
-            return Reply(307, {"location": "https://elsewhere.example/"}, b"")
+    if kind in FIXED:
+        return FIXED[kind]
     if kind.startswith("200_"):
         return refusal(int(kind[4:]), http=200)
     return refusal(int(kind))
@@ -109,3 +97,14 @@ def refusal(code, headers=None, *, http=None, said="no"):
     """Return the vendor's no in his envelope."""
     body = f'{{"code":{code},"msg":"{said}","data":null}}'
     return Reply(http or code, headers or {}, body.encode())
+
+
+FIXED = {
+    "garbage": Reply(200, {}, PAGE),
+    "empty": Reply(200, {}, b""),
+    "403_page": Reply(403, {}, PAGE),
+    "502": Reply(502, {}, PAGE),
+    "429_long": refusal(429, {"retry-after": "600"}),
+    "echo": refusal(401, said=f"{ECHO} {API_KEY}"),
+    "307": Reply(307, {"location": "https://elsewhere.example/"}, b""),
+}

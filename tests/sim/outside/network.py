@@ -130,7 +130,7 @@ class Network:
             world.at(world.now + 0.1, _set, future, NOT_FOUND)
             return await future
         purchase.polls += 1
-        chance = self._weather.chance(purchase.order).random()
+        chance = purchase.chance()
         kind = self._weather.poll(purchase.order, purchase.polls)
         if kind is None:
             when = world.now + 0.02 + 0.2 * chance
@@ -189,6 +189,7 @@ class Network:
                 whole = BUSY if order.number % 2 else BUSY_BARE
             else:
                 purchase = self._vendor.take_on(order, self._process, body, address)
+                purchase.chance = self._weather.chance(order).random
                 whole = self._vendor.answer(purchase, self._world.now)
                 if purchase.task_id is None:
                     seconds += 0.5 + chance

@@ -22,7 +22,7 @@ PRICES = {
 }
 EPOCH_MS = 1_767_225_600_000
 """2026-01-01."""
-BUSY_PER_S = 12
+BUSY_PER_S = 20
 """Orders in a second after which he says 429."""
 CALLS_AT = (0.1, 1.0, 3.0, 7.0, 60.0, 180.0, 600.0)
 """Seconds after the end at which he calls back, until he is heard."""
@@ -34,9 +34,9 @@ class Purchase:
     """
 
     __slots__ = (
-        *("answered_at", "ask", "body", "callback", "charged", "must_be_free"),
-        *("order", "polls", "price", "process", "reply", "starts", "stops"),
-        *("task_id", "told", "url", "word_told"),
+        *("answered_at", "ask", "body", "callback", "chance", "charged"),
+        *("must_be_free", "order", "polls", "price", "process", "reply", "starts"),
+        *("stops", "task_id", "told", "url", "word_told"),
     )
 
     def __init__(self, order, serial, now, process):
