@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from sim import adapters
-from sim.invariants import Record, ids_of, names, texts
+from sim.invariants import Case, Record, ids_of, names, texts
 from sim.outside.faults import API_KEY, ECHO
 
 from apimodels_async.errors import ApiModelsError
@@ -27,35 +27,6 @@ SETTLING_S = 75.0
 TASK_ID = re.compile(r"\bt\d+\.\d+\b")
 LOOKED_AT = 1
 """Errors of one type whose frames are searched for the key."""
-
-
-class Case:
-    """
-    The story of one order.
-    """
-
-    __slots__ = (
-        "actor",
-        "allowed",
-        "asks",
-        "batch",
-        "bought",
-        "end",
-        "ended",
-        "journal",
-    )
-
-    def __init__(self, actor):
-        self.actor = actor
-        self.allowed = 1
-        self.asks = 0
-        self.bought = []
-        self.ended = True
-        """Whether nobody waits for it, now."""
-        self.end = "never ordered it"
-        """What its user did or was told last."""
-        self.journal = None
-        self.batch = None
 
 
 class Audit(Record):
@@ -88,12 +59,10 @@ class Audit(Record):
         if purchase.costs and alive >= case.allowed:
             keys = [each.key for each in case.bought]
             self.broke("bought_once", f"{keys} for one order", purchase.order.number)
-        if case.journal is not None and not self._row(case, purchase):
-            self.broke(
-                "record_before_order",
-                f"order {purchase.order.number} is not in the journal",
-                purchase.order.number,
-            )
+        state = self._state(case, purchase.order.number)
+        if case.journal is not None and state != "intended":
+            detail = f"order {purchase.order.number} is {state} in the journal"
+            self.broke("record_before_order", detail, purchase.order.number)
         if case.ended:
             self._watch(purchase)
 
@@ -180,6 +149,8 @@ class Audit(Record):
                 self._money(number, [purchase], product)
         elif purchase is not None and purchase.url not in product.urls:
             self.broke("own_result", f"{task_id} became {product.url}", number)
+        else:
+            self._watched.pop(task_id, None)  # somebody has it now
 
     def gone(self, number):
         """Take down that a user who ordered has left without being told anything."""
@@ -256,16 +227,15 @@ class Audit(Record):
                 return None
         return "a warning" if key in process.logged else ""
 
-    def _row(self, case, purchase):
-        prompt = f'"prompt":"o{purchase.order.number}"'
-        return self._disk.state_of(case.journal, prompt) is not None
+    def _state(self, case, number):
+        return self._disk.state_of(case.journal, f'"prompt":"o{number}"')
 
     def end(self):
         """Look at what is left when everybody is through."""
         for number, case in sorted(self.cases.items()):
             if case.journal is None:
                 continue
-            state = self._disk.state_of(case.journal, f'"prompt":"o{number}"')
+            state = self._state(case, number)
             alive = [purchase.key for purchase in case.bought if purchase.costs]
             if alive and state in {None, "refused", "failed"}:
                 detail = f"{alive} of order {number} is {state} in the journal"

@@ -247,25 +247,3 @@ async def _every_second(outcomes):
         number += 1
         if number % 2:
             yield outcome
-
-
-PLANTED = {
-    "bought_once": BuysTwice,
-    "findable": CallsItRefused,
-    "nobody_waits_for_ever": NeverAnswers,
-    "poll_spacing": HastyClock,
-    "key_nowhere": TellsTheKey,
-    "nothing_left": Lingers,
-    "typed_errors": RaisesOthers,
-    "truth_about_money": CallsItRefused,
-    "own_result": MixesPictures,
-    "file_whole": KeepsHalf,
-    "events_in_order": GoesBack,
-    "batch_complete": LosesOutcomes,
-    "batch_bound": ReadsAhead,
-    "budget_kept": ForgetsCredits,
-    "record_before_order": RecordsNothing,
-    "silent_after_close": SendsAfterwards,
-    "nothing_uncaught": ThrowsInACallback,
-}
-"""Invariant -> a bug that breaks it."""

@@ -85,6 +85,35 @@ class Violation:
         return f"{self.name} at {self.at:.3f} s: {self.detail}"
 
 
+class Case:
+    """
+    The story of one order.
+    """
+
+    __slots__ = (
+        "actor",
+        "allowed",
+        "asks",
+        "batch",
+        "bought",
+        "end",
+        "ended",
+        "journal",
+    )
+
+    def __init__(self, actor):
+        self.actor = actor
+        self.allowed = 1
+        self.asks = 0
+        self.bought = []
+        self.ended = True
+        """Whether nobody waits for it, now."""
+        self.end = "never ordered it"
+        """What its user did or was told last."""
+        self.journal = None
+        self.batch = None
+
+
 class Record:
     """
     The trace of a run: a hash of everything that happened, and the violations.

@@ -124,6 +124,7 @@ class Life:
 
     def _finished(self, _task):
         self.busy -= 1
+        self._look_later()
         if not self.busy and not self.site.to_come[self.process.number]:
             self.close()
 
@@ -149,13 +150,11 @@ class Life:
         self._look_later()
 
     def _look_later(self):
-        self.site.world.at(self.site.world.now + 0.5, self._check_left)
+        if self.closed and not self.busy:
+            self.ended = True
+            self.site.world.at(self.site.world.now + 0.5, self._check_left)
 
     def _check_left(self):
-        if self.busy:
-            self._look_later()
-            return
-        self.ended = True
         left = [task.get_name() for task in self.loop.unfinished()]
         left += [f"{t}" for t in self.site.world.timers_of(self.loop)]
         if left:

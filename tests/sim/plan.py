@@ -9,7 +9,7 @@ its own, so what is dropped changes little for what stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +125,14 @@ class Death:
     at: float
     steps: int
     """Handles of the loop after that time."""
+
+
+def describe(item):
+    """Return an item of a plan in one line, without what is as usual."""
+    told = [type(item).__name__.lower()]
+    for each in fields(item):
+        value = getattr(item, each.name)
+        if each.name != "seed" and (each.default is MISSING or value != each.default):
+            shown = f"{value:.3f}" if isinstance(value, float) else value
+            told.append(f"{each.name}={shown}")
+    return " ".join(told)

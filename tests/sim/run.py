@@ -27,6 +27,7 @@ if __name__ == "__main__":
         os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606  ourselves
 
 from sim.invariants import GATING
+from sim.plan import describe
 from sim.planning import ORDERS, make
 from sim.shrink import broken, shrink
 from sim.simulation import simulate
@@ -41,9 +42,9 @@ class Campaign:
     Many runs, and what came of them.
     """
 
-    def __init__(self, *, everything=False, show=None):
+    def __init__(self, *, everything=False, **options):
         self._everything = everything
-        self._show = show
+        self._options = options
         self.runs = self.orders = self.polls = 0
         self.struck, self.seeds, self.first = Counter(), Counter(), {}
         self.failure = None
@@ -52,7 +53,7 @@ class Campaign:
 
     def run(self, seed):
         """Carry out the run of *seed*; return whether it held."""
-        report = simulate(make(seed), show=self._show)
+        report = simulate(make(seed), **self._options)
         self.runs += 1
         self.orders += report.orders
         self.polls += report.polls
@@ -87,16 +88,16 @@ class Campaign:
         return "\n".join(lines if self.first else [*lines, "  none"])
 
 
-def describe(seed, violation, *, everything, shrunk):
+def tell(seed, violation, *, everything=False, shrunk=True, **options):
     """Return what is told of a run that failed."""
     command = COMMAND.format(seed=seed) + (" --all-invariants" if everything else "")
     lines = [f"BROKEN {violation}", f"seed   {seed}", f"again  {command}"]
     if shrunk:
-        plan = shrink(make(seed), violation)
+        plan = shrink(make(seed), violation, **options)
         lines += ["", f"the shortest that fails like it, {len(plan)} items:"]
-        lines += [f"  {item}" for item in plan]
+        lines += [f"  {describe(item)}" for item in plan]
         lines += ["", "and what happens in it:"]
-        simulate(plan, stop_at=violation.name, show=lines.append)
+        simulate(plan, stop_at=violation.name, show=lines.append, **options)
     return "\n".join(lines)
 
 
@@ -147,11 +148,12 @@ def seeds_of(options, campaign):
         seed += 1
 
 
-def main(arguments=None):
-    """Run, and return the exit status."""
+def main(arguments=None, bug=None):
+    """Run, perhaps with a *bug* planted, and return the exit status."""
     options = parse(arguments)
     everything = options.all_invariants
-    campaign = Campaign(everything=everything, show=print if options.trace else None)
+    show = print if options.trace else None
+    campaign = Campaign(everything=everything, show=show, bug=bug)
     told = time.monotonic()
     try:
         for seed in seeds_of(options, campaign):
@@ -167,8 +169,8 @@ def main(arguments=None):
     if campaign.failure is None:
         return 0
     seed, violation = campaign.failure
-    told = describe(seed, violation, everything=everything, shrunk=options.shrink)
-    print(f"\n{told}")
+    shrunk = options.shrink
+    print("\n" + tell(seed, violation, everything=everything, shrunk=shrunk, bug=bug))
     return 1
 
 

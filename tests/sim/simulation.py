@@ -179,14 +179,11 @@ class Site:
 
     def _named_by(self, kind, purchase):
         """Return the task that a callback names."""
-        if kind not in {"wrong", "forged"}:
-            return purchase.task_id
-        return next(
-            task_id
-            for task_id, other in self.vendor.tasks.items()
-            if other is purchase
-            or (other.process is purchase.process) == (kind == "wrong")
-        )
+        for task_id, other in self.vendor.tasks.items():
+            same = other.process is purchase.process
+            if (kind == "wrong" and same) or (kind == "forged" and not same):
+                return task_id
+        return purchase.task_id
 
     @contextmanager
     def _listening(self):
