@@ -172,12 +172,12 @@ class Life:
 
     def place_of(self, purchase):
         """Return the lasting place in which a purchase can be found, or None."""
-        orphans = adapters.keys_of(self.session.orphans)
-        if purchase.key in orphans or adapters.digest(purchase.body) in orphans:
+        mine = {purchase.key, adapters.digest(purchase.body)}
+        if mine & adapters.keys_of(self.session.orphans):
             return "session.orphans"
         for batch in self.batches:
-            unread = [o.result or o.error for o in batch.unread]
-            if purchase.key in adapters.keys_of([*batch.pending, *unread]):
+            unread = [outcome.result or outcome.error for outcome in batch.unread]
+            if mine & adapters.keys_of([*batch.pending, *unread]):
                 return "its batch"
         return None
 
