@@ -119,6 +119,7 @@ class Audit(Record):
             self.note("error", number, repr(product))
             self.read(product, process)
             self._money(number, now, product)
+            self._own_task(number, case, product)
         for purchase in now if case.journal is None else ():
             if not names(product, purchase):
                 self._watch(purchase)
@@ -127,6 +128,14 @@ class Audit(Record):
         if result.url not in {purchase.url for purchase in case.bought}:
             name = "forged_callback" if number in self._forged else "own_result"
             self.broke(name, f"order {number} got {result.url}", number)
+
+    def _own_task(self, number, case, error):
+        named, bought = (
+            getattr(error, "task_id", None),
+            {purchase.key for purchase in case.bought},
+        )
+        if named and named not in bought and number not in self._forged:
+            self.broke("own_task", f"order {number} is told of {named}", number)
 
     def _money(self, number, bought, error):
         charged = getattr(error, "charged", None)

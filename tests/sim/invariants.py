@@ -47,8 +47,13 @@ GATING = {
     "truth_about_money": False,
     # A result is that of the very order.
     "own_result": True,
-    # ... also if a callback to a leaked address names a task of another process.
-    # Known: it is believed once that task is seen to exist.
+    # An error about an order names that order's task, if any.
+    # Known: an unreadable answer that belongs to another order is searched for an id,
+    # and that id is not held against those of the other orders.
+    "own_task": False,
+    # ... also if a callback to its address names another task.
+    # Known: it is believed once that task is seen to exist, unless an answer has named
+    # it for an order of the same session.
     "forged_callback": False,
     # What a download returns is on the disk, whole.
     "file_whole": True,

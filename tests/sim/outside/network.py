@@ -43,7 +43,7 @@ class Weather:
             at = (fault.order, fault.where, fault.nth)
             self._faults.setdefault(at, fault.kind)
         self.faulty = {fault.order for fault in plan_faults}
-        self.forged = {f.order for f in plan_faults if f.kind == "forged"}
+        self.forged = {f.order for f in plan_faults if f.kind in {"wrong", "forged"}}
 
     def chance(self, order):
         """Return the order's own source of chance."""
