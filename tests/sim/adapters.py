@@ -1,0 +1,248 @@
+"""
+The only file here that knows the library's inside: its seams, played by the simulation.
+
+What is not public elsewhere in this folder comes from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+from sim.outside.disk import FullDisk, SimSink
+
+from apimodels_async import Session
+from apimodels_async._io.clock import LoopClock
+from apimodels_async._io.files.downloads import Files, _Trouble
+from apimodels_async._io.journal import Journal, _prepare
+from apimodels_async._ports import Failure, Kind, Phase, Reply
+from apimodels_async._runtime import Adapters, State
+from apimodels_async.errors import DownloadError, JournalError
+from apimodels_async.handle import TaskHandle
+from apimodels_async.models import ImageResult
+
+__all__ = ["Failure", "Kind", "Phase", "Reply"]
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+LOGGER = "apimodels_async"
+PACKAGE = "apimodels_async/"
+PLAIN = (str, bytes, bytearray, dict, tuple, Reply, Failure, BaseException)
+"""What is searched for the key: the rest has a repr of its own that is, or is long."""
+
+
+def utc(seconds):
+    """Return the wall clock at a virtual time."""
+    return EPOCH + timedelta(seconds=seconds)
+
+
+class SimSession(Session):
+    """
+    A session in a simulated process.
+    """
+
+    def __init__(self, outside, *args, **options):
+        self._outside = outside
+        super().__init__(*args, **options)
+
+    def _make_adapters(self):
+        return self._outside
+
+
+class SimAdapters(Adapters):
+    """
+    What a process of the simulation gives its session.
+    """
+
+    def __init__(self, life, chance):
+        self._life = life
+        self._chance = chance
+
+    def view(self, session):
+        """Return the session as its users see it."""
+        return session
+
+    def clock(self):
+        """Return the process's clock."""
+        return SimClock()
+
+    def draw(self):
+        """Draw from the process's own chance."""
+        return self._chance.random()
+
+    def transport(self, *_args, **_options):
+        """Return the way to the simulated API."""
+        return SimPool(self._life.network)
+
+    def files(self, clock, timeouts, retry, refresh, *, local):
+        """Return the way to the simulated file host."""
+        files = SimFiles(clock, timeouts, retry, self.draw, local, refresh)
+        files.network = self._life.network
+        return files
+
+    def sink(self, target, stem, *_args):
+        """Return a place on the simulated disk."""
+        return SimSink(self._life.disk, target, stem)
+
+    def journal(self, path):
+        """Return a journal on the simulated disk."""
+        return SimJournal(path, self._life)
+
+
+class SimClock(LoopClock):
+    """
+    The loop's time, and a wall clock that goes with it.
+    """
+
+    def utcnow(self):
+        """Return the wall clock."""
+        return utc(self.time())
+
+
+class SimPool:
+    """
+    The session's transport.
+    """
+
+    connections = 0
+
+    def __init__(self, network):
+        self.network = network
+        self.send = network.send
+
+    async def aclose(self):
+        """Take no request any more."""
+        self.network.closed = True
+
+
+class SimFiles(Files):
+    """
+    Downloads with the library's own retries, over the simulated network.
+    """
+
+    __slots__ = ("network",)
+
+    def __attrs_post_init__(self):
+        """Open nothing."""
+
+    async def _fetch(self, address, transfer):
+        status, content, whole = await self.network.fetch(address)
+        if status != 200:
+            return _Trouble(f"HTTP {status}", status, status >= 500)
+        if content is None:
+            msg = "the disk is full"
+            raise DownloadError(msg)
+        await transfer.restart(None)
+        await transfer.sink.add(content)
+        return None if whole else _Trouble("cut")
+
+    async def aclose(self):
+        """Close nothing."""
+
+
+class SimJournal(Journal):
+    """
+    The library's journal whose jobs wait for a virtual disk instead of a thread.
+    """
+
+    def __init__(self, path, life):
+        super().__init__(path)
+        self._life = life
+        self._waiting = []
+        self._ending = self._at_work = False
+
+    def _start(self, opened):
+        if self._path in self._life.disk.holders:
+            msg = f"the journal {self._path} cannot be used: it is locked"
+            raise JournalError(msg)
+        self._life.disk.holders[self._path] = self._life
+        self._gone = self._loop.create_future()
+        self._later(self._open_file, opened)
+
+    def _later(self, step, *args):
+        seconds = self._life.disk_delay()
+        self._loop.call_later(seconds, step, *args)
+
+    def _open_file(self, opened):
+        self._connection = self._life.disk.connect(self._path)
+        problem = None
+        try:
+            _prepare(self._connection, self._path)
+        except JournalError as error:
+            problem = error
+        self._tell([opened], [None], problem)
+        if problem is not None:
+            self._end()
+
+    def _put(self, job):
+        if job is None:
+            self._ending = True
+        else:
+            self._waiting.append(job)
+        if not self._at_work:
+            self._at_work = True
+            self._later(self._work)
+
+    def _work(self):
+        jobs, self._waiting = self._waiting, []
+        if jobs:
+            full = self._life.disk_is_full()
+            connection = FullDisk() if full else self._connection
+            self._commit(connection, jobs)
+        self._at_work = bool(self._waiting)
+        if self._at_work:
+            self._later(self._work)
+        elif self._ending:
+            self._end()
+
+    def _end(self):
+        if not self._gone.done():
+            self._life.disk.holders.pop(self._path, None)
+            self._gone.set_result(None)
+
+    async def _stopped(self):
+        await self._gone
+
+
+# --- looking into a session
+
+
+def entry_of(session, task_id):
+    """Return what the session tracks a task by, or None."""
+    parts = session._runtime.parts
+    return None if parts is None else parts.tracker.ledger.get(task_id)
+
+
+def keys_of(things):
+    """Return the task ids and addresses that handles, results and errors name."""
+    found = set()
+    for thing in things:
+        if isinstance(thing, ImageResult):
+            found.update((thing.task_id or thing.url, *thing.urls))
+        elif isinstance(thing, TaskHandle):
+            found.add(thing.task_id)
+            if isinstance(thing._entry.outcome, ImageResult):
+                found.update(thing._entry.outcome.urls)
+        elif thing is not None:
+            found.add(thing.task_id or getattr(thing.request, "digest", None))
+    return found
+
+
+def digest(body):
+    """Return what an error calls a request by."""
+    return hashlib.sha256(body).hexdigest()[:16]
+
+
+def disown(session):
+    """Let a session whose process has died go without a warning."""
+    session._runtime.state = State.CLOSED
+
+
+def locals_of(error):
+    """Return the locals of the library's frames that an error holds, as text."""
+    found, trace = [], error.__traceback__
+    while trace is not None:
+        if PACKAGE in trace.tb_frame.f_code.co_filename:
+            values = trace.tb_frame.f_locals.values()
+            found += [repr(value) for value in values if isinstance(value, PLAIN)]
+        trace = trace.tb_next
+    return "\n".join(found)
