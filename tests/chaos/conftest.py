@@ -1,5 +1,5 @@
 """
-Seeds on the command line, an emulator with its port, and impatient sessions.
+An emulator with its port, and impatient sessions.
 """
 
 from __future__ import annotations
@@ -7,11 +7,6 @@ from __future__ import annotations
 import pytest
 
 KEY = "sk_canary_4b1d9e7a60"
-
-
-def pytest_addoption(parser):
-    """Let the seed of the random schedules be chosen."""
-    parser.addoption("--chaos-seed", type=int, default=1)
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import time
 import aiohttp
 import pytest
 import trustme
-from chaos.campaign import error_texts, listening
-from chaos.checker import leaks
 from chaos.conftest import KEY
 from integration.raw import CUTS, REFUSALS, RawServer, envelope, message, raw, respond
+from soak.campaign import error_texts, listening
+from soak.checker import leaks
 
 import apimodels_async
 from apimodels_async import (
