@@ -11,7 +11,7 @@ import json
 import time
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apimodels_async._api.decode import UnreadableError, decode_json, snippet
@@ -79,7 +79,6 @@ def test_what_is_not_strict_json_is_refused_with_its_reason(body, reason):
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 @example(b'{"a":1e400}')
 @example(b"\xef\xbb\xbf")
-@settings(max_examples=300)
 def test_any_bytes_are_read_or_unreadable(body):
     """Whatever the bytes are, nothing but UnreadableError is raised."""
     try:
