@@ -128,12 +128,13 @@ def run_tests(
     session: nox.Session,
     *command: str,
     at_once: int = 4,
-    env: dict[str, str] | None = None,
+    env: dict[str, str | None] | None = None,
 ) -> None:
     """
     Run pytest once, with the arguments of the command line if there are any.
 
-    Most tests wait for sockets, so four at once fit two cores.
+    Most tests wait for sockets, so four at once fit two cores. Byte code is kept, also
+    for those who told Python otherwise: every worker and program would compile it all.
     """
     cache, told = session.cache_dir, Path(session.create_tmp()) / "tests.xml"
     told.unlink(missing_ok=True)
@@ -142,7 +143,7 @@ def run_tests(
             *(*(command or ("python", "-P", "-m", "pytest")), f"--junitxml={told}"),
             *("-o", f"cache_dir={cache / 'pytest'}"),
             *(session.posargs or ("-n", str(at_once), "--dist", "worksteal")),
-            env=env,
+            env={"PYTHONDONTWRITEBYTECODE": None, **(env or {})},
         )
     finally:
         count(session.name, told)
@@ -201,7 +202,7 @@ def coverage(session: nox.Session) -> None:
     data = session.cache_dir / "coverage" / "data"
     shutil.rmtree(data.parent, ignore_errors=True)
     data.parent.mkdir()
-    env = {"COVERAGE_FILE": str(data)}
+    env: dict[str, str | None] = {"COVERAGE_FILE": str(data)}
     # -P: the package comes from site-packages, as users have it, not from here.
     command = ("python", "-P", "-m", "coverage", "run", "-m", "pytest")
     run_tests(session, *command, env=env)

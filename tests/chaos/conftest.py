@@ -37,7 +37,7 @@ async def connect():
             "base_url": server.base_url,
             "polling": PollPolicy.unchecked(interval=0.05),
             "retry": RetryPolicy(base=0.01),
-            "timeouts": Timeouts(connect=0.5, read=0.3, generate=0.4, download=5),
+            "timeouts": Timeouts(connect=20, read=20, generate=20, download=20),
         }
         session = Session(**(defaults | options))
         made.append(session)

@@ -47,10 +47,10 @@ async def test_one_call_is_one_post(emulator, connect, how, fault):
     """A server that takes the order and then misbehaves sees one POST: 1/1/1/1/1."""
     kind, options = FAULTS[fault]
     emulator.fault("*", kind, times=None, after=True, **options)
-    session = connect(emulator)
+    session = connect(emulator, timeouts=Timeouts(read=0.3, generate=0.3))
     with pytest.raises(OutcomeUnknownError) as caught:
         await ORDERS[how](session, "a fox")
-    await asyncio.sleep(0.1)
+    await session.aclose()
 
     assert [record.method for record in emulator.requests].count("POST") == 1
     assert caught.value.charged is None

@@ -273,7 +273,7 @@ CUTS = {
     ),
     "cut, no length": raw(message(CREATED[:-9], Content_Length=None), close=True),
     "slow head": slowly(message(), first=12),
-    "slow body": slowly(message(), first=len(message()) - 30),
+    "slow body": slowly(message(), first=len(message()) - 70),
     "no body": respond(b""),
     "204": raw(b"HTTP/1.1 204 No Content\r\n\r\n"),
     "html": respond(b"<!doctype html><title>hi</title>"),
