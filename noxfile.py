@@ -290,8 +290,11 @@ def wheel(session: nox.Session) -> None:
 @step(default=False)
 def nightly(session: nox.Session) -> None:
     """Load, break and kill for half an hour."""
-    session.install(".[cli]", *group("web"))
+    session.install(EXTRAS, *group("test", "web"))
     soak = "tests/soak"
+    pytest = ("python", "-P", "-m", "pytest", "--timeout=3600", "-n", "2")
+    session.run(*pytest, soak, env={"SOAK": "1"})
+    session.run(*pytest, "tests/unit", "--hypothesis-profile=search")
     session.run("python", "examples/web/load.py", "--seconds", "600")
     session.run("python", f"{soak}/chaos.py")
     session.run("python", f"{soak}/chaos.py", "--posts", "8000", "--callbacks")

@@ -13,6 +13,7 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -51,6 +52,16 @@ def clean_environment(request, monkeypatch, tmp_path_factory):
     if "tmp_path" in request.fixturenames:
         home = request.getfixturevalue("tmp_path")
     monkeypatch.setenv("HOME", str(home))
+
+
+@pytest.fixture
+def ipv6():
+    """Skip a test where this machine has no IPv6."""
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 on this machine")
 
 
 def open_files() -> dict[int, str]:

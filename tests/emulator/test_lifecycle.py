@@ -34,6 +34,7 @@ async def test_a_taken_port_is_an_error():
             await second.start()
 
 
+@pytest.mark.usefixtures("ipv6")
 async def test_ipv6_is_written_in_brackets():
     """An IPv6 host is bracketed in the origin."""
     async with Emulator(host="::1") as emulator:
