@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import glob
 import os
 import platform
 import shutil
@@ -55,7 +56,11 @@ nox.options.sessions = ["lint", "typing", "tests"]
 # behind them have all. Appended, so that nothing found before changes.
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 os.environ["PATH"] = os.pathsep.join(
-    [os.environ.get("PATH", os.defpath), *map(str, PYENV.glob("versions/3.*/bin"))]
+    [
+        os.environ.get("PATH", os.defpath),
+        # Unlike Path.glob, quiet about another user's folder.
+        *glob.glob(f"{glob.escape(str(PYENV))}/versions/3.*/bin"),
+    ]
 )
 
 # nohup and background jobs of a plain sh pass an ignored Ctrl-C on to all children;
