@@ -58,8 +58,8 @@ PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 os.environ["PATH"] = os.pathsep.join(
     [
         os.environ.get("PATH", os.defpath),
-        # Unlike Path.glob, quiet about another user's folder.
-        *glob.glob(f"{glob.escape(str(PYENV))}/versions/3.*/bin"),
+        # Path.glob raises where the folder is another user's.
+        *glob.glob(f"{glob.escape(str(PYENV))}/versions/3.*/bin"),  # noqa: PTH207
     ]
 )
 
