@@ -11,7 +11,7 @@ from apimodels_async import Timeouts
 KEY = "sk_canary_7f3a9c51d2"
 # A server that means well is never too late, however busy the machine is.
 PATIENT = Timeouts(connect=20, read=20, generate=20, download=20)
-IMPATIENT = Timeouts(connect=1, read=0.2, generate=0.4, download=20)
+IMPATIENT = Timeouts(connect=3, read=0.2, generate=0.4, download=20)
 ENDLESS = {"hang", "slow head", "slow body"}
 
 
