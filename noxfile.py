@@ -3,32 +3,42 @@
 # dependencies = ["nox>=2026.10"]
 # ///
 """
-Every check of the project. ``nox`` runs them all, ``nox -l`` lists them.
+Every check of the project: ``nox`` runs what a change needs, ``nox -t full`` the rest.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
+import glob
 import os
 import platform
+import shutil
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
 import zipfile
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nox
-from nox.command import CommandFailed
 from packaging.requirements import Requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "apimodels_async"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
-# The running Python is always tested, also when it is newer than the classifiers.
 RUNNING = ".".join(platform.python_version_tuple()[:2])
 PYTHONS = nox.project.python_versions(PROJECT)
-if RUNNING not in PYTHONS:
-    PYTHONS.append(RUNNING)
+OTHERS = [version for version in PYTHONS if version != RUNNING]
 
-LONG = ("chaos", "emulator", "batch", "testing", "test_readme.py")
+EXTRAS = ".[cli,otel,mcp]"
+LONG = ("chaos", "emulator", "batch", "soak", "testing", "test_readme.py")
 WITHOUT_LONG = tuple(f"--ignore=tests/{each}" for each in LONG)
 SHORT = (*WITHOUT_LONG, "--ignore=tests/cli")
 
@@ -39,27 +49,69 @@ nox.options.error_on_external_run = True
 # CI=true would turn a Python that is not installed into a failure.
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "lowest", "examples", "wheel"]
+nox.options.sessions = ["lint", "typing", "tests"]
 
 # pyenv's shims answer only for the versions chosen by `pyenv global`; the folders
 # behind them have all. Appended, so that nothing found before changes.
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 os.environ["PATH"] = os.pathsep.join(
-    [os.environ.get("PATH", os.defpath), *map(str, PYENV.glob("versions/3.*/bin"))]
+    [
+        os.environ.get("PATH", os.defpath),
+        # Path.glob raises where the folder is another user's.
+        *glob.glob(f"{glob.escape(str(PYENV))}/versions/3.*/bin"),  # noqa: PTH207
+    ]
 )
+
+# nohup and background jobs of a plain sh pass an ignored Ctrl-C on to all children;
+# the tests send it to programs of ours.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+ENDED: dict[str, str] = {}
+"""Session name -> passed or failed, in the order they began."""
+SKIPPED: Counter[str] = Counter()
+"""Reason -> how many tests were skipped for it, over all sessions."""
+COUNTED: Counter[str] = Counter()
+"""Session name -> how many tests passed."""
+
+
+def require_writable() -> None:
+    """Stop with advice where neither the checkout nor ``--envdir`` can be written."""
+    told = any(word.startswith("--envdir") for word in sys.argv[1:])
+    if told or os.environ.get("NOX_ENVDIR") or os.access(ROOT, os.W_OK):
+        return
+    sys.exit(
+        f"{ROOT} cannot be written, and nox keeps its environments there.\n"
+        f"Name another place:  nox --envdir ~/nox-envs\n"
+        f"or copy the checkout:  cp -r '{ROOT}' ~/copy && cd ~/copy && nox"
+    )
+
+
+require_writable()
 
 
 def group(*names: str) -> tuple[str, ...]:
-    """
-    Return the requirements of the dependency groups *names*.
-    """
+    """Return the requirements of the dependency groups *names*."""
     return nox.project.dependency_groups(PROJECT, *names)
 
 
+def step(**options: Any) -> Callable[[Callable[[nox.Session], None]], Any]:
+    """Return a decorator for a session whose end the summary tells."""
+
+    def decorate(function: Callable[[nox.Session], None]) -> Any:
+        @functools.wraps(function)
+        def run(session: nox.Session) -> None:
+            ENDED[session.name] = "failed"
+            function(session)
+            ENDED[session.name] = "passed"
+
+        return nox.session(**options)(run)
+
+    return decorate
+
+
 def floors() -> list[str]:
-    """
-    Return every runtime dependency, extras included, pinned to its floor.
-    """
+    """Return every runtime dependency, extras included, pinned to its floor."""
     project = PROJECT["project"]
     lines = [*project["dependencies"]]
     for extra in project["optional-dependencies"].values():
@@ -77,113 +129,145 @@ def floors() -> list[str]:
 
 
 def run_tests(
-    session: nox.Session, *command: str, at_once: int = 4, **options: Any
+    session: nox.Session,
+    *command: str,
+    at_once: int = 4,
+    env: dict[str, str | None] | None = None,
 ) -> None:
     """
-    Run pytest; what fails beside the others is run again by itself, and must pass.
+    Run pytest once, with the arguments of the command line if there are any.
 
-    Most tests wait for sockets, so four at once fit two cores. Real sockets and small
-    time-outs on a busy machine: alone is what counts. Arguments given go to pytest.
+    Most tests wait for sockets, so four at once fit two cores. Byte code is kept, also
+    for those who told Python otherwise: every worker and program would compile it all.
     """
-    cache = ROOT / ".pytest_cache"
-    failed = cache / "v" / "cache" / "lastfailed"
-    command = (*command, "-o", f"cache_dir={cache}")
-    failed.unlink(missing_ok=True)
-    arguments = session.posargs or ("-n", str(at_once), "--dist", "worksteal")
+    # Not in create_tmp(): it moves TMPDIR to where paths are too long for sockets.
+    cache, told = session.cache_dir, session.cache_dir / f"{session.name}.xml"
+    told.unlink(missing_ok=True)
     try:
-        session.run(*command, *arguments, **options)
-    except CommandFailed:
-        if not failed.exists():  # it broke before it could say what failed
-            raise
-        session.warn("failed beside others, run again alone")
-        again = ("--last-failed", "--last-failed-no-failures", "none")
-        session.run(*command, *session.posargs, *again, **options)
+        session.run(
+            *(*(command or ("python", "-P", "-m", "pytest")), f"--junitxml={told}"),
+            *("-o", f"cache_dir={cache / 'pytest'}"),
+            *(session.posargs or ("-n", str(at_once), "--dist", "worksteal")),
+            env={"PYTHONDONTWRITEBYTECODE": None, **(env or {})},
+        )
+    finally:
+        count(session.name, told)
 
 
-@nox.session
+def count(name: str, told: Path) -> None:
+    """Add what pytest wrote to the figures of the summary."""
+    if not told.exists():  # it broke before it could say anything
+        return
+    for case in ET.parse(told).iter("testcase"):  # noqa: S314  pytest's own
+        skipped = case.find("skipped")
+        if skipped is not None:
+            SKIPPED[skipped.get("message", "")] += 1
+        elif case.find("failure") is None and case.find("error") is None:
+            COUNTED[name] += 1
+
+
+@step()
 def lint(session: nox.Session) -> None:
-    """
-    Check style and layout with ruff.
-    """
+    """Check style and layout with ruff."""
     session.install(*group("lint"))
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
+    env = {"RUFF_CACHE_DIR": str(session.cache_dir / "ruff")}
+    session.run("ruff", "check", ".", env=env)
+    session.run("ruff", "format", "--check", ".", env=env)
 
 
-@nox.session
+@step()
 def typing(session: nox.Session) -> None:
-    """
-    Check types with mypy and basedpyright; both read their paths in pyproject.toml.
-    """
-    session.install(".[cli,otel,mcp]", *group("dev"))
-    session.run("mypy")
+    """Check types with mypy and basedpyright; pyproject.toml names the paths."""
+    session.install(".[cli,otel,mcp,testing]", *group("typing"))
+    session.run("mypy", "--cache-dir", str(session.cache_dir / "mypy"))
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
 
 
-@nox.session(python=PYTHONS)
+@step()
 def tests(session: nox.Session) -> None:
-    """
-    Run the tests against the installed package; arguments go to pytest.
-    """
-    session.install(".[cli,otel,mcp]", *group("test"))
-    data = ROOT / f".coverage.{session.python}"
-    for stale in ROOT.glob(f"{data.name}.*"):
-        stale.unlink()
+    """Run the tests on the Python that runs nox; arguments go to pytest."""
+    session.install(EXTRAS, *group("test"))
+    run_tests(session)
+
+
+@step(python=OTHERS, tags=["full"])
+def others(session: nox.Session) -> None:
+    """Run the tests on every other Python that is found; arguments go to pytest."""
+    session.install(EXTRAS, *group("test"))
+    # A Python between the oldest and the newest seldom has faults of its own.
+    short = () if session.python in {OTHERS[0], OTHERS[-1]} else SHORT
+    run_tests(session, "python", "-P", "-m", "pytest", *short)
+
+
+@step(tags=["full"])
+def coverage(session: nox.Session) -> None:
+    """Run the tests once more, and fail unless every line and branch was run."""
+    session.install(EXTRAS, *group("test", "coverage"))
+    data = session.cache_dir / "coverage" / "data"
+    shutil.rmtree(data.parent, ignore_errors=True)
+    data.parent.mkdir()
+    env: dict[str, str | None] = {"COVERAGE_FILE": str(data)}
     # -P: the package comes from site-packages, as users have it, not from here.
     command = ("python", "-P", "-m", "coverage", "run", "-m", "pytest")
-    # A Python between the oldest and the newest seldom has faults of its own.
-    short = () if session.python in (PYTHONS[0], PYTHONS[-1]) else SHORT
-    run_tests(session, *command, *short, env={"COVERAGE_FILE": str(data)})
+    run_tests(session, *command, env=env)
     if not session.posargs:
-        session.notify("coverage")
+        session.run("coverage", "combine", "--quiet", env=env)
+        session.run("coverage", "report", env=env)
 
 
-@nox.session(default=False)
-def coverage(session: nox.Session) -> None:
-    """
-    Add up what the tests ran on every Python; every line and branch must be there.
-    """
-    session.install(*(line for line in group("test") if line.startswith("coverage")))
-    session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report")
-
-
-@nox.session
+@step(tags=["full"])
 def lowest(session: nox.Session) -> None:
     """
     Run the tests with every runtime dependency at its floor.
 
     Without the long ones: they try our own logic, not what a release offers.
     """
-    session.install(".[cli,otel,mcp]", *group("test"), *floors())
+    session.install(EXTRAS, *group("test"), *floors())
     run_tests(session, "python", "-P", "-m", "pytest", *WITHOUT_LONG)
 
 
-@nox.session
+@step(tags=["full"])
 def examples(session: nox.Session) -> None:
-    """
-    Run the programs in examples/ as their readers would; arguments go to pytest.
-    """
+    """Run the programs in examples/ as their readers would; arguments go to pytest."""
     session.install(".[cli,metadata]", *group("examples"))
-    pytest = ("python", "-P", "-m", "pytest")
-    if session.posargs:
-        session.run(*pytest, *session.posargs)
-        return
-    # The browser's driver runs an event loop of its own in the thread of the tests.
     # Most of them wait for programs to start: six at once fit two cores.
-    run_tests(session, *pytest, "examples/gallery", at_once=6)
-    run_tests(session, *pytest, "examples", "--ignore", "examples/gallery", at_once=6)
-    session.run("python", "examples/web/load.py", "--seconds", "60")
+    command = ("python", "-P", "-m", "pytest", "examples")
+    run_tests(session, *command, "--ignore=examples/gallery", at_once=6)
 
 
-@nox.session
+@step(tags=["full"])
+def browser(session: nox.Session) -> None:
+    """Run what needs Chromium: the gallery, and the page that a batch leaves."""
+    if shutil.which("chromium") is None:
+        ENDED[session.name] = "no chromium on PATH; on Debian: apt-get install chromium"
+        session.skip(ENDED[session.name])
+    session.install(".[cli,metadata]", *group("browser"))
+    # Its driver runs an event loop of its own in the thread of the tests.
+    command = (
+        "python",
+        "-P",
+        "-m",
+        "pytest",
+        "examples/gallery",
+        "tests/cli/gallery/test_browser.py",
+    )
+    run_tests(session, *command)
+
+
+@step(tags=["full"])
+def load(session: nox.Session) -> None:
+    """Put 200 clients on a web application for a minute; arguments go to load.py."""
+    session.install(".[cli]", *group("web"))
+    arguments = session.posargs or ("--seconds", "60")
+    session.run("python", "examples/web/load.py", *arguments)
+
+
+@step(tags=["full"])
 def wheel(session: nox.Session) -> None:
-    """
-    Build sdist and wheel, look into the wheel, and use it from an empty environment.
-    """
+    """Build sdist and wheel, compare it with the checkout, and use it elsewhere."""
     session.install("build")
-    tmp = ROOT / session.create_tmp()
+    tmp = Path(session.create_tmp())
     for stale in (tmp / "dist").glob("*"):
         stale.unlink()
     session.run("python", "-m", "build", "--outdir", str(tmp / "dist"), silent=True)
@@ -215,20 +299,22 @@ def wheel(session: nox.Session) -> None:
         session.run(program, "--help", silent=True, external=True)
 
 
-@nox.session(default=False)
+@step(default=False)
 def nightly(session: nox.Session) -> None:
-    """
-    Run what takes too long for every change: load, faults and kills, for half an hour.
-    """
-    session.install(".[cli]", *group("examples"))
+    """Load, break and kill for half an hour."""
+    session.install(EXTRAS, *group("test", "web"))
+    soak = "tests/soak"
+    pytest = ("python", "-P", "-m", "pytest", "--timeout=3600", "-n", "2")
+    session.run(*pytest, soak, env={"SOAK": "1"})
+    session.run(*pytest, "tests/unit", "--hypothesis-profile=search")
     session.run("python", "examples/web/load.py", "--seconds", "600")
-    session.run("python", "benchmarks/chaos.py")
-    session.run("python", "benchmarks/chaos.py", "--posts", "8000", "--callbacks")
-    session.run("python", "benchmarks/crash.py", "--runs", "100", "--callbacks")
-    session.run("python", "benchmarks/callbacks.py")
+    session.run("python", f"{soak}/chaos.py")
+    session.run("python", f"{soak}/chaos.py", "--posts", "8000", "--callbacks")
+    session.run("python", f"{soak}/crash.py", "--runs", "100", "--callbacks")
+    session.run("python", f"{soak}/callbacks.py")
 
 
-@nox.session(default=False)
+@step(default=False)
 def bench(session: nox.Session) -> None:
     """
     Write benchmarks/RESULTS.md, then run the other scripts in benchmarks/.
@@ -244,6 +330,52 @@ def bench(session: nox.Session) -> None:
         # 1 is a goal missed: the others are worth knowing all the same.
         if script.name != "report.py" and f'"{script.name}"' not in reported:
             session.run("python", str(script), success_codes=[0, 1])
+
+
+DEFAULT = ("lint", "typing", "tests")
+FULL = ("others", "coverage", "lowest", "examples", "browser", "load", "wheel")
+LATER = ("nightly", "bench")
+
+
+def is_found(version: str) -> bool:
+    """Return whether a Python of this version is on PATH and starts."""
+    for folder in os.environ["PATH"].split(os.pathsep):
+        python = shutil.which(f"python{version}", path=folder)
+        if python is None:
+            continue
+        # One of pyenv's shims is there for a version that is not chosen, and fails.
+        done = subprocess.run([python, "-c", ""], check=False, capture_output=True)  # noqa: S603
+        if done.returncode == 0:
+            return True
+    return False
+
+
+def summarise() -> None:
+    """Print how each session ended, what was left out and why, and how to run it."""
+    if not ENDED:  # `nox -l`, or nothing began
+        return
+    lines = ["", "Summary"]
+    for name, end in ENDED.items():
+        passed = f"{COUNTED[name]} tests" if name in COUNTED else ""
+        lines.append(f"  {name:14} {end:8} {passed}".rstrip())
+    for reason, times in SKIPPED.most_common():
+        lines.append(f"  skipped        {times} x {reason.removeprefix('Skipped: ')}")
+    began = {name.partition("-")[0] for name in ENDED}
+    absent = [version for version in OTHERS if not is_found(version)]
+    if absent:
+        lines.append(f"  not found      Python {', '.join(absent)}")
+    for names, how in ((DEFAULT, "nox"), (FULL, "nox -t full")):
+        left = [name for name in names if name not in began]
+        if left == ["others"] and len(absent) == len(OTHERS):
+            continue
+        if left:
+            lines.append(f"  not run        {', '.join(left)}: {how}")
+    left = [name for name in LATER if name not in began]
+    lines.append(f"  not run        {', '.join(left)}: nox -s NAME (half an hour each)")
+    sys.stderr.write("\n".join([*lines, ""]))
+
+
+atexit.register(summarise)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from crash import server
+from _emulator import emulator
 
 from apimodels_async import ImageRequest, PollPolicy, Session
 
@@ -129,7 +129,7 @@ def main() -> bool:
     parser.add_argument("count", type=int, nargs="?", default=10_000)
     parser.add_argument("--max-pending", type=int, default=50)
     given = parser.parse_args()
-    with server(callbacks=False) as found, tempfile.TemporaryDirectory() as folder:
+    with emulator() as found, tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "journal.sqlite"
         return asyncio.run(measure(given.count, given.max_pending, found, journal))
 

@@ -12,6 +12,8 @@ import asyncio
 import contextlib
 import gc
 import os
+import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -19,13 +21,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# nohup and background jobs of a plain sh hand an ignored Ctrl-C on to all children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 GRACE_S = 1.0  # for threads that were told to stop and are on their way out
 GRACE_TURNS = 10  # of the loop, for tasks that are done but for their last step
 
 # Deadlines of single examples are noise on a busy machine; pytest-timeout bounds. The
-# gate tries the same examples each time; `--hypothesis-profile=search` looks for more.
-settings.register_profile("house", deadline=None, derandomize=True)
-settings.register_profile("search", deadline=None)
+# gate tries the same few examples each time; `--hypothesis-profile=search`, as in the
+# nightly session, looks for more.
+settings.register_profile("house", deadline=None, derandomize=True, max_examples=30)
+settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("house")
 
 
@@ -36,11 +43,25 @@ def anyio_backend():
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch, tmp_path):
+def clean_environment(request, monkeypatch, tmp_path_factory):
     """Hide the developer's own key, base URL and home from every test."""
     for name in [name for name in os.environ if name.startswith("APIMODELS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    # Making a folder takes longer than most tests: only those have one that ask for it.
+    home = tmp_path_factory.getbasetemp() / "no-home"
+    if "tmp_path" in request.fixturenames:
+        home = request.getfixturevalue("tmp_path")
+    monkeypatch.setenv("HOME", str(home))
+
+
+@pytest.fixture
+def ipv6():
+    """Skip a test where this machine has no IPv6."""
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 on this machine")
 
 
 def open_files() -> dict[int, str]:

@@ -29,7 +29,7 @@ async def connect():
             "base_url": server.base_url,
             "polling": PollPolicy.unchecked(interval=0.03),
             "retry": RetryPolicy(base=0.01),
-            "timeouts": Timeouts(connect=1, read=1, generate=1, download=5),
+            "timeouts": Timeouts(connect=20, read=20, generate=20, download=20),
         }
         session = Session(**(defaults | options))
         made.append(session)

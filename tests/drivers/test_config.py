@@ -20,6 +20,7 @@ from apimodels_async._io.config import (
     resolve_key,
 )
 
+pytestmark = pytest.mark.usefixtures("tmp_path")  # a home to write in
 KEY = "sk_canary_0123456789"
 
 

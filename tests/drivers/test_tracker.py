@@ -22,7 +22,7 @@ from drivers.fakes import (
     reply,
     state,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import run_virtual
 
@@ -102,7 +102,6 @@ async def test_each_task_is_polled_every_interval():
         assert rig.transport.doubled == set()
 
 
-@settings(max_examples=40)
 @given(
     plan=st.lists(
         st.tuples(

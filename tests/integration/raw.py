@@ -272,8 +272,8 @@ CUTS = {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{", close=True
     ),
     "cut, no length": raw(message(CREATED[:-9], Content_Length=None), close=True),
-    "slow head": slowly(message(), first=12),
-    "slow body": slowly(message(), first=len(message()) - 30),
+    "slow head": slowly(message(), first=12, pause=0.1),
+    "slow body": slowly(message(), first=len(message()) - 70, pause=0.1),
     "no body": respond(b""),
     "204": raw(b"HTTP/1.1 204 No Content\r\n\r\n"),
     "html": respond(b"<!doctype html><title>hi</title>"),

@@ -8,6 +8,7 @@ import asyncio
 
 import anyio
 import pytest
+from integration.conftest import IMPATIENT, PATIENT
 from integration.raw import PICTURE, RawServer, envelope, hang, in_turn, respond, until
 
 from apimodels_async import ImageResult, OutcomeUnknownError, TaskHandle
@@ -88,7 +89,7 @@ async def test_an_orphaned_task_is_still_tracked(emulator, connect):
 async def test_an_orphan_may_be_of_unknown_fate(connect, caplog):
     """A cancelled order whose answer never came is listed, and logged at the close."""
     async with RawServer(hang) as server:
-        session = connect(server)
+        session = connect(server, timeouts=IMPATIENT)
         order = asyncio.create_task(session.images.submit("a moose", **TASK))
         await server.arrived.wait()
         assert await cancelled(order)
@@ -170,7 +171,7 @@ async def test_a_free_call_is_cancelled_at_once(connect):
 async def test_cancelling_the_close_cuts_and_tells(connect, after):
     """A cancelled aclose ends in CancelledError, closed, every caller told."""
     async with RawServer(in_turn(hang, respond(PICTURE))) as server:
-        session = connect(server)
+        session = connect(server, timeouts=PATIENT if after else IMPATIENT)
         order = asyncio.create_task(session.images.generate("a fox"))
         await server.arrived.wait()
         closing = asyncio.create_task(session.aclose())

@@ -5,12 +5,15 @@ One paid call, one POST: whatever the network does, nothing is ordered twice.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import ssl
 from pathlib import Path
 
 import aiohttp
 import pytest
+from cases import check_all_at_once
+from integration.conftest import ENDLESS, patience
 from integration.raw import (
     CREATED,
     CUTS,
@@ -52,19 +55,25 @@ async def error_of(order):
 
 
 @pytest.mark.parametrize("kind", ["submit", "generate"])  # edit is sent as generate
-@pytest.mark.parametrize("name", CUTS)
-async def test_an_order_of_unknown_fate_is_sent_once(connect, name, kind):
+async def test_an_order_of_unknown_fate_is_sent_once(connect, kind):
     """Dropped, hung, cut, garbled or answered by a gateway: one POST, fate unknown."""
-    async with RawServer(CUTS[name]) as server:
-        error = await error_of(ORDERS[kind](connect(server)))
 
-        assert len(server.posts) == 1
-        assert type(error) is OutcomeUnknownError
-        assert error.charged is None
-        assert error.status == (None if name in HEADLESS else STATUS_OF.get(name, 200))
-        assert error.request.method == "POST"
-        assert error.request.sent_at is not None
-        assert len(error.request.digest) == 16
+    async def check(name):
+        async with RawServer(CUTS[name]) as server:
+            session = connect(server, timeouts=patience(name))
+            error = await error_of(ORDERS[kind](session))
+
+            shown = None if name in HEADLESS else STATUS_OF.get(name, 200)
+            assert len(server.posts) == 1
+            assert type(error) is OutcomeUnknownError
+            assert error.charged is None
+            assert error.status == shown
+            assert error.request.method == "POST"
+            assert error.request.sent_at is not None
+            assert len(error.request.digest) == 16
+
+    await check_all_at_once(CUTS.keys() - ENDLESS, check)
+    await check_all_at_once(ENDLESS, check)  # alone: they are impatient
 
 
 @pytest.mark.parametrize("greet", [accept_close, accept_reset])
@@ -77,18 +86,20 @@ async def test_a_connection_that_dies_at_once_leaves_the_fate_unknown(connect, g
         assert type(error) is OutcomeUnknownError
 
 
-@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
-@pytest.mark.parametrize("status", REFUSALS)
-async def test_a_definite_refusal_is_typed_and_not_repeated(connect, status, order):
+async def test_a_definite_refusal_is_typed_and_not_repeated(connect):
     """What the API refuses is not charged and not sent again."""
-    async with RawServer(respond(envelope(None, status), status)) as server:
-        error = await error_of(order(connect(server)))
 
-        assert len(server.posts) == 1
-        assert type(error).__name__ == REFUSALS[status]
-        assert error.charged is False
-        assert error.status == error.code == status
-        assert "said so" in str(error)
+    async def check(kind, status):
+        async with RawServer(respond(envelope(None, status), status)) as server:
+            error = await error_of(ORDERS[kind](connect(server)))
+
+            assert len(server.posts) == 1
+            assert type(error).__name__ == REFUSALS[status]
+            assert error.charged is False
+            assert error.status == error.code == status
+            assert "said so" in str(error)
+
+    await check_all_at_once(itertools.product(ORDERS, REFUSALS), check)
 
 
 async def test_a_refusal_may_hide_in_a_200(connect):
@@ -220,7 +231,7 @@ async def test_what_was_charged_is_of_unknown_fate(emulator, connect, where, kin
     name = {"create": "submit", "sync": "generate", "edit": "edit"}[where]
     image = f"{emulator.origin}/files/none.png"
     order = ORDERS[name]
-    session = connect(emulator, timeouts=Timeouts(connect=1, read=1, generate=2))
+    session = connect(emulator)
     if name == "edit":
         error = await error_of(session.images.edit("dusk", images=[image]))
     else:

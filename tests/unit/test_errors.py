@@ -10,6 +10,7 @@ import traceback
 from datetime import UTC, datetime
 
 import pytest
+from cases import check_all
 
 from apimodels_async import errors
 from apimodels_async.errors import (
@@ -65,16 +66,17 @@ def full(cls):
     return cls("a sentence", **facts), facts
 
 
-@pytest.mark.parametrize("cls", CLASSES)
-def test_an_error_carries_its_facts(cls):
+def test_an_error_carries_its_facts():
     """Each error has the facts it was given, and its sentence as its text."""
-    error, facts = full(cls)
 
-    assert facts == {name: getattr(error, name) for name in facts}
-    assert "a sentence" == str(error) == error.message
+    def check(cls):
+        error, facts = full(cls)
+        assert facts == {name: getattr(error, name) for name in facts}
+        assert "a sentence" == str(error) == error.message
+
+    check_all(CLASSES, check)
 
 
-@pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize(
     "travel",
     [
@@ -91,32 +93,40 @@ def test_an_error_carries_its_facts(cls):
     ids=["copy", "deepcopy", "fresh"]
     + [f"pickle {number}" for number in range(pickle.HIGHEST_PROTOCOL + 1)],
 )
-def test_an_error_travels_whole(cls, travel):
+def test_an_error_travels_whole(travel):
     """Copied or pickled, an error is of the same class and has all its facts."""
-    error, facts = full(cls)
-    twin = travel(error)
 
-    assert error is not twin
-    assert cls is type(twin)
-    assert facts == {name: getattr(twin, name) for name in facts}
-    assert twin.args == ("a sentence",)
+    def check(cls):
+        error, facts = full(cls)
+        twin = travel(error)
+        assert error is not twin
+        assert cls is type(twin)
+        assert facts == {name: getattr(twin, name) for name in facts}
+        assert twin.args == ("a sentence",)
+
+    check_all(CLASSES, check)
 
 
-@pytest.mark.parametrize("cls", CLASSES)
-def test_what_was_charged_is_known_unless_the_task_lives_on(cls):
+def test_what_was_charged_is_known_unless_the_task_lives_on():
     """Without a word about it, charged is False, None or True by the kind of error."""
-    assert CHARGED.get(cls.__name__, False) is cls("x").charged
-    for charged in (True, False):
-        assert charged is cls("x", charged=charged).charged
+
+    def check(cls):
+        assert CHARGED.get(cls.__name__, False) is cls("x").charged
+        for charged in (True, False):
+            assert charged is cls("x", charged=charged).charged
+
+    check_all(CLASSES, check)
 
 
-@pytest.mark.parametrize("cls", CLASSES)
-def test_an_error_needs_no_facts(cls):
+def test_an_error_needs_no_facts():
     """An error can be made of nothing; its facts are then None."""
-    error = cls()
 
-    assert error.message == ""
-    assert {None} == {error.task_id, error.status, error.code, error.request}
+    def check(cls):
+        error = cls()
+        assert error.message == ""
+        assert {None} == {error.task_id, error.status, error.code, error.request}
+
+    check_all(CLASSES, check)
 
 
 def test_a_message_may_be_missing():

@@ -78,7 +78,7 @@ async def connect(emulator):
             "base_url": emulator.base_url,
             "polling": PollPolicy(interval=2.5),
             "retry": RetryPolicy(base=0.01),
-            "timeouts": Timeouts(connect=1, read=1, generate=1, download=5),
+            "timeouts": Timeouts(connect=20, read=20, generate=20, download=20),
         }
         session = Session(callback=callback, **(defaults | options))
         made.append(session)

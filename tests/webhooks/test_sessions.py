@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from webhooks.conftest import SECRET
 
-from apimodels_async import OutcomeUnknownError, SessionClosedError, Verdict
+from apimodels_async import OutcomeUnknownError, SessionClosedError, Timeouts, Verdict
 from apimodels_async.errors import InsufficientCreditsError
 from apimodels_async.handle import TaskHandle
 from apimodels_async.webhooks import Callback, Receiver, SocketRelay
@@ -131,9 +131,10 @@ async def test_a_forger_with_a_leaked_address_settles_nothing(
     assert result.url.startswith(emulator.base_url.rpartition("/api")[0])
 
 
+SILENT = {"kind": "hang", "after": True}
 LOST = {
     "cut": {"kind": "truncated", "after": True},
-    "silent": {"kind": "hang", "after": True},
+    "silent": SILENT,
     "500": {"kind": "status", "after": True, "status": 500},
 }
 
@@ -144,7 +145,8 @@ async def test_an_order_whose_answer_is_lost_is_found(
     emulator, callback, connect, fault, model
 ):
     """The charged POST is sent once, its callback names the task, its picture comes."""
-    session = connect(callback)
+    patience = {"timeouts": Timeouts(read=1, generate=1)} if fault is SILENT else {}
+    session = connect(callback, **patience)
     options = {**fault}
     emulator.fault("create" if model else "sync", options.pop("kind"), **options)
     result = await session.images.generate("a moose", model=model or "sparkpix-image")

@@ -5,10 +5,14 @@ Cards of a gallery, and where the page goes.
 from __future__ import annotations
 
 from decimal import Decimal
+from importlib.util import find_spec
 
 import pytest
 
 from apimodels_async.cli.gallery.page import Card
+
+# Only the session "browser" installs playwright.
+collect_ignore = [] if find_spec("playwright") else ["test_browser.py"]
 
 
 @pytest.fixture

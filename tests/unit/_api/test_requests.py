@@ -11,7 +11,7 @@ import math
 import types
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apimodels_async._api import requests
@@ -455,7 +455,6 @@ NAMES = st.sampled_from(
     st.dictionaries(NAMES, ODD),
 )
 @example("a fox", "gpt-image-2", {"aspect_ratio": {"\x1f": b""}})
-@settings(max_examples=400)
 def test_any_arguments_are_sent_as_json_or_refused(prompt, model, params):
     """Whatever is asked for is sent as JSON or refused, never anything else."""
     try:

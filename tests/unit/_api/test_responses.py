@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apimodels_async._api.convert import WireFile
@@ -603,7 +603,6 @@ def test_a_task_id_is_salvaged_from_a_broken_answer(body, expected):
 @example(json.dumps({"code": 200, "data": DONE}).encode(), 200, DATE)
 @example(b'{"data": [{"b64_json": "\\ud800"}]}', 200, "")
 @example(b'{"data": [{"url": "https://[::1/"}], "created": 1e400}', 200, "")
-@settings(max_examples=400)
 def test_any_answer_to_a_create_is_read_or_an_error(body, status, date):
     """Whatever arrives, read_created returns a value or raises one of our errors."""
     reply = Reply(status, {"date": date}, body)
@@ -616,7 +615,6 @@ def test_any_answer_to_a_create_is_read_or_an_error(body, status, date):
 
 
 @given(BODIES, st.integers(100, 599) | st.just(200))
-@settings(max_examples=400)
 def test_any_answer_to_a_poll_is_read_or_an_error(body, status):
     """Whatever arrives, read_task speaks of the task asked for or raises our error."""
     try:
@@ -631,7 +629,6 @@ def test_any_answer_to_a_poll_is_read_or_an_error(body, status):
 
 
 @given(st.sampled_from([read_balance, read_models, read_file]), BODIES)
-@settings(max_examples=200)
 def test_any_other_answer_is_read_or_an_error(read, body):
     """Whatever arrives, the other readers return a value or raise one of our errors."""
     try:

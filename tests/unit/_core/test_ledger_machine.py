@@ -299,7 +299,5 @@ class LedgerMachine(RuleBasedStateMachine):
         assert math.inf == self.ledger.next_deadline()
 
 
-LedgerMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=60, deadline=None
-)
+LedgerMachine.TestCase.settings = settings(stateful_step_count=60)
 TestLedger = LedgerMachine.TestCase

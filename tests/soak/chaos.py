@@ -1,7 +1,7 @@
 """
 Order thousands of pictures through a proxy that spoils every request, and count money.
 
-    python benchmarks/chaos.py [--posts 20000] [--seed 1] [--own-pool] [--callbacks]
+    python tests/soak/chaos.py [--posts 20000] [--seed 1] [--own-pool] [--callbacks]
 
 Every paid POST meets a fault: cuts, resets, stalls, garbage, closed idle connections,
 refused connections. Client, proxy and emulator share one process. With --callbacks the
@@ -18,9 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# The proxy and the checker are those of the tests; this file's own folder must not
-# hide their package, which has this file's name.
-sys.path[0] = str(Path(__file__).parent.parent / "tests")
+# The proxy is that of the tests in tests/chaos; this file's own folder must not hide
+# their package, which has this file's name.
+sys.path[0] = str(Path(__file__).parent.parent)
 CHUNK = 4000  # orders in one run: the emulator's books stay small
 DOWN = 0.5  # share of the "down" faults that happen: they refuse everybody
 
@@ -29,7 +29,7 @@ async def measure(posts: int, seed: int, *, own_pool: bool, called_back: bool) -
     """
     Run *posts* orders, print the figures, and return whether every promise held.
     """
-    campaign = importlib.import_module("chaos.campaign")
+    campaign = importlib.import_module("soak.campaign")
     proxy = importlib.import_module("chaos.proxy")
     kinds = tuple(set(proxy.PAID_KINDS) - {"stray"})
     options: dict[str, Any] = {

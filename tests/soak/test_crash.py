@@ -4,23 +4,19 @@ kill -9 in the middle of a batch, at named points and anywhere: nothing is paid 
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from batch.tools import uncovered
 
-RUNS = int(os.environ.get("CRASH_RUNS", "6"))  # 200 before a release
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "crash.py"
+SCRIPT = Path(__file__).parent / "crash.py"  # the nightly session does 100 runs
 
 
-@pytest.mark.timeout(30 + 10 * RUNS)
 def test_a_killed_batch_is_resumed_without_paying_twice():
     """Twice 0, lost 0, unknown at most the concurrency for each kill."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--runs", str(RUNS), "--prompts", "24"],
+        [sys.executable, str(SCRIPT), "--runs", "2", "--prompts", "16"],
         check=False,
         capture_output=True,
         text=True,

@@ -1,7 +1,7 @@
 """
 Kill a batch again and again, resume it, and compare its journal with the books.
 
-    python benchmarks/crash.py [--runs 200] [--prompts 60] [--kills 2-3] [--seed 0]
+    python tests/soak/crash.py [--runs 200] [--prompts 60] [--kills 2-3] [--seed 0]
                                [--callbacks]
 
 Each run is one batch with a journal, concurrency 8, half of it tasks and half answered
@@ -51,12 +51,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
     from apimodels_async._orders import AnyRequest
+
     from apimodels_async.batch import Batch
 
 CONCURRENCY: Final = 8
 PATIENCE_S: Final = 8.0
 SPEED: Final = 20.0
-SECRET: Final = "known to all processes of this benchmark"
+SECRET: Final = "known to all processes of this program"
 DOWNLOAD_EVERY: Final = 4
 """Every fourth run saves its pictures, small ones: drawing them is what takes long."""
 POINTS: Final = (
@@ -161,8 +162,8 @@ def _fit(batch: Batch, journal: Path, fuse: Fuse) -> None:
     """
     Put the fuse into a batch, through the seams it has.
     """
-    orders = batch._orders  # noqa: SLF001  the seams are private, and ours
-    batch._journal = orders.journal = FusedJournal(journal, fuse=fuse)  # noqa: SLF001
+    orders = batch._orders
+    batch._journal = orders.journal = FusedJournal(journal, fuse=fuse)
     calls = orders.calls
     order, save = calls.order, calls.save
 

@@ -4,24 +4,23 @@ One paid POST, cut at every byte of the request and of the answer, by FIN and by
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from chaos.checker import Books, Intent, check
 from chaos.proxy import ChaosProxy, Fault
+from soak.checker import Books, Intent, check
+from soak.conftest import LONG
 
 from apimodels_async import ApiModelsError, OutcomeUnknownError, TaskHandle
 
-EVERY = 1 if os.environ.get("CHAOS_LONG") else 11
-"""In bodies; heads are cut at every byte."""
+HEAD_EVERY, BODY_EVERY = (1, 1) if LONG else (5, 29)
 
 
 def places(message):
-    """Return where to cut *message*: each byte of its head, some of its body."""
-    head = message.index(b"\r\n\r\n") + 4
-    last = len(message) - 8
-    body = range(head + 8, last, EVERY)
-    return [*range(head + 8), *body, *range(last, len(message))]
+    """Return where to cut *message*: everywhere around its blank line, seldom else."""
+    head = message.index(b"\r\n\r\n")
+    last = len(message) - 4
+    body = range(head + 8, last, BODY_EVERY)
+    around = range(head, head + 8)
+    return [*range(0, head, HEAD_EVERY), *around, *body, *range(last, len(message))]
 
 
 async def place(session, intent):

@@ -1,7 +1,7 @@
 """
 1,000 tasks of 4-20 s with callbacks, some of them lost, doubled, forged or broken.
 
-    python benchmarks/callbacks.py [--quick] [--json FILE]
+    python tests/soak/callbacks.py [--quick] [--json FILE]
 
 Emulator, receiver and session share one process: the counts are the point. All tasks
 are ordered at once, and polled as ever until a first callback has come true. A lost
@@ -14,6 +14,7 @@ picture, or a stranger was listened to.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import random
@@ -22,20 +23,19 @@ import socket
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import aiohttp
-from _results import keep
 from aiohttp import web
 
 from apimodels_async import Session
 from apimodels_async.emulator import Emulator
 from apimodels_async.webhooks import Callback, Receiver
 
-QUICK = "--quick" in sys.argv
-COUNT = 60 if QUICK else 1000
-SPEED = 5.0 if QUICK else 1.0
+COUNT, COUNT_QUICK = 1000, 60
+SPEED, SPEED_QUICK = 1.0, 5.0
 MODEL = "gpt-image-2"
 SHARE = 0.1
 FIRST = "the first"
@@ -66,14 +66,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def forge(url: str, emulator: Emulator) -> int:
+async def forge(url: str, emulator: Emulator, count: int, speed: float) -> int:
     """
     Call back as a stranger would; return how often that was not a 404.
     """
     heard = 0
     async with aiohttp.ClientSession() as http:
-        for _ in range(COUNT // 10):
-            await asyncio.sleep(100 / COUNT / SPEED)
+        for _ in range(count // 10):
+            await asyncio.sleep(100 / count / speed)
             task_id = random.choice([*emulator.tasks] or [""])
             links = json.dumps({"resultUrls": ["https://evil.example/a.png"]})
             body = {"taskId": task_id, "state": "completed", "resultJson": links}
@@ -92,12 +92,14 @@ def sound(row: dict[str, Any]) -> bool:
     )
 
 
-async def measure(name: str, faults: list[tuple[str, str]]) -> dict[str, Any]:
+async def measure(
+    name: str, faults: list[tuple[str, str]], count: int, speed: float
+) -> dict[str, Any]:
     """
     Run one case.
     """
     emulator = Emulator(
-        service_times={"*": (4.0, 20.0)}, speed=SPEED, credits=str(2 * COUNT), seed=5
+        service_times={"*": (4.0, 20.0)}, speed=speed, credits=str(2 * count), seed=5
     )
     port = free_port()
     callback = Callback(f"http://127.0.0.1:{port}/hooks")
@@ -130,10 +132,10 @@ async def measure(name: str, faults: list[tuple[str, str]]) -> dict[str, Any]:
             if "once" in name:
                 await session.images.generate(FIRST, model=MODEL)
             before = session.stats().polls
-            orders = asyncio.gather(*map(one, range(COUNT)), return_exceptions=True)
+            orders = asyncio.gather(*map(one, range(count)), return_exceptions=True)
             heard = 0
             if "strangers" in name:
-                heard = await forge(callback.url, emulator)
+                heard = await forge(callback.url, emulator, count, speed)
             fates = await orders
             stats = session.stats()
         ordered = [task for task in emulator.tasks.values() if task.prompt != FIRST]
@@ -142,7 +144,7 @@ async def measure(name: str, faults: list[tuple[str, str]]) -> dict[str, Any]:
     unknown = [each for each in fates if isinstance(each, BaseException)]
     return {
         "case": name,
-        "n": COUNT,
+        "n": count,
         "done": len(owners),
         "lost": len(ordered) - len(owners),
         "mistaken": sum(
@@ -152,20 +154,36 @@ async def measure(name: str, faults: list[tuple[str, str]]) -> dict[str, Any]:
         "strangers_heard": heard,
         "unknown": len(unknown),
         "twice": sum(count > 1 for count in twice.values()),
-        "polls_a_task": (stats.polls - before) / COUNT,
+        "polls_a_task": (stats.polls - before) / count,
         "callbacks": stats.callbacks,
         "lag_s": fmean(lags),
         "lag_max_s": max(lags),
     }
 
 
+def keep(path: Path, rows: list[dict[str, Any]]) -> None:
+    """
+    Put *rows* beside what a report has already, under ``callbacks``.
+    """
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known["callbacks"] = rows
+    path.write_text(json.dumps(known, indent=1) + "\n")
+
+
 def main() -> int:
     """
     Run all cases, print, judge.
     """
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="60 tasks, five times as fast"
+    )
+    parser.add_argument("--json", type=Path, help="a file to keep the figures in")
+    given = parser.parse_args()
+    size = (COUNT_QUICK, SPEED_QUICK) if given.quick else (COUNT, SPEED)
     rows = []
     for name, faults in CASES.items():
-        row = asyncio.run(measure(name, faults))
+        row = asyncio.run(measure(name, faults, *size))
         rows.append(row)
         print(
             f"{'ok    ' if sound(row) else 'BROKEN'} {name:28} "
@@ -175,7 +193,8 @@ def main() -> int:
             f"{row['lag_max_s']:.1f} s at most",
             flush=True,
         )
-    keep("callbacks", rows)
+    if given.json:
+        keep(given.json, rows)
     return int(not all(map(sound, rows)))
 
 

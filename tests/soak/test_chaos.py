@@ -4,18 +4,16 @@ Hundreds of orders through a network that spoils every one of them, by seed.
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from chaos import campaign
-from chaos.checker import Books, Intent, check, found_again, leaks
 from chaos.proxy import PAID_KINDS, Fault, draw_schedule, shrink
+from soak import campaign
+from soak.checker import Books, Intent, check, found_again, leaks
 
 from apimodels_async import ConnectionFailedError, OutcomeUnknownError
 from apimodels_async.emulator.service.values import EmulatedTask
 
-SEEDS = int(os.environ.get("CHAOS_SEEDS", "2"))
-INTENTS = 200
+SEED = 1000
+INTENTS = 120  # the nightly session orders thousands
 
 # With a shared pool, an answer nobody asked for that is under way while the next
 # request leaves is that one's answer: who fears that wants fresh connections.
@@ -23,16 +21,12 @@ POOLED = tuple(kind for kind in PAID_KINDS if kind != "stray")
 
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["pool", "fresh"])
-@pytest.mark.parametrize("nth", range(SEEDS))
-async def test_no_schedule_of_faults_loses_or_doubles_an_order(
-    pytestconfig, nth, fresh
-):
+async def test_no_schedule_of_faults_loses_or_doubles_an_order(fresh):
     """Every order is paid for at most once, and every payment is accounted for."""
-    seed = pytestconfig.getoption("--chaos-seed") * 1000 + nth
     kinds = PAID_KINDS if fresh else POOLED
-    report = await campaign.run(seed, INTENTS, fresh=fresh, kinds=kinds)
-    if report.broken and "CHAOS_NO_SHRINK" not in os.environ:
-        await tell_least(seed, report, fresh=fresh, kinds=kinds)
+    report = await campaign.run(SEED, INTENTS, fresh=fresh, kinds=kinds)
+    if report.broken:
+        await tell_least(report, fresh=fresh, kinds=kinds)
 
     assert report.broken == []
     assert sum(report.fates.values()) == INTENTS
@@ -40,27 +34,26 @@ async def test_no_schedule_of_faults_loses_or_doubles_an_order(
     assert report.fates["unknown"] > 0
 
 
-async def test_callbacks_find_every_charged_order_again(pytestconfig):
+async def test_callbacks_find_every_charged_order_again():
     """With a receiver up, unknown is only what was not charged; none is mistaken."""
-    seed = pytestconfig.getoption("--chaos-seed")
-    report = await campaign.run(seed, INTENTS, kinds=POOLED, called_back=True)
+    report = await campaign.run(SEED, INTENTS, kinds=POOLED, called_back=True)
 
     assert report.broken == []
     assert report.fates["returned"] > 0
     assert report.fates["unknown"] > 0
 
 
-async def tell_least(seed, report, *, fresh, kinds):
+async def tell_least(report, *, fresh, kinds):
     """Fail with the seed and the smallest schedule that still breaks an invariant."""
 
     async def fails(schedule):
-        again = await campaign.run(seed, INTENTS, schedule=schedule, fresh=fresh)
+        again = await campaign.run(SEED, INTENTS, schedule=schedule, fresh=fresh)
         return bool(again.broken)
 
-    whole = draw_schedule(seed, INTENTS, kinds=kinds)
+    whole = draw_schedule(SEED, INTENTS, kinds=kinds)
     least = await shrink(whole, fails)
     lines = [f"{name}: {fault}" for name, fault in least.items()]
-    pytest.fail("\n".join([f"seed {seed}", *report.broken[:10], "schedule:", *lines]))
+    pytest.fail("\n".join([f"seed {SEED}", *report.broken[:10], "schedule:", *lines]))
 
 
 async def test_what_never_left_is_sent_again_and_succeeds():

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
-from chaos.checker import Books, Intent, check, found_again, leaks
 from chaos.proxy import PAID_KINDS, ChaosProxy, draw_schedule
+from soak.checker import Books, Intent, check, found_again, leaks
 
 from apimodels_async import (
     ApiModelsError,
