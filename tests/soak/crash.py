@@ -44,15 +44,15 @@ from attrs import define, field
 
 from apimodels_async import ImageRequest, PollPolicy, Session, SparkPixImage
 from apimodels_async._io.journal import Journal
+from apimodels_async._runtime import Adapters
 from apimodels_async.emulator import Emulator
 from apimodels_async.webhooks import Callback, Receiver, SocketRelay
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
-    from apimodels_async._orders import AnyRequest
-
-    from apimodels_async.batch import Batch
+    from apimodels_async._ports import Failure, Reply, Request, Sent, Sink, Transport
+    from apimodels_async.models import AnyRequest
 
 CONCURRENCY: Final = 8
 PATIENCE_S: Final = 8.0
@@ -158,29 +158,59 @@ class FusedJournal(Journal):
         super()._tell(*args)
 
 
-def _fit(batch: Batch, journal: Path, fuse: Fuse) -> None:
-    """
-    Put the fuse into a batch, through the seams it has.
-    """
-    orders = batch._orders
-    batch._journal = orders.journal = FusedJournal(journal, fuse=fuse)
-    calls = orders.calls
-    order, save = calls.order, calls.save
+class FusedTransport:
+    """The way to the API, with points around orders."""
 
-    async def fused_order(request: AnyRequest, intent: Any) -> Any:
-        fuse.at("before_order")
-        fuse.during("during_order")
-        product = await order(request, intent)
-        fuse.at("after_answer")
-        return product
+    def __init__(self, inner: Transport, fuse: Fuse) -> None:
+        self._inner = inner
+        self._fuse = fuse
+        self.aclose = inner.aclose
 
-    async def fused_save(result: Any, index: int, request: AnyRequest) -> Path:
-        fuse.during("mid_download")
-        assert save is not None
-        return await save(result, index, request)
+    @property
+    def connections(self) -> int | None:
+        """How many are open."""
+        return self._inner.connections
 
-    calls.order = fused_order
-    calls.save = fused_save if save is not None else None
+    async def send(self, request: Request, sent: Sent) -> Reply | Failure:
+        """Send one request."""
+        if not request.kind.paid:
+            return await self._inner.send(request, sent)
+        self._fuse.at("before_order")
+        self._fuse.during("during_order")
+        answer = await self._inner.send(request, sent)
+        self._fuse.at("after_answer")
+        return answer
+
+
+class FusedAdapters(Adapters):
+    """The real ones, with points around what they do."""
+
+    def __init__(self, fuse: Fuse) -> None:
+        self._fuse = fuse
+
+    def transport(self, *args: Any, **options: Any) -> Transport:
+        """Return the way to the API."""
+        return FusedTransport(super().transport(*args, **options), self._fuse)
+
+    def sink(self, *args: Any) -> Sink:
+        """Return the place for one file."""
+        self._fuse.during("mid_download")
+        return super().sink(*args)
+
+    def journal(self, path: Path) -> Journal:
+        """Return the journal at *path*."""
+        return FusedJournal(path, fuse=self._fuse)
+
+
+class FusedSession(Session):
+    """A session that dies at its fuse's point."""
+
+    def __init__(self, fuse: Fuse, *args: Any, **options: Any) -> None:
+        self._fuse = fuse
+        super().__init__(*args, **options)
+
+    def _make_adapters(self) -> Adapters:
+        return FusedAdapters(self._fuse)
 
 
 @define(eq=False, kw_only=True)
@@ -232,7 +262,8 @@ class Run:
         """
         Order everything; a killed one ends in the middle of this.
         """
-        session = Session(
+        session = FusedSession(
+            fuse,
             self.server["key"],
             base_url=self.server["base_url"],
             polling=PollPolicy.unchecked(interval=0.03),
@@ -245,7 +276,6 @@ class Run:
                 journal=self.journal,
                 download_to=self.folder / "out" if self.downloads else None,
             )
-            _fit(batch, self.journal, fuse)
             async with batch as outcomes:
                 async for _ in outcomes:
                     fuse.at("after_handover")
@@ -468,14 +498,15 @@ def measure(
 def _import_all() -> None:
     for name in (
         "_api.responses",
-        "_callbacks",
-        "_core.records",
+        "_core.money.records",
+        "_io.client",
         "_io.clock",
-        "_io.downloads",
-        "_io.storage",
+        "_io.files.storage",
         "_io.tracker",
-        "_io.transport",
+        "_ordering",
+        "_saving",
         "batch",
+        "webhooks.expected",
     ):
         importlib.import_module(f"apimodels_async.{name}")
 
