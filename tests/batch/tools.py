@@ -22,9 +22,9 @@ def tasks(count, prefix="moose"):
 
 
 def uncovered():
-    """Return the environment for what is going to be killed: without callback_trust.
+    """Return the environment for what is going to be killed: without coverage.
 
-    A killed process would leave a torn file among the callback_trust data.
+    A killed process would leave a torn file among the coverage data.
     """
     return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
 
