@@ -131,6 +131,7 @@ class _Run:
             async for outcome in outcomes:
                 self._take(outcome)
                 if self._leave and len(self._seen) >= self._leave.amount:
+                    self._life.site.weather.struck["break"] += 1
                     return True
         if len(self._seen) != len(self._orders):
             detail = f"{len(self._seen)} outcomes of {len(self._orders)} orders"

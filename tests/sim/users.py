@@ -38,6 +38,8 @@ async def act(life, actor, orders, leave):
     except ApiModelsError as error:
         audit.read(error, life)
     except (asyncio.CancelledError, TimeoutError) as error:
+        if isinstance(error, TimeoutError):
+            life.site.weather.struck["cancel by timeout"] += 1
         if leave is None or leave.how == "break":
             audit.broke("typed_errors", f"{actor.kind} was told {error!r}, unasked")
     except BaseException as error:
