@@ -33,8 +33,10 @@ class Budget:
     What a batch has cost so far, over all its runs.
     """
 
-    def __init__(self, limit):
-        self._limit = limit
+    def __init__(self, actor):
+        self._limit = actor.max_cost
+        again = actor.journal and actor.resubmit
+        self._name = "budget_of_reruns" if again else "budget_kept"
         self._spent = 0.0
 
     def charge(self, audit, purchase):
@@ -42,7 +44,7 @@ class Budget:
         self._spent += purchase.price
         if self._limit is not None and self._spent > self._limit + 1e-6:
             detail = f"{self._spent:.3f} spent of {self._limit}"
-            audit.broke("budget_kept", detail, purchase.order.number)
+            audit.broke(self._name, detail, purchase.order.number)
 
 
 def price_of(request):
