@@ -8,9 +8,8 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 
+from apimodels_async import ImageResult, TaskHandle
 from apimodels_async.errors import OutcomeUnknownError
-from apimodels_async.handle import TaskHandle
-from apimodels_async.models import ImageResult
 
 DEPTH_MAX = 8
 """Causes of causes."""

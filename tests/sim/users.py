@@ -11,12 +11,12 @@ from random import Random
 from sim.batches import request_for, run_batch
 from sim.outside.network import PICTURE
 
+from apimodels_async import TaskHandle
 from apimodels_async.errors import (
     ApiModelsError,
     OutcomeUnknownError,
     TaskTimeoutError,
 )
-from apimodels_async.handle import TaskHandle
 
 PATIENCE_S = 6.0
 CALL_S = 2000.0
