@@ -11,15 +11,13 @@ from datetime import UTC, datetime, timedelta
 
 from sim.outside.disk import FullDisk, SimSink
 
-from apimodels_async import Session
+from apimodels_async import ImageResult, Session, TaskHandle
 from apimodels_async._io.clock import LoopClock
 from apimodels_async._io.files.downloads import Files, _Trouble
 from apimodels_async._io.journal import Journal, _prepare
 from apimodels_async._ports import Failure, Kind, Phase, Reply
 from apimodels_async._runtime import Adapters, State
 from apimodels_async.errors import DownloadError, JournalError
-from apimodels_async.handle import TaskHandle
-from apimodels_async.models import ImageResult
 
 __all__ = ["Failure", "Kind", "Phase", "Reply"]
 

@@ -33,8 +33,10 @@ class Budget:
     What a batch has cost so far, over all its runs.
     """
 
-    def __init__(self, limit):
-        self._limit = limit
+    def __init__(self, actor):
+        self._limit = actor.max_cost
+        again = actor.journal and actor.resubmit
+        self._name = "budget_of_reruns" if again else "budget_kept"
         self._spent = 0.0
 
     def charge(self, audit, purchase):
@@ -42,7 +44,7 @@ class Budget:
         self._spent += purchase.price
         if self._limit is not None and self._spent > self._limit + 1e-6:
             detail = f"{self._spent:.3f} spent of {self._limit}"
-            audit.broke("budget_kept", detail, purchase.order.number)
+            audit.broke(self._name, detail, purchase.order.number)
 
 
 def price_of(request):
@@ -131,6 +133,7 @@ class _Run:
             async for outcome in outcomes:
                 self._take(outcome)
                 if self._leave and len(self._seen) >= self._leave.amount:
+                    self._life.site.weather.struck["break"] += 1
                     return True
         if len(self._seen) != len(self._orders):
             detail = f"{len(self._seen)} outcomes of {len(self._orders)} orders"

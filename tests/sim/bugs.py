@@ -75,19 +75,11 @@ class RaisesOthers(_Sends):
 class MixesPictures(_Sends):
     """Hands out the picture of another."""
 
-    old, new = b".png", b".1.png"
-
     async def send(self, request, sent):
         answer = await self._send(request, sent)
         if not isinstance(answer, Reply):
             return answer
-        return attrs.evolve(answer, body=answer.body.replace(self.old, self.new))
-
-
-class ForgetsCredits(MixesPictures):
-    """Believes that everything is free."""
-
-    old, new = b'"credits":0.0', b'"credits":0.0000'
+        return attrs.evolve(answer, body=answer.body.replace(b".png", b".1.png"))
 
 
 class GoesBack(_Sends):
@@ -206,6 +198,13 @@ class LosesOutcomes(_Seen):
 
     def batch(self, make, source, options):
         return _Pane(make(source, **options), through=_every_second)
+
+
+class IgnoresBudgets(_Seen):
+    """Orders on when max_cost is reached."""
+
+    def batch(self, make, source, options):
+        return make(source, **{**options, "max_cost": None})
 
 
 class ReadsAhead(_Seen):

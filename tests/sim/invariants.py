@@ -8,9 +8,8 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 
+from apimodels_async import ImageResult, TaskHandle
 from apimodels_async.errors import OutcomeUnknownError
-from apimodels_async.handle import TaskHandle
-from apimodels_async.models import ImageResult
 
 DEPTH_MAX = 8
 """Causes of causes."""
@@ -21,9 +20,9 @@ GATING = {
     # What was paid for can be found: it was returned, or is named by an error, by
     # orphans, batch.unread, batch.pending, session.pending, the journal, or, once the
     # session has ended, by a warning.
-    # Known: a generate() that is left while its task is pending forgets it (seed 5); a
-    # batch that is left while it downloads loses the result (18); a second run with
-    # resubmit_unknown overwrites what the first one paid for (3).
+    # Known: a generate() that is left while its task is pending forgets it (seed 1); a
+    # batch that is left while it downloads loses the result (8); a second run with
+    # resubmit_unknown overwrites what the first one paid for (653).
     "findable": False,
     # Every call of a user's ends.
     "nobody_waits_for_ever": True,
@@ -31,12 +30,12 @@ GATING = {
     "poll_spacing": True,
     # ... also one that had ended for us and was taken up again.
     # Known: one 401 ends the wait, and a callback takes the task up again at once
-    # (seed 384).
+    # (seed 39).
     "respacing": False,
     # The API key is in no error, log line or repr, nor in a traceback's locals.
     "key_nowhere": True,
     # As above, also when the vendor repeats the key in what he says.
-    # Known: a 401 that quotes the key is passed on word for word (seed 39).
+    # Known: a 401 that quotes the key is passed on word for word (seed 0).
     "echo_nowhere": False,
     # Once a session is closed and its users are through, nothing of ours runs or waits.
     "nothing_left": True,
@@ -49,11 +48,11 @@ GATING = {
     "own_result": True,
     # An error about an order names that order's task, if any.
     # Known: an unreadable answer that belongs to another order is searched for an id,
-    # and that id is not held against those of the other orders.
+    # and that id is not held against those of the other orders (seed 147).
     "own_task": False,
     # ... also if a callback to its address names another task.
     # Known: it is believed once that task is seen to exist, unless an answer has named
-    # it for an order of the same session.
+    # it for an order of the same session (seed 302).
     "forged_callback": False,
     # What a download returns is on the disk, whole.
     "file_whole": True,
@@ -65,6 +64,9 @@ GATING = {
     "batch_bound": True,
     # A batch costs no more than max_cost, unknown outcomes included.
     "budget_kept": True,
+    # ... also one that is run again and orders anew what was unknown.
+    # Known: the price of the first order is forgotten (the record is overwritten).
+    "budget_of_reruns": False,
     # With a journal, the record is on the disk before the order reaches the vendor.
     "record_before_order": True,
     # After aclose() no request is made.

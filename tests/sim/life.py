@@ -108,7 +108,7 @@ class Life:
         if path is not None:
             self.site.todo[actor.number] = actor
         cases = self.audit.cases
-        budget = cases[orders[0].number].batch or Budget(actor.max_cost)
+        budget = cases[orders[0].number].batch or Budget(actor)
         for order in orders:
             cases[order.number].journal, cases[order.number].batch = path, budget
 

@@ -141,6 +141,7 @@ class Site:
     def _close(self, close):
         life = self.lives.get(close.process)
         if life is not None:
+            self.weather.struck["early close"] += 1
             life.close(close.patience)
 
     def _count_down(self, death, steps):

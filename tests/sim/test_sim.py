@@ -40,7 +40,7 @@ PLANTED = {
     "events_in_order": bugs.GoesBack,
     "batch_complete": bugs.LosesOutcomes,
     "batch_bound": bugs.ReadsAhead,
-    "budget_kept": bugs.ForgetsCredits,
+    "budget_kept": bugs.IgnoresBudgets,
     "record_before_order": bugs.RecordsNothing,
     "silent_after_close": bugs.SendsAfterwards,
     "nothing_uncaught": bugs.ThrowsInACallback,

@@ -11,12 +11,12 @@ from random import Random
 from sim.batches import request_for, run_batch
 from sim.outside.network import PICTURE
 
+from apimodels_async import TaskHandle
 from apimodels_async.errors import (
     ApiModelsError,
     OutcomeUnknownError,
     TaskTimeoutError,
 )
-from apimodels_async.handle import TaskHandle
 
 PATIENCE_S = 6.0
 CALL_S = 2000.0
@@ -38,6 +38,8 @@ async def act(life, actor, orders, leave):
     except ApiModelsError as error:
         audit.read(error, life)
     except (asyncio.CancelledError, TimeoutError) as error:
+        if isinstance(error, TimeoutError):
+            life.site.weather.struck["cancel by timeout"] += 1
         if leave is None or leave.how == "break":
             audit.broke("typed_errors", f"{actor.kind} was told {error!r}, unasked")
     except BaseException as error:

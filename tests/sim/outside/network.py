@@ -101,17 +101,20 @@ class Network:
         self.polled = {}
         """Task -> when it was asked for last, and as what."""
 
-    async def send(self, request, sent):
-        """Carry one request, and return what comes back."""
+    def send(self, request, sent):
+        """Carry one request; return what is to be awaited for what comes back."""
         path = request.path
         if self.closed:
             self._audit.broke("silent_after_close", f"{request.method} {path}")
         if request.kind is Kind.FREE:
             if path.startswith(POLL):
-                return await self._poll(path[len(POLL) :])
-            await self._pause(0.1)
-            return Reply(200, {}, BALANCE)
-        return await self._post(request, sent)
+                return self._poll(path[len(POLL) :])
+            return self._tell_balance()
+        return self._post(request, sent)
+
+    async def _tell_balance(self):
+        await self._pause(0.1)
+        return Reply(200, {}, BALANCE)
 
     async def _pause(self, seconds):
         future = self._process.loop.create_future()
@@ -121,24 +124,25 @@ class Network:
     def _in(self, seconds, callback, *args):
         self._world.at(self._world.now + seconds, callback, *args)
 
-    async def _poll(self, task_id):
+    def _poll(self, task_id):
+        # No coroutine: this is what happens most.
         world, purchase = self._world, self._vendor.tasks.get(task_id)
         entry = adapters.entry_of(self._process.session, task_id)
         self._audit.polled(self.polled, task_id, entry, purchase)
         future = self._process.loop.create_future()
         if purchase is None:
             world.at(world.now + 0.1, _set, future, NOT_FOUND)
-            return await future
+            return future
         purchase.polls += 1
         chance = purchase.chance()
         kind = self._weather.poll(purchase.order, purchase.polls)
         if kind is None:
             when = world.now + 0.02 + 0.2 * chance
             world.at(when, self._told, future, purchase, world.now)
-            return await future
+            return future
         seconds = faults.delay(kind, faults.READ_S, chance)
         world.at(world.now + seconds, self._spoilt, future, purchase, kind, chance)
-        return await future
+        return future
 
     def _told(self, future, purchase, asked_at):
         reply = self._vendor.answer(purchase, asked_at)
