@@ -65,7 +65,7 @@ GATING = {
     # A batch costs no more than max_cost, unknown outcomes included.
     "budget_kept": True,
     # ... also one that is run again and orders anew what was unknown.
-    # Known: the price of the first order is forgotten (the record is overwritten).
+    # Known: the first order's price is forgotten with its record (seed 574).
     "budget_of_reruns": False,
     # With a journal, the record is on the disk before the order reaches the vendor.
     "record_before_order": True,

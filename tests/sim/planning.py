@@ -4,6 +4,8 @@ Makes the plan of a seed: how often what happens, and what goes wrong how often.
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import accumulate
 from random import Random
 
 from sim.plan import Actor, Close, Death, Fault, Leave, Order, Process, Storm
@@ -128,7 +130,8 @@ class _Maker:
         return self._rng.uniform(0, self._span * share)
 
     def _pick(self, weights):
-        return self._rng.choices([*weights], [*weights.values()])[0]
+        names, sums = _cumulated(tuple(weights.items()))
+        return self._rng.choices(names, cum_weights=sums)[0]
 
     def _process(self, number):
         rng = self._rng
@@ -222,3 +225,10 @@ class _Maker:
             kind = self._pick(CALLBACK_FAULTS)
             return Fault(order.number, "callback", rng.randint(1, 2), kind)
         return Fault(order.number, "file", rng.randint(1, 2), self._pick(FILE_FAULTS))
+
+
+@cache
+def _cumulated(weights):
+    """Return the names, and the sums of their weights so far."""
+    names, shares = zip(*weights, strict=True)
+    return names, tuple(accumulate(shares))
