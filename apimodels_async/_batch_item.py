@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from decimal import Decimal
 from pathlib import Path
@@ -151,6 +152,7 @@ class Item:
     """The request as it is sent, in JSON."""
     task_id: str | None = None
     """Of its task, once accepted, in this run or an earlier one."""
+    result: ImageResult | None = None
 
 
 @define(eq=False, kw_only=True)
@@ -170,6 +172,8 @@ class ItemRunner:
     halted: ApiModelsError | None = None
     """Why nothing more is ordered."""
     pending: dict[str, TaskHandle] = field(factory=dict)
+    interrupted: list[Outcome] = field(factory=list)
+    """Paid results of items that were cancelled before they were handed over."""
 
     async def run(self, index: int, found: object) -> Outcome:
         """
@@ -182,7 +186,13 @@ class ItemRunner:
         if isinstance(item, Outcome):
             return item
         record = BatchRecord(item, self.journal)
-        outcome = await self._run(item, record)
+        try:
+            outcome = await self._run(item, record)
+        except asyncio.CancelledError:
+            if item.result is not None:
+                left = Outcome(item.index, item.request, item.result)
+                self.interrupted.append(left)
+            raise
         self.halted = self.halted or record.broken
         return outcome
 
@@ -287,6 +297,7 @@ class ItemRunner:
     async def _completed(
         self, item: Item, record: BatchRecord, result: ImageResult
     ) -> Outcome:
+        item.result = result
         self.budget.settle(item.price, result)
         await record.completed(result)
         return await self._saved(item, record, result)
@@ -319,7 +330,7 @@ class ItemRunner:
     async def _replay(self, item: Item, record: BatchRecord, known: Record) -> Outcome:
         """Return what an earlier run found out; nothing is ordered."""
         if known.result is not None:
-            result = load_result(known.result)
+            item.result = result = load_result(known.result)
             if known.file is not None and await anyio.Path(known.file).is_file():
                 path = Path(known.file)
                 return Outcome(item.index, item.request, result, path=path)

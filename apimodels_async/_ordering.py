@@ -21,7 +21,7 @@ Theory of operation:
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import define, field
@@ -270,6 +270,12 @@ class Ordering:
         self._counters.accepted(handle)
         return handle
 
+    def take_orphans(self) -> tuple[Product | OutcomeUnknownError, ...]:
+        """Return the orphans, oldest first, and keep them no longer."""
+        taken = tuple(self.orphans)
+        self.orphans.clear()
+        return taken
+
     def adopt_late(self, entry: Entry) -> None:
         """Keep a task whose order was already reported as of unknown fate."""
         handle = TaskHandle(entry, self._tracker)
@@ -341,13 +347,22 @@ class Ordering:
         return len(self._under_way)
 
     def stop(self, error: SessionClosedError) -> None:
-        """Refuse further orders with *error*."""
-        self._closed = error
+        """
+        Refuse further orders with *error*, and end those that are not sent.
 
-    async def drain(self) -> None:
-        """Wait until every order has its answer; their own timeouts bound this."""
-        while self._under_way:
-            await asyncio.wait(set(self._under_way))
+        These wait for a connection, between two tries, or for their record.
+        """
+        self._closed = error
+        for runner, paid in self._under_way.items():
+            if paid.sent.at is None and paid.product is None:
+                runner.cancel()
+
+    async def drain(self, seconds: float | None = None) -> None:
+        """Wait until every order has its answer, or for *seconds*."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._under_way:
+                    await asyncio.wait(set(self._under_way))
 
     def abort(self) -> None:
         """Cut the orders still under way; their fate is unknown."""

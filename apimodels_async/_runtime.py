@@ -23,6 +23,7 @@ from apimodels_async.errors import (
     OutcomeUnknownError,
     SessionClosedError,
 )
+from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from apimodels_async._ordering import Ordering
     from apimodels_async._ports import Clock, Observer, Secret, Sink, Transport
     from apimodels_async._saving import Saver
-    from apimodels_async.models import ImageResult
+    from apimodels_async.handle import TaskHandle
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
     from apimodels_async.webhooks import Callback
     from apimodels_async.webhooks.expected import ExpectedCallbacks
@@ -48,8 +49,6 @@ logger = logging.getLogger("apimodels_async.session")
 
 CLOSE_S: Final = 5.0
 """Seconds; closing takes milliseconds, this bounds a connection that will not."""
-SHOWN_MAX: Final = 20
-"""Task ids in one warning."""
 
 
 @define(frozen=True, kw_only=True)
@@ -173,6 +172,7 @@ class Runtime:
     _lost: tuple[str, ...] = field(init=False, default=())
     """Ids of the tasks that were pending when it closed."""
     _closing: asyncio.Task[None] | None = field(init=False, default=None)
+    _reported: bool = field(init=False, default=False)
 
     def open(self) -> Parts:
         """
@@ -206,7 +206,7 @@ class Runtime:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> Parts:
         parts = self._make(loop)
-        parts.tracker.start()
+        parts.tracker.start(self._on_tracker_end)
         if parts.callbacks is not None:
             parts.callbacks.start(parts.ordering.adopt_late)
         return parts
@@ -270,57 +270,94 @@ class Runtime:
 
     async def aclose(self) -> None:
         """
-        Let paid requests finish, stop the tracker, close the connections; idempotent.
+        Let paid requests that are out finish, stop the tracker, close the connections.
 
-        If this is cancelled, paid requests under way are cut and of unknown fate.
+        Idempotent; whoever calls it waits until all is closed. Orders that are not sent
+        end at once. If a caller is cancelled, paid requests that are out are cut and of
+        unknown fate.
         """
-        if self.state is State.CLOSED:
-            await self._closed()
-            return
-        # From here on open() refuses, so nothing new is sent while we wait.
-        self.state = State.CLOSED
-        if self.parts is None:
-            return
         parts = self.parts
-        self._lost = tuple(parts.tracker.ledger)
-        parts.ordering.stop(self._closed_error())
-        if parts.callbacks is not None:
-            parts.callbacks.give_up()
-        try:
-            # A paid request is never cut before its own timeout: it may be charged.
-            await parts.ordering.drain()
-        finally:
-            # A task of its own: a second cancellation ends the wait, not the clean-up.
+        if self.state is State.OPEN and parts is not None:
+            self.state = State.CLOSED  # from here on open() refuses
+            if parts.loop.is_closed():
+                self._report()
+                return
+            if parts.loop is not _running_loop():
+                self.state = State.OPEN
+                msg = "this Session belongs to another event loop: close it there"
+                raise ConfigurationError(msg)
+            self._lost = tuple(parts.tracker.ledger)
+            parts.ordering.stop(self._closed_error())
+            if parts.callbacks is not None:
+                parts.callbacks.give_up()
+            # A task of its own: a cancelled caller ends the wait, not the clean-up.
             self._closing = parts.loop.create_task(
                 self._close(parts), name="apimodels-closing"
             )
-            await self._closed()
-
-    async def _closed(self) -> None:
-        if self._closing is None or self._closing.done():
+        self.state = State.CLOSED
+        if self._closing is None or self._closing.done() or parts is None:
             return
-        # Shielded, or an enclosing cancelled anyio scope would not even begin to wait.
-        with anyio.CancelScope(shield=True):
+        try:
             await asyncio.shield(self._closing)
+        except asyncio.CancelledError:
+            parts.ordering.abort()
+            # Shielded, or a cancelled anyio scope around us would not wait at all.
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([self._closing])
+            raise
 
     async def _close(self, parts: Parts) -> None:
-        parts.ordering.abort()
-        await parts.ordering.drain()
-        if parts.callbacks is not None:
-            await parts.callbacks.aclose()
-        self._lost = await parts.tracker.aclose()
-        with anyio.move_on_after(CLOSE_S):
-            await parts.transport.aclose()
-            await parts.saver.aclose()
-        if self._lost:
+        try:
+            await parts.ordering.drain(self.options.timeouts.close)
+        finally:
+            parts.ordering.abort()
+            await parts.ordering.drain()
+            if parts.callbacks is not None:
+                await parts.callbacks.aclose()
+            self._lost = await parts.tracker.aclose()
+            with anyio.move_on_after(CLOSE_S):
+                await parts.transport.aclose()
+                await parts.saver.aclose()
+            self._report()
+
+    def _on_tracker_end(self) -> None:
+        # Not by aclose(): the program's tasks are cancelled because its loop ends, or
+        # the tracker broke. Orders that were cut in the same step come a step later.
+        if self.state is State.OPEN and self.parts is not None:
+            self.parts.loop.call_soon(self._report)
+
+    def _report(self) -> None:
+        """Say once, when the session or its loop has ended, what can be taken up."""
+        if self._reported or self.parts is None:
+            return
+        self._reported = True
+        lost, orphans = self.pending, self.parts.ordering.orphans
+        if lost:
             logger.warning(
                 "session closed with %d tasks pending; attach them again: %s",
-                len(self._lost),
-                ", ".join(self._lost[:SHOWN_MAX]),
+                len(lost),
+                ", ".join(lost),
             )
-        for orphan in parts.ordering.orphans:
-            if isinstance(orphan, OutcomeUnknownError):
-                logger.warning("a cancelled request is of unknown fate: %s", orphan)
+        kept = [named for each in orphans if (named := _name(each)) not in {"", *lost}]
+        if kept:
+            logger.warning(
+                "paid for, and left by cancelled callers (session.orphans): %s",
+                ", ".join(kept),
+            )
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The ids of the pending tasks; after the end, of those that were pending."""
+        if self.parts is None:
+            return ()
+        return self.parts.tracker.lost or tuple(self.parts.tracker.ledger)
+
+
+def _name(orphan: TaskHandle | ImageResult | OutcomeUnknownError) -> str:
+    if isinstance(orphan, OutcomeUnknownError):
+        return str(orphan)
+    url = orphan.url if isinstance(orphan, ImageResult) else ""
+    return orphan.task_id or url
 
 
 def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> Ledger:

@@ -6,13 +6,15 @@ Rules of this file:
    raised after every paid outcome has been handed over.
 2. Nothing that may be paid for is cut: leaving early cancels workers that wait for a
    task or a file, never one that is ordering.
+3. An outcome stays in ``unread`` until the step in which ``anext`` returns it: there is
+   no await between taking it out and returning, so a cancelled reader took nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterable, Mapping
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, cast
 
@@ -22,24 +24,20 @@ from attrs import define
 from apimodels_async._batch_item import HaltError, ItemRunner
 from apimodels_async._core.money.records import Keys
 from apimodels_async._saving import BatchFolder
-from apimodels_async.errors import InvalidRequestError
-from apimodels_async.models import Outcome
+from apimodels_async.errors import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from decimal import Decimal
     from pathlib import Path
     from types import TracebackType
 
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-
     from apimodels_async._core.money.budget import Budget
+    from apimodels_async._io.journal import Journal
     from apimodels_async._runtime import Runtime
     from apimodels_async._saving import Provenance
     from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import (
-        AnyRequest,
-    )
+    from apimodels_async.models import AnyRequest, Outcome
 
 
 @define(frozen=True, kw_only=True)
@@ -61,8 +59,9 @@ class Batch:
     """
     Async context manager, and iterator of outcomes in the order they finish.
 
-    Made by ``session.images.batch``. The source is read at most ``max_pending`` items
-    ahead of what has been handed over.
+    Made by ``session.images.batch``; entered once. The source is read at most
+    ``max_pending`` items ahead of what has been handed over. Any number of readers may
+    iterate at once; each outcome goes to one of them.
     """
 
     def __init__(
@@ -76,35 +75,41 @@ class Batch:
         self._runtime = runtime
         self._budget = budget
         self._options = options
-        self._journal = (
-            runtime.adapters.journal(options.journal) if options.journal else None
-        )
+        self._journal: Journal | None = None
+        if options.journal is not None:
+            self._journal = runtime.adapters.journal(options.journal)
         self._pending: dict[str, TaskHandle] = {}
         self._runner: ItemRunner
         self._turn = asyncio.Lock()
-        self._unread: list[Outcome] = []
+        self._ended_items: deque[tuple[Outcome, asyncio.Future[None]]] = deque()
+        """Not handed over yet, each with what its worker waits for."""
+        self._interrupted: list[Outcome] = []
+        """Paid results of items that were left while they were being saved."""
+        self._news: asyncio.Future[None] | None = None
+        """What readers wait for."""
+        self._entered = False
         self._stopped = False
         self._left = False
         self._broken: BaseException | None = None
         """An error of the source's, or a bug of ours."""
         self._workers: set[asyncio.Task[None]] = set()
         self._cuttable: set[asyncio.Task[None]] = set()
-        self._outbox: MemoryObjectSendStream[Outcome]
-        self._inbox: MemoryObjectReceiveStream[Outcome]
 
     @property
     def pending(self) -> tuple[TaskHandle, ...]:
-        """
-        Paid tasks of this batch that have not ended; tracked also after leaving early.
-        """
+        """Paid tasks of this batch that have not ended; tracked also after leaving."""
         return tuple(self._pending.values())
 
     @property
     def unread(self) -> tuple[Outcome, ...]:
         """
-        What had ended, paid for or not, and was not handed over when you left early.
+        What has ended, paid for or not, and was not handed over.
+
+        An item that was left while its pictures were being saved is here with its
+        result and no path.
         """
-        return tuple(self._unread)
+        ended = (outcome for outcome, _ in self._ended_items)
+        return (*ended, *self._interrupted)
 
     @property
     def spent(self) -> Decimal:
@@ -119,18 +124,37 @@ class Batch:
         return self._budget.reserved
 
     async def __aenter__(self) -> Self:
+        """
+        Open the journal, if there is one, and begin to order.
+
+        Raises:
+            ConfigurationError: It was entered before.
+            SessionClosedError: The session is closed. Nothing was sent.
+            JournalError: The journal cannot be used. Nothing was sent.
+        """
+        if self._entered:
+            msg = "a batch is entered once: make another with session.images.batch(...)"
+            raise ConfigurationError(msg)
+        self._entered = True
         self._runner = self._make_runner()
         if self._journal is not None:
-            await self._journal.open()
-            budget = self._budget  # the limit is for all runs together
-            budget.spent, budget.reserved = await self._journal.sums()
-        self._outbox, self._inbox = anyio.create_memory_object_stream[Outcome](0)
+            await self._open(self._journal)
         loop = asyncio.get_running_loop()
         for number in range(self._options.max_pending):
             worker = loop.create_task(self._work(), name=f"apimodels-batch-{number}")
             self._workers.add(worker)
-            worker.add_done_callback(self._ended)
+            worker.add_done_callback(self._on_worker_ended)
         return self
+
+    async def _open(self, journal: Journal) -> None:
+        await journal.open()
+        try:
+            # The limit is for all runs together.
+            self._budget.spent, self._budget.reserved = await journal.sums()
+        except BaseException:  # cancelled here, nobody would leave and close it
+            with anyio.CancelScope(shield=True):
+                await journal.aclose()
+            raise
 
     def _make_runner(self) -> ItemRunner:
         parts, options, folder = self._runtime.open(), self._options, None
@@ -147,15 +171,16 @@ class Batch:
             retry_failed=options.retry_failed,
             resubmit_unknown=options.resubmit_unknown,
             pending=self._pending,
+            interrupted=self._interrupted,
         )
 
-    def _ended(self, worker: asyncio.Task[None]) -> None:
+    def _on_worker_ended(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         if not worker.cancelled() and (error := worker.exception()) is not None:
             self._stopped = True
             self._broken = self._broken or error
         if not self._workers:
-            self._outbox.close()
+            self._wake_readers()
 
     async def _work(self) -> None:
         while (found := await self._next()) is not None:
@@ -164,11 +189,13 @@ class Batch:
             except HaltError as halt:
                 self._runner.halted = self._runner.halted or halt.reason
                 return
-            try:
-                await self._outbox.send(outcome)
-            except anyio.BrokenResourceError:  # left early: nobody reads any more
-                self._unread.append(outcome)
-                return
+            handed_over: asyncio.Future[None] = (
+                asyncio.get_running_loop().create_future()
+            )
+            self._ended_items.append((outcome, handed_over))
+            self._wake_readers()
+            with self._may_cut():  # the outcome is in unread
+                await handed_over
 
     async def _next(self) -> tuple[int, object] | None:
         # One worker at a time: two cannot be inside one generator. Leaving does not
@@ -198,26 +225,40 @@ class Batch:
         finally:
             self._cuttable.discard(worker)
 
+    def _wake_readers(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome:
         """
-        Return the next outcome.
+        Return the next outcome; a reader that is cancelled leaves it in ``unread``.
 
         Raises:
+            ConfigurationError: The batch was not entered.
             BudgetExceededError: ``max_cost`` would have been passed.
             InsufficientCreditsError, AuthenticationError, PermissionDeniedError,
             SessionClosedError, JournalError: What made it stop ordering.
         """
-        try:
-            return await self._inbox.receive()
-        except anyio.EndOfStream:
-            pass
-        stopped_by = self._broken or self._runner.halted
-        if stopped_by is not None:
-            raise stopped_by
-        raise StopAsyncIteration
+        if not self._entered:
+            msg = "enter the batch first: async with session.images.batch(...) as ..."
+            raise ConfigurationError(msg)
+        while not self._ended_items:
+            if not self._workers:
+                raise self._end()
+            if self._news is None or self._news.done():
+                self._news = asyncio.get_running_loop().create_future()
+            # Shared by all readers, so the cancellation of one is its own.
+            await asyncio.shield(self._news)
+        outcome, handed_over = self._ended_items.popleft()
+        if not handed_over.done():  # its worker may be gone
+            handed_over.set_result(None)
+        return outcome
+
+    def _end(self) -> BaseException:
+        return self._broken or self._runner.halted or StopAsyncIteration()
 
     async def __aexit__(
         self,
@@ -226,13 +267,13 @@ class Batch:
         traceback: TracebackType | None,
     ) -> None:
         self._stopped = self._left = True
-        self._inbox.close()  # workers that want to hand over go home
         for worker in list(self._cuttable):
             worker.cancel()
         try:
             await self._all_gone()
         finally:
-            # Still there only if we were cancelled while we waited: leave now.
+            # Still there only if we were cancelled while we waited: leave now. Orders
+            # under way go on in the session.
             for worker in list(self._workers):
                 worker.cancel()
             with anyio.CancelScope(shield=True):
@@ -247,7 +288,6 @@ class Batch:
             await self._all_gone()  # none may be inside the source or the journal
             await self._source.aclose()
         finally:
-            self._outbox.close()
             if self._journal is not None:
                 await self._journal.aclose()
 
@@ -262,10 +302,19 @@ def _each(
 
 
 async def _read(source: Iterable[object]) -> AsyncGenerator[object, None]:
-    for found in source:
-        yield found
+    try:
+        for found in source:
+            yield found
+    finally:
+        # A generator left in the middle runs its clean-up now, not at some collection.
+        if isinstance(source, Generator):
+            source.close()
 
 
 async def _read_async(source: AsyncIterable[object]) -> AsyncGenerator[object, None]:
-    async for found in source:
-        yield found
+    try:
+        async for found in source:
+            yield found
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()

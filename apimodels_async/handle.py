@@ -83,6 +83,7 @@ class TaskHandle:
             TaskNotFoundError: The API no longer knows the task.
             AuthenticationError: The key was refused while polling.
             SessionClosedError: The session closed first; carries all pending ids.
+            ConfigurationError: Awaited in another event loop than the session's.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):

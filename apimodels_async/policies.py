@@ -129,3 +129,5 @@ class Timeouts:
     """A synchronous generation, in all."""
     download: float = field(default=300.0, validator=_positive)
     """A file, in all."""
+    close: float = field(default=25.0, validator=_positive)
+    """How long ``aclose()`` lets paid requests that are out finish."""

@@ -157,6 +157,13 @@ class Session:
         parts = self._runtime.parts
         return tuple(parts.ordering.orphans) if parts else ()
 
+    def take_orphans(
+        self,
+    ) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
+        """Return :attr:`orphans` and forget them; a long-lived program calls this."""
+        parts = self._runtime.parts
+        return parts.ordering.take_orphans() if parts else ()
+
     async def balance(self) -> Balance:
         """
         Return the account's balance; free.
@@ -389,7 +396,7 @@ class Session:
         runtime: Runtime | None = getattr(self, "_runtime", None)
         if runtime is None or runtime.state is not State.OPEN or not runtime.parts:
             return
-        pending = ", ".join(list(runtime.parts.tracker.ledger)[:20]) or "none"
+        pending = ", ".join(runtime.pending) or "none"
         warnings.warn(
             f"a Session was never closed (tasks pending: {pending}); use "
             "`async with` or `await session.aclose()`",

@@ -36,12 +36,13 @@ from apimodels_async._ports import Kind, Reply, Sent
 from apimodels_async.errors import (
     ApiModelsError,
     APIStatusError,
+    ConfigurationError,
     SessionClosedError,
 )
 from apimodels_async.models import TaskEvent, TaskSnapshot, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from apimodels_async._core.counters import Counters
     from apimodels_async._core.polling.entry import Entry
@@ -81,19 +82,41 @@ class Tracker:
     """Until when run() sleeps."""
     _watchers: dict[str, _Watchers] = field(init=False, factory=dict)
     _unknown_states: set[str] = field(init=False, factory=set)
+    _loop: asyncio.AbstractEventLoop = field(init=False)
     _sweeper: asyncio.Task[None] | None = field(init=False, default=None)
+    _on_end: Callable[[], None] | None = field(init=False, default=None)
     _end: SessionClosedError | None = field(init=False, default=None)
     """Why nothing is tracked any more."""
 
-    def start(self) -> None:
+    def __attrs_post_init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def start(self, on_end: Callable[[], None] | None = None) -> None:
         """
         Start the one coroutine, in an empty context: a caller's trace or request id
         must not hang on to every poll of everybody's tasks.
+
+        Args:
+            on_end: Called once nothing is tracked any more, whatever ended it.
         """
-        self._sweeper = asyncio.get_running_loop().create_task(
+        self._on_end = on_end
+        self._sweeper = self._loop.create_task(
             self.run(), name="apimodels-tracker", context=contextvars.Context()
         )
         self._sweeper.add_done_callback(self._ended)
+
+    def check_loop(self) -> None:
+        """
+        Raise ``ConfigurationError`` in any event loop but the session's.
+
+        A future of ours that is awaited there would never end, or end this tracker.
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            msg = (
+                "this handle belongs to a Session in another event loop: await it "
+                "there, or attach its task id to a Session of this loop"
+            )
+            raise ConfigurationError(msg)
 
     def check_alive(self) -> None:
         """Raise ``SessionClosedError`` if nothing is tracked any more."""
@@ -120,6 +143,7 @@ class Tracker:
 
     async def wait(self, entry: Entry) -> None:
         """Return once *entry* has an outcome."""
+        self.check_loop()
         while not entry.done:
             self.check_alive()
             # One future for all who wait: the shield keeps one waiter's cancellation
@@ -139,6 +163,7 @@ class Tracker:
         """
         Yield the current state, then each change once, until *entry* has an outcome.
         """
+        self.check_loop()
         if entry.done:
             if entry.seen:
                 yield self._event(entry)
@@ -301,6 +326,8 @@ class Tracker:
 
     def _ended(self, sweeper: asyncio.Task[None]) -> None:
         """Tell every waiter, whether the session closed or the tracker broke."""
+        if self._end is not None:
+            return
         cause = None if sweeper.cancelled() else sweeper.exception()
         if cause is not None:
             logger.error("the tracker stopped; attach the tasks again", exc_info=cause)
@@ -311,11 +338,22 @@ class Tracker:
         self._end.__cause__ = cause
         for entry in self.ledger.close(self._end):
             self._notify(entry)
+        if self._on_end is not None:
+            self._on_end()
 
     async def aclose(self) -> tuple[str, ...]:
         """Stop; return the ids of the tasks that were pending."""
         sweeper = self._sweeper
-        if sweeper is not None and not sweeper.done():
-            sweeper.cancel()
-            await asyncio.wait([sweeper])
+        if sweeper is not None:
+            if not sweeper.done():
+                sweeper.cancel()
+                await asyncio.wait([sweeper])
+            # Where all tasks of a program are cancelled in one go, it is done and its
+            # callback still waits for its turn.
+            self._ended(sweeper)
+        return self.lost
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The ids of the tasks that were pending when tracking ended."""
         return self._end.task_ids if self._end is not None else ()
