@@ -341,7 +341,7 @@ class Runtime:
         kept = [named for each in orphans if (named := _name(each)) not in {"", *lost}]
         if kept:
             logger.warning(
-                "paid for, and left by cancelled callers (session.orphans): %s",
+                "paid for or of unknown fate, left by cancelled callers (orphans): %s",
                 ", ".join(kept),
             )
 

@@ -215,6 +215,15 @@ class Portal:
         """What calls returned to a caller who was interrupted just then."""
         return () if self._loop is None else tuple(self._loop.kept)
 
+    def take_kept(self) -> tuple[object, ...]:
+        """Return what is kept, and keep it no longer."""
+        taken: list[object] = []
+        if self._loop is not None:
+            with contextlib.suppress(IndexError):  # another thread may take, too
+                while True:
+                    taken.append(self._loop.kept.pop(0))
+        return tuple(taken)
+
     @property
     def forgotten(self) -> bool:
         """Whether it was opened here and never closed."""

@@ -109,10 +109,21 @@ class Session:
 
         Oldest first.
         """
-        portal = self._portal
-        found = (*self._inner.orphans, *portal.kept)
+        return self._wrapped((*self._inner.orphans, *self._portal.kept))
+
+    def take_orphans(
+        self,
+    ) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
+        """Return :attr:`orphans` and forget them; a long-lived program calls this."""
+        return self._wrapped((*self._inner.take_orphans(), *self._portal.take_kept()))
+
+    def _wrapped(
+        self, found: tuple[object, ...]
+    ) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
         return tuple(
-            TaskHandle(each, portal) if isinstance(each, AsyncTaskHandle) else each
+            TaskHandle(each, self._portal)
+            if isinstance(each, AsyncTaskHandle)
+            else each
             for each in found
             if isinstance(each, (AsyncTaskHandle, ImageResult, OutcomeUnknownError))
         )

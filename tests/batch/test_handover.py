@@ -1,0 +1,113 @@
+"""
+What was paid for is handed over, or stays where its user finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from batch.tools import tasks, until
+
+from apimodels_async import ConfigurationError
+
+
+async def test_a_reader_that_is_cancelled_took_nothing(emulator, session):
+    """However often waiting readers are cancelled, every outcome comes exactly once."""
+    rng, seen = random.Random(1), []  # noqa: S311  a schedule
+    async with session.images.batch(tasks(60), max_pending=20) as outcomes:
+        while len(seen) < 60:
+            try:
+                async with asyncio.timeout(rng.random() * 0.01):
+                    seen.append(await anext(outcomes))
+            except TimeoutError:
+                pass
+    assert sorted(each.index for each in seen) == list(range(60))
+    assert outcomes.unread == ()
+    assert len(emulator.tasks) == 60
+
+
+async def test_many_readers_share_a_batch(session):
+    """Each outcome goes to one of the readers, and each reader comes to the end."""
+
+    async def read(outcomes):
+        return [outcome.index async for outcome in outcomes]
+
+    async with session.images.batch(["a", "b", "c", "d"], max_pending=2) as outcomes:
+        found = await asyncio.gather(*(read(outcomes) for _ in range(3)))
+    assert sorted(index for each in found for index in each) == [0, 1, 2, 3]
+
+
+async def test_what_is_left_while_it_is_saved_is_unread_with_its_result(
+    emulator, session, tmp_path
+):
+    """A paid picture whose file is on its way when the batch is left is not lost."""
+    emulator.fault("file", "slow", times=None, seconds=5)
+    items = ["a fox", *tasks(2)]
+    async with session.images.batch(
+        items, max_pending=3, download_to=tmp_path
+    ) as outcomes:
+        await until(lambda: [r.endpoint for r in emulator.requests].count("file") == 3)
+    assert sorted(outcome.index for outcome in outcomes.unread) == [0, 1, 2]
+    assert all(outcome.result.url and not outcome.path for outcome in outcomes.unread)
+
+
+async def test_a_batch_is_entered_once(session, tmp_path):
+    """A second entrance, and reading before the first, are refused at once."""
+    for journal in (None, tmp_path / "j.sqlite"):
+        batch = session.images.batch(["a"], journal=journal)
+        with pytest.raises(ConfigurationError, match="enter the batch"):
+            await anext(batch)
+        async with batch as outcomes:
+            assert len([outcome async for outcome in outcomes]) == 1
+        with pytest.raises(ConfigurationError, match="entered once"):
+            async with batch:
+                pass
+
+
+async def test_entering_that_is_cancelled_leaves_no_journal_open(session, tmp_path):
+    """At whatever step entering is cancelled, the next batch can use the journal."""
+    journal = tmp_path / "j.sqlite"
+    for steps in range(0, 40, 2):
+
+        async def enter():
+            async with session.images.batch([], journal=journal):
+                pass
+
+        entering = asyncio.create_task(enter())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        entering.cancel()
+        await asyncio.wait([entering])
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    await enter()
+                    break
+                except Exception:  # noqa: BLE001  the thread is about to end
+                    await asyncio.sleep(0.01)
+
+
+async def test_a_generator_left_in_the_middle_is_closed_with_its_batch(session):
+    """Clean-up in a source runs when the batch is left, not at some collection."""
+    closed = []
+
+    def plain():
+        try:
+            yield from map(str, range(100))
+        finally:
+            closed.append("plain")
+
+    async def asynchronous():
+        try:
+            for number in range(100):
+                yield str(number)
+        finally:
+            closed.append("async")
+
+    for source in (plain(), asynchronous()):
+        async with session.images.batch(source, max_pending=2) as outcomes:
+            async for _ in outcomes:
+                break
+    assert closed == ["plain", "async"]
