@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from apimodels_async._api.prices import (
         check_request as check_request,
     )
+    from apimodels_async._io.order_limit import (
+        LocalLimit as LocalLimit,
+    )
+    from apimodels_async._ports import (
+        OrderLimit as OrderLimit,
+    )
+    from apimodels_async._ports import (
+        Permit as Permit,
+    )
     from apimodels_async.errors import (
         ApiModelsError as ApiModelsError,
     )
@@ -158,6 +167,9 @@ if TYPE_CHECKING:
 _HOME = {
     "known_models": "_api.catalogue",
     "check_request": "_api.prices",
+    "LocalLimit": "_io.order_limit",
+    "OrderLimit": "_ports",
+    "Permit": "_ports",
     "APIStatusError": "errors",
     "ApiModelsError": "errors",
     "AuthenticationError": "errors",
@@ -224,11 +236,14 @@ __all__ = [
     "InvalidRequestError",
     "JournalError",
     "KnownModel",
+    "LocalLimit",
     "ModelInfo",
     "NotFoundError",
+    "OrderLimit",
     "Outcome",
     "OutcomeUnknownError",
     "PermissionDeniedError",
+    "Permit",
     "PollPolicy",
     "RateLimitError",
     "Reconciliation",

@@ -255,7 +255,7 @@ class ItemRunner:
 
     async def _order(self, item: Item, record: BatchRecord) -> Product:
         try:
-            return await self.ordering.order(item.request, record)
+            return await self.ordering.order(item.request, record, patient=True)
         except JournalError as error:
             self.budget.settle(item.price, error)
             raise HaltError(error) from None

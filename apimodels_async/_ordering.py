@@ -77,6 +77,7 @@ class PaidRequest:
     call: calls.Call[TaskSnapshot | ImageResult]
     record: OrderRecord | None
     expected: ExpectedCallback | None
+    patient: bool = field(init=False, default=False)
     sent: Sent = field(init=False, factory=Sent)
     """Of the current try."""
     product: Product | None = field(init=False, default=None)
@@ -138,10 +139,17 @@ class Ordering:
         return TaskHandle(done, self._tracker)
 
     async def order(
-        self, request: AnyRequest, record: OrderRecord | None = None
+        self,
+        request: AnyRequest,
+        record: OrderRecord | None = None,
+        *,
+        patient: bool = False,
     ) -> Product:
         """
         Send *request* once; return what its answer brings, or else its callback.
+
+        Args:
+            patient: A 429 never fails it.
 
         Raises:
             InvalidRequestError: Refused here. Nothing was sent.
@@ -150,6 +158,7 @@ class Ordering:
             ApiModelsError: It was refused, or never sent.
         """
         paid = self._prepare(request, record)
+        paid.patient = patient
         self._check_open()
         runner = asyncio.get_running_loop().create_task(
             self._carry_out(paid), name=f"apimodels-order {paid.call.request.path}"
@@ -189,7 +198,9 @@ class Ordering:
             await record.begin(paid.call.request.nonce)
             self._check_open()  # the session may have closed since
         try:
-            created = await self._sender.send(paid.call, paid.sent)
+            created = await self._sender.order(
+                paid.call, paid.sent, patient=paid.patient
+            )
             product = self._adopt(paid, created)
         except OutcomeUnknownError as error:
             found = await self._await_callback(paid.expected, error.task_id)
@@ -209,6 +220,8 @@ class Ordering:
         else:
             entry = self._track(paid, created)
             product = TaskHandle(entry, self._tracker)
+            if not entry.done:  # until it ends; see the tracker
+                entry.permit, paid.sent.permit = paid.sent.permit, None
         if self._callbacks is not None and paid.expected is not None:
             self._callbacks.answered(paid.expected, entry)
         self._counters.accepted(product)
@@ -308,6 +321,8 @@ class Ordering:
 
     def _ended(self, runner: asyncio.Task[Product]) -> None:
         paid = self._under_way.pop(runner)
+        if paid.sent.permit is not None:  # the order has ended without a task
+            paid.sent.permit.release()
         fate = self._fate(paid, runner)
         self._counters.unknown += isinstance(fate, OutcomeUnknownError)
         if paid.abandoned:

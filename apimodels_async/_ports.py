@@ -29,8 +29,11 @@ __all__ = [
     "Hint",
     "Kind",
     "Observer",
+    "OrderLimit",
     "OrderRecord",
+    "Permit",
     "Phase",
+    "Places",
     "Relay",
     "Reply",
     "Request",
@@ -141,14 +144,50 @@ class Failure:
     """What had arrived of its body."""
     retryable: bool = True
     """Whether another try can help (not so for a refused certificate)."""
+    closed: bool = False
+    """Whether the connection pool is closed for good: no request will get through."""
+
+
+class Permit(Protocol):
+    """Leave to send one order once, until the order has ended."""
+
+    def taken(self) -> None:
+        """Note that the order was answered, by whatever but a 429."""
+        ...
+
+    def throttled(self, retry_after: float | None) -> None:
+        """Note that it was answered by a 429; gives the permit back."""
+        ...
+
+    def release(self) -> None:
+        """Give the permit back: the order has ended. Idempotent."""
+        ...
+
+
+class OrderLimit(Protocol):
+    """Says when the next order may be sent, for all who share an account."""
+
+    async def acquire(self) -> Permit:
+        """Wait until one more order may be sent; cancelled, it takes nothing."""
+        ...
 
 
 @define
 class Sent:
-    """Marks the moment a request's headers leave; one for each request made."""
+    """How far a request has got, while whoever sends it waits."""
 
     at: datetime | None = None
-    """UTC; None: they never left."""
+    """UTC time at which its headers left; None: they never did."""
+    permit: Permit | None = None
+    """Of an order that was taken; to be released once it has ended."""
+
+
+class Places(Protocol):
+    """The places of a connection pool, shared by all kinds of requests."""
+
+    def take(self, kind: Kind) -> AbstractAsyncContextManager[None]:
+        """Return a context manager that waits for a place, and holds it."""
+        ...
 
 
 class Transport(Protocol):

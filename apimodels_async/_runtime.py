@@ -38,7 +38,14 @@ if TYPE_CHECKING:
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ordering import Ordering
-    from apimodels_async._ports import Clock, Observer, Secret, Sink, Transport
+    from apimodels_async._ports import (
+        Clock,
+        Observer,
+        OrderLimit,
+        Secret,
+        Sink,
+        Transport,
+    )
     from apimodels_async._saving import Saver
     from apimodels_async.handle import TaskHandle
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
@@ -64,6 +71,7 @@ class Options:
     max_polls: int
     fresh_connections: bool
     callback: Callback | None
+    limit: OrderLimit | None
     http: aiohttp.ClientSession | None
 
 
@@ -96,9 +104,11 @@ class Adapters:
     ) -> Transport:
         """Return the way to the API."""
         from apimodels_async._io.client import AiohttpTransport
+        from apimodels_async._io.places import ConnectionPlaces
 
+        places = ConnectionPlaces(max_connections)
         return AiohttpTransport(
-            base_url, key, timeouts, max_connections, fresh=fresh, lent=lent
+            base_url, key, timeouts, max_connections, places, fresh=fresh, lent=lent
         )
 
     def files(
@@ -212,6 +222,7 @@ class Runtime:
         return parts
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> Parts:
+        from apimodels_async._io.order_limit import LocalLimit
         from apimodels_async._io.pacer import StartPacer
         from apimodels_async._io.sender import Sender
         from apimodels_async._io.tracker import Tracker
@@ -228,7 +239,8 @@ class Runtime:
             fresh=options.fresh_connections,
             lent=options.http,
         )
-        sender = Sender(transport, clock, options.retry, draw, options.max_connections)
+        limit = options.limit or LocalLimit()
+        sender = Sender(transport, clock, options.retry, draw, limit)
         ledger = _ledger(options.polling, options.max_polls, draw)
         tracker = Tracker(ledger, transport, clock, options.max_polls, counters)
         callbacks: ExpectedCallbacks | None = None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from apimodels_async._ports import Observer
+    from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.handle import TaskHandle
     from apimodels_async.models import (
@@ -74,6 +74,10 @@ class Session:
             (:mod:`apimodels_async.webhooks`): tasks are polled less, and orders whose
             answer was lost are found again.
 
+        limit: Says when the next order may be sent; else a :class:`LocalLimit`, which
+            holds nobody back until the API's first 429 and then finds the pace. Give
+            several sessions one object, or one of your own (:class:`OrderLimit`).
+
         http: An ``aiohttp.ClientSession`` whose connection pool and trace configs are
             used. Its headers, cookies and auth are not, and it is never closed here.
 
@@ -93,6 +97,7 @@ class Session:
         max_polls: int = 64,
         fresh_connections: bool = False,
         callback: Callback | None = None,
+        limit: OrderLimit | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
         _check_count("max_connections", max_connections)
@@ -112,6 +117,7 @@ class Session:
                 max_polls=min(max_polls, max(1, max_connections * 2 // 3)),
                 fresh_connections=fresh_connections,
                 callback=callback,
+                limit=limit,
                 http=http,
             ),
             self._make_adapters(),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import AddrInfoType
 
+    from apimodels_async._ports import Places
     from apimodels_async.policies import Timeouts
 
 KEEPALIVE_S: Final = 15.0
@@ -51,6 +52,7 @@ class AiohttpTransport:
         key: Secret,
         timeouts: Timeouts,
         max_connections: int,
+        places: Places,
         *,
         fresh: bool = False,
         lent: aiohttp.ClientSession | None = None,
@@ -61,6 +63,7 @@ class AiohttpTransport:
         self._origin = _origin(URL(base_url))
         self._key = key
         self._timeouts = _timeouts(timeouts)
+        self._places = places
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._owned = lent is None
         self._connector = _connector_of(lent) or self._make_connector(
@@ -132,6 +135,10 @@ class AiohttpTransport:
 
     async def send(self, request: Request, sent: Sent) -> Reply | Failure:
         """Send *request* once; see :class:`~apimodels_async._ports.Transport`."""
+        async with self._places.take(request.kind):
+            return await self._send(request, sent)
+
+    async def _send(self, request: Request, sent: Sent) -> Reply | Failure:
         session = self._free if request.kind is Kind.FREE else self._paid
         error: Exception | None = None
         status: int | None = None
@@ -158,7 +165,7 @@ class AiohttpTransport:
             error = RuntimeError("Connector is closed")
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as raised:
             error = raised
-        failure = _failure(error, sent, status, bytes(arrived))
+        failure = _failure(error, sent, status, bytes(arrived), session.closed)
         del error  # its frames hold the request; nothing may find them through ours
         return failure
 
@@ -306,7 +313,11 @@ class _TooLargeError(ValueError):
 
 
 def _failure(
-    error: Exception, sent: Sent, status: int | None, arrived: bytes
+    error: Exception,
+    sent: Sent,
+    status: int | None,
+    arrived: bytes,
+    closed: bool,  # noqa: FBT001
 ) -> Failure:
     return Failure(
         sent=sent.at is not None,
@@ -316,6 +327,7 @@ def _failure(
         status=status,
         body=arrived,
         retryable=not isinstance(error, _FINAL),
+        closed=closed,
     )
 
 

@@ -7,7 +7,6 @@ answer brings (a task to track, money spent) is the caller's, once, after the lo
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
@@ -20,14 +19,14 @@ from apimodels_async._core.money.retry import (
     pause_before_retry,
 )
 from apimodels_async._core.money.retry_budget import RetryBudget
-from apimodels_async._ports import Reply, Sent
+from apimodels_async._ports import Failure, Reply, Sent
 from apimodels_async.errors import ApiModelsError, RateLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apimodels_async._api.calls import Call
-    from apimodels_async._ports import Clock, Failure, Kind, Transport
+    from apimodels_async._ports import Clock, OrderLimit, Transport
     from apimodels_async.policies import RetryPolicy
 
 T = TypeVar("T")
@@ -42,25 +41,18 @@ class Sender:
     _policy: RetryPolicy
     _draw: Callable[[], float]
     """Uniform in 0-1: the jitter."""
-    _places: int = 100
-    """Most requests at once. More would queue inside the connection pool, where each
-    costs memory and the wait counts as a timeout."""
-    _gate: asyncio.Semaphore = field(init=False)
+    _limit: OrderLimit
     _retries: RetryBudget = field(init=False, factory=RetryBudget)
-
-    def __attrs_post_init__(self) -> None:
-        self._gate = asyncio.Semaphore(self._places)
 
     async def send(self, call: Call[T], sent: Sent | None = None) -> T:
         """
-        Send *call* and return its answer as the call reads it.
+        Send a call that costs nothing and return its answer as the call reads it.
 
         Args:
             sent: Says, while this waits and also if it is cancelled, whether a request
                 is out that may have been taken.
 
         Raises:
-            OutcomeUnknownError: A paid request was sent and its fate is not known.
             ApiModelsError: Refused, unreadable, or never sent, after retries.
         """
         sent = sent or Sent()
@@ -68,31 +60,80 @@ class Sender:
         self._retries.earn(self._clock.time())
         while True:
             attempt += 1
-            async with self._gate:
-                answer = await self._transport.send(call.request, sent)
-            trouble: Failure | ApiModelsError
-            if isinstance(answer, Reply):
-                try:
-                    return call.read(answer)
-                except ApiModelsError as error:
-                    trouble = error
-            else:
-                trouble = answer
+            answer = await self._transport.send(call.request, sent)
+            trouble = _read(call, answer)
+            if not isinstance(trouble, (Failure, ApiModelsError)):
+                return trouble
             pause = pause_before_retry(
                 kind, trouble, attempt, self._policy, self._draw()
             )
-            if pause is None or not self._affordable(kind, trouble):
+            if pause is None or not self._affordable(trouble):
                 raise _explain(call, sent, trouble, answer)
             sent.at = None  # that try is over and was not taken
             await self._clock.sleep(pause)
 
-    def _affordable(self, kind: Kind, trouble: Failure | ApiModelsError) -> bool:
+    async def order(self, call: Call[T], sent: Sent, *, patient: bool = False) -> T:
+        """
+        Send a paid call once; return its answer as the call reads it.
+
+        It waits for a permit before each try, so a 429 to one order slows down all.
+        The permit of an order that was taken is left in *sent*.
+
+        Args:
+            patient: A 429 never fails it: it waits for as long as the API says.
+
+        Raises:
+            OutcomeUnknownError: It was sent and its fate is not known.
+            ApiModelsError: Refused, or never sent, after retries.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            permit = await self._limit.acquire()
+            try:
+                answer = await self._transport.send(call.request, sent)
+                found = _read(call, answer)
+            except BaseException:
+                permit.release()
+                raise
+            if isinstance(found, RateLimitError):
+                permit.throttled(found.retry_after)
+            else:
+                permit.taken()
+            if not isinstance(found, (Failure, ApiModelsError)):
+                sent.permit = permit
+                return found
+            permit.release()
+            pause = pause_before_retry(
+                call.request.kind,
+                found,
+                0 if patient and isinstance(found, RateLimitError) else attempt,
+                self._policy,
+                self._draw(),
+                patient=patient,
+            )
+            if pause is None:
+                raise _explain(call, sent, found, answer)
+            sent.at = None  # that try is over and was not taken
+            if not isinstance(found, RateLimitError):
+                await self._clock.sleep(pause)
+
+    def _affordable(self, trouble: Failure | ApiModelsError) -> bool:
         # A 429 is no outage: the API is there, says when, and is asked 4 times at most.
-        # A paid request that may go again never left: to the API it is no request, and
-        # a moment without connections must not fail the orders beyond the tenth.
-        if kind.paid or isinstance(trouble, RateLimitError):
+        # Orders are not counted: one that may go again never left, and to the API it is
+        # no request.
+        if isinstance(trouble, RateLimitError):
             return True
         return self._retries.spend(self._clock.time())
+
+
+def _read(call: Call[T], answer: Reply | Failure) -> T | Failure | ApiModelsError:
+    if isinstance(answer, Failure):
+        return answer
+    try:
+        return call.read(answer)
+    except ApiModelsError as error:
+        return error
 
 
 def _explain(

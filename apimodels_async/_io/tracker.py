@@ -275,6 +275,9 @@ class Tracker:
                 return call.read(reply)
             except ApiModelsError as error:
                 return error
+        if reply.closed:  # no poll will ever be answered: who waits is told now
+            msg = "the connection pool is closed"
+            raise RuntimeError(msg)
         return failure_error(Kind.FREE, reply, info_of(call.request, sent))
 
     def _note_answer(
@@ -312,6 +315,8 @@ class Tracker:
 
     def _notify(self, entry: Entry) -> None:
         self._counters.ended(entry.outcome)
+        if entry.done and entry.permit is not None:
+            entry.permit.release()
         watchers = self._watchers.get(entry.task_id)
         if watchers is None:
             return

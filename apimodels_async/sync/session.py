@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from apimodels_async._ports import Observer
+    from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.models import (
         AnyRequest,
         Balance,
@@ -47,14 +47,14 @@ class Session:
     Args:
         api_key, base_url, polling, retry, timeouts: As for the asynchronous session.
 
-        max_connections, max_polls, fresh_connections, callback: The same. There is no
-            ``http``: an ``aiohttp.ClientSession`` belongs to another event loop.
+        max_connections, max_polls, fresh_connections, callback, limit: The same.
+            There is no ``http``: an ``aiohttp.ClientSession`` belongs to another loop.
 
     Raises:
         ConfigurationError: No usable key or base URL, or a number out of range.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  options, all by keyword
         self,
         api_key: str | None = None,
         *,
@@ -66,6 +66,7 @@ class Session:
         max_polls: int = 64,
         fresh_connections: bool = False,
         callback: Callback | None = None,
+        limit: OrderLimit | None = None,
     ) -> None:
         self._inner = AsyncSession(
             api_key,
@@ -77,6 +78,7 @@ class Session:
             max_polls=max_polls,
             fresh_connections=fresh_connections,
             callback=callback,
+            limit=limit,
         )
         self._portal = Portal(self._inner)
         self._images = Images(self._portal)

@@ -124,6 +124,8 @@ def pause_before_retry(
     attempt: int,
     policy: RetryPolicy,
     draw: float,
+    *,
+    patient: bool = False,
 ) -> float | None:
     """
     Return the seconds to wait before the next try, or None to give up.
@@ -132,6 +134,8 @@ def pause_before_retry(
         attempt: Tries made so far, 1 after the first.
 
         draw: Uniform in 0-1; the jitter.
+
+        patient: A Retry-After is waited out, however long.
     """
     if attempt >= policy.attempts or not _may_repeat(kind, trouble):
         return None
@@ -139,7 +143,9 @@ def pause_before_retry(
         # More than the cap is an immediate error. A little jitter spreads the herd
         # that was told the same second.
         wait = trouble.retry_after
-        return wait + draw * policy.base if wait <= RETRY_AFTER_MAX_S else None
+        if wait > RETRY_AFTER_MAX_S and not patient:
+            return None
+        return wait + draw * policy.base
     return draw * backoff_ceiling(attempt, policy)
 
 

@@ -13,6 +13,7 @@ from apimodels_async.models import ImageResult, TaskState
 
 if TYPE_CHECKING:
     from apimodels_async._core.polling.latency import Sample
+    from apimodels_async._ports import Permit
     from apimodels_async.errors import ApiModelsError
 
 
@@ -44,6 +45,8 @@ class Entry:
     """Polls in a row without a readable answer."""
     group: str = ""
     """Model and size: tasks that take about as long."""
+    permit: Permit | None = None
+    """Of its order; released when it ends."""
     sample: Sample | None = None
     """What this task teaches about its group."""
 

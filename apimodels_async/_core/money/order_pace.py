@@ -1,0 +1,100 @@
+"""
+How fast orders may be sent: free until the API's first 429, then at a pace it bears.
+
+The API's limit counts for the account and its documentation gives no number, so the
+pace is found: by how many orders were taken in which time, then a little faster with
+each one that is taken and slower with each 429.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define, field
+
+PAUSE_MIN_S: Final = 1.0
+PAUSE_MAX_S: Final = 30.0
+"""Without a Retry-After, doubling from one refused probe to the next."""
+FASTER: Final = 0.98
+"""What an order that is taken makes of the interval."""
+SLOWER: Final = 1.3
+"""What a 429 makes of it."""
+
+
+@define
+class OrderPace:
+    """Decides when the next order may be sent. Times are monotonic seconds."""
+
+    interval_min: float = 0.0
+    """Seconds between two orders at least, by the user's own word."""
+    _interval: float | None = field(init=False, default=None)
+    """Found out; None before the first 429 and while that is being found out."""
+    _blocked_until: float = field(init=False, default=0.0)
+    _next_at: float = field(init=False, default=0.0)
+    _probing: bool = field(init=False, default=False)
+    """The pace is not known: one order at a time, after each pause."""
+    _probe_out: bool = field(init=False, default=False)
+    _braked_at: float = field(init=False, default=-1.0)
+    _streak: int = field(init=False, default=0)
+    _counted_from: float | None = field(init=False, default=None)
+    """Start of the first order since the last finding."""
+    _taken: int = field(init=False, default=0)
+
+    def next_start(self, now: float) -> float | None:
+        """
+        Return when the next order may be sent, *now* at the earliest.
+
+        None: only after an order that is out has been answered.
+        """
+        if self._probing and self._probe_out:
+            return None
+        return max(now, self._blocked_until, self._next_at)
+
+    def started(self, now: float) -> None:
+        """Note that an order is sent now."""
+        if self._counted_from is None:
+            self._counted_from = now
+        self._probe_out = True
+        interval = max(self.interval_min, self._interval or 0.0)
+        self._next_at = max(now, self._next_at) + interval
+
+    def unsent(self) -> None:
+        """Note that an order that was to start was not sent."""
+        self._probe_out = False
+
+    def taken(self, now: float) -> None:
+        """Note that the API took an order, or refused it for another reason."""
+        self._taken += 1
+        self._probe_out = False
+        self._streak = 0
+        if self._probing:
+            self._find(now, 0.0)
+        elif self._interval is not None:
+            self._interval *= FASTER
+
+    def throttled(self, started: float, now: float, retry_after: float | None) -> None:
+        """Note a 429 to an order that *started* then."""
+        self._probe_out = False
+        if retry_after is not None:
+            self._blocked_until = max(self._blocked_until, now + retry_after)
+        if started <= self._braked_at:
+            return  # it left before the brake, and says nothing new
+        self._braked_at = now
+        if self._interval is not None:
+            self._interval *= SLOWER
+            self._blocked_until = max(self._blocked_until, now + self._interval)
+            self._next_at = self._blocked_until
+        elif retry_after is not None:
+            self._find(now, retry_after)
+        else:
+            pause = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** min(self._streak, 10))
+            self._blocked_until = max(self._blocked_until, now + pause)
+            self._probing = True
+        self._streak += 1
+
+    def _find(self, now: float, wait: float) -> None:
+        span = now - (self._counted_from if self._counted_from is not None else now)
+        self._interval = (span + wait) / max(1, self._taken)
+        self._next_at = max(now, self._blocked_until)
+        self._probing = False
+        self._counted_from, self._taken = None, 0

@@ -1,0 +1,92 @@
+"""
+Shares the connections of one pool, so that no kind of request starves another.
+
+Waiting here is waiting for ourselves: no timeout runs, and aiohttp's own queue, which
+would count it as connecting, stays empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from apimodels_async._ports import Kind
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+@define(eq=False)
+class _Share:
+    most: int
+    """Places that this kind may hold at a time."""
+    held: int = 0
+    waiting: deque[asyncio.Future[None]] = field(factory=deque)
+
+
+class ConnectionPlaces:
+    """
+    The places of one pool; each is one request at a time.
+
+    A quarter of them is never taken by orders and uploads, which may last for minutes,
+    so that polls and small calls find one; the tracker leaves a third to the others.
+    Within a kind who waits longest goes first; small calls go before orders.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._quick = _Share(count)
+        self._slow = _Share(max(1, count - max(1, count // 4)))
+
+    def take(self, kind: Kind) -> _Place:
+        """Return a context manager that holds a place for a request of *kind*."""
+        return _Place(self, self._quick if kind is Kind.FREE else self._slow)
+
+    async def acquire(self, share: _Share) -> None:
+        """Wait for a place; cancelled, none is held."""
+        if self._free and share.held < share.most and not share.waiting:
+            self._free -= 1
+            share.held += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        share.waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                share.waiting.remove(turn)
+            else:  # it was given one in this very step
+                self.release(share)
+            raise
+
+    def release(self, share: _Share) -> None:
+        """Give a place back, to whoever waits."""
+        self._free += 1
+        share.held -= 1
+        for each in (self._quick, self._slow):
+            while self._free and each.held < each.most and each.waiting:
+                self._free -= 1
+                each.held += 1
+                each.waiting.popleft().set_result(None)
+
+
+class _Place:
+    __slots__ = ("_places", "_share")
+
+    def __init__(self, places: ConnectionPlaces, share: _Share) -> None:
+        self._places = places
+        self._share = share
+
+    async def __aenter__(self) -> None:
+        await self._places.acquire(self._share)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._places.release(self._share)
