@@ -111,16 +111,19 @@ class Ordering:
             ApiModelsError: As ``images.generate``.
         """
         await self._pacer.take()
-        with self.observer.ordering(request) as accepted:
-            product = await self.order(request)
-            if isinstance(product, ImageResult):
-                return product
-            accepted(product.task_id)
-            try:
+        product: Product | None = None
+        try:
+            with self.observer.ordering(request) as accepted:
+                product = await self.order(request)
+                if isinstance(product, ImageResult):
+                    return product
+                accepted(product.task_id)
                 return await product
-            except asyncio.CancelledError:
-                self.orphans.append(product)  # nobody else knows its task id
-                raise
+        except ApiModelsError:  # carries what is known of the task
+            raise
+        except BaseException:  # cancelled, or the observer raised
+            self._keep(product)
+            raise
 
     async def submit(self, request: ImageRequest) -> TaskHandle:
         """
@@ -130,11 +133,17 @@ class Ordering:
             ApiModelsError: As ``images.submit``.
         """
         await self._pacer.take()
-        with self.observer.ordering(request) as accepted:
-            product = await self.order(request)
-            if isinstance(product, TaskHandle):
-                accepted(product.task_id)
-                return product
+        product: Product | None = None
+        try:
+            with self.observer.ordering(request) as accepted:
+                product = await self.order(request)
+                if isinstance(product, TaskHandle):
+                    accepted(product.task_id)
+        except BaseException:
+            self._keep(product)
+            raise
+        if isinstance(product, TaskHandle):
+            return product
         done = Entry("", request.model, TaskState.COMPLETED, product)
         return TaskHandle(done, self._tracker)
 
@@ -339,8 +348,8 @@ class Ordering:
         except ApiModelsError as error:
             return error
 
-    def _keep(self, fate: Product | BaseException) -> None:
-        if isinstance(fate, OutcomeUnknownError) or not isinstance(fate, BaseException):
+    def _keep(self, fate: Product | BaseException | None) -> None:
+        if isinstance(fate, (TaskHandle, ImageResult, OutcomeUnknownError)):
             self.orphans.append(fate)
 
     def _cut(self, paid: PaidRequest) -> Product:

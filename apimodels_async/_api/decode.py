@@ -4,12 +4,16 @@ Bytes of an answer -> JSON, strictly: what two parsers read differently is refus
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any, Final
 
 from apimodels_async._text import printable
 
 SNIPPET_CHARS: Final = 120
+# Python loads a codec's module on first use. Now, and not between a paid request and
+# its answer, when the program may have no file descriptor left.
+_UTF_8_SIG: Final = codecs.lookup("utf-8-sig").decode
 
 
 class UnreadableError(Exception):
@@ -48,7 +52,7 @@ def decode_json(body: bytes) -> Any:
     """
     reason = ""
     try:
-        return _DECODER.decode(body.decode("utf-8-sig"))
+        return _DECODER.decode(_UTF_8_SIG(body)[0])
     except UnicodeDecodeError:
         reason = "not UTF-8"
     except json.JSONDecodeError as error:

@@ -17,6 +17,7 @@ from apimodels_async._core.money.retry import (
     failure_error,
     info_of,
     pause_before_retry,
+    unknown_error,
 )
 from apimodels_async._core.money.retry_budget import RetryBudget
 from apimodels_async._ports import Failure, Reply, Sent
@@ -92,7 +93,7 @@ class Sender:
             permit = await self._limit.acquire()
             try:
                 answer = await self._transport.send(call.request, sent)
-                found = _read(call, answer)
+                found = _read_paid(call, sent, answer)
             except BaseException:
                 permit.release()
                 raise
@@ -134,6 +135,19 @@ def _read(call: Call[T], answer: Reply | Failure) -> T | Failure | ApiModelsErro
         return call.read(answer)
     except ApiModelsError as error:
         return error
+
+
+def _read_paid(
+    call: Call[T], sent: Sent, answer: Reply | Failure
+) -> T | Failure | ApiModelsError:
+    try:
+        return _read(call, answer)
+    except Exception as error:
+        # A bug of ours, or a machine at its limits: the money is spent all the same.
+        info = info_of(call.request, sent)
+        msg = f"{info.method} {info.path} was answered, and reading that failed"
+        task_id = salvage_task_id(answer.body)
+        raise unknown_error(msg, info, task_id=task_id) from error
 
 
 def _explain(
