@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.journal import Journal
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
-    from apimodels_async._ordering import Ordering
+    from apimodels_async._ordering import Ordering, Product
     from apimodels_async._ports import (
         Clock,
         Observer,
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
         Transport,
     )
     from apimodels_async._saving import Saver
-    from apimodels_async.handle import TaskHandle
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
     from apimodels_async.webhooks import Callback
     from apimodels_async.webhooks.expected import ExpectedCallbacks
@@ -365,7 +364,7 @@ class Runtime:
         return self.parts.tracker.lost or tuple(self.parts.tracker.ledger)
 
 
-def _name(orphan: TaskHandle | ImageResult | OutcomeUnknownError) -> str:
+def _name(orphan: Product | OutcomeUnknownError) -> str:
     if isinstance(orphan, OutcomeUnknownError):
         return str(orphan)
     url = orphan.url if isinstance(orphan, ImageResult) else ""
