@@ -250,7 +250,7 @@ def browser(session: nox.Session) -> None:
         "-m",
         "pytest",
         "examples/gallery",
-        "tests/cli/gallery/test_browser.py",
+        "tests/cli/gallery/test_page_in_browser.py",
     )
     run_tests(session, *command)
 

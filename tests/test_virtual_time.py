@@ -11,7 +11,7 @@ import time
 
 import anyio
 import pytest
-from virtual_time import VIRTUAL_TIME, StuckError, VirtualTimeLoop, run_virtual
+from support.virtual_time import VIRTUAL_TIME, StuckError, VirtualTimeLoop, run_virtual
 
 
 @pytest.fixture

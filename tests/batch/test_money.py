@@ -7,7 +7,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from batch.tools import TASK, drain, orders, prompts_ordered, rows, tasks, until
+from support.batches import TASK, drain, orders, prompts_ordered, rows, tasks
+from support.waiting import until
 
 from apimodels_async import (
     AuthenticationError,

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from batch.tools import (
+from support.batches import (
     TASK,
     drain,
     orders,
@@ -20,7 +20,7 @@ from batch.tools import (
     tasks,
     until,
 )
-from integration.raw import CREATED, RawServer, by_method, envelope, respond
+from support.raw import CREATED, RawServer, by_method, envelope, respond
 
 from apimodels_async import (
     GenerationFailedError,

@@ -8,7 +8,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
-from batch.tools import TASK, drain, orders, prompts_ordered, tasks
+from support.batches import TASK, drain, orders, prompts_ordered, tasks
 
 from apimodels_async import (
     ImageRequest,

@@ -15,6 +15,7 @@ import sys
 from typing import NamedTuple
 
 import pytest
+from support.waiting import until
 
 from apimodels_async.cli.app import execute
 
@@ -94,13 +95,6 @@ def run_on_terminal(run, monkeypatch):
         return Done(done.code, out.getvalue(), err.getvalue())
 
     return run_on_terminal
-
-
-async def until(ready):
-    """Return once *ready* holds."""
-    async with asyncio.timeout(15):
-        while not ready():  # noqa: ASYNC110  what is looked at has no event
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

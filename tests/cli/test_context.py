@@ -9,7 +9,7 @@ import os
 import signal
 
 import pytest
-from cli.conftest import until
+from support.waiting import until
 
 from apimodels_async.cli.context import InterruptedCommand, interruptible
 

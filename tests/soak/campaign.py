@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
-from chaos.proxy import PAID_KINDS, ChaosProxy, draw_schedule
 from soak.checker import Books, Intent, check, found_again, leaks
+from support.proxy import PAID_KINDS, ChaosProxy, draw_schedule
+from support.sessions import KEY
 
 from apimodels_async import (
     ApiModelsError,
@@ -29,7 +30,6 @@ from apimodels_async import (
 from apimodels_async.emulator import Emulator
 from apimodels_async.webhooks import Callback, Receiver
 
-KEY = "sk_canary_4b1d9e7a60"
 SECRET_WORD = "moonlit-canary-prompt"
 IN_FLIGHT = 40
 SERVICE_S = 0.02

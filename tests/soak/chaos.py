@@ -18,8 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# The proxy is that of the tests in tests/chaos; this file's own folder must not hide
-# their package, which has this file's name.
+# The proxy is that of the tests, in tests/support.
 sys.path[0] = str(Path(__file__).parent.parent)
 CHUNK = 4000  # orders in one run: the emulator's books stay small
 DOWN = 0.5  # share of the "down" faults that happen: they refuse everybody
@@ -30,7 +29,7 @@ async def measure(posts: int, seed: int, *, own_pool: bool, called_back: bool) -
     Run *posts* orders, print the figures, and return whether every promise held.
     """
     campaign = importlib.import_module("soak.campaign")
-    proxy = importlib.import_module("chaos.proxy")
+    proxy = importlib.import_module("support.proxy")
     kinds = tuple(set(proxy.PAID_KINDS) - {"stray"})
     options: dict[str, Any] = {
         "down": DOWN,

@@ -20,7 +20,7 @@ import anyio
 import pytest
 from anyio import from_thread
 from anyio.from_thread import start_blocking_portal
-from integration.raw import CREATED, RawServer, envelope, respond
+from support.raw import CREATED, RawServer, envelope, respond
 
 import apimodels_async
 from apimodels_async import (

@@ -10,7 +10,7 @@ import json
 import aiohttp
 import pytest
 from aiohttp import web
-from virtual_time import run_virtual
+from support.virtual_time import run_virtual
 
 from apimodels_async.webhooks import Callback, Hint, Receiver
 
