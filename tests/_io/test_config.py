@@ -302,6 +302,8 @@ def test_a_base_url_is_https_or_loopback(url, expected):
         ("https://example.com:99999", "its host or port cannot be read"),
         ("https://example.com:x", "its host or port cannot be read"),
         ("https://[::1", "its host or port cannot be read"),
+        ("http://[fe80::1%25eth0]/api", ""),
+        ("http://2130706433/api", "http://2130706433 would send the key"),
         ("https://[x]", "its host or port cannot be read"),
         (
             "http://apimodels.app/api/v1",

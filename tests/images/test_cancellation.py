@@ -5,12 +5,22 @@ Every public coroutine, cancelled at every turn of the event loop, once and twic
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import anyio
 import pytest
-from support.raw import PNG
+from support.batches import prompts_ordered
+from support.cases import check_all_at_once
+from support.raw import PICTURE, PNG, RawServer, hang, in_turn, respond
+from support.sessions import IMPATIENT, PATIENT
+from support.waiting import until
 
-from apimodels_async import ImageResult, PollPolicy, TaskHandle
+from apimodels_async import (
+    ImageResult,
+    OutcomeUnknownError,
+    PollPolicy,
+    TaskHandle,
+)
 from apimodels_async.emulator import Emulator
 
 TURNS_MAX = 60  # places to cancel at; of longer calls, as many spread evenly
@@ -19,16 +29,14 @@ TURNS_MAX = 60  # places to cancel at; of longer calls, as many spread evenly
 @pytest.fixture
 async def emulator():
     """Serve the API with work that takes no time, unless its prompt says so."""
-    async with Emulator(
-        api_key="sk", credits="10000", service_times={"*": 0.001}
-    ) as emulator:
+    async with Emulator(credits="10000", service_times={"*": 0.001}) as emulator:
         yield emulator
 
 
 @pytest.fixture
 async def session(emulator, connect):
     """Open a session that polls every 5 ms."""
-    return connect(emulator, api_key="sk", polling=PollPolicy.unchecked(interval=0.005))
+    return connect(emulator, polling=PollPolicy.unchecked(interval=0.005))
 
 
 class Sweep:
@@ -130,18 +138,17 @@ PAID = {
 
 async def settle(session, emulator):
     """Wait until no order is under way and every task has ended."""
-    ordering = session._runtime.open().ordering
-    for _ in range(400):
-        await asyncio.sleep(0.005)
-        if ordering.under_way:
-            continue
+
+    def settled():
+        stats = session.stats()
         works = (*emulator.tasks.values(), *emulator.generations.values())
-        if all(work.settled for work in works) and session.stats().pending == 0:
-            return
+        return not stats.under_way + stats.pending and all(w.settled for w in works)
+
+    await until(settled)
 
 
-def lost(emulator, products):
-    """Return the charged works that nobody was told about."""
+def lost(emulator, products, prompt=""):
+    """Return the charged works, of *prompt* or all, that nobody was told about."""
     known = set()
     for product in products:
         if isinstance(product, TaskHandle):
@@ -152,7 +159,10 @@ def lost(emulator, products):
     return [
         work.prompt
         for work in works
-        if work.charged and work.id not in known and not known & set(work.urls)
+        if work.charged
+        and prompt in work.prompt
+        and work.id not in known
+        and not known & set(work.urls)
     ]
 
 
@@ -220,9 +230,7 @@ async def test_a_cancelled_download_leaves_no_file(session, tmp_path):
 async def test_a_cancelled_close_still_closes(emulator, connect, times):
     """At each turn the session ends up closed, with no task and no socket left."""
     for turn in range(24):
-        session = connect(
-            emulator, api_key="sk", polling=PollPolicy.unchecked(interval=0.005)
-        )
+        session = connect(emulator, polling=PollPolicy.unchecked(interval=0.005))
         await session.images.submit(f"turn {turn} [slow]", model="gpt-image-2")
         order = asyncio.create_task(session.images.generate(f"sync {turn}"))
         closing = asyncio.create_task(session.aclose())
@@ -297,3 +305,106 @@ async def test_an_anyio_scope_gets_its_cancellation(emulator, session, name, del
 
     assert scope.cancelled_caught != bool(products)
     assert lost(emulator, [*products, *session.orphans]) == []
+
+
+# --- what becomes of it -------------------------------------------------------------
+
+
+async def turns(number):
+    """Let the loop turn."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def cancelled(task):
+    """Cancel a task and check that it ends cancelled."""
+    task.cancel()
+    await asyncio.wait([task])
+    return task.cancelled()
+
+
+async def test_an_order_cancelled_on_a_new_connection_is_unsent_or_kept(
+    emulator, connect
+):
+    """Either the API has no task, or the session holds the very task it has."""
+
+    async def check(how, after):
+        session, prompt = connect(emulator), f"<{how} {after}>"
+        order = asyncio.create_task(PAID[how](session, prompt))
+        await turns(after)
+        bought = [order.result()] if order.done() else []
+        assert await cancelled(order) != bool(bought)
+        await until(lambda: not session.stats().under_way)
+        bought += session.orphans
+
+        assert len(bought) == prompts_ordered(emulator)[prompt]
+        assert lost(emulator, bought, prompt) == []
+
+    await check_all_at_once(
+        itertools.product(("submit", "generate"), range(0, 60, 4)), check
+    )
+
+
+async def test_an_orphaned_task_is_still_tracked(emulator, connect):
+    """The handle of a cancelled submit gives the result that was paid for."""
+    session = connect(emulator)
+    fault = emulator.fault("create", "slow", seconds=0.1)
+    order = asyncio.create_task(session.images.submit("a moose", model="gpt-image-2"))
+    await until(lambda: fault.hits)
+    assert await cancelled(order)
+    await until(lambda: not session.stats().under_way)
+
+    [orphan] = session.orphans
+    assert isinstance(orphan, TaskHandle)
+    assert (await orphan).task_id in emulator.tasks
+    assert session.stats().completed == 1
+
+
+async def test_an_orphan_may_be_of_unknown_fate(connect, caplog):
+    """A cancelled order whose answer never came is listed, and logged at the close."""
+    async with RawServer(hang) as server:
+        session = connect(server, timeouts=IMPATIENT)
+        order = asyncio.create_task(
+            session.images.submit("a moose", model="gpt-image-2")
+        )
+        await server.arrived.wait()
+        assert await cancelled(order)
+        assert session.orphans == ()
+        await session.aclose()
+
+        [orphan] = session.orphans
+        assert isinstance(orphan, OutcomeUnknownError)
+    assert "unknown fate" in caplog.text
+
+
+async def test_a_cancelled_generate_of_a_task_leaves_it_tracked(emulator, connect):
+    """Cancelling the wait for a task gives up the wait, not the task."""
+    session = connect(emulator)
+    order = asyncio.create_task(session.images.generate("a moose", model="gpt-image-2"))
+    await until(lambda: emulator.tasks and session.stats().submitted)
+    assert await cancelled(order)
+
+    [task_id] = emulator.tasks
+    assert session.stats().pending == 1
+    assert (await session.images.attach(task_id)).task_id == task_id
+
+
+async def test_cancelling_the_close_cuts_and_tells(connect):
+    """A cancelled aclose ends in CancelledError, closed, every caller told."""
+
+    async def check(after):
+        async with RawServer(in_turn(hang, respond(PICTURE))) as server:
+            session = connect(server, timeouts=PATIENT if after else IMPATIENT)
+            order = asyncio.create_task(session.images.generate("a fox"))
+            await server.arrived.wait()
+            closing = asyncio.create_task(session.aclose())
+            await turns(after)
+            assert await cancelled(closing)
+            await asyncio.wait([order])
+
+            if after:  # else it never began, and the order meets its own timeout
+                assert "cut when the session closed" in str(order.exception())
+            assert isinstance(order.exception(), OutcomeUnknownError)
+            assert len(server.posts) == 1
+
+    await check_all_at_once(range(0, 40, 3), check)

@@ -1,5 +1,5 @@
 """
-The cases that peers get wrong, one by one, over real sockets.
+Answers nobody asked for, bombs, storms and outages, over real sockets.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from support.proxy import ChaosProxy, Fault
 from support.raw import RawServer, envelope, hang, message, raw
+from support.sessions import KEY
 from support.waiting import until
 
 from apimodels_async import (
+    ConnectionFailedError,
     OutcomeUnknownError,
     PollPolicy,
     RetryPolicy,
@@ -25,7 +27,9 @@ from apimodels_async import (
     Timeouts,
     UnexpectedResponseError,
 )
+from apimodels_async._core.money.retry_budget import PER_REQUEST, PER_S, TOKENS_MAX
 from apimodels_async.emulator import Emulator
+from apimodels_async.errors import ApiModelsError
 
 ORDERS = {
     "generate": lambda session, prompt: session.images.generate(prompt),
@@ -33,28 +37,6 @@ ORDERS = {
         prompt, model="gpt-image-2"
     ),
 }
-FAULTS = {
-    "drops": ("drop", {}),
-    "hangs": ("hang", {}),
-    "answers 500": ("status", {"status": 500}),
-    "truncates": ("truncated", {}),
-    "answers bad JSON": ("bad_json", {}),
-}
-
-
-@pytest.mark.parametrize("how", ORDERS)
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_one_call_is_one_post(emulator, connect, how, fault):
-    """A server that takes the order and then misbehaves sees one POST: 1/1/1/1/1."""
-    kind, options = FAULTS[fault]
-    emulator.fault("*", kind, times=None, after=True, **options)
-    session = connect(emulator, timeouts=Timeouts(read=0.3, generate=0.3))
-    with pytest.raises(OutcomeUnknownError) as caught:
-        await ORDERS[how](session, "a fox")
-    await session.aclose()
-
-    assert [record.method for record in emulator.requests].count("POST") == 1
-    assert caught.value.charged is None
 
 
 # --- answers nobody asked for ------------------------------------------------------
@@ -248,10 +230,9 @@ MANY = 60
 async def test_a_storm_is_not_amplified(connect, storm):
     """Tasks poll a failing server no more often than a healthy one, and recover."""
     kind, options = STORMS[storm]
-    async with Emulator(api_key="sk", service_times={"*": 60}) as emulator:
+    async with Emulator(api_key=KEY, service_times={"*": 60}) as emulator:
         session = connect(
             emulator,
-            api_key="sk",
             polling=PollPolicy.unchecked(interval=INTERVAL),
             timeouts=Timeouts(),
         )
@@ -292,6 +273,32 @@ async def test_an_outage_loses_no_task(emulator, connect):
 
         assert {result.task_id for result in results} == emulator.tasks.keys()
         assert session.stats().poll_errors >= len(results)
+
+
+async def test_an_outage_is_asked_little_more_than_usual(emulator, connect):
+    """Of 400 free calls into a dead API, retries stay within a tenth and the burst."""
+    session = connect(emulator, retry=RetryPolicy(base=0.001, cap=0.002))
+    emulator.fault("balance", "status", times=None, status=503)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for _ in range(20):
+        ends = await asyncio.gather(
+            *(session.balance() for _ in range(20)), return_exceptions=True
+        )
+        assert all(isinstance(end, ApiModelsError) for end in ends)
+    seconds = loop.time() - started
+    most = 400 * (1 + PER_REQUEST) + TOKENS_MAX + PER_S * seconds
+    assert 400 < len(emulator.requests) <= most + 1
+
+
+async def test_orders_into_an_outage_are_not_multiplied(emulator, connect):
+    """Orders that never left are retried from the same budget."""
+    await emulator.aclose()
+    session = connect(emulator, retry=RetryPolicy(base=0.001, cap=0.002))
+    ends = await asyncio.gather(
+        *(session.images.generate("m") for _ in range(50)), return_exceptions=True
+    )
+    assert {ConnectionFailedError} == {type(end) for end in ends}
 
 
 async def test_a_connection_that_closes_as_it_is_reused_is_noticed(emulator, connect):

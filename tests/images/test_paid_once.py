@@ -7,11 +7,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-import ssl
-from pathlib import Path
 
 import aiohttp
 import pytest
+from support.batches import prompts_ordered
 from support.cases import check_all_at_once
 from support.raw import (
     CREATED,
@@ -40,8 +39,9 @@ from apimodels_async import (
     TransportTimeoutError,
 )
 
+TASK = {"model": "gpt-image-2"}
 ORDERS = {
-    "submit": lambda session: session.images.submit("a moose", model="gpt-image-2"),
+    "submit": lambda session: session.images.submit("a moose", **TASK),
     "generate": lambda session: session.images.generate("a red fox in snow"),
     "edit": lambda session: session.images.edit("dusk", images=["https://a.example/b"]),
 }
@@ -221,30 +221,33 @@ async def test_a_pool_that_others_fill_costs_nothing(connect):
         assert server.posts == []
 
 
-@pytest.mark.parametrize("where", ["create", "sync", "edit"])
-@pytest.mark.parametrize(
-    "kind", ["reset", "drop", "truncated", "garbage", "bad_json", "html", "empty"]
-)
-async def test_what_was_charged_is_of_unknown_fate(emulator, connect, where, kind):
-    """The emulator takes the order and spoils its answer: one charge, and no claim."""
-    fault = emulator.fault(where, kind, times=None, after=True)
-    name = {"create": "submit", "sync": "generate", "edit": "edit"}[where]
-    image = f"{emulator.origin}/files/none.png"
-    order = ORDERS[name]
-    session = connect(emulator)
-    if name == "edit":
-        error = await error_of(session.images.edit("dusk", images=[image]))
-    else:
-        error = await error_of(order(session))
-    emulator.advance(100)
-    await asyncio.sleep(0.05)
+SPOILED = ("reset", "drop", "truncated", "garbage", "bad_json", "html", "empty")
 
-    made = {**emulator.tasks, **emulator.generations}
-    assert type(error) is OutcomeUnknownError
-    assert error.charged is None
-    assert fault.hits == 1
-    assert len(made) == 1
-    assert session.stats().unknown == 1
+
+async def test_what_was_charged_is_of_unknown_fate(emulator, connect):
+    """The emulator takes the order and spoils its answer: one charge, and no claim."""
+
+    async def check(where, kind):
+        prompt = f"<{where} {kind}>"
+        fault = emulator.fault(where, kind, times=None, after=True, match=prompt)
+        session = connect(emulator)
+        order = {
+            "create": lambda: session.images.submit(prompt, **TASK),
+            "sync": lambda: session.images.generate(prompt),
+            "edit": lambda: session.images.edit(prompt, images=["https://a.b/c.png"]),
+        }
+        error = await error_of(order[where]())
+        await session.aclose()
+
+        assert type(error) is OutcomeUnknownError
+        assert error.charged is None
+        assert fault.hits == 1
+        assert prompts_ordered(emulator)[prompt] == 1
+        assert session.stats().unknown == 1
+
+    await check_all_at_once(
+        itertools.product(("create", "sync", "edit"), SPOILED), check
+    )
 
 
 async def test_a_task_shown_by_half_an_answer_can_be_attached(connect):
@@ -274,35 +277,27 @@ async def test_a_reused_connection_that_closes_is_no_reason_to_repeat(connect):
         assert type(error) is OutcomeUnknownError
 
 
-async def test_fresh_connections_give_each_order_its_own(connect):
-    """With fresh_connections no paid request uses a connection twice."""
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_fresh_connections_give_each_order_its_own(connect, fresh):
+    """With fresh_connections every paid POST comes over a new connection."""
+    async with RawServer(respond(PICTURE)) as server:
+        session = connect(server, fresh_connections=fresh)
+        for _ in range(5):
+            await session.images.generate("a moose")
+        used = [request.connection for request in server.posts]
+        assert len(used) == 5
+        assert (5 if fresh else 1) == len(set(used)) == server.connections
+        await session.aclose()
+
+
+async def test_fresh_connections_hold_in_a_batch(connect):
+    """Also with many orders at once."""
     async with RawServer(respond(PICTURE)) as server:
         session = connect(server, fresh_connections=True)
-        for _ in range(3):
-            await session.images.generate("a fox")
-
-        assert len({post.connection for post in server.posts}) == 3
-
-
-async def test_an_answer_without_order_is_given_to_nobody(connect):
-    """An unsolicited answer on an idle connection never becomes an order's result."""
-    stray = respond(envelope({"taskId": "clstray", "state": "pending"}))
-
-    async def twice(request, peer):
-        await respond()(request, peer)
-        await asyncio.sleep(0.02)
-        await stray(request, peer)
-
-    async with RawServer(twice) as server:
-        session = connect(server, fresh_connections=True)
-        first = await ORDERS["submit"](session)
-        await asyncio.sleep(0.05)
-        error = await error_of(ORDERS["submit"](session))
-
-        assert first.task_id == "clraw1"
-        assert type(error) is OutcomeUnknownError  # the server gave the same id twice
-        assert error.task_id is None  # that task is the first order's
-        assert len(server.posts) == 2
+        async with session.images.batch(["m"] * 20, max_pending=5) as outcomes:
+            assert len([outcome async for outcome in outcomes]) == 20
+        assert len({request.connection for request in server.posts}) == 20
+        await session.aclose()
 
 
 async def test_a_second_order_never_gets_the_task_of_the_first(connect):
@@ -319,49 +314,6 @@ async def test_a_second_order_never_gets_the_task_of_the_first(connect):
 
 
 # --- TLS --------------------------------------------------------------------------
-
-CERTIFICATE = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgOE9JwGbvqIJYBMHs
-uiVRGeTNUQ8I05Y6MDqsn5LhurShRANCAATmnN9wFZ6GEr3058rAk9rQZwlrcvE3
-6sn7nTPfs1utN7Jmoda8h8rvAo0kqEPWlIHRlxutr2M8tso21V7d0Tfc
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBmzCCAUGgAwIBAgIUVpsIk5MLhkMjdyvGpylv/M4h6PEwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMzA3MjEwN1oYDzIxMjYxMDMw
-MDcyMTA3WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAATmnN9wFZ6GEr3058rAk9rQZwlrcvE36sn7nTPfs1utN7Jmoda8h8rv
-Ao0kqEPWlIHRlxutr2M8tso21V7d0Tfco28wbTAdBgNVHQ4EFgQU3mMQqqJrCOTw
-x7VYQQ+mpQ9zYbcwHwYDVR0jBBgwFoAU3mMQqqJrCOTwx7VYQQ+mpQ9zYbcwDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDSAAwRQIhAOlbFVKHQcb7rZrZItPbnNBRzjBIVQnTvUmr7lqTk/oDAiA/
-QMC8uyzlJNLRGpaItfRHW95YAmB3TrCeDJYrVb49zg==
------END CERTIFICATE-----
-"""
-"""Self-signed, for localhost; protects nothing."""
-
-
-@pytest.fixture
-def untrusted(tmp_path):
-    """Return the TLS settings of a server nobody vouches for."""
-    path = Path(tmp_path) / "server.pem"
-    path.write_text(CERTIFICATE)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context
-
-
-async def test_an_untrusted_certificate_is_final(connect, untrusted):
-    """A certificate nobody vouches for is not tried twice, and nothing is sent."""
-    async with RawServer(ssl=untrusted) as server:
-        error = await error_of(ORDERS["generate"](connect(server)))
-        await asyncio.sleep(0.05)
-
-        assert type(error) is ConnectionFailedError
-        assert "not trusted" in str(error)
-        assert "checking the certificate" in str(error)
-        assert error.charged is False
-        assert server.received == []
 
 
 async def test_a_peer_that_does_not_speak_tls_is_retried(connect):

@@ -144,6 +144,6 @@ async def test_polls_are_one_at_a_time_and_apart(emulator, connect):
         for task in emulator.tasks.values()
         for earlier, later in zip(task.poll_times, task.poll_times[1:], strict=False)
     ]
-    # Arrivals may bunch up on a busy machine; starts never do (tests/drivers).
+    # Arrivals may bunch up on a busy machine; starts never do (test_pacer.py).
     assert sorted(gaps)[len(gaps) // 2 :][0] >= 0.04
     assert len(emulator.tasks) == 20

@@ -10,10 +10,8 @@ from decimal import Decimal
 import pytest
 from support.cases import check_all_at_once
 from support.raw import (
-    CREATED,
     CUTS,
     RawServer,
-    by_method,
     close,
     envelope,
     in_turn,
@@ -30,7 +28,6 @@ from apimodels_async import (
     Session,
     TransportTimeoutError,
     UnexpectedResponseError,
-    Verdict,
 )
 
 TASK = {"model": "gpt-image-2"}
@@ -127,85 +124,11 @@ async def test_a_free_call_gives_up(connect, name, kind):
         assert len(server.received) >= 4
 
 
-# --- reconcile --------------------------------------------------------------------
-
-
 async def unknown(session):
     """Order something that ends in OutcomeUnknownError."""
     with pytest.raises(OutcomeUnknownError) as caught:
         await session.images.generate("a fox")
     return caught.value
-
-
-async def test_a_charge_is_found_out_by_the_balance(emulator, connect):
-    """Money that left without a known result means charged."""
-    session = connect(emulator)
-    await session.balance()
-    emulator.fault("sync", "drop", after=True)
-    verdict = await session.reconcile(await unknown(session))
-
-    assert verdict.verdict is Verdict.CHARGED
-    assert "0.01" in verdict.reason
-
-
-async def test_no_charge_is_found_out_too(emulator, connect):
-    """An untouched balance means not charged so far; other spending is known."""
-    session = connect(emulator)
-    await session.balance()
-    await session.images.generate("an elk")
-    emulator.fault("sync", "drop")
-    verdict = await session.reconcile(await unknown(session))
-
-    assert verdict.verdict is Verdict.NOT_CHARGED
-
-
-async def test_without_an_earlier_balance_nothing_can_be_said(emulator, connect):
-    """The honest answer is unknown, and it costs no request."""
-    session = connect(emulator)
-    emulator.fault("sync", "drop")
-    error = await unknown(session)
-    before = len(emulator.requests)
-    verdict = await session.reconcile(error)
-
-    assert verdict.verdict is Verdict.UNKNOWN
-    assert len(emulator.requests) == before
-
-
-async def test_other_work_under_way_blurs_the_balance(emulator, connect):
-    """While another task holds money, the balance is no evidence."""
-    session = connect(emulator)
-    await session.balance()
-    await session.images.submit("a moose [stuck]", **TASK)
-    emulator.fault("sync", "drop")
-    verdict = await session.reconcile(await unknown(session))
-
-    assert verdict.verdict is Verdict.UNKNOWN
-    assert "1 other tasks" in verdict.reason
-
-
-async def test_a_salvaged_id_is_asked_for(connect):
-    """A task shown by half an answer is found by its id."""
-    found = envelope({"taskId": "clraw1", "state": "processing"})
-    answer = by_method(POST=respond(CREATED[:-9]), GET=respond(found))
-    async with RawServer(answer) as server:
-        session = connect(server)
-        verdict = await session.reconcile(await unknown(session))
-
-        assert verdict.verdict is Verdict.FOUND
-        assert verdict.task_id == "clraw1"
-        assert "processing" in verdict.reason
-
-
-async def test_a_salvaged_id_nobody_knows_is_no_evidence(connect):
-    """If the API does not know the id, the balance is what remains."""
-    answer = by_method(
-        POST=respond(CREATED[:-9]), GET=respond(envelope(None, 404), 404)
-    )
-    async with RawServer(answer) as server:
-        session = connect(server)
-        verdict = await session.reconcile(await unknown(session))
-
-        assert verdict.verdict is Verdict.UNKNOWN
 
 
 # --- stats ------------------------------------------------------------------------

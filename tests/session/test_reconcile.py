@@ -4,17 +4,13 @@ Paid requests of unknown fate, outages, and connections of their own.
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from support.batches import TASK, orders
-from support.raw import CREATED, PICTURE, RawServer, envelope, respond
+from support.raw import CREATED, RawServer, envelope, respond
 
-from apimodels_async import ConnectionFailedError, OutcomeUnknownError
-from apimodels_async._core.money.retry_budget import PER_REQUEST, PER_S, TOKENS_MAX
-from apimodels_async.errors import ApiModelsError, AuthenticationError
+from apimodels_async import OutcomeUnknownError
+from apimodels_async.errors import AuthenticationError
 from apimodels_async.models import Verdict
-from apimodels_async.policies import RetryPolicy
 
 
 async def lost(session, model=None):
@@ -113,52 +109,3 @@ async def test_reconcile_raises_what_asking_raises(emulator, session):
     emulator.fault("balance", "unauthorized")
     with pytest.raises(AuthenticationError):
         await session.reconcile(error)
-
-
-async def test_an_outage_is_asked_little_more_than_usual(emulator, connect):
-    """Of 400 free calls into a dead API, retries stay within a tenth and the burst."""
-    session = connect(emulator, retry=RetryPolicy(base=0.001, cap=0.002))
-    emulator.fault("balance", "status", times=None, status=503)
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    for _ in range(20):
-        ends = await asyncio.gather(
-            *(session.balance() for _ in range(20)), return_exceptions=True
-        )
-        assert all(isinstance(end, ApiModelsError) for end in ends)
-    seconds = loop.time() - started
-    most = 400 * (1 + PER_REQUEST) + TOKENS_MAX + PER_S * seconds
-    assert 400 < len(emulator.requests) <= most + 1
-
-
-async def test_orders_into_an_outage_are_not_multiplied(emulator, connect):
-    """Orders that never left are retried from the same budget."""
-    await emulator.aclose()
-    session = connect(emulator, retry=RetryPolicy(base=0.001, cap=0.002))
-    ends = await asyncio.gather(
-        *(session.images.generate("m") for _ in range(50)), return_exceptions=True
-    )
-    assert {ConnectionFailedError} == {type(end) for end in ends}
-
-
-@pytest.mark.parametrize("fresh", [True, False])
-async def test_fresh_connections_give_each_order_its_own(connect, fresh):
-    """With fresh_connections every paid POST comes over a new connection."""
-    async with RawServer(respond(PICTURE)) as server:
-        session = connect(server, fresh_connections=fresh)
-        for _ in range(5):
-            await session.images.generate("a moose")
-        used = [request.connection for request in server.posts]
-        assert len(used) == 5
-        assert (5 if fresh else 1) == len(set(used)) == server.connections
-        await session.aclose()
-
-
-async def test_fresh_connections_hold_in_a_batch(connect):
-    """Also with many orders at once."""
-    async with RawServer(respond(PICTURE)) as server:
-        session = connect(server, fresh_connections=True)
-        async with session.images.batch(["m"] * 20, max_pending=5) as outcomes:
-            assert len([outcome async for outcome in outcomes]) == 20
-        assert len({request.connection for request in server.posts}) == 20
-        await session.aclose()

@@ -19,8 +19,8 @@ def patience(fault):
     return IMPATIENT if fault in ENDLESS else PATIENT
 
 
-def make_session(server, **options):
-    """Return a session on *server*, of which the address is all that must be known."""
+def make_session(server, *, kind=Session, **options):
+    """Return a session of class *kind* on *server*."""
     defaults = {
         "api_key": getattr(server, "api_key", KEY),
         "base_url": server.base_url,
@@ -28,4 +28,4 @@ def make_session(server, **options):
         "retry": RetryPolicy(base=0.01),
         "timeouts": PATIENT,
     }
-    return Session(**(defaults | options))
+    return kind(**(defaults | options))

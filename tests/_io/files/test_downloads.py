@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ssl
 from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
+import trustme
+from support.downloads import at, error_of, names
 from support.raw import (
     PNG,
     RawServer,
@@ -22,6 +23,7 @@ from support.raw import (
     respond,
     slowly,
 )
+from support.tls import certificate
 
 from apimodels_async import (
     DownloadError,
@@ -37,34 +39,6 @@ from apimodels_async._io.files.storage import FileSink
 from apimodels_async._ports import File
 
 SEVEN_DAYS = timedelta(days=7)
-
-
-def names(folder):
-    """Return the names of all that is in a folder."""
-    return sorted(path.name for path in folder.iterdir())
-
-
-def at(url, **more):
-    """Return a result whose file is at *url*."""
-    return ImageResult(urls=(url,), task_id="clx1", **more)
-
-
-async def error_of(session, result, target):
-    """Download something that cannot be had; return why. Nothing may be left."""
-    with pytest.raises(DownloadError) as caught:
-        await session.download(result, target / "x")
-    assert names(target) == []
-    assert caught.value.charged is True
-    assert caught.value.task_id == result.task_id
-    return caught.value
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Return an empty directory."""
-    made = tmp_path / "files"
-    made.mkdir()
-    return made
 
 
 async def test_a_result_is_stored(session, folder):
@@ -334,14 +308,10 @@ async def test_plain_http_is_out_of_bounds(public, folder):
         await public.put("https://127.0.0.1/x", File("a", "image/png", PNG))
 
 
-async def test_an_untrusted_host_is_refused(connect, folder, tmp_path):
+async def test_an_untrusted_host_is_refused(connect, folder):
     """A file host without a valid certificate gives no file."""
-    from integration.test_paid_once import CERTIFICATE
-
-    (tmp_path / "server.pem").write_text(CERTIFICATE)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "server.pem")
-    async with RawServer(respond(PNG), ssl=context) as server, RawServer() as api:
+    untrusted = certificate(trustme.CA(), "127.0.0.1")
+    async with RawServer(respond(PNG), ssl=untrusted) as server, RawServer() as api:
         error = await error_of(connect(api), at(f"{server.origin}/x"), folder)
 
         assert "Certificate" in str(error)

@@ -14,12 +14,11 @@ import time
 from io import BytesIO
 
 import pytest
-from integration.test_downloads import at, error_of, names
 from PIL import Image
+from support.downloads import at, error_of, names
 from support.raw import PNG, RawServer, close, in_turn, message, raw, respond
 
 from apimodels_async import (
-    ConfigurationError,
     DownloadError,
     ImageRequest,
     ImageResult,
@@ -28,7 +27,6 @@ from apimodels_async import (
     SparkPixImage,
     TransportError,
 )
-from apimodels_async._io.files import metadata
 
 TAG = '"v1"'
 HALF = len(PNG) // 2
@@ -49,14 +47,6 @@ SHORT_PART = respond(
 WRONG_PART = respond(
     PNG[9:], 206, Content_Range=f"bytes 9-{len(PNG) - 1}/{len(PNG)}", **RANGES
 )
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Return an empty directory."""
-    made = tmp_path / "files"
-    made.mkdir()
-    return made
 
 
 def ranges(server):
@@ -308,17 +298,6 @@ async def test_a_wrong_request_is_refused(session, folder):
         await session.download(
             at("https://a.b/c.png"), folder / "x", sidecar=True, request="a fox"
         )
-
-    assert names(folder) == []
-
-
-async def test_embedding_needs_pillow(session, folder, monkeypatch):
-    """Without it the error says what to install, and nothing is sent."""
-    monkeypatch.setattr(metadata, "PILLOW", "no_such_module")
-    with pytest.raises(ConfigurationError, match=r"apimodels-async\[metadata\]"):
-        await session.download(at("https://a.b/c.png"), folder / "x", embed=True)
-    with pytest.raises(ConfigurationError, match="sidecar=True"):
-        session.images.batch(["a fox"], download_to=folder, embed=True)
 
     assert names(folder) == []
 

@@ -4,19 +4,12 @@ Input files: read, named, typed, or refused before anything is sent.
 
 from __future__ import annotations
 
-import anyio
 import pytest
 
 from apimodels_async import InvalidRequestError
 from apimodels_async._io.files.inputs import UPLOAD_BYTES_MAX, load_file
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 100
-
-
-@pytest.fixture
-def threads():
-    """Return a limiter for one thread."""
-    return anyio.CapacityLimiter(1)
 
 
 async def test_a_path_names_itself(tmp_path, threads):

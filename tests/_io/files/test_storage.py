@@ -9,13 +9,12 @@ import os
 import resource
 import signal
 
-import anyio
 import pytest
+from support.downloads import names
 
 from apimodels_async import DownloadError
 from apimodels_async._core.files.names import file_stem
-from apimodels_async._io.files import storage
-from apimodels_async._io.files.storage import BUFFER_BYTES, FileSink
+from apimodels_async._io.files.storage import BUFFER_BYTES, FileSink, Folders
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 HEADS = {
@@ -25,17 +24,6 @@ HEADS = {
     ".gif": b"GIF89a" + b"x" * 64,
     ".avif": b"\x00\x00\x00\x1cftypavif" + b"x" * 64,
 }
-
-
-@pytest.fixture
-def threads():
-    """Return a limiter for one thread."""
-    return anyio.CapacityLimiter(1)
-
-
-def names(folder):
-    """Return the names of all that is in a folder."""
-    return sorted(path.name for path in folder.iterdir())
 
 
 async def store(sink, *chunks):
@@ -133,11 +121,11 @@ async def test_a_refused_large_file_leaves_nothing(tmp_path, threads):
     assert names(tmp_path) == []
 
 
-async def test_a_file_beyond_the_limit_is_refused(tmp_path, threads, monkeypatch):
+async def test_a_file_beyond_the_limit_is_refused(tmp_path, threads):
     """One byte above the limit is refused, and nothing is left."""
-    monkeypatch.setattr(storage, "FILE_BYTES_MAX", BUFFER_BYTES + 5)
+    sink = FileSink(tmp_path / "x", "s", threads, bytes_max=BUFFER_BYTES + 5)
     with pytest.raises(DownloadError, match="larger than"):
-        await store(FileSink(tmp_path / "x", "s", threads), PNG, bytes(BUFFER_BYTES))
+        await store(sink, PNG, bytes(BUFFER_BYTES))
 
     assert names(tmp_path) == []
 
@@ -220,7 +208,7 @@ async def test_a_full_disk_leaves_nothing(tmp_path, threads):
 async def test_a_name_that_is_not_durable_is_taken_back(tmp_path, threads):
     """If the directory cannot be synced, the error leaves no file behind it."""
 
-    class Failing(storage.Folders):
+    class Failing(Folders):
         def sync(self, folder):
             raise OSError(5, "Input/output error")
 
