@@ -266,7 +266,7 @@ CUTS = {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{", close=True
     ),
     "cut, no length": raw(message(CREATED[:-9], Content_Length=None), close=True),
-    "slow head": slowly(message(), first=12, pause=0.1),
+    "slow head": slowly(message(X="x" * 100), first=12, pause=0.1),
     "slow body": slowly(message(), first=len(message()) - 70, pause=0.1),
     "no body": respond(b""),
     "204": raw(b"HTTP/1.1 204 No Content\r\n\r\n"),
