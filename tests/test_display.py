@@ -1,6 +1,4 @@
-"""
-What a notebook shows of a result: HTML that is safe whatever the API said.
-"""
+"""What a notebook shows of a result: HTML that is safe whatever the API said."""
 
 from __future__ import annotations
 

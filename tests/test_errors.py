@@ -1,6 +1,4 @@
-"""
-One tree of errors, each with its facts, wherever it travels.
-"""
+"""One tree of errors, each with its facts, wherever it travels."""
 
 from __future__ import annotations
 

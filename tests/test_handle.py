@@ -1,6 +1,4 @@
-"""
-Waiting for a task: handles, timeouts, many waiters, late readers, event streams.
-"""
+"""Waiting for a task: handles, timeouts, many waiters, late readers, event streams."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The rules of CONTRIBUTING.md that a program can check.
-"""
+"""The rules of CONTRIBUTING.md that a program can check."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Values: what people ask for and what they get.
-"""
+"""Values: what people ask for and what they get."""
 
 from __future__ import annotations
 

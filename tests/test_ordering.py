@@ -1,6 +1,4 @@
-"""
-Buying: what cancelling an order means, and what is told when the session closes.
-"""
+"""Buying: what cancelling an order means, and what is told when the session closes."""
 
 from __future__ import annotations
 

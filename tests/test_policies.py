@@ -1,6 +1,4 @@
-"""
-How a session polls, retries and waits.
-"""
+"""How a session polls, retries and waits."""
 
 from __future__ import annotations
 

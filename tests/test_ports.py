@@ -1,6 +1,4 @@
-"""
-HTTP-shaped values, and a key that cannot be shown.
-"""
+"""HTTP-shaped values, and a key that cannot be shown."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Text from outside, made fit for a terminal, a log and an error; hosts by name.
-"""
+"""Text from outside, made fit for a terminal, a log and an error; hosts by name."""
 
 from __future__ import annotations
 

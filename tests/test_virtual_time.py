@@ -1,6 +1,4 @@
-"""
-The clock that jumps keeps the promises of the real one.
-"""
+"""The clock that jumps keeps the promises of the real one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-What is read from a callback's body, and what is not.
-"""
+"""What is read from a callback's body, and what is not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The published models, as dated data.
-"""
+"""The published models, as dated data."""
 
 from __future__ import annotations
 

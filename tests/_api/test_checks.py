@@ -1,6 +1,4 @@
-"""
-What the API page allows, checked before anything is sent.
-"""
+"""What the API page allows, checked before anything is sent."""
 
 # ruff: noqa: PT017  what a property allows is a value or an error, not one of them
 

@@ -1,6 +1,4 @@
-"""
-Wire names, wire types and wire units stop at the converter.
-"""
+"""Wire names, wire types and wire units stop at the converter."""
 
 # ruff: noqa: PT017  what a property allows is a value or an error, not one of them
 

@@ -1,6 +1,4 @@
-"""
-Bytes of an answer become JSON, or an error that says why not.
-"""
+"""Bytes of an answer become JSON, or an error that says why not."""
 
 # ruff: noqa: PT017  what a property allows is a value or an error, not one of them
 

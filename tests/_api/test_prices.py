@@ -1,6 +1,4 @@
-"""
-What a request is thought to cost, before anything is sent.
-"""
+"""What a request is thought to cost, before anything is sent."""
 
 from __future__ import annotations
 

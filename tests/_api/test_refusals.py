@@ -1,6 +1,4 @@
-"""
-How the API says no, by status or by the ``code`` in its body.
-"""
+"""How the API says no, by status or by the ``code`` in its body."""
 
 # ruff: noqa: PT017  what a property allows is a value or an error, not one of them
 

@@ -1,6 +1,4 @@
-"""
-What is sent: one function an endpoint, wire names, and nothing unchecked.
-"""
+"""What is sent: one function an endpoint, wire names, and nothing unchecked."""
 
 # ruff: noqa: PT017  what a property allows is a value or an error, not one of them
 

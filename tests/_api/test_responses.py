@@ -1,6 +1,4 @@
-"""
-What the API answers becomes values: four shapes of success, and what fits none.
-"""
+"""What the API answers becomes values: four shapes of success, and what fits none."""
 
 # ruff: noqa: PT017  what a property allows is a value or an error, not one of them
 

@@ -1,6 +1,4 @@
-"""
-What a session counts.
-"""
+"""What a session counts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-What goes over the wire: headers, connections, limits, a lent aiohttp session.
-"""
+"""What goes over the wire: headers, connections, limits, a lent aiohttp session."""
 
 from __future__ import annotations
 

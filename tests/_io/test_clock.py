@@ -1,6 +1,4 @@
-"""
-The one clock of a session.
-"""
+"""The one clock of a session."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Key and base URL: from the argument, the environment, or the credentials file.
-"""
+"""Key and base URL: from the argument, the environment, or the credentials file."""
 
 # ruff: noqa: PT017  what a property allows is a value or an error, not one of them
 

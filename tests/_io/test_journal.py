@@ -1,6 +1,4 @@
-"""
-The journal by itself: durable, private, locked, and clear about what is wrong.
-"""
+"""The journal by itself: durable, private, locked, and clear about what is wrong."""
 
 from __future__ import annotations
 

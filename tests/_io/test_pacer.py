@@ -1,6 +1,4 @@
-"""
-Bursts of callers are spread over turns of the event loop.
-"""
+"""Bursts of callers are spread over turns of the event loop."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Hints reach the sessions that wait for them, within a process and between some.
-"""
+"""Hints reach the sessions that wait for them, within a process and between some."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The sender: what is sent again, and how long it waits.
-"""
+"""The sender: what is sent again, and how long it waits."""
 
 from __future__ import annotations
 
@@ -53,9 +51,7 @@ def read(answer):
 
 
 class Desk:
-    """
-    A sender over a transport that gives the answers of a list, the last for ever.
-    """
+    """A sender over a transport that gives the answers of a list, the last for ever."""
 
     def __init__(self, *answers, draw=lambda: 1.0, policy=None, latency=0.0, **more):
         def script(_call):

@@ -1,6 +1,4 @@
-"""
-The tracker's sweeps: when it asks, how often, and what a bad answer costs.
-"""
+"""The tracker's sweeps: when it asks, how often, and what a bad answer costs."""
 
 from __future__ import annotations
 

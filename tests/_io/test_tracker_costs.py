@@ -1,6 +1,4 @@
-"""
-How often the tracker wakes up: a matter of ticks, not of tasks.
-"""
+"""How often the tracker wakes up: a matter of ticks, not of tasks."""
 
 from __future__ import annotations
 

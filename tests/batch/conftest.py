@@ -1,6 +1,4 @@
-"""
-A quicker emulator: batches are run to their end.
-"""
+"""A quicker emulator: batches are run to their end."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-What stops a whole batch: the budget, an empty account, a refused key.
-"""
+"""What stops a whole batch: the budget, an empty account, a refused key."""
 
 from __future__ import annotations
 

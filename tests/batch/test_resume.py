@@ -1,6 +1,4 @@
-"""
-The same batch again: what each state of the journal means for money.
-"""
+"""The same batch again: what each state of the journal means for money."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-What a batch takes, how far it reads ahead, and that failures are values.
-"""
+"""What a batch takes, how far it reads ahead, and that failures are values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The program run inside the test, and as a process of its own.
-"""
+"""The program run inside the test, and as a process of its own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Ctrl-C: what it ends, what it lets finish, and what is said.
-"""
+"""Ctrl-C: what it ends, what it lets finish, and what is said."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Every public coroutine, cancelled at every turn of the event loop, once and twice.
-"""
+"""Every public coroutine, cancelled at every turn of the event loop, once and twice."""
 
 from __future__ import annotations
 
@@ -40,9 +38,7 @@ async def session(emulator, connect):
 
 
 class Sweep:
-    """
-    Runs one coroutine again and again, cancelled a turn later each time.
-    """
+    """Runs one coroutine again and again, cancelled a turn later each time."""
 
     def __init__(self, session, make):
         self.session, self.make = session, make

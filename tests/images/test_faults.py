@@ -1,6 +1,4 @@
-"""
-Answers nobody asked for, bombs, storms and outages, over real sockets.
-"""
+"""Answers nobody asked for, bombs, storms and outages, over real sockets."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-One paid call, one POST: whatever the network does, nothing is ordered twice.
-"""
+"""One paid call, one POST: whatever the network does, nothing is ordered twice."""
 
 from __future__ import annotations
 

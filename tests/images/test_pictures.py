@@ -1,6 +1,4 @@
-"""
-The calls that make pictures, each as documented, against the emulator.
-"""
+"""The calls that make pictures, each as documented, against the emulator."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Spans: what they say, what they keep to themselves, and what hangs on to them.
-"""
+"""Spans: what they say, what they keep to themselves, and what hangs on to them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The free calls: balance, models, reconcile, stats.
-"""
+"""The free calls: balance, models, reconcile, stats."""
 
 from __future__ import annotations
 

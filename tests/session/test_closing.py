@@ -1,6 +1,4 @@
-"""
-The life of a session: opening, one loop, closing, and what is told to whom.
-"""
+"""The life of a session: opening, one loop, closing, and what is told to whom."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Paid requests of unknown fate, outages, and connections of their own.
-"""
+"""Paid requests of unknown fate, outages, and connections of their own."""
 
 from __future__ import annotations
 

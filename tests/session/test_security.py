@@ -1,6 +1,4 @@
-"""
-The key and the prompts stay where they belong: defences seen from the wire.
-"""
+"""The key and the prompts stay where they belong: defences seen from the wire."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Uploads: both modes, without the key where it does not belong.
-"""
+"""Uploads: both modes, without the key where it does not belong."""
 
 from __future__ import annotations
 

@@ -30,9 +30,7 @@ LOOKED_AT = 1
 
 
 class Audit(Record):
-    """
-    All cases of a run.
-    """
+    """All cases of a run."""
 
     def __init__(self, world, disk, orders, forged, **options):
         super().__init__(world, **options)

@@ -1,6 +1,4 @@
-"""
-One run of many orders through a chaos proxy, and the figures of it.
-"""
+"""One run of many orders through a chaos proxy, and the figures of it."""
 
 from __future__ import annotations
 
@@ -40,9 +38,7 @@ HOW = ("generate", "submit", "edit", "generate-model")
 
 @dataclass
 class Report:
-    """
-    What a run came to.
-    """
+    """What a run came to."""
 
     seed: int
     history: list
@@ -62,9 +58,7 @@ class Report:
 
 
 class _Notes(logging.Handler):
-    """
-    Keeps what is logged, message, arguments and traceback.
-    """
+    """Keeps what is logged, message, arguments and traceback."""
 
     def __init__(self):
         super().__init__(logging.DEBUG)

@@ -1,6 +1,4 @@
-"""
-A quicker emulator, and whether there is all night.
-"""
+"""A quicker emulator, and whether there is all night."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Hundreds of orders through a network that spoils every one of them, by seed.
-"""
+"""Hundreds of orders through a network that spoils every one of them, by seed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Many cases in one test: all are tried, and those that failed are told together.
-"""
+"""Many cases in one test: all are tried, and those that failed are told together."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Downloads that fail, and what they leave in a folder.
-"""
+"""Downloads that fail, and what they leave in a folder."""
 
 from __future__ import annotations
 

@@ -24,9 +24,7 @@ CREDITS = "0.05"
 
 
 class FakeClock:
-    """
-    The loop's time, with a count of who slept and who was woken.
-    """
+    """The loop's time, with a count of who slept and who was woken."""
 
     def __init__(self):
         self.loop = asyncio.get_running_loop()
@@ -56,9 +54,7 @@ class FakeClock:
 
 @dataclass
 class Sending:
-    """
-    One request on its way.
-    """
+    """One request on its way."""
 
     at: float
     request: object
@@ -162,9 +158,7 @@ async def hang(_call):
 
 
 class Rig:
-    """
-    A tracker with a clock, a transport and a ledger that tests can look into.
-    """
+    """A tracker with a clock, a transport and a ledger that tests can look into."""
 
     def __init__(self, script, *, interval=2.5, deadline=1800.0, max_polls=64, **more):
         self.clock = FakeClock()

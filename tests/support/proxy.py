@@ -52,9 +52,7 @@ same connection is that one's answer to any HTTP client: only fresh connections 
 
 @dataclass(frozen=True)
 class Fault:
-    """
-    One misdeed.
-    """
+    """One misdeed."""
 
     kind: str
     at: float = 0.5
@@ -125,9 +123,7 @@ async def shrink(schedule, fails):
 
 
 class _OverError(Exception):
-    """
-    This connection has come to its end.
-    """
+    """This connection has come to its end."""
 
 
 def abort(writer):
@@ -259,9 +255,7 @@ class ChaosProxy:
 
 
 class _Pair:
-    """
-    One connection of a client, and ours to the server behind.
-    """
+    """One connection of a client, and ours to the server behind."""
 
     def __init__(self, proxy, reader, writer):
         self._proxy, self._reader, self._writer = proxy, reader, writer

@@ -21,9 +21,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 
 @dataclass
 class Received:
-    """
-    One request as it came over the wire.
-    """
+    """One request as it came over the wire."""
 
     method: str
     target: str
@@ -35,9 +33,7 @@ class Received:
 
 @dataclass
 class Peer:
-    """
-    The client's end of one connection.
-    """
+    """The client's end of one connection."""
 
     writer: asyncio.StreamWriter
     number: int
@@ -61,9 +57,7 @@ class Peer:
 
 
 class RawServer:
-    """
-    Listens on loopback while the context is open.
-    """
+    """Listens on loopback while the context is open."""
 
     def __init__(self, answer=None, *, greet=None, ssl=None):
         self.answer = answer or respond()

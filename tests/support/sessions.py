@@ -1,6 +1,4 @@
-"""
-Sessions for tests: quick to poll and to try again, and patient.
-"""
+"""Sessions for tests: quick to poll and to try again, and patient."""
 
 from __future__ import annotations
 

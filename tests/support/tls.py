@@ -1,6 +1,4 @@
-"""
-Certificates for servers on this machine.
-"""
+"""Certificates for servers on this machine."""
 
 from __future__ import annotations
 

@@ -25,15 +25,11 @@ HORIZON_S = 1_000_000.0  # virtual seconds, 11 days: a test that gets there neve
 
 
 class StuckError(RuntimeError):
-    """
-    The loop would wait for ever: no timer is set and nothing can wake it up.
-    """
+    """The loop would wait for ever: no timer is set and nothing can wake it up."""
 
 
 class _JumpingSelector(selectors.BaseSelector):
-    """
-    A real selector that moves a clock instead of waiting.
-    """
+    """A real selector that moves a clock instead of waiting."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -91,9 +87,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """
-        Return the virtual seconds since the loop was made.
-        """
+        """Return the virtual seconds since the loop was made."""
         return self._jumping.now
 
     def _stuck(self, why: str) -> StuckError:
@@ -108,8 +102,6 @@ What a fixture ``anyio_backend`` returns to give a test module virtual time.
 
 
 def run_virtual(function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-    """
-    Call *function* with *args* and run the coroutine on a fresh virtual clock.
-    """
+    """Call *function* with *args* and run the coroutine on a fresh virtual clock."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(function(*args))

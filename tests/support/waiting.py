@@ -1,6 +1,4 @@
-"""
-Waiting for a fact that sets no event.
-"""
+"""Waiting for a fact that sets no event."""
 
 from __future__ import annotations
 

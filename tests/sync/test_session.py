@@ -1,6 +1,4 @@
-"""
-The synchronous session: the same calls, waited for.
-"""
+"""The synchronous session: the same calls, waited for."""
 
 from __future__ import annotations
 

@@ -22,9 +22,7 @@ async def emulator():
 
 
 class Post:
-    """
-    A web server with a receiver below ``/hooks`` that can be deaf for a while.
-    """
+    """A web server with a receiver below ``/hooks`` that can be deaf for a while."""
 
     def __init__(self):
         self.receiver = None

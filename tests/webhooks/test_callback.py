@@ -1,6 +1,4 @@
-"""
-The value that says where the API calls back.
-"""
+"""The value that says where the API calls back."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-What a session makes of hints, in virtual time.
-"""
+"""What a session makes of hints, in virtual time."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ def anyio_backend():
 
 
 class Desk:
-    """
-    Callbacks on a rig, with what they find put aside.
-    """
+    """Callbacks on a rig, with what they find put aside."""
 
     def __init__(self, rig, **options):
         self.rig = rig
@@ -208,9 +204,7 @@ async def test_a_closed_tracker_confirms_nothing():
 
 
 class Failing:
-    """
-    A relay whose listening ends with an error, some times.
-    """
+    """A relay whose listening ends with an error, some times."""
 
     def __init__(self, times):
         self.times = times

@@ -1,6 +1,4 @@
-"""
-Sessions that are called back, over real sockets: fewer polls, and nothing lost.
-"""
+"""Sessions that are called back, over real sockets: fewer polls, and nothing lost."""
 
 from __future__ import annotations
 
@@ -275,9 +273,7 @@ async def test_a_worker_reaches_the_session_of_another(
 
 
 class Moody:
-    """
-    A relay that fails when it is opened, and later from within.
-    """
+    """A relay that fails when it is opened, and later from within."""
 
     def __init__(self):
         self.opened = 0

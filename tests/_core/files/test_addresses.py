@@ -1,6 +1,4 @@
-"""
-Where a picture may come from.
-"""
+"""Where a picture may come from."""
 
 from __future__ import annotations
 

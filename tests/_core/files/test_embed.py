@@ -1,6 +1,4 @@
-"""
-Where metadata goes in a picture, without touching its pixels.
-"""
+"""Where metadata goes in a picture, without touching its pixels."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Names of files: ours, whatever the API or a prompt says.
-"""
+"""Names of files: ours, whatever the API or a prompt says."""
 
 from __future__ import annotations
 

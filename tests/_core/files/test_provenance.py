@@ -1,6 +1,4 @@
-"""
-What is written down about a picture.
-"""
+"""What is written down about a picture."""
 
 from __future__ import annotations
 

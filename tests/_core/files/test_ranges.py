@@ -1,6 +1,4 @@
-"""
-Taking up a broken transfer where it ended, and only if it is still the same file.
-"""
+"""Taking up a broken transfer where it ended, and only if it is still the same file."""
 
 from __future__ import annotations
 

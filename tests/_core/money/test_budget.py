@@ -1,6 +1,4 @@
-"""
-What a batch may still spend.
-"""
+"""What a batch may still spend."""
 
 from __future__ import annotations
 

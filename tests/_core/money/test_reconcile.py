@@ -1,6 +1,4 @@
-"""
-What the balance says about a paid request of unknown fate.
-"""
+"""What the balance says about a paid request of unknown fate."""
 
 from __future__ import annotations
 

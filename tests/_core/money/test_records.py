@@ -1,6 +1,4 @@
-"""
-Results and requests as the journal keeps them.
-"""
+"""Results and requests as the journal keeps them."""
 
 from __future__ import annotations
 

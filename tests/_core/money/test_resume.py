@@ -1,6 +1,4 @@
-"""
-What a journal's record of an earlier run means for this one.
-"""
+"""What a journal's record of an earlier run means for this one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Retries add at most a tenth to the traffic.
-"""
+"""Retries add at most a tenth to the traffic."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-One brake for all polls.
-"""
+"""One brake for all polls."""
 
 from __future__ import annotations
 

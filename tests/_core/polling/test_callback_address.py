@@ -1,6 +1,4 @@
-"""
-Callback addresses: what is ours is read back, and nothing else is.
-"""
+"""Callback addresses: what is ours is read back, and nothing else is."""
 
 from __future__ import annotations
 

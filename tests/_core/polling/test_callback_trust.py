@@ -1,6 +1,4 @@
-"""
-When callbacks are trusted.
-"""
+"""When callbacks are trusted."""
 
 from __future__ import annotations
 

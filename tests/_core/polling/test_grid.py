@@ -1,6 +1,4 @@
-"""
-When it is whose turn: due times on a grid, handed out at a bounded rate.
-"""
+"""When it is whose turn: due times on a grid, handed out at a bounded rate."""
 
 from __future__ import annotations
 

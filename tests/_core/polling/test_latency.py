@@ -1,6 +1,4 @@
-"""
-How long tasks take, learned: the first poll of a task, and when not to trust it.
-"""
+"""How long tasks take, learned: the first poll of a task, and when not to trust it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Which tasks are pending, when each is due, and what an answer about it settles.
-"""
+"""Which tasks are pending, when each is due, and what an answer about it settles."""
 
 from __future__ import annotations
 

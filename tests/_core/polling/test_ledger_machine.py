@@ -1,6 +1,4 @@
-"""
-The ledger under any order of events, in virtual time.
-"""
+"""The ledger under any order of events, in virtual time."""
 
 from __future__ import annotations
 
@@ -73,9 +71,7 @@ SAID = [*sorted(ANSWERS), *["404", "no urls", "pending"] * 4]  # three in a row 
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """
-    A tracker that does anything in any order, and remembers what must hold.
-    """
+    """A tracker that does anything in any order, and remembers what must hold."""
 
     flying = Bundle("flying")  # entries being polled
     late = Bundle("late")  # entries that were answered or settled before

@@ -1,6 +1,4 @@
-"""
-A folder for files, and a thread to write them.
-"""
+"""A folder for files, and a thread to write them."""
 
 from __future__ import annotations
 

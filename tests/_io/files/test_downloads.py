@@ -1,6 +1,4 @@
-"""
-Downloads: the whole file or none, from where it may come, without the key.
-"""
+"""Downloads: the whole file or none, from where it may come, without the key."""
 
 from __future__ import annotations
 

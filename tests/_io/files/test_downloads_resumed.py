@@ -1,6 +1,4 @@
-"""
-Downloads that go on: from where they broke, or from a fresh address.
-"""
+"""Downloads that go on: from where they broke, or from a fresh address."""
 
 from __future__ import annotations
 

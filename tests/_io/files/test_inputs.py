@@ -1,6 +1,4 @@
-"""
-Input files: read, named, typed, or refused before anything is sent.
-"""
+"""Input files: read, named, typed, or refused before anything is sent."""
 
 from __future__ import annotations
 

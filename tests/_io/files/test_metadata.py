@@ -1,6 +1,4 @@
-"""
-Pillow is asked for where it is needed, before anything is sent.
-"""
+"""Pillow is asked for where it is needed, before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-FileSink on real files: whole under its final name, or nothing at all.
-"""
+"""FileSink on real files: whole under its final name, or nothing at all."""
 
 from __future__ import annotations
 

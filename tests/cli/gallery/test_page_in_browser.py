@@ -1,6 +1,4 @@
-"""
-What Chromium makes of the gallery.
-"""
+"""What Chromium makes of the gallery."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The tools for agents: a real MCP client in memory, the emulator behind them.
-"""
+"""The tools for agents: a real MCP client in memory, the emulator behind them."""
 
 from __future__ import annotations
 
