@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import check_all
 
 from apimodels_async._display import CHARS_MAX, card, is_showable
 from apimodels_async.models import ImageResult
@@ -110,9 +111,10 @@ def test_a_web_address_is_shown(url):
     assert is_showable(url)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+def test_anything_else_is_not_an_address():
+    """What is no web address is never made one; it is shown as text, or not at all."""
+
+    cases = [
         "javascript:alert(1)",
         "JaVaScRiPt://example.com/%0aalert(1)",
         "data:text/html,<script>alert(1)</script>",
@@ -127,27 +129,31 @@ def test_a_web_address_is_shown(url):
         "https://example.com/\u202egnp.a",
         "https://example.com/" + "a" * 9000,
         "",
-    ],
-)
-def test_anything_else_is_not_an_address(url):
-    """What is no web address is never made one; it is shown as text, or not at all."""
-    page = page_of(ImageResult(urls=(url,)))
+    ]
 
-    assert not is_showable(url)
-    assert page.images() == []
-    assert not [tag for tag, attrs in page.elements if "href" in attrs]
-    assert "Not shown" in page.text or "session.download()" in page.text
+    def check(url):
+        page = page_of(ImageResult(urls=(url,)))
+
+        assert not is_showable(url)
+        assert page.images() == []
+        assert not [tag for tag, attrs in page.elements if "href" in attrs]
+        assert "Not shown" in page.text or "session.download()" in page.text
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize("text", NASTY)
-def test_every_text_is_escaped(text):
+def test_every_text_is_escaped():
     """Markup, control and bidirectional characters in any field stay text."""
-    result = ImageResult(urls=(f"https://a/{text}", text), model=text, task_id=text)
-    forms = result._repr_mimebundle_()
 
-    assert {tag for tag, _ in Page(forms["text/html"]).elements} <= ALLOWED
-    for form in forms.values():
-        assert form.replace("\n", "").isprintable()
+    def check(text):
+        result = ImageResult(urls=(f"https://a/{text}", text), model=text, task_id=text)
+        forms = result._repr_mimebundle_()
+
+        assert {tag for tag, _ in Page(forms["text/html"]).elements} <= ALLOWED
+        for form in forms.values():
+            assert form.replace("\n", "").isprintable()
+
+    check_all(NASTY, check)
 
 
 @given(st.text(), st.text())

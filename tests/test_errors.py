@@ -135,9 +135,10 @@ def test_a_message_may_be_missing():
     assert error.message == ""
 
 
-@pytest.mark.parametrize(
-    ("name", "bases"),
-    [
+def test_an_error_is_caught_by_its_builtin_name():
+    """Errors of values and of time are also Python's own."""
+
+    cases = [
         ("ConfigurationError", {ValueError}),
         ("InvalidRequestError", {ValueError}),
         ("TransportTimeoutError", {TimeoutError, OSError, errors.TransportError}),
@@ -145,19 +146,23 @@ def test_a_message_may_be_missing():
         ("ConnectionFailedError", {errors.TransportError}),
         ("ResultExpiredError", {errors.DownloadError}),
         ("RateLimitError", {errors.APIStatusError}),
-    ],
-)
-def test_an_error_is_caught_by_its_builtin_name(name, bases):
-    """Errors of values and of time are also Python's own."""
-    mro = set(getattr(errors, name).__mro__) - {ApiModelsError, Exception}
-    assert bases == {
-        base for base in mro if base.__name__ not in {name, "BaseException", "object"}
-    }
+    ]
+
+    def check(name, bases):
+        mro = set(getattr(errors, name).__mro__) - {ApiModelsError, Exception}
+        assert bases == {
+            base
+            for base in mro
+            if base.__name__ not in {name, "BaseException", "object"}
+        }
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_every_refusal_is_a_status_error():
+    """What the API refuses by status is caught as APIStatusError."""
+
+    cases = [
         "BadRequestError",
         "AuthenticationError",
         "InsufficientCreditsError",
@@ -165,11 +170,12 @@ def test_an_error_is_caught_by_its_builtin_name(name, bases):
         "NotFoundError",
         "RateLimitError",
         "ServerError",
-    ],
-)
-def test_every_refusal_is_a_status_error(name):
-    """What the API refuses by status is caught as APIStatusError."""
-    assert issubclass(getattr(errors, name), errors.APIStatusError)
+    ]
+
+    def check(name):
+        assert issubclass(getattr(errors, name), errors.APIStatusError)
+
+    check_all(cases, check)
 
 
 def test_every_error_is_exported():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.cases import check_all
@@ -10,9 +9,10 @@ from support.cases import check_all
 from apimodels_async._text import MESSAGE_CHARS_MAX, is_loopback, printable
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
+def test_what_could_move_a_cursor_is_escaped():
+    """Control, direction and surrogate characters show as Python's escapes."""
+
+    cases = [
         ("", ""),
         ("a red fox", "a red fox"),
         ("un café, 猫, 🦊", "un café, 猫, 🦊"),
@@ -25,26 +25,29 @@ from apimodels_async._text import MESSAGE_CHARS_MAX, is_loopback, printable
         ("\ud800", "\\ud800"),
         ("\U000e0041", "\\U000e0041"),
         ("\x9b31m", "\\x9b31m"),
-    ],
-)
-def test_what_could_move_a_cursor_is_escaped(text, expected):
-    """Control, direction and surrogate characters show as Python's escapes."""
-    assert expected == printable(text)
+    ]
+
+    def check(text, expected):
+        assert expected == printable(text)
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize(
-    ("text", "limit", "expected"),
-    [
+def test_a_long_text_is_cut_after_it_is_escaped():
+    """The limit counts what is shown; an ellipsis takes the last place."""
+
+    cases = [
         ("abcde", 5, "abcde"),
         ("abcdef", 5, "abcd…"),
         ("\x1bcdef", 5, "\\x1b…"),
         ("\x1bcde", 7, "\\x1bcde"),
         ("\0" * 9, 9, "\\x00\\x00…"),
-    ],
-)
-def test_a_long_text_is_cut_after_it_is_escaped(text, limit, expected):
-    """The limit counts what is shown; an ellipsis takes the last place."""
-    assert expected == printable(text, limit)
+    ]
+
+    def check(text, limit, expected):
+        assert expected == printable(text, limit)
+
+    check_all(cases, check)
 
 
 @given(st.text(st.characters()), st.integers(1, 300))

@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from support.cases import check_all
 
 from apimodels_async._api.catalogue import (
     SPARKPIX_EDIT,
@@ -45,21 +46,23 @@ def test_only_sparkpix_is_synchronous():
     assert {SPARKPIX_IMAGE, SPARKPIX_EDIT} == synchronous
 
 
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [
+def test_a_prefixed_id_is_found():
+    """A model is found by its own id and by its prefixed form; others are unknown."""
+
+    cases = [
         ("grok-4.2-image", "grok-4.2-image"),
         ("grok-image/grok-4.2-image", "grok-4.2-image"),
         ("nope", None),
         ("grok-image/nope", None),
         ("", None),
         ("gpt-image-2/", None),
-    ],
-)
-def test_a_prefixed_id_is_found(model, expected):
-    """A model is found by its own id and by its prefixed form; others are unknown."""
-    known = find_model(model)
-    assert expected == (known and known.id)
+    ]
+
+    def check(model, expected):
+        known = find_model(model)
+        assert expected == (known and known.id)
+
+    check_all(cases, check)
 
 
 def test_the_file_is_sound():

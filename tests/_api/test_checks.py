@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import check_all
 
 from apimodels_async._api import checks
 from apimodels_async.errors import InvalidRequestError
@@ -29,23 +30,24 @@ def refused(check, *values):
     return caught.value
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
+def test_a_refusal_names_parameter_value_and_what_is_allowed():
+    """A refusal says which parameter, which value, in 80 characters, and why."""
+
+    cases = [
         ("neon", "'neon'"),
         ("\x1b[2J", "'\\x1b[2J'"),
         ("x" * 1000, "'" + "x" * 78 + "…"),
         (HUGE, "<int>"),
         ([HUGE], "<list>"),
-    ],
-    ids=["word", "controls", "long", "huge", "nested"],
-)
-def test_a_refusal_names_parameter_value_and_what_is_allowed(value, shown):
-    """A refusal says which parameter, which value, in 80 characters, and why."""
-    error = refused(checks.refuse, "style", value, "one of a, b")
+    ]
 
-    assert f"style={shown} is not allowed: one of a, b" == str(error)
-    assert error.parameter == "style"
+    def check(value, shown):
+        error = refused(checks.refuse, "style", value, "one of a, b")
+
+        assert f"style={shown} is not allowed: one of a, b" == str(error)
+        assert error.parameter == "style"
+
+    check_all(cases, check)
 
 
 @pytest.mark.parametrize("value", ["a fox", " x ", "猫", "0"])
@@ -54,17 +56,23 @@ def test_a_prompt_is_text(value):
     checks.check_prompt(value)
 
 
-@pytest.mark.parametrize("value", ["", " \t\n\u3000", None, 5, b"fox", ["fox"], True])
-def test_a_prompt_is_not_empty(value):
+def test_a_prompt_is_not_empty():
     """Anything but a text with something in it is no prompt."""
-    assert refused(checks.check_prompt, value).parameter == "prompt"
+
+    def check(value):
+        assert refused(checks.check_prompt, value).parameter == "prompt"
+
+    check_all(["", " \t\n\u3000", None, 5, b"fox", ["fox"], True], check)
 
 
-@pytest.mark.parametrize("value", ["", " ", None, 5, ["m"]])
-def test_a_model_is_named_by_text(value):
+def test_a_model_is_named_by_text():
     """Any text that is not blank can be a model id; anything else is refused."""
-    assert refused(checks.check_model, value).parameter == "model"
-    assert checks.check_model("vendor/model 2") == "vendor/model 2"
+
+    def check(value):
+        assert refused(checks.check_model, value).parameter == "model"
+        assert checks.check_model("vendor/model 2") == "vendor/model 2"
+
+    check_all(["", " ", None, 5, ["m"]], check)
 
 
 @pytest.mark.parametrize("value", [None, 5, b"a", "\ud800"])
@@ -98,22 +106,31 @@ def test_a_flag_is_true_or_false(value):
     checks.check_flag("turbo", value)
 
 
-@pytest.mark.parametrize("value", [0, 1, "true", "", []])
-def test_a_number_is_no_flag(value):
+def test_a_number_is_no_flag():
     """Numbers and words that Python takes for true are refused as flags."""
-    assert refused(checks.check_flag, "turbo", value).parameter == "turbo"
+
+    def check(value):
+        assert refused(checks.check_flag, "turbo", value).parameter == "turbo"
+
+    check_all([0, 1, "true", "", []], check)
 
 
-@pytest.mark.parametrize("value", [None, 0, -1, 42, 2**63, 2**64])
-def test_a_whole_number_is_an_int(value):
+def test_a_whole_number_is_an_int():
     """Whole numbers of any sign pass: the page gives the seed no range."""
-    checks.check_whole("seed", value)
+
+    def check(value):
+        checks.check_whole("seed", value)
+
+    check_all([None, 0, -1, 42, 2**63, 2**64], check)
 
 
-@pytest.mark.parametrize("value", [True, False, 1.0, "1", [1], HUGE], ids=name_of)
-def test_a_truth_or_a_fraction_is_no_whole_number(value):
+def test_a_truth_or_a_fraction_is_no_whole_number():
     """True, 1.0 and "1" are refused as whole numbers; so is one beyond printing."""
-    assert refused(checks.check_whole, "seed", value).parameter == "seed"
+
+    def check(value):
+        assert refused(checks.check_whole, "seed", value).parameter == "seed"
+
+    check_all([True, False, 1.0, "1", [1], HUGE], check)
 
 
 @pytest.mark.parametrize("name", ["width", "height"])
@@ -133,11 +150,14 @@ def test_a_side_is_256_to_1440_in_steps_of_16(name):
     assert [*range(256, 1441, 16)] == passed
 
 
-@pytest.mark.parametrize("side", ["512", 512.0, True, HUGE, -256], ids=name_of)
-def test_a_side_of_another_type_is_refused(side):
+def test_a_side_of_another_type_is_refused():
     """Sizes that are no whole numbers are refused."""
-    assert refused(checks.check_size, None, side, None).parameter == "width"
-    assert refused(checks.check_size, None, 512, side).parameter == "height"
+
+    def check(side):
+        assert refused(checks.check_size, None, side, None).parameter == "width"
+        assert refused(checks.check_size, None, 512, side).parameter == "height"
+
+    check_all(["512", 512.0, True, HUGE, -256], check)
 
 
 def test_a_size_needs_the_custom_ratio():
@@ -167,9 +187,10 @@ def test_lora_weights_are_named_by_their_path(weights):
     checks.check_lora(weights, None)
 
 
-@pytest.mark.parametrize(
-    "weights",
-    [
+def test_other_lora_weights_are_refused():
+    """Anything but the documented form is refused."""
+
+    cases = [
         "",
         5,
         "owner/model",
@@ -180,30 +201,36 @@ def test_lora_weights_are_named_by_their_path(weights):
         "huggingface.co/owner/model\n",
         "huggingfaceXco/owner/model",
         "huggingface.co/öwner/model",
-    ],
-)
-def test_other_lora_weights_are_refused(weights):
-    """Anything but the documented form is refused."""
-    assert refused(checks.check_lora, weights, None).parameter == "lora_weights"
+    ]
+
+    def check(weights):
+        assert refused(checks.check_lora, weights, None).parameter == "lora_weights"
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize("scale", [-1, -0.5, 0, 0.5, 3, 3.0, None])
-def test_a_lora_scale_is_minus_one_to_three(scale):
+def test_a_lora_scale_is_minus_one_to_three():
     """Scales from -1 to 3 pass."""
-    checks.check_lora(None, scale)
+
+    def check(scale):
+        checks.check_lora(None, scale)
+
+    check_all([-1, -0.5, 0, 0.5, 3, 3.0, None], check)
 
 
-@pytest.mark.parametrize(
-    "scale", [-1.01, 3.01, 4, math.nan, math.inf, True, "1", [], HUGE], ids=name_of
-)
-def test_other_lora_scales_are_refused(scale):
+def test_other_lora_scales_are_refused():
     """Scales outside -1 to 3 are refused, and what is no number."""
-    assert refused(checks.check_lora, None, scale).parameter == "lora_scale"
+
+    def check(scale):
+        assert refused(checks.check_lora, None, scale).parameter == "lora_scale"
+
+    check_all([-1.01, 3.01, 4, math.nan, math.inf, True, "1", [], HUGE], check)
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
+def test_a_url_is_absolute_http():
+    """An http(s) URL with a host and without blanks or controls is one."""
+
+    cases = [
         ("https://example.com/a.jpg", True),
         ("http://127.0.0.1:8787/f/1.png?x=1#y", True),
         ("HTTPS://EXAMPLE.COM", True),
@@ -224,11 +251,12 @@ def test_other_lora_scales_are_refused(scale):
         (" https://example.com", False),
         ("https://example.com/\n", False),
         ("https://example.com/\u202e", False),
-    ],
-)
-def test_a_url_is_absolute_http(value, expected):
-    """An http(s) URL with a host and without blanks or controls is one."""
-    assert expected is checks.is_http_url(value)
+    ]
+
+    def check(value, expected):
+        assert expected is checks.is_http_url(value)
+
+    check_all(cases, check)
 
 
 @given(st.text() | st.text("htps:/[]@#?.x").map("https://".__add__))
@@ -272,9 +300,10 @@ def endless():
     return value
 
 
-@pytest.mark.parametrize(
-    ("value", "parameter"),
-    [
+def test_what_json_cannot_hold_is_refused_at_its_place():
+    """A value that cannot be sent names the place where it is."""
+
+    cases = [
         (math.nan, "p"),
         (-math.inf, "p"),
         ("\ud800", "p"),
@@ -288,29 +317,15 @@ def endless():
         ({"\ud800": 2}, "name in p"),
         (deep(200), "p"),
         (endless(), "p"),
-    ],
-    ids=[
-        "nan",
-        "infinite",
-        "surrogate",
-        "bytes",
-        "set",
-        "class",
-        "huge",
-        "in a list",
-        "in a mapping",
-        "key",
-        "surrogate key",
-        "deep",
-        "endless",
-    ],
-)
-def test_what_json_cannot_hold_is_refused_at_its_place(value, parameter):
-    """A value that cannot be sent names the place where it is."""
-    error = refused(checks.check_json, "p", value)
+    ]
 
-    assert parameter == error.parameter.partition("[0][0]")[0].partition(".self")[0]
-    assert str(error).isprintable()
+    def check(value, parameter):
+        error = refused(checks.check_json, "p", value)
+
+        assert parameter == error.parameter.partition("[0][0]")[0].partition(".self")[0]
+        assert str(error).isprintable()
+
+    check_all(cases, check)
 
 
 @pytest.mark.parametrize("value", ["clx1", "A-b_9", "x" * 128])
@@ -319,13 +334,28 @@ def test_a_task_id_is_a_plain_word(value):
     assert value == checks.check_task_id(value)
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["", "x" * 129, "a b", "../x", "a&task_id=b", "a%20", "é", "a\n", None, 5, b"clx1"],
-)
-def test_what_could_change_a_url_is_no_task_id(value):
+def test_what_could_change_a_url_is_no_task_id():
     """Anything that would need quoting in a URL is refused as a task id."""
-    assert refused(checks.check_task_id, value).parameter == "task_id"
+
+    def check(value):
+        assert refused(checks.check_task_id, value).parameter == "task_id"
+
+    check_all(
+        [
+            "",
+            "x" * 129,
+            "a b",
+            "../x",
+            "a&task_id=b",
+            "a%20",
+            "é",
+            "a\n",
+            None,
+            5,
+            b"clx1",
+        ],
+        check,
+    )
 
 
 def test_an_id_or_a_token_is_text():
@@ -334,28 +364,38 @@ def test_an_id_or_a_token_is_text():
     assert refused(checks.check_text, 5).parameter == "task_id"
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.0, True, "1", None])
-def test_a_count_is_at_least_one(value):
+def test_a_count_is_at_least_one():
     """A whole number from 1 is a count; anything else is refused."""
-    assert refused(checks.check_count, "max_pending", value).parameter == "max_pending"
-    checks.check_count("max_pending", 1)
+
+    def check(value):
+        assert (
+            refused(checks.check_count, "max_pending", value).parameter == "max_pending"
+        )
+        checks.check_count("max_pending", 1)
+
+    check_all([0, -1, 1.0, True, "1", None], check)
 
 
-@pytest.mark.parametrize("value", [-1, 2, 0.5, True, "0", None])
-def test_an_index_is_one_of_the_pictures(value):
+def test_an_index_is_one_of_the_pictures():
     """Of two pictures, 0 and 1 can be chosen."""
-    assert refused(checks.check_index, value, 2).parameter == "index"
-    checks.check_index(0, 2)
-    checks.check_index(1, 2)
+
+    def check(value):
+        assert refused(checks.check_index, value, 2).parameter == "index"
+        checks.check_index(0, 2)
+        checks.check_index(1, 2)
+
+    check_all([-1, 2, 0.5, True, "0", None], check)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [0, -1, math.nan, math.inf, True, "5", Decimal("NaN"), Decimal("sNaN"), HUGE],
-    ids=name_of,
-)
-def test_an_amount_of_money_is_positive_and_finite(value):
+def test_an_amount_of_money_is_positive_and_finite():
     """Positive, finite numbers are amounts; None is no limit; the rest is refused."""
-    assert refused(checks.check_amount, "max_cost", value).parameter == "max_cost"
-    for amount in (None, 1, 0.5, Decimal("0.01")):
-        checks.check_amount("max_cost", amount)
+
+    def check(value):
+        assert refused(checks.check_amount, "max_cost", value).parameter == "max_cost"
+        for amount in (None, 1, 0.5, Decimal("0.01")):
+            checks.check_amount("max_cost", amount)
+
+    check_all(
+        [0, -1, math.nan, math.inf, True, "5", Decimal("NaN"), Decimal("sNaN"), HUGE],
+        check,
+    )

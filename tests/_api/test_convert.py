@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import check_all
 
 from apimodels_async._api.convert import (
     WireBalance,
@@ -38,9 +39,10 @@ NAMES = st.sampled_from(
 )
 
 
-@pytest.mark.parametrize(
-    ("wire", "data", "expected"),
-    [
+def test_wire_names_become_ours():
+    """Known fields are read under our names, and unknown ones are ignored."""
+
+    cases = [
         (WireTask, TASK, WireTask("clx1", "completed")),
         (
             WireTask,
@@ -77,16 +79,18 @@ NAMES = st.sampled_from(
             {"publicUrl": "https://a/b", "uploadUrl": "https://c", "expiresAt": 1},
             WireFile("https://a/b", "https://c"),
         ),
-    ],
-)
-def test_wire_names_become_ours(wire, data, expected):
-    """Known fields are read under our names, and unknown ones are ignored."""
-    assert expected == structure(data, wire)
+    ]
+
+    def check(wire, data, expected):
+        assert expected == structure(data, wire)
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
+def test_an_amount_is_exact_or_absent():
+    """Credits are read as exact decimals; what is no amount of money reads as None."""
+
+    cases = [
         (0, Decimal(0)),
         (1, Decimal(1)),
         (0.01, Decimal("0.01")),
@@ -110,16 +114,18 @@ def test_wire_names_become_ours(wire, data, expected):
         ("1e999999999", None),
         ("-1e999999999", None),
         ("1e-999999999", None),
-    ],
-)
-def test_an_amount_is_exact_or_absent(value, expected):
-    """Credits are read as exact decimals; what is no amount of money reads as None."""
-    assert expected == structure({**TASK, "credits": value}, WireTask).credits
+    ]
+
+    def check(value, expected):
+        assert expected == structure({**TASK, "credits": value}, WireTask).credits
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
+def test_an_optional_number_is_lenient():
+    """A date in a new format costs nobody a picture: it reads as None."""
+
+    cases = [
         (1705123450000, 1705123450000.0),
         (2.5, 2.5),
         (None, None),
@@ -130,22 +136,29 @@ def test_an_amount_is_exact_or_absent(value, expected):
         (float("inf"), None),
         (float("nan"), None),
         ([], None),
-    ],
-)
-def test_an_optional_number_is_lenient(value, expected):
-    """A date in a new format costs nobody a picture: it reads as None."""
-    assert expected == structure({**TASK, "createTime": value}, WireTask).create_time
+    ]
+
+    def check(value, expected):
+        assert (
+            expected == structure({**TASK, "createTime": value}, WireTask).create_time
+        )
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize("value", [5, True, [], {}, 1.5])
-def test_an_optional_text_is_lenient(value):
+def test_an_optional_text_is_lenient():
     """An optional text of another type reads as None."""
-    assert None is structure({**TASK, "failMsg": value}, WireTask).fail_message
+
+    def check(value):
+        assert None is structure({**TASK, "failMsg": value}, WireTask).fail_message
+
+    check_all([5, True, [], {}, 1.5], check)
 
 
-@pytest.mark.parametrize(
-    ("wire", "data", "reason"),
-    [
+def test_a_required_field_is_strict_and_the_error_says_where():
+    """A required field that is missing or of another type names its place."""
+
+    cases = [
         (WireTask, None, "expected an object, got NoneType @ $.data"),
         (WireTask, [], "expected an object, got list @ $.data"),
         (WireTask, "x", "expected an object, got str @ $.data"),
@@ -179,15 +192,16 @@ def test_an_optional_text_is_lenient(value):
             "expected an amount, got NaN @ $.data.balance",
         ),
         (WireModel, {}, "a field is missing @ $.data.id"),
-    ],
-)
-def test_a_required_field_is_strict_and_the_error_says_where(wire, data, reason):
-    """A required field that is missing or of another type names its place."""
-    with pytest.raises(UnreadableError) as caught:
-        structure(data, wire)
+    ]
 
-    # cattrs may append its own words about the place of the wire name.
-    assert _normal(reason) == _normal(str(caught.value))
+    def check(wire, data, reason):
+        with pytest.raises(UnreadableError) as caught:
+            structure(data, wire)
+
+        # cattrs may append its own words about the place of the wire name.
+        assert _normal(reason) == _normal(str(caught.value))
+
+    check_all(cases, check)
 
 
 def _normal(reason):

@@ -10,6 +10,7 @@ import json
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.cases import check_all
 
 from apimodels_async._api.decode import UnreadableError, decode_json, snippet
 
@@ -23,24 +24,27 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
+def test_json_is_read():
+    """UTF-8 JSON is read, with a byte order mark or without."""
+
+    cases = [
         (b'{"code": 200}', {"code": 200}),
         (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
         (b" [1, 2.5, null, true] \n", [1, 2.5, None, True]),
         ('"caf\u00e9 🦊"'.encode(), "café 🦊"),
         (b'{"a": {"b": 1}, "c": {"b": 1}}', {"a": {"b": 1}, "c": {"b": 1}}),
-    ],
-)
-def test_json_is_read(body, expected):
-    """UTF-8 JSON is read, with a byte order mark or without."""
-    assert expected == decode_json(body)
+    ]
+
+    def check(body, expected):
+        assert expected == decode_json(body)
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
+def test_what_is_not_strict_json_is_refused_with_its_reason():
+    """Text two parsers could read differently is refused, and the error says why."""
+
+    cases = [
         (b"", "an empty body"),
         (b"\xff\xfe{\x00}\x00", "not UTF-8: "),
         ('{"a": 1}'.encode("utf-16"), "not UTF-8: "),
@@ -60,17 +64,17 @@ def test_json_is_read(body, expected):
         (b"1" * 5000, "not acceptable JSON (ValueError): 1111"),
         (b"[" * 100_000, "not acceptable JSON (RecursionError): [[[["),
         (b'{"a":' * 100_000, "not acceptable JSON (RecursionError): "),
-    ],
-    ids=lambda value: repr(value)[:30],
-)
-def test_what_is_not_strict_json_is_refused_with_its_reason(body, reason):
-    """Text two parsers could read differently is refused, and the error says why."""
-    with pytest.raises(UnreadableError) as caught:
-        decode_json(body)
+    ]
 
-    assert reason == str(caught.value)[: len(reason)]
-    assert len(str(caught.value)) < 250
-    assert caught.value.__context__ is None  # JSONDecodeError keeps the whole body
+    def check(body, reason):
+        with pytest.raises(UnreadableError) as caught:
+            decode_json(body)
+
+        assert reason == str(caught.value)[: len(reason)]
+        assert len(str(caught.value)) < 250
+        assert caught.value.__context__ is None  # JSONDecodeError keeps the whole body
+
+    check_all(cases, check)
 
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
@@ -90,21 +94,22 @@ def test_json_comes_back_as_it_was_sent(value):
     assert value == decode_json(json.dumps(value).encode())
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_a_hostile_megabyte_is_judged_quickly():
+    """The largest answer that is read is no way to keep us busy, whatever it holds."""
+
+    cases = [
         b"[" * (1 << 20),
         b"[" + b"{}," * 300_000 + b"{}]",
         b'"' + b"\\u0000" * 170_000 + b'"',
         b"9" * (1 << 20),
         b"\xff" * (1 << 20),
-    ],
-    ids=["deep", "wide", "escapes", "digits", "garbage"],
-)
-def test_a_hostile_megabyte_is_judged_quickly(body):
-    """The largest answer that is read is no way to keep us busy, whatever it holds."""
-    with contextlib.suppress(UnreadableError):
-        decode_json(body)  # a blow-up meets the test's timeout; this takes 20 ms
+    ]
+
+    def check(body):
+        with contextlib.suppress(UnreadableError):
+            decode_json(body)  # a blow-up meets the test's timeout; this takes 20 ms
+
+    check_all(cases, check)
 
 
 def test_a_snippet_is_short_and_printable():

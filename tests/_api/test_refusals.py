@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.cases import check_all
 
 from apimodels_async._api.refusals import http_date, read_body, refusal, retry_after
 from apimodels_async._ports import Reply
@@ -107,9 +108,10 @@ def test_an_empty_refusal_has_no_words():
     assert str(refusal(answer(402))) == "not enough credits on the account (HTTP 402)"
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
+def test_the_words_are_looked_for_in_the_vendors_order():
+    """The reason is failMsg, msg, error.message, error, message, or the raw text."""
+
+    cases = [
         ({"data": {"failMsg": "1st"}, "msg": "2nd"}, "1st"),
         ({"data": {"failMsg": ""}, "msg": "2nd"}, "2nd"),
         ({"data": None, "msg": "2nd", "error": {"message": "3rd"}}, "2nd"),
@@ -121,12 +123,13 @@ def test_an_empty_refusal_has_no_words():
         (b"plain text", "plain text"),
         (b'{"msg": "cut of', '{"msg": "cut of'),
         ({"msg": "\x1b[2Jcleared\nline"}, "\\x1b[2Jcleared\\nline"),
-    ],
-)
-def test_the_words_are_looked_for_in_the_vendors_order(body, said):
-    """The reason is failMsg, msg, error.message, error, message, or the raw text."""
-    expected = f"the API refused the request (HTTP 400): {said}"
-    assert expected == str(refusal(answer(400, body)))
+    ]
+
+    def check(body, said):
+        expected = f"the API refused the request (HTTP 400): {said}"
+        assert expected == str(refusal(answer(400, body)))
+
+    check_all(cases, check)
 
 
 def test_a_reason_of_a_megabyte_is_cut():
@@ -137,9 +140,10 @@ def test_a_reason_of_a_megabyte_is_cut():
 # --- inside 200-299 ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_a_success_is_handed_over_unchanged():
+    """A body with code 200, or with data and no code, comes back as it is."""
+
+    cases = [
         {"code": 200, "msg": "success", "data": {"a": 1}},
         {"code": "200", "data": None},
         {"data": []},
@@ -148,20 +152,24 @@ def test_a_reason_of_a_megabyte_is_cut():
         [],
         "text",
         None,
-    ],
-)
-def test_a_success_is_handed_over_unchanged(body):
-    """A body with code 200, or with data and no code, comes back as it is."""
-    assert body == read_body(answer(200, body))
+    ]
+
+    def check(body):
+        assert body == read_body(answer(200, body))
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize("status", [200, 201, 202, 226, 299])
-def test_every_2xx_is_read(status):
+def test_every_2xx_is_read():
     """The body of every status from 200 to 299 is looked at."""
-    with pytest.raises(InsufficientCreditsError) as caught:
-        read_body(answer(status, {"code": 402}))
 
-    assert (status, 402) == (caught.value.status, caught.value.code)
+    def check(status):
+        with pytest.raises(InsufficientCreditsError) as caught:
+            read_body(answer(status, {"code": 402}))
+
+        assert (status, 402) == (caught.value.status, caught.value.code)
+
+    check_all([200, 201, 202, 226, 299], check)
 
 
 @pytest.mark.parametrize("code", [402, "402", "0402"], ids=repr)
@@ -188,9 +196,10 @@ def test_each_envelope_code_has_its_error():
         assert (200, code) == (caught.value.status, caught.value.code)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_a_code_that_cannot_be_read_is_unexpected():
+    """A body with neither data nor a readable code is not taken for a success."""
+
+    cases = [
         {"code": True, "data": {}},
         {"code": 200.0, "data": {}},
         {"code": None, "data": {}},
@@ -200,28 +209,34 @@ def test_each_envelope_code_has_its_error():
         {"code": [200], "data": {}},
         {"error": {"message": "no"}},
         {},
-    ],
-)
-def test_a_code_that_cannot_be_read_is_unexpected(body):
-    """A body with neither data nor a readable code is not taken for a success."""
-    with pytest.raises(UnexpectedResponseError) as caught:
-        read_body(answer(200, body))
+    ]
 
-    expected = f"the answer carries neither data nor a known code: {json.dumps(body)}"
-    assert expected == str(caught.value)
-    assert caught.value.status == 200
+    def check(body):
+        with pytest.raises(UnexpectedResponseError) as caught:
+            read_body(answer(200, body))
+
+        expected = (
+            f"the answer carries neither data nor a known code: {json.dumps(body)}"
+        )
+        assert expected == str(caught.value)
+        assert caught.value.status == 200
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "deflate, gzip", "x\x1b"])
-def test_an_encoded_answer_is_refused(encoding):
+def test_an_encoded_answer_is_refused():
     """A body that was compressed although nobody asked for it is not unpacked."""
-    with pytest.raises(UnexpectedResponseError) as caught:
-        read_body(answer(200, {"code": 200}, content_encoding=encoding))
 
-    shown = encoding.replace("\x1b", "\\x1b")
-    expected = f"the answer is encoded ({shown}), which was not asked"
-    assert expected == str(caught.value)
-    assert caught.value.status == 200
+    def check(encoding):
+        with pytest.raises(UnexpectedResponseError) as caught:
+            read_body(answer(200, {"code": 200}, content_encoding=encoding))
+
+        shown = encoding.replace("\x1b", "\\x1b")
+        expected = f"the answer is encoded ({shown}), which was not asked"
+        assert expected == str(caught.value)
+        assert caught.value.status == 200
+
+    check_all(["gzip", "br", "zstd", "deflate, gzip", "x\x1b"], check)
 
 
 def test_identity_is_no_encoding():
@@ -229,32 +244,35 @@ def test_identity_is_no_encoding():
     assert read_body(answer(200, 1, content_encoding="identity")) == 1
 
 
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
+def test_a_success_that_cannot_be_read_is_unexpected():
+    """Bytes with status 200 that are not JSON say so, whatever their content type."""
+
+    cases = [
         (b"", "the API's answer is an empty body"),
         (HTML, "the API's answer is not JSON (Expecting value at character 0): <html>"),
         (b'{"code": 20', "the API's answer is not JSON (Expecting ',' delimiter"),
         (b"\xff\xfe", "the API's answer is not UTF-8: "),
         (b"[" * 100_000, "the API's answer is not acceptable JSON (RecursionError)"),
-    ],
-)
-def test_a_success_that_cannot_be_read_is_unexpected(body, reason):
-    """Bytes with status 200 that are not JSON say so, whatever their content type."""
-    with pytest.raises(UnexpectedResponseError) as caught:
-        read_body(answer(200, body, content_type="application/json"))
+    ]
 
-    assert reason == str(caught.value)[: len(reason)]
-    assert caught.value.status == 200
-    assert None is caught.value.__context__
+    def check(body, reason):
+        with pytest.raises(UnexpectedResponseError) as caught:
+            read_body(answer(200, body, content_type="application/json"))
+
+        assert reason == str(caught.value)[: len(reason)]
+        assert caught.value.status == 200
+        assert None is caught.value.__context__
+
+    check_all(cases, check)
 
 
 # --- Retry-After -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
+def test_retry_after_is_seconds_or_a_date():
+    """A wait is read in seconds, or as a date against the answer's own Date."""
+
+    cases = [
         ("0", 0.0),
         ("5", 5.0),
         ("1.5", 1.5),
@@ -276,11 +294,12 @@ def test_a_success_that_cannot_be_read_is_unexpected(body, reason):
         ("Mon, 23 Nov 2026 06:59:59 GMT", None),
         ("Mon, 23 Nov 2026 07:00:07 -0000", None),
         ("Mon, 99 Nov 2026 07:00:07 GMT", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value, expected):
-    """A wait is read in seconds, or as a date against the answer's own Date."""
-    assert expected == retry_after({"retry-after": value, "date": DATE})
+    ]
+
+    def check(value, expected):
+        assert expected == retry_after({"retry-after": value, "date": DATE})
+
+    check_all(cases, check)
 
 
 @pytest.mark.parametrize("headers", [{}, {"retry-after": DATE}, {"date": DATE}])
@@ -301,9 +320,10 @@ def test_a_rate_limit_carries_its_wait():
     assert None is refusal(answer(429)).retry_after
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
+def test_a_date_of_a_header_is_utc():
+    """A date with a known offset becomes UTC; anything else is None."""
+
+    cases = [
         (DATE, datetime(2026, 11, 23, 7, tzinfo=UTC)),
         ("Mon, 23 Nov 2026 09:00:00 +0200", datetime(2026, 11, 23, 7, tzinfo=UTC)),
         ("", None),
@@ -312,14 +332,15 @@ def test_a_rate_limit_carries_its_wait():
         ("Mon, 23 Nov 99999999999 07:00:00 GMT", None),
         ("Mon, 23 Nov 2026 07:00:00 +9999999", None),
         ("Fri, 31 Dec 9999 23:59:59 -0100", None),
-    ],
-)
-def test_a_date_of_a_header_is_utc(value, expected):
-    """A date with a known offset becomes UTC; anything else is None."""
-    found = http_date(value)
+    ]
 
-    assert expected == found
-    assert found is None or found.tzinfo is UTC
+    def check(value, expected):
+        found = http_date(value)
+
+        assert expected == found
+        assert found is None or found.tzinfo is UTC
+
+    check_all(cases, check)
 
 
 # --- fuzz --------------------------------------------------------------------------

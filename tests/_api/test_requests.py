@@ -11,6 +11,7 @@ import types
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.cases import check_all
 
 from apimodels_async._api import requests
 from apimodels_async._api.catalogue import known_models
@@ -93,9 +94,10 @@ def test_text_is_sent_as_utf_8():
     assert '{"prompt":"猫 \\"🦊\\"\\n"}'.encode() == body
 
 
-@pytest.mark.parametrize(
-    ("changes", "parameter"),
-    [
+def test_a_value_the_page_does_not_allow_is_refused():
+    """Each parameter of SparkPix Image is checked, and the error names it."""
+
+    cases = [
         ({"prompt": " "}, "prompt"),
         ({"prompt": 5}, "prompt"),
         ({"prompt": "\ud800"}, "prompt"),
@@ -115,12 +117,12 @@ def test_text_is_sent_as_utf_8():
         ({"extra": {"x": {"y": b""}}}, "x.y"),
         ({"extra": {5: 1}}, "name"),
         ({"extra": {"\ud800": 1}}, "name"),
-    ],
-    ids=str,
-)
-def test_a_value_the_page_does_not_allow_is_refused(changes, parameter):
-    """Each parameter of SparkPix Image is checked, and the error names it."""
-    assert parameter == refused(SparkPixImage(**{"prompt": "a fox", **changes}))
+    ]
+
+    def check(changes, parameter):
+        assert parameter == refused(SparkPixImage(**{"prompt": "a fox", **changes}))
+
+    check_all(cases, check)
 
 
 @pytest.mark.parametrize(
@@ -254,9 +256,10 @@ def test_an_upscaler_needs_no_prompt():
     assert refused(ImageRequest("real-esrgan", " ")) == "prompt"
 
 
-@pytest.mark.parametrize(
-    ("request_", "parameter"),
-    [
+def test_a_task_request_that_cannot_be_sent_is_refused():
+    """What no model can take is refused before it is sent, and named."""
+
+    cases = [
         (ImageRequest("m", ""), "prompt"),
         (ImageRequest("", "x"), "model"),
         (ImageRequest(" ", "x"), "model"),
@@ -274,20 +277,21 @@ def test_an_upscaler_needs_no_prompt():
         ("a fox", "prompt"),
         (None, "prompt"),
         (b"a fox", "prompt"),
-    ],
-    ids=repr,
-)
-def test_a_task_request_that_cannot_be_sent_is_refused(request_, parameter):
-    """What no model can take is refused before it is sent, and named."""
-    assert parameter == refused(request_)
+    ]
+
+    def check(request_, parameter):
+        assert parameter == refused(request_)
+
+    check_all(cases, check)
 
 
 # --- loose arguments --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
+def test_loose_arguments_become_a_request():
+    """Prompt, model and parameters are sorted into the request they describe."""
+
+    cases = [
         (("a fox", None, {}), SparkPixImage(prompt="a fox")),
         (
             ("a fox", "sparkpix-image", {"seed": 1, "new": 2}),
@@ -308,31 +312,33 @@ def test_a_task_request_that_cannot_be_sent_is_refused(request_, parameter):
             SparkPixImage(prompt="x", extra={"extra": {"a": 1}}),
         ),
         ((None, None, {}), SparkPixImage(prompt="")),
-    ],
-    ids=repr,
-)
-def test_loose_arguments_become_a_request(arguments, expected):
-    """Prompt, model and parameters are sorted into the request they describe."""
-    assert expected == build_request(*arguments)
+    ]
+
+    def check(arguments, expected):
+        assert expected == build_request(*arguments)
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize(
-    ("prompt", "model", "parameter"),
-    [
+def test_loose_arguments_that_are_no_text_are_refused():
+    """A prompt or model that is no text is refused, and named."""
+
+    cases = [
         ("x", "", "model"),
         ("x", " ", "model"),
         ("x", 5, "model"),
         (5, None, "prompt"),
         (b"x", "m", "prompt"),
         (["x"], "m", "prompt"),
-    ],
-)
-def test_loose_arguments_that_are_no_text_are_refused(prompt, model, parameter):
-    """A prompt or model that is no text is refused, and named."""
-    with pytest.raises(InvalidRequestError) as caught:
-        build_request(prompt, model, {})
+    ]
 
-    assert parameter == caught.value.parameter
+    def check(prompt, model, parameter):
+        with pytest.raises(InvalidRequestError) as caught:
+            build_request(prompt, model, {})
+
+        assert parameter == caught.value.parameter
+
+    check_all(cases, check)
 
 
 def test_the_parameters_given_are_not_kept_alive():
@@ -357,9 +363,10 @@ def test_each_request_names_its_model(request_, expected):
     assert expected == model_of(request_)
 
 
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
+def test_an_item_of_a_batch_is_a_prompt_a_mapping_or_a_value():
+    """Each of the three forms becomes the request it describes."""
+
+    cases = [
         ("a fox", SparkPixImage(prompt="a fox")),
         ({"prompt": "a fox", "seed": 1}, SparkPixImage(prompt="a fox", seed=1)),
         (
@@ -372,20 +379,24 @@ def test_each_request_names_its_model(request_, expected):
             SparkPixEdit(prompt="x", images=[URL]),
             SparkPixEdit(prompt="x", images=[URL]),
         ),
-    ],
-)
-def test_an_item_of_a_batch_is_a_prompt_a_mapping_or_a_value(found, expected):
-    """Each of the three forms becomes the request it describes."""
-    assert expected == read_request(found)
+    ]
+
+    def check(found, expected):
+        assert expected == read_request(found)
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize("found", [None, 5, b"a fox", ["a fox"], Exception()])
-def test_an_item_of_another_kind_is_refused(found):
+def test_an_item_of_another_kind_is_refused():
     """Anything else is no request."""
-    with pytest.raises(InvalidRequestError) as caught:
-        read_request(found)
 
-    assert caught.value.parameter == "request"
+    def check(found):
+        with pytest.raises(InvalidRequestError) as caught:
+            read_request(found)
+
+        assert caught.value.parameter == "request"
+
+    check_all([None, 5, b"a fox", ["a fox"], Exception()], check)
 
 
 # --- the free endpoints -----------------------------------------------------------

@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.cases import check_all
 
 from apimodels_async._api.convert import WireFile
 from apimodels_async._api.responses import (
@@ -198,9 +199,10 @@ def test_a_task_with_a_url_field_is_a_task():
     assert expected == read_created(answer({**TASK, "url": URL}), None)
 
 
-@pytest.mark.parametrize(
-    ("reply", "reason"),
-    [
+def test_what_fits_no_shape_is_unexpected():
+    """An answer that fits none of the four shapes names the place of the misfit."""
+
+    cases = [
         (answer(None), "expected an object, got NoneType @ $.data"),
         (answer(...), "expected an object, got NoneType @ $.data"),
         (answer("clx1"), "expected an object, got str @ $.data"),
@@ -227,16 +229,17 @@ def test_a_task_with_a_url_field_is_a_task():
         (openai({}), "no result URL"),
         (openai({"url": "x"}), "not a result URL: x"),
         (openai({"url": URL}, 5), "expected an object, got int @ $.data[1]"),
-    ],
-)
-def test_what_fits_no_shape_is_unexpected(reply, reason):
-    """An answer that fits none of the four shapes names the place of the misfit."""
-    with pytest.raises(UnexpectedResponseError) as caught:
-        read_created(reply, "m")
+    ]
 
-    expected = f"the API's answer does not fit: {reason}"
-    assert expected == str(caught.value)[: len(expected)]
-    assert caught.value.status == 200
+    def check(reply, reason):
+        with pytest.raises(UnexpectedResponseError) as caught:
+            read_created(reply, "m")
+
+        expected = f"the API's answer does not fit: {reason}"
+        assert expected == str(caught.value)[: len(expected)]
+        assert caught.value.status == 200
+
+    check_all(cases, check)
 
 
 def test_a_refusal_is_raised_whatever_the_shape():
@@ -257,16 +260,19 @@ def test_a_running_task_has_only_its_state(state):
     assert TaskSnapshot("clx1", TaskState(state)) == read_task(reply, "clx1", None)
 
 
-@pytest.mark.parametrize(
-    "word", ["moderating", "queued", "COMPLETED", "success", "canceled", "x" * 64]
-)
-def test_an_unknown_state_is_kept_and_unfinished(word):
+def test_an_unknown_state_is_kept_and_unfinished():
     """A state word we do not know is kept as it came and does not end the task."""
-    data = {**DONE, "state": word}
-    snapshot = read_task(answer(data), "clx1", None)
 
-    assert (word, None, None) == (snapshot.state, snapshot.result, snapshot.error)
-    assert not snapshot.state.finished
+    def check(word):
+        data = {**DONE, "state": word}
+        snapshot = read_task(answer(data), "clx1", None)
+
+        assert (word, None, None) == (snapshot.state, snapshot.result, snapshot.error)
+        assert not snapshot.state.finished
+
+    check_all(
+        ["moderating", "queued", "COMPLETED", "success", "canceled", "x" * 64], check
+    )
 
 
 def test_a_state_word_is_shown_printable():
@@ -303,23 +309,24 @@ def test_a_failed_task_carries_the_reason():
     ) == ("Content policy violation", "CONTENT_MODERATION", "clx1", 200, False)
 
 
-@pytest.mark.parametrize(
-    ("message", "shown"),
-    [
+def test_a_reason_is_fit_to_be_shown():
+    """A reason that is missing, long or full of control characters can be printed."""
+
+    cases = [
         (None, "no reason given"),
         ("", "no reason given"),
         (7, "no reason given"),
         ("\x1b[31mred\nline", "\\x1b[31mred\\nline"),
         ("x" * 1_000_000, "x" * 1999 + "…"),
-    ],
-    ids=["none", "empty", "number", "controls", "long"],
-)
-def test_a_reason_is_fit_to_be_shown(message, shown):
-    """A reason that is missing, long or full of control characters can be printed."""
-    error = read_task(answer({**FAILED, "failMsg": message}), "clx1", None).error
+    ]
 
-    assert shown == error.fail_message
-    assert None is error.fail_code
+    def check(message, shown):
+        error = read_task(answer({**FAILED, "failMsg": message}), "clx1", None).error
+
+        assert shown == error.fail_message
+        assert None is error.fail_code
+
+    check_all(cases, check)
 
 
 @pytest.mark.parametrize("urls", [None, [], ...])
@@ -340,34 +347,43 @@ def test_a_completed_task_without_urls_is_an_error_that_was_charged(urls):
     ) == ("clx1", 200, True)
 
 
-@pytest.mark.parametrize("url", ["", "/images/a.png", "ftp://a/b", "https:///a", "x y"])
-def test_a_completed_task_with_a_url_of_no_use_was_charged(url):
+def test_a_completed_task_with_a_url_of_no_use_was_charged():
     """A completed task with a URL nobody can fetch raises, with its id and charged."""
-    with pytest.raises(UnexpectedResponseError) as caught:
-        read_task(answer({**DONE, "resultUrls": [URL, url]}), "clx1", None)
 
-    assert f"the API's answer does not fit: not a result URL: {url}" == str(
-        caught.value
-    )
-    assert (caught.value.task_id, caught.value.charged) == ("clx1", True)
+    def check(url):
+        with pytest.raises(UnexpectedResponseError) as caught:
+            read_task(answer({**DONE, "resultUrls": [URL, url]}), "clx1", None)
+
+        assert f"the API's answer does not fit: not a result URL: {url}" == str(
+            caught.value
+        )
+        assert (caught.value.task_id, caught.value.charged) == ("clx1", True)
+
+    check_all(["", "/images/a.png", "ftp://a/b", "https:///a", "x y"], check)
 
 
-@pytest.mark.parametrize("other", ["clx2", "clx", "clx11", "CLX1", "x\n" * 100])
-def test_an_answer_about_another_task_is_refused(other):
+def test_an_answer_about_another_task_is_refused():
     """A poll answered with somebody else's task is refused, naming the one asked."""
-    with pytest.raises(UnexpectedResponseError) as caught:
-        read_task(answer({**DONE, "taskId": other}), "clx1", None)
 
-    assert str(caught.value).startswith("asked for task clx1, got an answer for ")
-    assert str(caught.value).isprintable()
-    assert (caught.value.task_id, caught.value.status) == ("clx1", 200)
+    def check(other):
+        with pytest.raises(UnexpectedResponseError) as caught:
+            read_task(answer({**DONE, "taskId": other}), "clx1", None)
+
+        assert str(caught.value).startswith("asked for task clx1, got an answer for ")
+        assert str(caught.value).isprintable()
+        assert (caught.value.task_id, caught.value.status) == ("clx1", 200)
+
+    check_all(["clx2", "clx", "clx11", "CLX1", "x\n" * 100], check)
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[1]", b"<html>", b'{"code": 200}'])
-def test_a_poll_that_cannot_be_read_is_unexpected(body):
+def test_a_poll_that_cannot_be_read_is_unexpected():
     """A poll answered with anything but a task raises UnexpectedResponseError."""
-    with pytest.raises(UnexpectedResponseError):
-        read_task(Reply(200, {}, body), "clx1", None)
+
+    def check(body):
+        with pytest.raises(UnexpectedResponseError):
+            read_task(Reply(200, {}, body), "clx1", None)
+
+    check_all([b"", b"null", b"[1]", b"<html>", b'{"code": 200}'], check)
 
 
 def test_a_poll_of_an_unknown_task_is_not_found():
@@ -379,9 +395,10 @@ def test_a_poll_of_an_unknown_task_is_not_found():
 # --- lenient fields -------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
+def test_credits_of_any_kind_cost_no_picture():
+    """Credits are a number or its text, else None; the picture is there in any case."""
+
+    cases = [
         (0.025, Decimal("0.025")),
         (1, Decimal(1)),
         ("0.0130", Decimal("0.0130")),
@@ -391,14 +408,15 @@ def test_a_poll_of_an_unknown_task_is_not_found():
         ("NaN", None),
         ([], None),
         ("1e999999999", None),
-    ],
-)
-def test_credits_of_any_kind_cost_no_picture(value, expected):
-    """Credits are a number or its text, else None; the picture is there in any case."""
-    result = read_task(answer({**DONE, "credits": value}), "clx1", None).result
+    ]
 
-    assert expected == result.credits
-    assert result.url == URL
+    def check(value, expected):
+        result = read_task(answer({**DONE, "credits": value}), "clx1", None).result
+
+        assert expected == result.credits
+        assert result.url == URL
+
+    check_all(cases, check)
 
 
 def test_credits_that_are_no_json_refuse_the_answer():
@@ -408,9 +426,10 @@ def test_credits_that_are_no_json_refuse_the_answer():
         read_task(Reply(200, {}, body.encode()), "clx1", None)
 
 
-@pytest.mark.parametrize(
-    ("created", "completed", "expected"),
-    [
+def test_dates_in_any_format_cost_no_picture():
+    """Dates are read from epoch milliseconds, else None; the picture is there."""
+
+    cases = [
         (None, None, (None, None, None, None)),
         (1705123450000, None, (CREATED_AT, None, None, None)),
         (None, 1705123465000, (None, COMPLETED_AT, EXPIRES_AT, None)),
@@ -433,26 +452,27 @@ def test_credits_that_are_no_json_refuse_the_answer():
             253402300799000,
             (None, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), None, None),
         ),
-    ],
-    ids=lambda value: repr(value)[:20],
-)
-def test_dates_in_any_format_cost_no_picture(created, completed, expected):
-    """Dates are read from epoch milliseconds, else None; the picture is there."""
-    data = {**DONE, "createTime": created, "completeTime": completed}
-    result = read_task(answer(data), "clx1", None).result
+    ]
 
-    assert expected == (
-        result.created_at,
-        result.completed_at,
-        result.expires_at,
-        result.duration_s,
-    )
-    assert result.urls == (URL,)
+    def check(created, completed, expected):
+        data = {**DONE, "createTime": created, "completeTime": completed}
+        result = read_task(answer(data), "clx1", None).result
+
+        assert expected == (
+            result.created_at,
+            result.completed_at,
+            result.expires_at,
+            result.duration_s,
+        )
+        assert result.urls == (URL,)
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
+def test_a_duration_is_in_seconds_whatever_its_unit():
+    """A synchronous duration above ten is milliseconds: the page names no unit."""
+
+    cases = [
         (0.84, 0.84),
         (1, 1.0),
         (10, 10.0),
@@ -462,12 +482,13 @@ def test_dates_in_any_format_cost_no_picture(created, completed, expected):
         ("0.84", None),
         (None, None),
         (False, None),
-    ],
-)
-def test_a_duration_is_in_seconds_whatever_its_unit(value, expected):
-    """A synchronous duration above ten is milliseconds: the page names no unit."""
-    result = read_created(answer({**SYNC, "duration": value}), None)
-    assert expected == result.duration_s
+    ]
+
+    def check(value, expected):
+        result = read_created(answer({**SYNC, "duration": value}), None)
+        assert expected == result.duration_s
+
+    check_all(cases, check)
 
 
 @pytest.mark.parametrize(
@@ -492,12 +513,15 @@ def test_a_synchronous_result_is_dated_by_its_answer(date, completed, expires):
     assert UTC is (result.completed_at or COMPLETED_AT).tzinfo
 
 
-@pytest.mark.parametrize("created", ["1705123465", None, 1.5, 10**30, [], True, False])
-def test_an_openai_date_in_any_format_costs_no_picture(created):
+def test_an_openai_date_in_any_format_costs_no_picture():
     """An OpenAI-shaped answer with an odd date gives its picture without a date."""
-    result = read_created(openai({"url": URL}, created=created), None)
 
-    assert (result.completed_at, result.expires_at, result.url) == (None, None, URL)
+    def check(created):
+        result = read_created(openai({"url": URL}, created=created), None)
+
+        assert (result.completed_at, result.expires_at, result.url) == (None, None, URL)
+
+    check_all(["1705123465", None, 1.5, 10**30, [], True, False], check)
 
 
 def test_the_raw_mapping_is_the_apis_own():
@@ -551,11 +575,14 @@ def test_models_come_in_the_apis_order():
     assert read_models(answer([])) == ()
 
 
-@pytest.mark.parametrize("data", [None, {"id": "a"}, [{"id": 1}], [None], "a"])
-def test_models_that_cannot_be_read_are_unexpected(data):
+def test_models_that_cannot_be_read_are_unexpected():
     """A list of models that is none raises UnexpectedResponseError."""
-    with pytest.raises(UnexpectedResponseError):
-        read_models(answer(data))
+
+    def check(data):
+        with pytest.raises(UnexpectedResponseError):
+            read_models(answer(data))
+
+    check_all([None, {"id": "a"}, [{"id": 1}], [None], "a"], check)
 
 
 def test_a_hosted_file_has_its_url():
@@ -574,9 +601,10 @@ def test_a_body_that_is_no_object_is_unexpected(read):
             read(Reply(200, {}, body))
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
+def test_a_task_id_is_salvaged_from_a_broken_answer():
+    """A whole task id in an answer that cannot be read is found again."""
+
+    cases = [
         (b'{"code": 200, "data": {"taskId": "clx1", "sta', "clx1"),
         (b'{"taskId"\n:\t"a-B_9"}{"taskId": "later"}', "a-B_9"),
         (b'\xff\xfe{"taskId":"clx1"}', "clx1"),
@@ -586,12 +614,12 @@ def test_a_body_that_is_no_object_is_unexpected(read):
         (b'{"taskId": 5}', None),
         (b'{"taskId": "' + b"x" * 129 + b'"}', None),
         (b"", None),
-    ],
-    ids=lambda value: repr(value)[:40],
-)
-def test_a_task_id_is_salvaged_from_a_broken_answer(body, expected):
-    """A whole task id in an answer that cannot be read is found again."""
-    assert expected == salvage_task_id(body)
+    ]
+
+    def check(body, expected):
+        assert expected == salvage_task_id(body)
+
+    check_all(cases, check)
 
 
 # --- fuzz -------------------------------------------------------------------------

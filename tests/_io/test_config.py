@@ -10,6 +10,7 @@ import stat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import check_all
 
 from apimodels_async._io.config import (
     resolve_base_url,
@@ -244,9 +245,10 @@ def test_the_base_url_has_a_default(monkeypatch):
     assert resolve_base_url("https://a.example") == "https://a.example"
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
+def test_a_base_url_is_https_or_loopback():
+    """https anywhere and http on this machine are used, without a slash at the end."""
+
+    cases = [
         (BASE_URL, BASE_URL),
         (f"{BASE_URL}/", BASE_URL),
         (f"{BASE_URL}///", BASE_URL),
@@ -259,16 +261,18 @@ def test_the_base_url_has_a_default(monkeypatch):
         ("http://127.0.0.1:8787", "http://127.0.0.1:8787"),
         ("http://127.8.8.8", "http://127.8.8.8"),
         ("http://[::1]:8787/api/v1", "http://[::1]:8787/api/v1"),
-    ],
-)
-def test_a_base_url_is_https_or_loopback(url, expected):
-    """https anywhere and http on this machine are used, without a slash at the end."""
-    assert expected == resolve_base_url(url)
+    ]
+
+    def check(url, expected):
+        assert expected == resolve_base_url(url)
+
+    check_all(cases, check)
 
 
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
+def test_a_base_url_that_could_leak_the_key_is_refused():
+    """Anything but a plain https or loopback address is refused, passwords unseen."""
+
+    cases = [
         ("apimodels.app", "it must be an absolute URL of plain characters"),
         ("apimodels.app.evil", "it must be an absolute URL of plain characters"),
         ("/api/v1", "it must be an absolute URL of plain characters"),
@@ -321,14 +325,15 @@ def test_a_base_url_is_https_or_loopback(url, expected):
         ("http://[::ffff:1.2.3.4]", "http://::ffff:1.2.3.4 would send the key"),
         ("ftp://localhost", "ftp://localhost would send the key in the clear"),
         ("file://localhost/x", "file://localhost would send the key in the clear"),
-    ],
-)
-def test_a_base_url_that_could_leak_the_key_is_refused(url, reason):
-    """Anything but a plain https or loopback address is refused, passwords unseen."""
-    words = refusal(resolve_base_url, url)
+    ]
 
-    assert BAD + reason == words[: len(BAD) + len(reason)]
-    assert "PASS" not in words
+    def check(url, reason):
+        words = refusal(resolve_base_url, url)
+
+        assert BAD + reason == words[: len(BAD) + len(reason)]
+        assert "PASS" not in words
+
+    check_all(cases, check)
 
 
 @given(st.text() | st.text("htps:/[]@#?.x\\1").map("https://".__add__))

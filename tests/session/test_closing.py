@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import subprocess
 import sys
 import threading
 
 import pytest
+from support.cases import check_all
 from support.raw import (
     CREATED,
     PICTURE,
@@ -348,12 +350,19 @@ def test_a_session_that_could_not_be_made_is_dropped_silently():
     gc.collect()
 
 
-@pytest.mark.parametrize("name", ["max_connections", "max_polls"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, True, "9", None])
-def test_a_count_out_of_range_is_refused(name, value):
+def test_a_count_out_of_range_is_refused():
     """Connections and polls are whole numbers of at least one."""
-    with pytest.raises(ConfigurationError, match=name):
-        Session("sk_x", **{name: value})
+
+    def check(name, value):
+        with pytest.raises(ConfigurationError, match=name):
+            Session("sk_x", **{name: value})
+
+    check_all(
+        itertools.product(
+            ["max_connections", "max_polls"], [0, -1, 1.5, True, "9", None]
+        ),
+        check,
+    )
 
 
 def test_importing_is_light():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import check_all
 
 from apimodels_async._core.files.ranges import (
     Origin,
@@ -19,9 +20,10 @@ LATER = "Mon, 23 Nov 2026 10:00:00 GMT"
 JUST_THEN = "Mon, 23 Nov 2026 09:00:30 GMT"
 
 
-@pytest.mark.parametrize(
-    ("headers", "version", "total"),
-    [
+def test_only_a_sure_version_can_be_taken_up():
+    """A strong tag, or a date well in the past, of a server that serves ranges."""
+
+    cases = [
         ({**BYTES, "ETag": TAG}, TAG, 1000),
         ({**BYTES, "ETag": 'W/"v1"'}, None, 1000),
         ({**BYTES, "Last-Modified": CHANGED, "Date": LATER}, CHANGED, 1000),
@@ -33,11 +35,12 @@ JUST_THEN = "Mon, 23 Nov 2026 09:00:30 GMT"
         ({"ETag": TAG, "Accept-Ranges": "none"}, None, None),
         ({**BYTES, "Content-Length": "many"}, None, None),
         ({}, None, None),
-    ],
-)
-def test_only_a_sure_version_can_be_taken_up(headers, version, total):
-    """A strong tag, or a date well in the past, of a server that serves ranges."""
-    assert origin_of(URL, headers) == Origin(URL, version, total)
+    ]
+
+    def check(headers, version, total):
+        assert origin_of(URL, headers) == Origin(URL, version, total)
+
+    check_all(cases, check)
 
 
 def test_what_is_missing_is_asked_for():
@@ -65,9 +68,10 @@ def test_otherwise_the_whole_is_asked_for(origin, url, have):
     assert resume_headers(origin, url, have) == {}
 
 
-@pytest.mark.parametrize(
-    ("content_range", "more", "fits"),
-    [
+def test_a_part_must_fit():
+    """It starts where ours ends, ends within the file, and is of the same version."""
+
+    cases = [
         ("bytes 400-999/1000", {}, True),
         ("bytes 400-999/1000", {"ETag": TAG}, True),
         ("bytes 400-999/1000", {"ETag": '"v2"'}, False),
@@ -78,13 +82,14 @@ def test_otherwise_the_whole_is_asked_for(origin, url, have):
         ("bytes 400-399/1000", {}, False),
         ("bytes 400-999/*", {}, False),
         ("", {}, False),
-    ],
-)
-def test_a_part_must_fit(content_range, more, fits):
-    """It starts where ours ends, ends within the file, and is of the same version."""
-    headers = {"Content-Range": content_range, **more}
+    ]
 
-    assert continues(Origin(URL, TAG, 1000), headers, 400) is fits
+    def check(content_range, more, fits):
+        headers = {"Content-Range": content_range, **more}
+
+        assert continues(Origin(URL, TAG, 1000), headers, 400) is fits
+
+    check_all(cases, check)
 
 
 def test_a_date_is_no_tag():

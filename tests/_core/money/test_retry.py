@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import check_all
 
 from apimodels_async._api.refusals import read_body
 from apimodels_async._core.money.retry import (
@@ -178,23 +179,24 @@ def test_only_429_repeats_a_paid_request(kind):
         assert expected is repeated(kind, said), (number, said)
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
+def test_what_is_no_refusal_leaves_a_paid_request_in_doubt():
+    """Anything but a definite refusal, read from an answer, means: unknown."""
+
+    cases = [
         UnexpectedResponseError("cut", status=200),
         UnexpectedResponseError("moved", status=307),
         GenerationFailedError("no", status=200),
         APIStatusError("from nowhere"),
         ServerError("from nowhere", code=501),
-    ],
-    ids=lambda error: type(error).__name__ + str(error.status),
-)
-def test_what_is_no_refusal_leaves_a_paid_request_in_doubt(said):
-    """Anything but a definite refusal, read from an answer, means: unknown."""
-    assert not is_refusal(said)
-    assert OutcomeUnknownError is type(answer_error(Kind.CREATE, said, INFO, None))
-    for kind in Kind:
-        assert not repeated(kind, said)
+    ]
+
+    def check(said):
+        assert not is_refusal(said)
+        assert OutcomeUnknownError is type(answer_error(Kind.CREATE, said, INFO, None))
+        for kind in Kind:
+            assert not repeated(kind, said)
+
+    check_all(cases, check)
 
 
 @pytest.mark.parametrize(
@@ -268,9 +270,10 @@ def test_a_wish_is_kept_in_full():
     assert pause_before_retry(Kind.CREATE, limited, 1, POLICY, 0.0) == 7.0
 
 
-@pytest.mark.parametrize(
-    ("attempt", "expected"),
-    [
+def test_the_ceiling_doubles_up_to_the_cap():
+    """The longest pause doubles with each try until it meets the cap."""
+
+    cases = [
         (1, 0.25),
         (2, 0.5),
         (3, 1.0),
@@ -279,11 +282,12 @@ def test_a_wish_is_kept_in_full():
         (6, 8.0),
         (7, 8.0),
         (5000, 8.0),
-    ],
-)
-def test_the_ceiling_doubles_up_to_the_cap(attempt, expected):
-    """The longest pause doubles with each try until it meets the cap."""
-    assert expected == backoff_ceiling(attempt, POLICY)
+    ]
+
+    def check(attempt, expected):
+        assert expected == backoff_ceiling(attempt, POLICY)
+
+    check_all(cases, check)
 
 
 @given(st.integers(1, 99), st.floats(0, 1))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from decimal import Decimal
 
 import pytest
+from support.cases import check_all
 
 from apimodels_async._core.polling.callback_trust import MISSES_MAX, CallbackTrust
 from apimodels_async._core.polling.entry import Entry
@@ -210,18 +212,18 @@ def test_a_failed_task_settles_with_its_error():
     assert entry.done
 
 
-@pytest.mark.parametrize(
-    "error", PASSING, ids=lambda error: f"{type(error).__name__} {error.status}"
-)
-@pytest.mark.parametrize("attached", [True, False])
-def test_no_other_answer_loses_a_task(error, attached):
+def test_no_other_answer_loses_a_task():
     """A poll may fail a hundred times: the task stays, and its result still arrives."""
-    ledger, entry = watched("clx1", attached=attached)
-    for _ in range(100):
-        assert polled(ledger, entry, error)[1] == []
-    polled(ledger, entry, TaskSnapshot("clx1", TaskState.COMPLETED, RESULT))
 
-    assert RESULT is entry.outcome
+    def check(error, attached):
+        ledger, entry = watched("clx1", attached=attached)
+        for _ in range(100):
+            assert polled(ledger, entry, error)[1] == []
+        polled(ledger, entry, TaskSnapshot("clx1", TaskState.COMPLETED, RESULT))
+
+        assert RESULT is entry.outcome
+
+    check_all(itertools.product(PASSING, [True, False]), check)
 
 
 # --- 404 ------------------------------------------------------------------------
@@ -258,15 +260,19 @@ def test_one_404_later_on_is_not_believed():
     assert at > 140
 
 
-@pytest.mark.parametrize("draw", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("interval", [2.0, 2.5, 3.0])
-def test_an_attached_id_nobody_knows_ends_within_half_a_minute(interval, draw):
+def test_an_attached_id_nobody_knows_ends_within_half_a_minute():
     """Three 404s end an attached task, always within 30 seconds."""
-    ledger, entry = watched("clx1", attached=True, interval=interval, draw=lambda: draw)
-    ats = [polled(ledger, entry, NOT_FOUND, latency=1.0)[0] for _ in range(3)]
 
-    assert TaskNotFoundError is type(entry.outcome)
-    assert ats[-1] - 100.0 <= 30.0
+    def check(draw, interval):
+        ledger, entry = watched(
+            "clx1", attached=True, interval=interval, draw=lambda: draw
+        )
+        ats = [polled(ledger, entry, NOT_FOUND, latency=1.0)[0] for _ in range(3)]
+
+        assert TaskNotFoundError is type(entry.outcome)
+        assert ats[-1] - 100.0 <= 30.0
+
+    check_all(itertools.product([0.0, 0.5, 1.0], [2.0, 2.5, 3.0]), check)
 
 
 def test_a_completed_task_without_urls_is_believed_the_third_time():
