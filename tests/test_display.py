@@ -113,7 +113,6 @@ def test_a_web_address_is_shown(url):
 
 def test_anything_else_is_not_an_address():
     """What is no web address is never made one; it is shown as text, or not at all."""
-
     cases = [
         "javascript:alert(1)",
         "JaVaScRiPt://example.com/%0aalert(1)",

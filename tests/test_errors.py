@@ -137,7 +137,6 @@ def test_a_message_may_be_missing():
 
 def test_an_error_is_caught_by_its_builtin_name():
     """Errors of values and of time are also Python's own."""
-
     cases = [
         ("ConfigurationError", {ValueError}),
         ("InvalidRequestError", {ValueError}),
@@ -161,7 +160,6 @@ def test_an_error_is_caught_by_its_builtin_name():
 
 def test_every_refusal_is_a_status_error():
     """What the API refuses by status is caught as APIStatusError."""
-
     cases = [
         "BadRequestError",
         "AuthenticationError",

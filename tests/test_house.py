@@ -246,7 +246,6 @@ def test_a_module_has_no_bad_habits():
 
 def test_a_planted_habit_is_caught():
     """Each habit on the list is found where it stands."""
-
     cases = [
         ("await asyncio.wait_for(x, 1)", "line 1: calls wait_for()"),
         ("ensure_future(x)", "line 1: calls ensure_future()"),

@@ -395,7 +395,6 @@ def test_a_planted_import_is_caught():
 
 def test_an_import_that_is_allowed_passes():
     """An import that points down, or that the house names as allowed, passes."""
-
     cases = [
         ("models", "from .errors import ApiModelsError\nfrom datetime import datetime"),
         ("_api.decode", "from . import convert\nfrom urllib.parse import urlsplit"),

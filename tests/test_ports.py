@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 from support.cases import check_all
+from support.sessions import KEY
 
 from apimodels_async._ports import (
     Failure,
@@ -19,8 +20,6 @@ from apimodels_async._ports import (
     Secret,
     Sent,
 )
-
-KEY = "sk_0123456789abcdefghij"
 
 
 def test_a_secret_prints_as_nothing():

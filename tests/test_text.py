@@ -11,7 +11,6 @@ from apimodels_async._text import MESSAGE_CHARS_MAX, is_loopback, printable
 
 def test_what_could_move_a_cursor_is_escaped():
     """Control, direction and surrogate characters show as Python's escapes."""
-
     cases = [
         ("", ""),
         ("a red fox", "a red fox"),
@@ -35,7 +34,6 @@ def test_what_could_move_a_cursor_is_escaped():
 
 def test_a_long_text_is_cut_after_it_is_escaped():
     """The limit counts what is shown; an ellipsis takes the last place."""
-
     cases = [
         ("abcde", 5, "abcde"),
         ("abcdef", 5, "abcd…"),

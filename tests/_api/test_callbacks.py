@@ -28,7 +28,6 @@ def test_the_task_is_named():
 
 def test_anything_else_names_none():
     """What is not JSON, has no id, or one that cannot be one, is told by None."""
-
     cases = [
         b"",
         b"{}",

@@ -48,7 +48,6 @@ def test_only_sparkpix_is_synchronous():
 
 def test_a_prefixed_id_is_found():
     """A model is found by its own id and by its prefixed form; others are unknown."""
-
     cases = [
         ("grok-4.2-image", "grok-4.2-image"),
         ("grok-image/grok-4.2-image", "grok-4.2-image"),

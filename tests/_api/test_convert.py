@@ -41,7 +41,6 @@ NAMES = st.sampled_from(
 
 def test_wire_names_become_ours():
     """Known fields are read under our names, and unknown ones are ignored."""
-
     cases = [
         (WireTask, TASK, WireTask("clx1", "completed")),
         (
@@ -89,7 +88,6 @@ def test_wire_names_become_ours():
 
 def test_an_amount_is_exact_or_absent():
     """Credits are read as exact decimals; what is no amount of money reads as None."""
-
     cases = [
         (0, Decimal(0)),
         (1, Decimal(1)),
@@ -124,7 +122,6 @@ def test_an_amount_is_exact_or_absent():
 
 def test_an_optional_number_is_lenient():
     """A date in a new format costs nobody a picture: it reads as None."""
-
     cases = [
         (1705123450000, 1705123450000.0),
         (2.5, 2.5),
@@ -157,7 +154,6 @@ def test_an_optional_text_is_lenient():
 
 def test_a_required_field_is_strict_and_the_error_says_where():
     """A required field that is missing or of another type names its place."""
-
     cases = [
         (WireTask, None, "expected an object, got NoneType @ $.data"),
         (WireTask, [], "expected an object, got list @ $.data"),

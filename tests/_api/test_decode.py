@@ -26,7 +26,6 @@ JSON = st.recursive(
 
 def test_json_is_read():
     """UTF-8 JSON is read, with a byte order mark or without."""
-
     cases = [
         (b'{"code": 200}', {"code": 200}),
         (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
@@ -43,7 +42,6 @@ def test_json_is_read():
 
 def test_what_is_not_strict_json_is_refused_with_its_reason():
     """Text two parsers could read differently is refused, and the error says why."""
-
     cases = [
         (b"", "an empty body"),
         (b"\xff\xfe{\x00}\x00", "not UTF-8: "),
@@ -96,7 +94,6 @@ def test_json_comes_back_as_it_was_sent(value):
 
 def test_a_hostile_megabyte_is_judged_quickly():
     """The largest answer that is read is no way to keep us busy, whatever it holds."""
-
     cases = [
         b"[" * (1 << 20),
         b"[" + b"{}," * 300_000 + b"{}]",

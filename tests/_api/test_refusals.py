@@ -110,7 +110,6 @@ def test_an_empty_refusal_has_no_words():
 
 def test_the_words_are_looked_for_in_the_vendors_order():
     """The reason is failMsg, msg, error.message, error, message, or the raw text."""
-
     cases = [
         ({"data": {"failMsg": "1st"}, "msg": "2nd"}, "1st"),
         ({"data": {"failMsg": ""}, "msg": "2nd"}, "2nd"),
@@ -142,7 +141,6 @@ def test_a_reason_of_a_megabyte_is_cut():
 
 def test_a_success_is_handed_over_unchanged():
     """A body with code 200, or with data and no code, comes back as it is."""
-
     cases = [
         {"code": 200, "msg": "success", "data": {"a": 1}},
         {"code": "200", "data": None},
@@ -198,7 +196,6 @@ def test_each_envelope_code_has_its_error():
 
 def test_a_code_that_cannot_be_read_is_unexpected():
     """A body with neither data nor a readable code is not taken for a success."""
-
     cases = [
         {"code": True, "data": {}},
         {"code": 200.0, "data": {}},
@@ -246,7 +243,6 @@ def test_identity_is_no_encoding():
 
 def test_a_success_that_cannot_be_read_is_unexpected():
     """Bytes with status 200 that are not JSON say so, whatever their content type."""
-
     cases = [
         (b"", "the API's answer is an empty body"),
         (HTML, "the API's answer is not JSON (Expecting value at character 0): <html>"),
@@ -271,7 +267,6 @@ def test_a_success_that_cannot_be_read_is_unexpected():
 
 def test_retry_after_is_seconds_or_a_date():
     """A wait is read in seconds, or as a date against the answer's own Date."""
-
     cases = [
         ("0", 0.0),
         ("5", 5.0),
@@ -322,7 +317,6 @@ def test_a_rate_limit_carries_its_wait():
 
 def test_a_date_of_a_header_is_utc():
     """A date with a known offset becomes UTC; anything else is None."""
-
     cases = [
         (DATE, datetime(2026, 11, 23, 7, tzinfo=UTC)),
         ("Mon, 23 Nov 2026 09:00:00 +0200", datetime(2026, 11, 23, 7, tzinfo=UTC)),

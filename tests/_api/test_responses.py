@@ -201,7 +201,6 @@ def test_a_task_with_a_url_field_is_a_task():
 
 def test_what_fits_no_shape_is_unexpected():
     """An answer that fits none of the four shapes names the place of the misfit."""
-
     cases = [
         (answer(None), "expected an object, got NoneType @ $.data"),
         (answer(...), "expected an object, got NoneType @ $.data"),
@@ -311,7 +310,6 @@ def test_a_failed_task_carries_the_reason():
 
 def test_a_reason_is_fit_to_be_shown():
     """A reason that is missing, long or full of control characters can be printed."""
-
     cases = [
         (None, "no reason given"),
         ("", "no reason given"),
@@ -397,7 +395,6 @@ def test_a_poll_of_an_unknown_task_is_not_found():
 
 def test_credits_of_any_kind_cost_no_picture():
     """Credits are a number or its text, else None; the picture is there in any case."""
-
     cases = [
         (0.025, Decimal("0.025")),
         (1, Decimal(1)),
@@ -428,7 +425,6 @@ def test_credits_that_are_no_json_refuse_the_answer():
 
 def test_dates_in_any_format_cost_no_picture():
     """Dates are read from epoch milliseconds, else None; the picture is there."""
-
     cases = [
         (None, None, (None, None, None, None)),
         (1705123450000, None, (CREATED_AT, None, None, None)),
@@ -471,7 +467,6 @@ def test_dates_in_any_format_cost_no_picture():
 
 def test_a_duration_is_in_seconds_whatever_its_unit():
     """A synchronous duration above ten is milliseconds: the page names no unit."""
-
     cases = [
         (0.84, 0.84),
         (1, 1.0),
@@ -603,7 +598,6 @@ def test_a_body_that_is_no_object_is_unexpected(read):
 
 def test_a_task_id_is_salvaged_from_a_broken_answer():
     """A whole task id in an answer that cannot be read is found again."""
-
     cases = [
         (b'{"code": 200, "data": {"taskId": "clx1", "sta', "clx1"),
         (b'{"taskId"\n:\t"a-B_9"}{"taskId": "later"}', "a-B_9"),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cases import check_all
+from support.sessions import KEY
 
 from apimodels_async._io.config import (
     resolve_base_url,
@@ -20,7 +21,6 @@ from apimodels_async._io.config import (
 from apimodels_async.errors import ConfigurationError
 from apimodels_async.policies import PollPolicy
 
-KEY = "sk_0123456789abcdefghij"
 BASE_URL = "https://apimodels.app/api/v1"
 BAD = "base_url is not usable: "
 
@@ -74,9 +74,10 @@ def test_blanks_around_a_key_are_dropped(blank):
     assert resolve_key(f"{blank}{KEY}{blank}").reveal() == KEY
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
+@pytest.mark.parametrize("place", ["argument", "environment", "file"])
+def test_a_key_that_could_break_a_header_is_refused(monkeypatch, store, place):
+    """A blank, control or non-ASCII character is refused, and the key never shown."""
+    cases = [
         f"{KEY}\r\nX-Evil: 1",
         f"{KEY}\n{KEY}",
         f"{KEY} {KEY}",
@@ -87,28 +88,27 @@ def test_blanks_around_a_key_are_dropped(blank):
         f"{KEY}\u200b",
         f"{KEY}\ud800",
         f"{KEY}\xa0x",
-    ],
-    ids=ascii,
-)
-@pytest.mark.parametrize("place", ["argument", "environment", "file"])
-def test_a_key_that_could_break_a_header_is_refused(monkeypatch, store, place, key):
-    """A blank, control or non-ASCII character is refused, and the key never shown."""
-    if place == "argument":
-        words = refusal(resolve_key, key)
-    elif place == "environment":
-        if {"\0", "\ud800"} & {*key}:
-            return  # an environment variable cannot hold it
-        monkeypatch.setenv("APIMODELS_API_KEY", key)
-        words = refusal(resolve_key)
-    else:
-        if len(key.splitlines()) > 1:
-            return  # a line of the file is a key; the next one is another
-        store(key.encode("utf-8", "surrogatepass"))
-        words = refusal(resolve_key)
+    ]
 
-    assert words == (
-        "the API key has a blank, a control or a non-ASCII character in it"
-    )
+    def check(key):
+        if place == "argument":
+            words = refusal(resolve_key, key)
+        elif place == "environment":
+            if {"\0", "\ud800"} & {*key}:
+                return  # an environment variable cannot hold it
+            monkeypatch.setenv("APIMODELS_API_KEY", key)
+            words = refusal(resolve_key)
+        else:
+            if len(key.splitlines()) > 1:
+                return  # a line of the file is a key; the next one is another
+            store(key.encode("utf-8", "surrogatepass"))
+            words = refusal(resolve_key)
+
+        assert words == (
+            "the API key has a blank, a control or a non-ASCII character in it"
+        )
+
+    check_all(cases, check)
 
 
 @pytest.mark.parametrize("key", [" ", "\n\t "])
@@ -131,9 +131,9 @@ def test_no_key_is_ever_shown(key):
         assert "sk_marked" not in repr(secret)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_a_key_is_found_in_the_file(store):
+    """The first line that is no comment is the key, bare or as name=key."""
+    cases = [
         KEY,
         f"{KEY}\n",
         f"\n\n  {KEY}  \r\nsk_second\n",
@@ -141,13 +141,13 @@ def test_no_key_is_ever_shown(key):
         f"APIMODELS_API_KEY={KEY}",
         f"api_key = '{KEY}'",
         f'export APIMODELS_API_KEY="{KEY}"',
-    ],
-    ids=repr,
-)
-def test_a_key_is_found_in_the_file(store, text):
-    """The first line that is no comment is the key, bare or as name=key."""
-    store(text)
-    assert resolve_key(None).reveal() == KEY
+    ]
+
+    def check(text):
+        store(text)
+        assert resolve_key(None).reveal() == KEY
+
+    check_all(cases, check)
 
 
 def test_a_key_may_end_like_base64(store):
@@ -177,15 +177,19 @@ def test_a_private_file_is_read(store, mode):
     assert resolve_key(None).reveal() == KEY
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o644])
-def test_a_file_others_can_open_is_not_read(store, mode):
+def test_a_file_others_can_open_is_not_read(store):
     """A file that others can read or write is refused, with the cure."""
-    path = store(KEY, mode)
-    words = refusal(resolve_key)
+    cases = [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o644]
 
-    expected = f"{path} is not used: others can read it; run: chmod 600 {path}"
-    assert expected == words
-    assert mode == stat.S_IMODE(path.stat().st_mode)
+    def check(mode):
+        path = store(KEY, mode)
+        words = refusal(resolve_key)
+
+        expected = f"{path} is not used: others can read it; run: chmod 600 {path}"
+        assert expected == words
+        assert mode == stat.S_IMODE(path.stat().st_mode)
+
+    check_all(cases, check)
 
 
 def test_a_link_is_not_followed(store, tmp_path):
@@ -247,7 +251,6 @@ def test_the_base_url_has_a_default(monkeypatch):
 
 def test_a_base_url_is_https_or_loopback():
     """https anywhere and http on this machine are used, without a slash at the end."""
-
     cases = [
         (BASE_URL, BASE_URL),
         (f"{BASE_URL}/", BASE_URL),
@@ -271,7 +274,6 @@ def test_a_base_url_is_https_or_loopback():
 
 def test_a_base_url_that_could_leak_the_key_is_refused():
     """Anything but a plain https or loopback address is refused, passwords unseen."""
-
     cases = [
         ("apimodels.app", "it must be an absolute URL of plain characters"),
         ("apimodels.app.evil", "it must be an absolute URL of plain characters"),
@@ -376,10 +378,14 @@ def test_an_interval_the_program_chose_comes_first(monkeypatch):
     assert resolve_polling(policy, "http://127.0.0.1:8787/api/v1") is policy
 
 
-@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
-def test_an_interval_that_cannot_be_is_refused(monkeypatch, text):
+def test_an_interval_that_cannot_be_is_refused(monkeypatch):
     """What is no positive number is an error that names what is wrong."""
-    monkeypatch.setenv("APIMODELS_POLL_INTERVAL", text)
+    cases = ["soon", "0", "-1", "nan", "inf"]
 
-    with pytest.raises(ConfigurationError, match=r"POLL_INTERVAL|interval must be"):
-        resolve_polling(PollPolicy(), "http://localhost/api/v1")
+    def check(text):
+        monkeypatch.setenv("APIMODELS_POLL_INTERVAL", text)
+
+        with pytest.raises(ConfigurationError, match=r"POLL_INTERVAL|interval must be"):
+            resolve_polling(PollPolicy(), "http://localhost/api/v1")
+
+    check_all(cases, check)

@@ -167,8 +167,7 @@ async def run(  # noqa: PLR0913  what a run can vary in
     async with contextlib.AsyncExitStack() as stack:
         logged = stack.enter_context(listening())
         await stack.enter_async_context(emulator)
-        port = int(emulator.origin.rpartition(":")[2])
-        proxy = await stack.enter_async_context(ChaosProxy(port, schedule))
+        proxy = await stack.enter_async_context(ChaosProxy(emulator, schedule))
         http = None
         if lent:
             connector = aiohttp.TCPConnector(force_close=fresh)

@@ -21,7 +21,6 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 def test_what_cannot_work_is_refused():
     """A bad value is told by name, before anything is sent."""
-
     cases = [
         ({"url": "ftp://example.com"}, "http"),
         ({"url": "https://example.com/?a=b"}, "query"),
@@ -69,7 +68,6 @@ def test_it_shows_no_secret():
 
 def test_a_callback_of_the_requests_own_is_seen():
     """The callback URL of a request is known for every kind of request."""
-
     cases = [
         (SparkPixImage(prompt="a"), None),
         (

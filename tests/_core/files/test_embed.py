@@ -65,7 +65,6 @@ def test_the_exif_of_a_jpeg_is_replaced():
 
 def test_nothing_else_has_a_place():
     """Other formats, cut and damaged files take no metadata."""
-
     cases = [
         picture("WEBP"),
         picture("GIF"),

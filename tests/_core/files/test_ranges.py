@@ -22,7 +22,6 @@ JUST_THEN = "Mon, 23 Nov 2026 09:00:30 GMT"
 
 def test_only_a_sure_version_can_be_taken_up():
     """A strong tag, or a date well in the past, of a server that serves ranges."""
-
     cases = [
         ({**BYTES, "ETag": TAG}, TAG, 1000),
         ({**BYTES, "ETag": 'W/"v1"'}, None, 1000),
@@ -70,7 +69,6 @@ def test_otherwise_the_whole_is_asked_for(origin, url, have):
 
 def test_a_part_must_fit():
     """It starts where ours ends, ends within the file, and is of the same version."""
-
     cases = [
         ("bytes 400-999/1000", {}, True),
         ("bytes 400-999/1000", {"ETag": TAG}, True),

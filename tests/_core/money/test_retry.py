@@ -181,7 +181,6 @@ def test_only_429_repeats_a_paid_request(kind):
 
 def test_what_is_no_refusal_leaves_a_paid_request_in_doubt():
     """Anything but a definite refusal, read from an answer, means: unknown."""
-
     cases = [
         UnexpectedResponseError("cut", status=200),
         UnexpectedResponseError("moved", status=307),
@@ -236,10 +235,9 @@ def test_an_unknown_outcome_never_suggests_a_repeat(task_id, advice):
 # --- pauses -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize(
-    ("wished", "expected"),
-    [
+def test_a_wish_up_to_two_minutes_is_waited_out():
+    """Retry-After is kept, plus jitter, up to 120 s; more is the caller's decision."""
+    cases = [
         (0.0, 0.125),
         (5.0, 5.125),
         (119.0, 119.125),
@@ -247,12 +245,14 @@ def test_an_unknown_outcome_never_suggests_a_repeat(task_id, advice):
         (120.001, None),
         (121.0, None),
         (1e9, None),
-    ],
-)
-def test_a_wish_up_to_two_minutes_is_waited_out(kind, wished, expected):
-    """Retry-After is kept, plus jitter, up to 120 s; more is the caller's decision."""
-    limited = RateLimitError("slow", retry_after=wished, status=429)
-    assert expected == pause_before_retry(kind, limited, 1, POLICY, 0.5)
+    ]
+
+    def check(wished, expected):
+        limited = RateLimitError("slow", retry_after=wished, status=429)
+        pauses = {pause_before_retry(kind, limited, 1, POLICY, 0.5) for kind in Kind}
+        assert pauses == {expected}
+
+    check_all(cases, check)
 
 
 @pytest.mark.parametrize(("wished", "expected"), [(5.0, 5.125), (121.0, None)])
@@ -272,7 +272,6 @@ def test_a_wish_is_kept_in_full():
 
 def test_the_ceiling_doubles_up_to_the_cap():
     """The longest pause doubles with each try until it meets the cap."""
-
     cases = [
         (1, 0.25),
         (2, 0.5),
