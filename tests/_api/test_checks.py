@@ -19,11 +19,6 @@ from apimodels_async.errors import InvalidRequestError
 HUGE = 10**5000  # Python refuses to print it
 
 
-def name_of(value):
-    """Return a test id, also for a number that cannot be printed."""
-    return "huge" if value is HUGE else repr(value)
-
-
 def refused(check, *values):
     """Return the error with which *check* refuses *values*."""
     with pytest.raises(InvalidRequestError) as caught:

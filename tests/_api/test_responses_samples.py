@@ -1,7 +1,7 @@
 """
 Every sample of the API's answers, through the client's decoder.
 
-The samples are checked against the emulator in ``tests/emulator/test_samples.py``; the
+The samples are checked against the emulator in ``tests/emulator/api/test_wire.py``; the
 two sides share no code, so a field misspelt on one of them shows here or there.
 """
 
