@@ -45,6 +45,7 @@ PAID_KINDS = (
     "flip_down",
     "down",
 )
+UNHEARD_KINDS = ("duplicate", "stray")
 """Answers nobody asked for. One that is under way while the next request leaves on the
 same connection is that one's answer to any HTTP client: only fresh connections help."""
 
