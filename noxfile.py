@@ -38,9 +38,17 @@ PYTHONS = nox.project.python_versions(PROJECT)
 OTHERS = [version for version in PYTHONS if version != RUNNING]
 
 EXTRAS = ".[cli,otel,mcp]"
-LONG = ("chaos", "emulator", "batch", "soak", "testing", "test_readme.py")
+LONG = (
+    *("batch", "emulator", "soak", "testing", "test_readme.py"),
+    *("images/test_cancellation.py", "images/test_faults.py"),
+)
 WITHOUT_LONG = tuple(f"--ignore=tests/{each}" for each in LONG)
 SHORT = (*WITHOUT_LONG, "--ignore=tests/cli")
+SEARCHED = (
+    *("tests/_api", "tests/_core", "tests/_io/test_config.py"),
+    *("tests/test_display.py", "tests/test_text.py"),
+)
+"""Where hypothesis looks for more at night: what is pure."""
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -250,7 +258,7 @@ def browser(session: nox.Session) -> None:
         "-m",
         "pytest",
         "examples/gallery",
-        "tests/cli/gallery/test_browser.py",
+        "tests/cli/gallery/test_page_in_browser.py",
     )
     run_tests(session, *command)
 
@@ -306,7 +314,7 @@ def nightly(session: nox.Session) -> None:
     soak = "tests/soak"
     pytest = ("python", "-P", "-m", "pytest", "--timeout=3600", "-n", "2")
     session.run(*pytest, soak, env={"SOAK": "1"})
-    session.run(*pytest, "tests/unit", "--hypothesis-profile=search")
+    session.run(*pytest, *SEARCHED, "--hypothesis-profile=search")
     session.run("python", "examples/web/load.py", "--seconds", "600")
     session.run("python", f"{soak}/chaos.py")
     session.run("python", f"{soak}/chaos.py", "--posts", "8000", "--callbacks")

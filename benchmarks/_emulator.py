@@ -1,6 +1,4 @@
-"""
-Runs a quick emulator in a process of its own.
-"""
+"""Runs a quick emulator in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The goals of the library's speed, and whether a run met them.
-"""
+"""The goals of the library's speed, and whether a run met them."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ Runs = dict[tuple[int, str], list[dict[str, Any]]]
 
 
 class Goal(NamedTuple):
-    """
-    One line of the table.
-    """
+    """One line of the table."""
 
     name: str
     aim: str
@@ -33,9 +29,7 @@ class Goal(NamedTuple):
 
 
 def judge(found: Found, runs: Runs) -> list[Goal]:
-    """
-    Return every goal, as far as it was measured.
-    """
+    """Return every goal, as far as it was measured."""
     parts: dict[str, Callable[[], list[Goal]]] = {
         "P1": lambda: _one_poll(found),
         "P2": lambda: [*_cpu(runs), *_peers(runs)],
@@ -60,9 +54,7 @@ def judge(found: Found, runs: Runs) -> list[Goal]:
 
 
 def ratios(runs: Runs, count: int, client: str) -> list[float]:
-    """
-    Return CPU over the loop by hand, of the turns that have both.
-    """
+    """Return CPU over the loop by hand, of the turns that have both."""
     base = {each["turn"]: each.get("cpu_s") for each in runs.get((count, BY_HAND), [])}
     return [
         each["cpu_s"] / base[each["turn"]]
@@ -72,9 +64,7 @@ def ratios(runs: Runs, count: int, client: str) -> list[float]:
 
 
 def spread(values: list[float]) -> str:
-    """
-    Return the median of some ratios, and their range.
-    """
+    """Return the median of some ratios, and their range."""
     if not values:
         return "-"
     if len(values) == 1:
@@ -83,9 +73,7 @@ def spread(values: list[float]) -> str:
 
 
 def middle(rows: list[dict[str, Any]], name: str) -> float | None:
-    """
-    Return the median of what the rows have under *name*.
-    """
+    """Return the median of what the rows have under *name*."""
     values = [each[name] for each in rows if each.get(name) is not None]
     return median(values) if values else None
 

@@ -1,6 +1,4 @@
-"""
-The plots of RESULTS.md: the same SVG for the same figures.
-"""
+"""The plots of RESULTS.md: the same SVG for the same figures."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ LABELS = {
 
 
 def draw(runs: Any, learned: list[dict[str, Any]], folder: Path) -> None:
-    """
-    Draw all plots into *folder*.
-    """
+    """Draw all plots into *folder*."""
     folder.mkdir(exist_ok=True)
     plt.rcParams.update(
         {

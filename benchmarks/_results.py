@@ -1,6 +1,4 @@
-"""
-Keeps what a benchmark found, for the report: ``--json FILE`` on its command line.
-"""
+"""Keeps what a benchmark found, for the report: ``--json FILE`` on its command line."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Runs the stub with service times, plain or TLS, and asks for its counts.
-"""
+"""Runs the stub with service times, plain or TLS, and asks for its counts."""
 
 from __future__ import annotations
 
@@ -41,8 +39,6 @@ def server(*arguments: str, keep_alive: float = 0.0) -> Iterator[list[str]]:
 
 
 def counts(base: str, what: str = "stats") -> dict[str, Any]:
-    """
-    Return what the stub counted since its last reset; ``what="reset"`` resets.
-    """
+    """Return what the stub counted since its last reset; ``what="reset"`` resets."""
     with urllib.request.urlopen(f"{base}/{what}") as reply:
         return dict(json.loads(reply.read()))

@@ -27,9 +27,7 @@ HEAD = (
 
 
 class Stub(asyncio.Protocol):
-    """
-    One connection.
-    """
+    """One connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back."""

@@ -1,6 +1,4 @@
-"""
-Turns what a run of the benchmarks found into RESULTS.md.
-"""
+"""Turns what a run of the benchmarks found into RESULTS.md."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ NAMES = {
 
 
 def write(found: dict[str, Any], folder: Path) -> None:
-    """
-    Write RESULTS.md and its plots into *folder*.
-    """
+    """Write RESULTS.md and its plots into *folder*."""
     runs: Runs = defaultdict(list)
     for each in found.get("peers", {}).get("runs", []):
         runs[each["n"], each["client"]].append(each)

@@ -35,17 +35,13 @@ STALL_MAX_S: Final = 0.06
 
 
 def resident_mb() -> float:
-    """
-    Return how much memory this process has now.
-    """
+    """Return how much memory this process has now."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * PAGE / 1e6
 
 
 async def heartbeat(late: list[float]) -> None:
-    """
-    Note how late each beat of 5 ms is.
-    """
+    """Note how late each beat of 5 ms is."""
     while True:
         asked = time.monotonic()
         await asyncio.sleep(BEAT_S)
@@ -53,17 +49,13 @@ async def heartbeat(late: list[float]) -> None:
 
 
 def requests(count: int) -> Iterator[ImageRequest]:
-    """
-    Yield *count* requests answered by tasks.
-    """
+    """Yield *count* requests answered by tasks."""
     for number in range(count):
         yield ImageRequest("gpt-image-2", f"moose number {number}")
 
 
 def state_of(found: dict[str, str]) -> dict[str, Any]:
-    """
-    Return the emulator's own figures.
-    """
+    """Return the emulator's own figures."""
     site = found["base_url"].removesuffix("/api/v1")
     with urllib.request.urlopen(f"{site}/emulator/state?limit=1") as answer:
         state: dict[str, Any] = json.load(answer)
@@ -71,9 +63,7 @@ def state_of(found: dict[str, str]) -> dict[str, Any]:
 
 
 async def measure(count: int, most: int, found: dict[str, str], journal: Path) -> bool:
-    """
-    Run the batch, print the figures, and return whether every promise held.
-    """
+    """Run the batch, print the figures, and return whether every promise held."""
     late: list[float] = []
     done, failed, memory = 0, 0, [resident_mb()]
     session = Session(
@@ -122,9 +112,7 @@ async def measure(count: int, most: int, found: dict[str, str], journal: Path) -
 
 
 def main() -> bool:
-    """
-    Read the arguments and measure.
-    """
+    """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int, nargs="?", default=10_000)
     parser.add_argument("--max-pending", type=int, default=50)

@@ -30,9 +30,7 @@ KEPT_S = (2.0, 5.0, 75.0)
 
 
 async def measure(base: str, plain: str) -> dict[str, Any]:
-    """
-    Poll for a while; count what happened after the first two rounds.
-    """
+    """Poll for a while; count what happened after the first two rounds."""
     from apimodels_async import Session  # after SSL_CERT_FILE is set
 
     now = int(time.time() * 1000)
@@ -55,9 +53,7 @@ async def measure(base: str, plain: str) -> dict[str, Any]:
 
 
 def certificate(folder: str) -> tuple[str, str]:
-    """
-    Make a certificate for 127.0.0.1 that this process trusts.
-    """
+    """Make a certificate for 127.0.0.1 that this process trusts."""
     import trustme
 
     authority = trustme.CA()
@@ -72,9 +68,7 @@ def certificate(folder: str) -> tuple[str, str]:
 
 
 def main() -> int:
-    """
-    Measure each kind of server; print, judge.
-    """
+    """Measure each kind of server; print, judge."""
     logging_off()
     if len(os.sched_getaffinity(0)) > 1:
         os.sched_setaffinity(0, {0})
@@ -104,9 +98,7 @@ def main() -> int:
 
 
 def logging_off() -> None:
-    """
-    Sessions here close with tasks pending, on purpose.
-    """
+    """Sessions here close with tasks pending, on purpose."""
     import logging
 
     logging.disable(logging.WARNING)

@@ -37,9 +37,7 @@ def resident_mb() -> float:
 
 
 async def measure(base: str) -> dict[str, Any]:
-    """
-    Attach all, wait for all.
-    """
+    """Attach all, wait for all."""
     rng = random.Random(42)
     now = int(time.time() * 1000)
     ids = [
@@ -84,9 +82,7 @@ async def measure(base: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    """
-    Measure, print, judge.
-    """
+    """Measure, print, judge."""
     if len(os.sched_getaffinity(0)) > 1:
         os.sched_setaffinity(0, {0})
     with server() as (base,):

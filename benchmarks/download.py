@@ -41,9 +41,7 @@ HEAD = (
 
 
 class Server(asyncio.Protocol):
-    """
-    Sends the file for every request.
-    """
+    """Sends the file for every request."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back."""

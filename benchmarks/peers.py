@@ -65,9 +65,7 @@ elif SHORT:
 
 
 def python_of(client: str) -> str | None:
-    """
-    Return the Python of *client*, with its package; None if that cannot be had.
-    """
+    """Return the Python of *client*, with its package; None if that cannot be had."""
     if client not in NEEDS:
         return sys.executable
     home = ENVIRONMENTS / client
@@ -85,9 +83,7 @@ def python_of(client: str) -> str | None:
 
 
 def version_of(client: str, python: str) -> str:
-    """
-    Return the version of the package behind *client*.
-    """
+    """Return the version of the package behind *client*."""
     package = {"ours": "apimodels-async", "openai-aiohttp": "openai"}.get(
         client, client
     )
@@ -96,9 +92,7 @@ def version_of(client: str, python: str) -> str:
 
 
 def run(python: str, client: str, count: int, base: str, limit: float) -> Any:
-    """
-    Run one client once.
-    """
+    """Run one client once."""
     program = str(HERE / "_peers" / "client.py")
     command = [python, program, client, str(count), base, str(limit)]
     found = None
@@ -130,9 +124,7 @@ def run(python: str, client: str, count: int, base: str, limit: float) -> Any:
 
 
 def main() -> int:
-    """
-    Run the plan; print each run, then the CPU ratios.
-    """
+    """Run the plan; print each run, then the CPU ratios."""
     pythons = {client: python_of(client) for client in ALL}
     present = {client: python for client, python in pythons.items() if python}
     versions = {client: version_of(client, p) for client, p in present.items()}
@@ -165,9 +157,7 @@ def main() -> int:
 
 
 def call(python: str, client: str, base: str) -> dict[str, Any]:
-    """
-    Time the synchronous calls of one client; nothing if it fails.
-    """
+    """Time the synchronous calls of one client; nothing if it fails."""
     program = str(HERE / "_peers" / "client.py")
     command = [python, program, client, "0", base, "0"]
     try:
@@ -178,9 +168,7 @@ def call(python: str, client: str, base: str) -> dict[str, Any]:
 
 
 def spread(calls: list[dict[str, Any]], caller: str) -> str:
-    """
-    Return the median call of *caller*, and what it is of the one by hand.
-    """
+    """Return the median call of *caller*, and what it is of the one by hand."""
     by_hand = {c["turn"]: c["p50_us"] for c in calls if c["client"] == "aiohttp-sync"}
     mine = [each for each in calls if each["client"] == caller]
     if not mine:
@@ -193,9 +181,7 @@ def spread(calls: list[dict[str, Any]], caller: str) -> str:
 
 
 def ratios(runs: list[dict[str, Any]]) -> None:
-    """
-    Print CPU over that of the loop by hand in the same turn.
-    """
+    """Print CPU over that of the loop by hand in the same turn."""
     by_hand = {
         (each["n"], each["turn"]): each["cpu_s"]
         for each in runs

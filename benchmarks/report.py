@@ -50,9 +50,7 @@ COUNTS = ("connections.py", "../tests/soak/callbacks.py")
 
 
 def machine() -> dict[str, Any]:
-    """
-    Return on what this runs.
-    """
+    """Return on what this runs."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
@@ -93,9 +91,7 @@ def run(script: str) -> None:
 
 
 def main() -> int:
-    """
-    Measure, unless told not to, and write.
-    """
+    """Measure, unless told not to, and write."""
     source = RESULTS
     if "--from" in sys.argv:
         source = Path(sys.argv[sys.argv.index("--from") + 1])

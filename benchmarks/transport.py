@@ -183,9 +183,7 @@ def compare(base: str, together: int) -> list[dict[str, Any]]:
 
 
 class Asker(asyncio.Protocol):
-    """
-    A client that reads nothing: whatever comes, it sends the same again.
-    """
+    """A client that reads nothing: whatever comes, it sends the same again."""
 
     def __init__(self, line: bytes) -> None:
         self._line = line

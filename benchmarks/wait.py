@@ -22,9 +22,7 @@ GAP_S = 2.0
 
 
 async def measure(count: int) -> bool:
-    """
-    Run *count* tasks, print the counts, and return whether every promise held.
-    """
+    """Run *count* tasks, print the counts, and return whether every promise held."""
     service = {"*": (4.0, LONGEST_S)}
     emulator = Emulator(service_times=service, credits=str(count), seed=42)
     async with (

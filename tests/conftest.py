@@ -2,8 +2,8 @@
 Fixtures of all tests: an empty environment, a live emulator, and nothing left behind.
 
 Async tests run on asyncio through anyio's plugin and need no marker. A module that
-wants a clock that jumps returns ``virtual_time.VIRTUAL_TIME`` from a fixture named
-``anyio_backend``.
+wants a clock that jumps returns ``VIRTUAL_TIME`` of ``support/virtual_time.py`` from a
+fixture named ``anyio_backend``.
 """
 
 from __future__ import annotations
@@ -138,21 +138,32 @@ def no_tasks_left(request, no_threads_or_files_left):
 
 @pytest.fixture
 async def emulator():
-    """Serve the API on a loopback socket, fifty times as fast as the original."""
+    """Serve the API on a loopback socket, with service times of 80 ms."""
+    from support.sessions import KEY
+
     from apimodels_async.emulator import Emulator
 
-    async with Emulator(speed=50) as emulator:
+    async with Emulator(api_key=KEY, speed=50, service_times={"*": 4}) as emulator:
         yield emulator
 
 
 @pytest.fixture
-async def session(emulator):
-    """Open a session on the emulator that polls every 50 ms."""
-    from apimodels_async import PollPolicy, Session
+async def connect():
+    """Return a maker of quick, patient sessions; they are closed after the test."""
+    from support.sessions import make_session
 
-    async with Session(
-        base_url=emulator.base_url,
-        api_key=emulator.api_key,
-        polling=PollPolicy.unchecked(interval=0.05),
-    ) as session:
-        yield session
+    made = []
+
+    def connect(server, **options):
+        made.append(make_session(server, **options))
+        return made[-1]
+
+    yield connect
+    for session in made:
+        await session.aclose()
+
+
+@pytest.fixture
+def session(emulator, connect):
+    """Return a session on the emulator that polls every 50 ms."""
+    return connect(emulator)

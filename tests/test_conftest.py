@@ -1,6 +1,4 @@
-"""
-The fixtures that watch over all tests see what they are there to see.
-"""
+"""The fixtures that watch over all tests see what they are there to see."""
 
 from __future__ import annotations
 

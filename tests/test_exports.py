@@ -1,6 +1,4 @@
-"""
-The public door: what it promises, what it has, and what editors see are one list.
-"""
+"""The public door: what it promises, what it has, and what editors see are one list."""
 
 from __future__ import annotations
 

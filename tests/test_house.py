@@ -1,6 +1,4 @@
-"""
-The rules of CONTRIBUTING.md that a program can check.
-"""
+"""The rules of CONTRIBUTING.md that a program can check."""
 
 from __future__ import annotations
 
@@ -9,9 +7,11 @@ import inspect
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from support.cases import check_all
 
 import apimodels_async
 from apimodels_async import errors
@@ -19,6 +19,11 @@ from apimodels_async import errors
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "apimodels_async").rglob("*.py"))
 LINES_MAX = 450
+MODULES_MAX = 15  # in one folder
+APART = {"support", "sim", "soak", "samples", "typing"}
+"""Folders of the tests that stand for none of the package's."""
+OF_ALL = {"conftest", "exports", "house", "layers", "readme", "virtual_time"}
+"""What tests at the top are about, other than a module."""
 
 # What `import apimodels_async` must not pull in: aiohttp alone costs 150 ms.
 HEAVY = {
@@ -39,6 +44,61 @@ def test_a_module_can_be_read_in_one_sitting():
     }
 
     assert {path: n for path, n in lengths.items() if n > LINES_MAX} == {}
+
+
+def test_a_folder_can_be_taken_in_at_a_glance():
+    """A folder has at most 15 modules."""
+    folders = Counter(path.parent for path in FILES if path.name != "__init__.py")
+
+    assert {relative(at): n for at, n in folders.items() if n > MODULES_MAX} == {}
+
+
+# --- where tests lie --------------------------------------------------------------
+
+
+def strays(tests: Path, package: Path) -> list[str]:
+    """Return a sentence for each file in *tests* that lies where no module does."""
+    found = []
+    for path in sorted(tests.rglob("test_*.py")):
+        place = path.parent.relative_to(tests)
+        if place.parts[:1] and place.parts[0] in APART:
+            continue
+        if (package / f"{place}.py").is_file():
+            continue  # a module with a folder of tests
+        shown = path.relative_to(tests).as_posix()
+        if not (package / place).is_dir():
+            found.append(f"{shown}: the package has no {place.as_posix()}/")
+            continue
+        modules = {each.stem.lstrip("_") for each in (package / place).glob("*.py")}
+        about = path.stem.removeprefix("test_")
+        known = modules if place.parts else modules | OF_ALL
+        if not any(about == name or about.startswith(f"{name}_") for name in known):
+            found.append(f"{shown}: begins with the name of no module there")
+    return found
+
+
+def test_tests_lie_where_the_modules_lie():
+    """The folders of tests are those of the package, and their files its modules."""
+    assert strays(ROOT / "tests", ROOT / "apimodels_async") == []
+
+
+def test_a_test_that_strayed_is_seen(tmp_path):
+    """A folder that the package has not, and a file about no module, are both named."""
+    files = (
+        *("pkg/_io/clock.py", "pkg/_text.py", "pkg/session.py"),
+        *("tests/_io/test_clock_drift.py", "tests/_io/test_clocks.py"),
+        *("tests/test_text.py", "tests/session/test_any.py", "tests/sim/test_any.py"),
+        *("tests/unit/test_text.py", "tests/session/deep/test_any.py"),
+    )
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    assert strays(tmp_path / "tests", tmp_path / "pkg") == [
+        "_io/test_clocks.py: begins with the name of no module there",
+        "session/deep/test_any.py: the package has no session/deep/",
+        "unit/test_text.py: the package has no unit/",
+    ]
 
 
 # --- words -----------------------------------------------------------------------
@@ -245,9 +305,9 @@ def test_a_module_has_no_bad_habits():
     assert found == []
 
 
-@pytest.mark.parametrize(
-    ("source", "complaint"),
-    [
+def test_a_planted_habit_is_caught():
+    """Each habit on the list is found where it stands."""
+    cases = [
         ("await asyncio.wait_for(x, 1)", "line 1: calls wait_for()"),
         ("ensure_future(x)", "line 1: calls ensure_future()"),
         ("reply.raise_for_status()", "line 1: calls raise_for_status()"),
@@ -260,11 +320,12 @@ def test_a_module_has_no_bad_habits():
             "try: f()\nexcept (ValueError, BaseException) as e: g(e)",
             "line 2: catches everything and goes on",
         ),
-    ],
-)
-def test_a_planted_habit_is_caught(source, complaint):
-    """Each habit on the list is found where it stands."""
-    assert bad_habits(source, in_io=True) == [complaint]
+    ]
+
+    def check(source, complaint):
+        assert bad_habits(source, in_io=True) == [complaint]
+
+    check_all(cases, check)
 
 
 @pytest.mark.parametrize(

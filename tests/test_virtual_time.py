@@ -1,6 +1,4 @@
-"""
-The clock that jumps keeps the promises of the real one.
-"""
+"""The clock that jumps keeps the promises of the real one."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ import time
 
 import anyio
 import pytest
-from virtual_time import VIRTUAL_TIME, StuckError, VirtualTimeLoop, run_virtual
+from support.virtual_time import VIRTUAL_TIME, StuckError, VirtualTimeLoop, run_virtual
 
 
 @pytest.fixture

@@ -165,9 +165,7 @@ def openai(_method: str, _path: str, body: bytes) -> tuple[Any, float]:
 
 
 class Stub(asyncio.Protocol):
-    """
-    One connection.
-    """
+    """One connection."""
 
     def __init__(self, base: str) -> None:
         self._got = b""

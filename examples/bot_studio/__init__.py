@@ -1,6 +1,4 @@
-"""
-What both bots share: orders that survive a restart, limits, and plain words.
-"""
+"""What both bots share: orders that survive a restart, limits, and plain words."""
 
 from bot_studio.limits import LimitError, Limits
 from bot_studio.store import Order, Store, Wish

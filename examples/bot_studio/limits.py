@@ -1,6 +1,4 @@
-"""
-What one user may order.
-"""
+"""What one user may order."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ HOUR_S = 3600.0
 
 
 class LimitError(Exception):
-    """
-    Not now; the message is for the user.
-    """
+    """Not now; the message is for the user."""
 
 
 class Limits:
@@ -44,9 +40,7 @@ class Limits:
         self._under_way: dict[str, int] = defaultdict(int)
 
     def enter(self, user: str, pictures: int) -> None:
-        """
-        Count an order; raise ``LimitError`` if it is one too many.
-        """
+        """Count an order; raise ``LimitError`` if it is one too many."""
         if self._under_way[user] >= self._at_once:
             msg = f"You have {self._at_once} orders under way. Wait for one to finish."
             raise LimitError(msg)
@@ -64,13 +58,9 @@ class Limits:
         self._under_way[user] += 1
 
     def again(self, user: str) -> None:
-        """
-        Count an order of before a restart, which is never one too many.
-        """
+        """Count an order of before a restart, which is never one too many."""
         self._under_way[user] += 1
 
     def leave(self, user: str) -> None:
-        """
-        Take note that an order is through.
-        """
+        """Take note that an order is through."""
         self._under_way[user] -= 1

@@ -32,9 +32,7 @@ CREATE TABLE IF NOT EXISTS orders (
 
 @frozen
 class Wish:
-    """
-    What a user asked for.
-    """
+    """What a user asked for."""
 
     prompt: str
     model: str
@@ -44,9 +42,7 @@ class Wish:
 
 @define
 class Order:
-    """
-    One wish, where to answer it, and what is known of its pictures.
-    """
+    """One wish, where to answer it, and what is known of its pictures."""
 
     number: int
     user: str
@@ -58,9 +54,7 @@ class Order:
 
 
 class Store:
-    """
-    The open orders; one that was delivered is forgotten.
-    """
+    """The open orders; one that was delivered is forgotten."""
 
     def __init__(self, database: aiosqlite.Connection) -> None:
         self._database = database
@@ -68,9 +62,7 @@ class Store:
     @classmethod
     @asynccontextmanager
     async def open(cls, path: str | os.PathLike[str]) -> AsyncIterator[Store]:
-        """
-        Open the file, made if it is new.
-        """
+        """Open the file, made if it is new."""
         async with aiosqlite.connect(path, isolation_level=None) as database:
             await database.execute("PRAGMA journal_mode = WAL")
             await database.execute("PRAGMA synchronous = FULL")
@@ -78,9 +70,7 @@ class Store:
             yield cls(database)
 
     async def begin(self, user: str, place: dict[str, Any], wish: Wish) -> Order:
-        """
-        Write down a new order.
-        """
+        """Write down a new order."""
         fields = asdict(wish)
         cursor = await self._database.execute(
             "INSERT INTO orders (user, place, wish) VALUES (?, ?, ?)",
@@ -89,18 +79,14 @@ class Store:
         return Order(cursor.lastrowid or 0, user, place, wish)
 
     async def sending(self, order: Order) -> None:
-        """
-        Write down that the next picture is about to be ordered.
-        """
+        """Write down that the next picture is about to be ordered."""
         order.begun += 1
         await self._database.execute(
             "UPDATE orders SET begun = ? WHERE number = ?", (order.begun, order.number)
         )
 
     async def answered(self, order: Order, **part: str) -> None:
-        """
-        Write down what the order of the last picture came to.
-        """
+        """Write down what the order of the last picture came to."""
         order.parts.append(part)
         await self._database.execute(
             "UPDATE orders SET parts = ? WHERE number = ?",
@@ -108,9 +94,7 @@ class Store:
         )
 
     async def moved(self, order: Order, **place: Any) -> None:
-        """
-        Write down a place that became known, such as a message to edit.
-        """
+        """Write down a place that became known, such as a message to edit."""
         order.place.update(place)
         await self._database.execute(
             "UPDATE orders SET place = ? WHERE number = ?",
@@ -118,17 +102,13 @@ class Store:
         )
 
     async def delivered(self, order: Order) -> None:
-        """
-        Forget an order.
-        """
+        """Forget an order."""
         await self._database.execute(
             "DELETE FROM orders WHERE number = ?", (order.number,)
         )
 
     async def unfinished(self) -> list[Order]:
-        """
-        Return the orders that a restart cut off, oldest first.
-        """
+        """Return the orders that a restart cut off, oldest first."""
         columns = "number, user, place, wish, begun, parts"
         query = f"SELECT {columns} FROM orders ORDER BY number"  # noqa: S608  constants
         return [

@@ -47,27 +47,19 @@ CUT_OFF = (
 
 
 class Desk(Protocol):
-    """
-    Where orders are answered: a chat service.
-    """
+    """Where orders are answered: a chat service."""
 
     async def progress(self, order: Order, text: str) -> None:
-        """
-        Show how far an order is, in the message that acknowledged it.
-        """
+        """Show how far an order is, in the message that acknowledged it."""
         ...
 
     async def deliver(self, order: Order, files: Sequence[Path], text: str) -> None:
-        """
-        Hand over the pictures, and *text* for what did not work.
-        """
+        """Hand over the pictures, and *text* for what did not work."""
         ...
 
 
 class Studio:
-    """
-    Orders under way. Use :meth:`open`.
-    """
+    """Orders under way. Use :meth:`open`."""
 
     def __init__(
         self,
@@ -86,9 +78,7 @@ class Studio:
     async def open(
         cls, session: Session, store: Store, desk: Desk, limits: Limits, folder: Path
     ) -> AsyncIterator[Studio]:
-        """
-        Take up what a restart cut off, and new orders until it is left.
-        """
+        """Take up what a restart cut off, and new orders until it is left."""
         # anyio's: task.cancel() would go through the shields below.
         async with anyio.create_task_group() as group:
             studio = cls(session, store, desk, limits, folder, group)
@@ -167,9 +157,7 @@ class Studio:
     async def _watch(
         self, order: Order, handles: list[TaskHandle]
     ) -> list[ImageResult | ApiModelsError]:
-        """
-        Show progress until all have ended; return how.
-        """
+        """Show progress until all have ended; return how."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._show, order, handles)
             fates = await asyncio.gather(*handles, return_exceptions=True)

@@ -1,6 +1,4 @@
-"""
-What a user may choose, and what they are told when it does not work.
-"""
+"""What a user may choose, and what they are told when it does not work."""
 
 from __future__ import annotations
 
@@ -38,9 +36,7 @@ REFUSED = "The image service refused the order. Nothing was charged."
 
 
 def explain(error: ApiModelsError) -> str:
-    """
-    Return what a user needs to know of *error*: one or two sentences.
-    """
+    """Return what a user needs to know of *error*: one or two sentences."""
     if isinstance(error, GenerationFailedError):
         reason = error.fail_message[:TEXT_MAX] or "no reason given"
         return f"The picture could not be made: {reason}. Nothing was charged."

@@ -1,6 +1,4 @@
-"""
-Run the bot: ``python examples/discord_bot``; see README.md beside this file.
-"""
+"""Run the bot: ``python examples/discord_bot``; see README.md beside this file."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ from discord_bot.bot import DiscordDesk, Painter
 
 
 async def main(token: str, folder: Path) -> None:
-    """
-    Serve /imagine until SIGINT or SIGTERM; keep orders and pictures in *folder*.
-    """
+    """Serve /imagine until SIGINT or SIGTERM; keep orders and pictures in *folder*."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     if task is not None:
         loop.add_signal_handler(signal.SIGTERM, task.cancel)
@@ -44,9 +40,7 @@ async def main(token: str, folder: Path) -> None:
 
 
 def point_at(url: str, gateway: str) -> None:
-    """
-    Use another Discord than the real one: a proxy's, or a test's.
-    """
+    """Use another Discord than the real one: a proxy's, or a test's."""
     discord.http.Route.BASE = url
     DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway)
 

@@ -1,6 +1,4 @@
-"""
-The /imagine command, and how the Discord bot answers.
-"""
+"""The /imagine command, and how the Discord bot answers."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ TOKEN_S = 14 * 60
 
 
 class Painter(discord.Client):
-    """
-    A bot that needs no intents: it hears of its own command, and of nothing else.
-    """
+    """A bot that needs no intents: it hears of its own command, and of nothing else."""
 
     studio: Studio
 
@@ -39,9 +35,7 @@ class Painter(discord.Client):
         self.tree.add_command(imagine)
 
     async def setup_hook(self) -> None:
-        """
-        Tell Discord of the command; takes part in every start.
-        """
+        """Tell Discord of the command; takes part in every start."""
         await self.tree.sync()
 
 
@@ -63,9 +57,7 @@ async def imagine(
     ratio: app_commands.Choice[str] | None = None,
     model: app_commands.Choice[str] | None = None,
 ) -> None:
-    """
-    Acknowledge within Discord's 3 seconds, and hand the wish to the studio.
-    """
+    """Acknowledge within Discord's 3 seconds, and hand the wish to the studio."""
     answer = await interaction.response.defer(thinking=True)
     message = answer.message_id if answer is not None else None
     if message is None:
@@ -91,24 +83,18 @@ async def imagine(
 
 
 class DiscordDesk:
-    """
-    Edits the deferred answer, or writes to the channel once that is too old.
-    """
+    """Edits the deferred answer, or writes to the channel once that is too old."""
 
     def __init__(self, client: discord.Client) -> None:
         self._client = client
 
     async def progress(self, order: Order, text: str) -> None:
-        """
-        Edit the answer; nobody misses an edit that does not come.
-        """
+        """Edit the answer; nobody misses an edit that does not come."""
         with suppress(discord.HTTPException):
             await self._edit(order, content=text[:TEXT_MAX])
 
     async def deliver(self, order: Order, files: Sequence[Path], text: str) -> None:
-        """
-        Put the pictures into the answer, all in one message.
-        """
+        """Put the pictures into the answer, all in one message."""
         words = text or order.wish.prompt
         with suppress(discord.NotFound):  # deleted, or older than we thought
             if await self._edit(
@@ -126,9 +112,7 @@ class DiscordDesk:
         )
 
     async def _edit(self, order: Order, **changes: object) -> bool:
-        """
-        Edit the answer; return False if its token has expired.
-        """
+        """Edit the answer; return False if its token has expired."""
         place = order.place
         if time.time() > place["until"]:
             return False

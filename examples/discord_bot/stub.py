@@ -1,6 +1,4 @@
-"""
-A Discord on loopback: its REST API and its gateway, for one bot and one user.
-"""
+"""A Discord on loopback: its REST API and its gateway, for one bot and one user."""
 
 from __future__ import annotations
 
@@ -38,9 +36,7 @@ DIRECT = {"type": 1, "id": CHANNEL, "recipients": [ANN]}
 
 
 class Discord:
-    """
-    One channel with one bot.
-    """
+    """One channel with one bot."""
 
     def __init__(self) -> None:
         self.url = self.gateway = ""

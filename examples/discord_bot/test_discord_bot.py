@@ -1,6 +1,4 @@
-"""
-Slash commands to the bot, over real sockets: REST and gateway.
-"""
+"""Slash commands to the bot, over real sockets: REST and gateway."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""
-A gallery in the browser: prompts in, pictures arriving live.
-"""
+"""A gallery in the browser: prompts in, pictures arriving live."""

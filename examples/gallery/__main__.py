@@ -1,6 +1,4 @@
-"""
-``python examples/gallery [--emulator]``: serve the gallery on this machine.
-"""
+"""``python examples/gallery [--emulator]``: serve the gallery on this machine."""
 
 import argparse
 import asyncio
@@ -16,9 +14,7 @@ EMULATED_S = (2.0, 9.0)  # service times that are pleasant to watch
 
 
 def read_arguments() -> argparse.Namespace:
-    """
-    Read the command line.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="gallery", description=__doc__)
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(
@@ -30,9 +26,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 async def serve(port: int) -> None:
-    """
-    Serve until a signal; the application is imported here, after the environment.
-    """
+    """Serve until a signal; the application is imported here, after the environment."""
     from gallery.app import app
 
     config = uvicorn.Config(
@@ -42,9 +36,7 @@ async def serve(port: int) -> None:
 
 
 async def serve_emulated(port: int) -> None:
-    """
-    As :func:`serve`, against an emulator that lives and dies with it.
-    """
+    """As :func:`serve`, against an emulator that lives and dies with it."""
     from apimodels_async.emulator import Emulator
 
     async with Emulator(service_times={"*": EMULATED_S}) as emulator:
@@ -55,9 +47,7 @@ async def serve_emulated(port: int) -> None:
 
 
 def main() -> None:
-    """
-    Run.
-    """
+    """Run."""
     arguments = read_arguments()
     sys.path.insert(0, str(Path(__file__).parent.parent))
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,6 +1,4 @@
-"""
-The application: ``uvicorn gallery.app:app``, with one worker for a folder.
-"""
+"""The application: ``uvicorn gallery.app:app``, with one worker for a folder."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,9 +34,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """
-    Return the application; it opens nothing before it is served.
-    """
+    """Return the application; it opens nothing before it is served."""
     settings.folder.mkdir(parents=True, exist_ok=True)
     app = FastAPI(
         title="Gallery",

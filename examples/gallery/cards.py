@@ -17,9 +17,7 @@ MICRO = Decimal(1_000_000)  # money is kept in whole millionths of a dollar
 
 
 class Stage(StrEnum):
-    """
-    Where a card is.
-    """
+    """Where a card is."""
 
     WAITING = "waiting"
     """Here; nothing has been sent."""
@@ -65,9 +63,7 @@ LABELS: dict[Stage, str] = {
 
 @frozen(kw_only=True)
 class Card:
-    """
-    One row of the store.
-    """
+    """One row of the store."""
 
     id: int
     version: int
@@ -95,37 +91,27 @@ class Card:
 
     @property
     def cost(self) -> Decimal | None:
-        """
-        The price in US dollars.
-        """
+        """The price in US dollars."""
         return None if self.price is None else Decimal(self.price) / MICRO
 
     @property
     def label(self) -> str:
-        """
-        The stage in a word or two.
-        """
+        """The stage in a word or two."""
         return LABELS[self.stage]
 
     @property
     def open(self) -> bool:
-        """
-        Whether something will happen to it by itself.
-        """
+        """Whether something will happen to it by itself."""
         return self.stage in OPEN
 
     @property
     def accepted(self) -> bool:
-        """
-        Whether the API is known to have taken the order.
-        """
+        """Whether the API is known to have taken the order."""
         return self.token is not None or self.url is not None
 
     @property
     def stoppable(self) -> bool:
-        """
-        Whether waiting can stop; a request on its way cannot be called back.
-        """
+        """Whether waiting can stop; a request on its way cannot be called back."""
         return self.stage is Stage.WAITING or self.stage in FOLLOWED
 
     @property
@@ -147,7 +133,5 @@ class Card:
 
 
 def micro(amount: Decimal | None) -> int | None:
-    """
-    Return US dollars as whole millionths.
-    """
+    """Return US dollars as whole millionths."""
     return None if amount is None else round(amount * MICRO)

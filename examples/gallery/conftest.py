@@ -1,6 +1,4 @@
-"""
-A gallery as its users run it: uvicorn, an emulator, and a real browser before it.
-"""
+"""A gallery as its users run it: uvicorn, an emulator, and a real browser before it."""
 
 from __future__ import annotations
 

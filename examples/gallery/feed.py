@@ -19,48 +19,34 @@ RETRY_MS = 1000  # what a browser waits before it comes back
 
 
 class Feed:
-    """
-    Wakes everybody who watches.
-    """
+    """Wakes everybody who watches."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
 
     def tell(self) -> None:
-        """
-        Say that something changed.
-        """
+        """Say that something changed."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     def next_change(self) -> asyncio.Event:
-        """
-        Return what is set at the next change; ask for it before looking.
-        """
+        """Return what is set at the next change; ask for it before looking."""
         return self._changed
 
 
 class Source(Protocol):
-    """
-    What a stream reads; the store is one.
-    """
+    """What a stream reads; the store is one."""
 
     async def since(self, version: int) -> list[Card]:
-        """
-        Return what changed after *version*, oldest change first.
-        """
+        """Return what changed after *version*, oldest change first."""
         ...
 
     async def version(self) -> int:
-        """
-        Return the newest version.
-        """
+        """Return the newest version."""
         ...
 
     async def committed(self) -> int:
-        """
-        Return what is spent or may yet be, in millionths of a dollar.
-        """
+        """Return what is spent or may yet be, in millionths of a dollar."""
         ...
 
 

@@ -1,6 +1,4 @@
-"""
-What keeps other sites out: orders cost money, and there is no login here.
-"""
+"""What keeps other sites out: orders cost money, and there is no login here."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -38,25 +36,19 @@ async def same_origin(
     origin: Annotated[str | None, Header()] = None,
     host: Annotated[str | None, Header()] = None,
 ) -> None:
-    """
-    Refuse what another site's page sent (cross-site request forgery).
-    """
+    """Refuse what another site's page sent (cross-site request forgery)."""
     if not is_same_origin(sec_fetch_site, origin, host):
         raise HTTPException(403, "This came from another site's page: not done.")
 
 
 class SafeHeaders:
-    """
-    Adds :data:`HEADERS` to every answer; passes streams on as they are.
-    """
+    """Adds :data:`HEADERS` to every answer; passes streams on as they are."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """
-        Serve one request.
-        """
+        """Serve one request."""
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,6 +1,4 @@
-"""
-What may be ordered: read and priced before anything is taken.
-"""
+"""What may be ordered: read and priced before anything is taken."""
 
 from apimodels_async import check_request
 from gallery.cards import micro
@@ -8,9 +6,7 @@ from gallery.settings import OPEN_MAX, PROMPT_CHARS_MAX, PROMPTS_MAX
 
 
 class OrderError(ValueError):
-    """
-    An order cannot be taken; says why, in words for the page.
-    """
+    """An order cannot be taken; says why, in words for the page."""
 
 
 def read_prompts(text: str, taken: int) -> list[str]:

@@ -1,6 +1,4 @@
-"""
-The pages and what can be done on them. Works without JavaScript; better with it.
-"""
+"""The pages and what can be done on them. Works without JavaScript; better with it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,33 +35,25 @@ templates.env.trim_blocks = True
 
 
 def get_store(request: Request) -> Store:
-    """
-    Return the store of this process; the lifespan made it.
-    """
+    """Return the store of this process; the lifespan made it."""
     store: Store = request.state.store
     return store
 
 
 def get_studio(request: Request) -> Studio:
-    """
-    Return the studio of this process.
-    """
+    """Return the studio of this process."""
     studio: Studio = request.state.studio
     return studio
 
 
 def get_settings(request: Request) -> Settings:
-    """
-    Return the settings of this process.
-    """
+    """Return the settings of this process."""
     settings: Settings = request.app.state.settings
     return settings
 
 
 async def get_card(card_id: int, store: Annotated[Store, Depends(get_store)]) -> Card:
-    """
-    Return the card named in the path, or answer 404.
-    """
+    """Return the card named in the path, or answer 404."""
     card = await store.card(card_id)
     if card is None:
         raise HTTPException(404, "There is no such card.")
@@ -71,9 +61,7 @@ async def get_card(card_id: int, store: Annotated[Store, Depends(get_store)]) ->
 
 
 def by_script(accept: Annotated[str, Header()] = "") -> bool:
-    """
-    Return whether the page's script asks, rather than a form.
-    """
+    """Return whether the page's script asks, rather than a form."""
     return "application/json" in accept
 
 
@@ -88,9 +76,7 @@ class Pictures(StaticFiles):
     """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """
-        Return the picture at *path*.
-        """
+        """Return the picture at *path*."""
         if Path(path).suffix not in SUFFIXES:
             raise HTTPException(404)
         response = await super().get_response(path, scope)
@@ -99,9 +85,7 @@ class Pictures(StaticFiles):
 
 
 def draw_card(card: Card) -> str:
-    """
-    Return a card's markup, everything foreign in it escaped.
-    """
+    """Return a card's markup, everything foreign in it escaped."""
     return templates.get_template("card.html").render(card=card)
 
 
@@ -109,9 +93,7 @@ def draw_card(card: Card) -> str:
 async def show_page(
     request: Request, store: StoreIn, before: int | None = None
 ) -> Response:
-    """
-    Show the form and the newest cards, or those older than card *before*.
-    """
+    """Show the form and the newest cards, or those older than card *before*."""
     return await _page(request, store, before=before)
 
 
@@ -157,9 +139,7 @@ async def order(
     aspect_ratio: Annotated[str, Form()],
     prompts: Annotated[str, Form()] = "",
 ) -> Response:
-    """
-    Order one picture for each line; all are checked before any is taken.
-    """
+    """Order one picture for each line; all are checked before any is taken."""
     try:
         counts = await store.counts()
         lines = read_prompts(prompts, sum(counts.get(stage, 0) for stage in OPEN))
@@ -182,9 +162,7 @@ async def order(
 async def stop(
     card: Annotated[Card, Depends(get_card)], studio: StudioIn, scripted: ByScript
 ) -> Response:
-    """
-    Stop waiting for a card; a task that was accepted goes on.
-    """
+    """Stop waiting for a card; a task that was accepted goes on."""
     return _done(scripted=scripted, done=card.stoppable and await studio.stop(card))
 
 
@@ -192,9 +170,7 @@ async def stop(
 async def again(
     card: Annotated[Card, Depends(get_card)], studio: StudioIn, scripted: ByScript
 ) -> Response:
-    """
-    Pick a card up again, or order again what was not charged.
-    """
+    """Pick a card up again, or order again what was not charged."""
     return _done(scripted=scripted, done=await studio.again(card))
 
 
@@ -211,8 +187,6 @@ async def watch(
     since: int = 0,
     last_event_id: Annotated[int | None, Header()] = None,
 ) -> EventSourceResponse:
-    """
-    Stream every change after *since*, or after what a returning browser has seen.
-    """
+    """Stream every change after *since*, or after what a returning browser has seen."""
     seen = since if last_event_id is None else last_event_id
     return feed.stream(request.state.feed, store, seen, draw_card)

@@ -1,6 +1,4 @@
-"""
-What the environment says, read once at the start.
-"""
+"""What the environment says, read once at the start."""
 
 import os
 from decimal import Decimal, InvalidOperation
@@ -60,9 +58,7 @@ def offered_models() -> dict[str, KnownModel]:
 
 
 def first_choice() -> str:
-    """
-    Return the model that is chosen at first: the first one answered by a task.
-    """
+    """Return the model that is chosen at first: the first one answered by a task."""
     models = offered_models()
     return next(name for name, model in models.items() if not model.synchronous)
 

@@ -46,9 +46,7 @@ NEXT = "(SELECT coalesce(max(version), 0) + 1 FROM cards)"
 
 
 class Store:
-    """
-    All cards, past and present; made by :func:`opened`.
-    """
+    """All cards, past and present; made by :func:`opened`."""
 
     def __init__(self, rows: aiosqlite.Connection, feed: Feed) -> None:
         self._rows = rows
@@ -93,52 +91,38 @@ class Store:
         return changed
 
     async def end(self, card_id: int, trouble: Trouble, **more: Any) -> bool:
-        """
-        Leave a card where *trouble* put it; *more* as for :meth:`change`.
-        """
+        """Leave a card where *trouble* put it; *more* as for :meth:`change`."""
         return await self.change(card_id, **asdict(trouble), **more)
 
     async def card(self, card_id: int) -> Card | None:
-        """
-        Return one card, if there is one of that id.
-        """
+        """Return one card, if there is one of that id."""
         found = await self._cards("WHERE id = ?", card_id)
         return found[0] if found else None
 
     async def page(self, before: int | None, count: int) -> list[Card]:
-        """
-        Return the newest *count* cards, or those older than card *before*.
-        """
+        """Return the newest *count* cards, or those older than card *before*."""
         if before is None:
             return await self._cards("ORDER BY id DESC LIMIT ?", count)
         return await self._cards("WHERE id < ? ORDER BY id DESC LIMIT ?", before, count)
 
     async def since(self, version: int) -> list[Card]:
-        """
-        Return what changed after *version*, oldest change first.
-        """
+        """Return what changed after *version*, oldest change first."""
         return await self._cards("WHERE version > ? ORDER BY version", version)
 
     async def at(self, *stages: Stage) -> list[Card]:
-        """
-        Return the cards at these stages, oldest first.
-        """
+        """Return the cards at these stages, oldest first."""
         marks = ", ".join("?" * len(stages))
         return await self._cards(f"WHERE stage IN ({marks}) ORDER BY id", *stages)
 
     async def counts(self) -> dict[Stage, int]:
-        """
-        Return how many cards are at each stage; stages without any are left out.
-        """
+        """Return how many cards are at each stage; stages without any are left out."""
         rows = await self._rows.execute_fetchall(
             "SELECT stage, count(*) FROM cards GROUP BY stage"
         )
         return {Stage(stage): count for stage, count in rows}
 
     async def committed(self) -> int:
-        """
-        Return what is spent or may yet be, in millionths of a dollar.
-        """
+        """Return what is spent or may yet be, in millionths of a dollar."""
         free = (*UNCHARGED, Stage.WAITING)
         marks = ", ".join("?" * len(free))
         never = f"stage IN ({marks}) OR (stage = ? AND token IS NULL AND url IS NULL)"
@@ -149,9 +133,7 @@ class Store:
         return int(next(iter(rows))[0])
 
     async def version(self) -> int:
-        """
-        Return the newest version; 0 while there are no cards.
-        """
+        """Return the newest version; 0 while there are no cards."""
         rows = await self._rows.execute_fetchall("SELECT max(version) FROM cards")
         return next(iter(rows))[0] or 0
 

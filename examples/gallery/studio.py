@@ -37,9 +37,7 @@ ORDERS_MAX = 8  # paid requests on their way at once
 
 
 class Studio:
-    """
-    Orders and follows; one for each process, made by :func:`opened`.
-    """
+    """Orders and follows; one for each process, made by :func:`opened`."""
 
     def __init__(
         self, session: Session, store: Store, folder: Path, budget: Decimal | None
@@ -55,9 +53,7 @@ class Studio:
         self._closing = False
 
     async def resume(self) -> None:
-        """
-        Take up what an earlier process left, each card by its stage.
-        """
+        """Take up what an earlier process left, each card by its stage."""
         for card in await self._store.at(Stage.SENT):
             await self._store.end(card.id, words.CUT_OFF)
         for card in await self._store.at(*FOLLOWED):
@@ -66,9 +62,7 @@ class Studio:
             self.order(card)
 
     def order(self, card: Card) -> None:
-        """
-        Order a waiting card as soon as there is a place.
-        """
+        """Order a waiting card as soon as there is a place."""
         task = self._start(self._order, card)
         self._orders.add(task)
         task.add_done_callback(self._orders.discard)
@@ -86,9 +80,7 @@ class Studio:
         return await self._store.end(card.id, words.STOPPED, only=FOLLOWED)
 
     async def again(self, card: Card) -> bool:
-        """
-        Take up a card that ended: attach what was accepted, order what was not.
-        """
+        """Take up a card that ended: attach what was accepted, order what was not."""
         if card.again is None:
             return False
         begin = card.again[1]
@@ -106,9 +98,7 @@ class Studio:
         return True
 
     async def aclose(self) -> None:
-        """
-        Let orders under way finish, then leave every task to the next process.
-        """
+        """Let orders under way finish, then leave every task to the next process."""
         self._closing = True
         if self._orders:
             await asyncio.wait(self._orders)
@@ -246,9 +236,7 @@ def _figures(result: ImageResult) -> dict[str, Any]:
 async def opened(
     session: Session, store: Store, folder: Path, budget: Decimal | None
 ) -> AsyncIterator[Studio]:
-    """
-    Run a studio for the body; what was left behind is taken up first.
-    """
+    """Run a studio for the body; what was left behind is taken up first."""
     studio = Studio(session, store, folder, budget)
     try:
         await studio.resume()

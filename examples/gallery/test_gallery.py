@@ -1,6 +1,4 @@
-"""
-The gallery under uvicorn, seen through Chromium, drawing at an emulator.
-"""
+"""The gallery under uvicorn, seen through Chromium, drawing at an emulator."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-What went wrong, in plain words: where the card goes, what happened, what to do.
-"""
+"""What went wrong, in plain words: where the card goes, what happened, what to do."""
 
 from attrs import evolve, frozen
 
@@ -25,9 +23,7 @@ MODERATION = "CONTENT_MODERATION"
 
 @frozen
 class Trouble:
-    """
-    Where an error leaves a card, and what its reader is told.
-    """
+    """Where an error leaves a card, and what its reader is told."""
 
     stage: Stage
     title: str
@@ -95,9 +91,7 @@ MEANINGS: tuple[tuple[type[Exception], str, str], ...] = (
 
 
 def explain(error: ApiModelsError, *, accepted: bool) -> Trouble:
-    """
-    Return what *error* means for a card; *accepted*: its task id is known.
-    """
+    """Return what *error* means for a card; *accepted*: its task id is known."""
     reason = error.message or type(error).__name__
     if isinstance(error, GenerationFailedError):
         return _failure(error)
@@ -131,9 +125,7 @@ def _download(error: DownloadError, reason: str) -> Trouble:
 
 
 def _meaning(error: ApiModelsError) -> tuple[str, str]:
-    """
-    Return title and advice; an empty advice leaves it to where the card is.
-    """
+    """Return title and advice; an empty advice leaves it to where the card is."""
     if isinstance(error, RateLimitError) and error.retry_after is not None:
         advice = f"Not charged. Order it again in {error.retry_after:.0f} seconds."
         return "Too many requests", advice

@@ -1,6 +1,4 @@
-"""
-Run the bot: ``python examples/telegram_bot``; see README.md beside this file.
-"""
+"""Run the bot: ``python examples/telegram_bot``; see README.md beside this file."""
 
 from __future__ import annotations
 

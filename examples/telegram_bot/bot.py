@@ -1,6 +1,4 @@
-"""
-Commands of the Telegram bot, and how it answers.
-"""
+"""Commands of the Telegram bot, and how it answers."""
 
 from __future__ import annotations
 
@@ -36,15 +34,11 @@ router = Router()
 
 
 class WishError(Exception):
-    """
-    The text after /imagine cannot be read; the message is for the user.
-    """
+    """The text after /imagine cannot be read; the message is for the user."""
 
 
 def read_wish(text: str) -> Wish:
-    """
-    Return the wish in what a user typed after /imagine.
-    """
+    """Return the wish in what a user typed after /imagine."""
     parser = ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--n", type=int, choices=range(1, COUNT_MAX + 1), default=1)
     parser.add_argument("--ar", choices=RATIOS)
@@ -66,17 +60,13 @@ def read_wish(text: str) -> Wish:
 
 @router.message(Command("start", "help"))
 async def help_(message: Message) -> None:
-    """
-    Say what this bot does.
-    """
+    """Say what this bot does."""
     await message.answer(USAGE)
 
 
 @router.message(Command("imagine"))
 async def imagine(message: Message, command: CommandObject, studio: Studio) -> None:
-    """
-    Acknowledge at once, and hand the wish to the studio.
-    """
+    """Acknowledge at once, and hand the wish to the studio."""
     try:
         wish = read_wish(command.args or "")
     except WishError as error:
@@ -92,17 +82,13 @@ async def imagine(message: Message, command: CommandObject, studio: Studio) -> N
 
 
 class TelegramDesk:
-    """
-    Edits the acknowledgement, and sends one photo or an album.
-    """
+    """Edits the acknowledgement, and sends one photo or an album."""
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
 
     async def progress(self, order: Order, text: str) -> None:
-        """
-        Edit the acknowledgement; nobody misses an edit that does not come.
-        """
+        """Edit the acknowledgement; nobody misses an edit that does not come."""
         with suppress(TelegramRetryAfter):
             await self._edit(order, text)
 
@@ -115,9 +101,7 @@ class TelegramDesk:
             )
 
     async def deliver(self, order: Order, files: Sequence[Path], text: str) -> None:
-        """
-        Send the pictures and close the acknowledgement.
-        """
+        """Send the pictures and close the acknowledgement."""
         chat = order.place["chat"]
         caption = order.wish.prompt[:CAPTION_MAX]
         if len(files) == 1:

@@ -1,6 +1,4 @@
-"""
-A Bot API on loopback: hands out messages, keeps what the bot sends.
-"""
+"""A Bot API on loopback: hands out messages, keeps what the bot sends."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ POLL_S = 0.2
 
 
 class Telegram:
-    """
-    One chat with one bot.
-    """
+    """One chat with one bot."""
 
     def __init__(self) -> None:
         self.url = ""

@@ -1,6 +1,4 @@
-"""
-Conversations with the bot, over real sockets.
-"""
+"""Conversations with the bot, over real sockets."""
 
 from __future__ import annotations
 

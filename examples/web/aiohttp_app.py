@@ -17,18 +17,14 @@ routes = web.RouteTableDef()
 
 
 async def open_session(app: web.Application) -> AsyncIterator[None]:
-    """
-    Open the session once for each process; it closes after the last request.
-    """
+    """Open the session once for each process; it closes after the last request."""
     async with open_desk() as desk:
         app[DESK] = desk
         yield
 
 
 async def read_order(request: web.Request) -> dict[str, Any]:
-    """
-    Return the order in the body, or answer 400.
-    """
+    """Return the order in the body, or answer 400."""
     try:
         order = await request.json()
     except ValueError:
@@ -40,18 +36,14 @@ async def read_order(request: web.Request) -> dict[str, Any]:
 
 @routes.post("/draw")
 async def draw(request: web.Request) -> web.Response:
-    """
-    Return a picture's address; for the model that answers in about a second.
-    """
+    """Return a picture's address; for the model that answers in about a second."""
     order = await read_order(request)
     return web.json_response(await request.app[DESK].draw(order["prompt"]))
 
 
 @routes.post("/tasks")
 async def submit(request: web.Request) -> web.Response:
-    """
-    Order a picture; the client asks for it at the address in ``Location``.
-    """
+    """Order a picture; the client asks for it at the address in ``Location``."""
     order = await read_order(request)
     model = order.get("model", "gpt-image-2")
     task = await request.app[DESK].submit(order["prompt"], model)
@@ -61,9 +53,7 @@ async def submit(request: web.Request) -> web.Response:
 
 @routes.get("/tasks/{task_id}")
 async def look(request: web.Request) -> web.Response:
-    """
-    Say how a task is; *wait* holds the answer back until it ended, 20 s at most.
-    """
+    """Say how a task is; *wait* holds the answer back until it ended, 20 s at most."""
     try:
         wait = float(request.query.get("wait", 0))
     except ValueError:
@@ -74,9 +64,7 @@ async def look(request: web.Request) -> web.Response:
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """
-    Answer with the status that fits.
-    """
+    """Answer with the status that fits."""
     try:
         return await handler(request)
     except ApiModelsError as error:
@@ -85,9 +73,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def make_app() -> web.Application:
-    """
-    Return the application; it opens nothing before it is served.
-    """
+    """Return the application; it opens nothing before it is served."""
     app = web.Application(middlewares=[answer_errors])
     app.cleanup_ctx.append(open_session)
     app.add_routes(routes)

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 
 def fastapi(callback: Callback) -> FastAPI:
-    """
-    Mount the receiver.
-    """
+    """Mount the receiver."""
     from fastapi import FastAPI
 
     app = FastAPI()
@@ -30,9 +28,7 @@ def fastapi(callback: Callback) -> FastAPI:
 
 
 def starlette(callback: Callback) -> Starlette:
-    """
-    Mount the receiver.
-    """
+    """Mount the receiver."""
     from starlette.applications import Starlette
     from starlette.routing import Mount
 
@@ -40,9 +36,7 @@ def starlette(callback: Callback) -> Starlette:
 
 
 def litestar(callback: Callback) -> Litestar:
-    """
-    Mount the receiver.
-    """
+    """Mount the receiver."""
     from litestar import Litestar, asgi
 
     receiver = Receiver(callback)
@@ -55,9 +49,7 @@ def litestar(callback: Callback) -> Litestar:
 
 
 def quart(callback: Callback) -> Quart:
-    """
-    Call ``deliver``, as one does where nothing can be mounted.
-    """
+    """Call ``deliver``, as one does where nothing can be mounted."""
     from quart import Quart, request
 
     app, receiver = Quart(__name__), Receiver(callback)
@@ -72,9 +64,7 @@ def quart(callback: Callback) -> Quart:
 
 
 def aiohttp(callback: Callback) -> web.Application:
-    """
-    Add the receiver as a sub-application.
-    """
+    """Add the receiver as a sub-application."""
     from aiohttp import web
 
     app = web.Application()

@@ -36,9 +36,7 @@ T = TypeVar("T")
 
 
 class Desk:
-    """
-    Takes orders for one process; made by :func:`open_desk`.
-    """
+    """Takes orders for one process; made by :func:`open_desk`."""
 
     def __init__(self, session: Session, notes: Path) -> None:
         self._session = session
@@ -46,15 +44,11 @@ class Desk:
         self._orders: set[asyncio.Task[Any]] = set()
 
     async def draw(self, prompt: str) -> dict[str, Any]:
-        """
-        Make a picture with the model that answers at once. Costs money.
-        """
+        """Make a picture with the model that answers at once. Costs money."""
         return await self._keep(self._draw(prompt))
 
     async def submit(self, prompt: str, model: str) -> dict[str, Any]:
-        """
-        Order a picture and return its task id. Costs money.
-        """
+        """Order a picture and return its task id. Costs money."""
         return await self._keep(self._submit(prompt, model))
 
     async def look(self, task_id: str, wait: float = 0.0) -> dict[str, Any]:
@@ -75,9 +69,7 @@ class Desk:
         return shown | {"state": handle.state, "urls": result.urls}
 
     async def aclose(self) -> None:
-        """
-        Wait for orders under way: their answers say what was paid.
-        """
+        """Wait for orders under way: their answers say what was paid."""
         if self._orders:
             await asyncio.wait(self._orders)
 

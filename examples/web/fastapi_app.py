@@ -1,6 +1,4 @@
-"""
-FastAPI: lifespan state, ``Depends``. Run ``uvicorn fastapi_app:app --workers 2``.
-"""
+"""FastAPI: lifespan state, ``Depends``. Run ``uvicorn fastapi_app:app --workers 2``."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,9 +14,7 @@ from apimodels_async import ApiModelsError
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-    """
-    Open the session once for each worker; it closes after the last request.
-    """
+    """Open the session once for each worker; it closes after the last request."""
     async with open_desk() as desk:
         yield {"desk": desk}
 
@@ -27,9 +23,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 def get_desk(request: Request) -> Desk:
-    """
-    Return what the lifespan opened.
-    """
+    """Return what the lifespan opened."""
     desk: Desk = request.state.desk
     return desk
 
@@ -38,9 +32,7 @@ DeskIn = Annotated[Desk, Depends(get_desk)]
 
 
 class Order(BaseModel):
-    """
-    What a client asks for.
-    """
+    """What a client asks for."""
 
     prompt: Annotated[str, Field(max_length=2000)]
     model: str = "gpt-image-2"
@@ -48,26 +40,20 @@ class Order(BaseModel):
 
 @app.exception_handler(ApiModelsError)
 async def on_error(_request: Request, error: ApiModelsError) -> Response:
-    """
-    Answer with the status that fits.
-    """
+    """Answer with the status that fits."""
     status, headers, body = answer_to(error)
     return JSONResponse(body, status, headers)
 
 
 @app.post("/draw")
 async def draw(order: Order, desk: DeskIn) -> dict[str, Any]:
-    """
-    Return a picture's address; for the model that answers in about a second.
-    """
+    """Return a picture's address; for the model that answers in about a second."""
     return await desk.draw(order.prompt)
 
 
 @app.post("/tasks", status_code=202)
 async def submit(order: Order, desk: DeskIn, response: Response) -> dict[str, Any]:
-    """
-    Order a picture; the client asks for it at the address in ``Location``.
-    """
+    """Order a picture; the client asks for it at the address in ``Location``."""
     task = await desk.submit(order.prompt, order.model)
     response.headers["Location"] = f"/tasks/{task['task_id']}"
     return task
@@ -75,7 +61,5 @@ async def submit(order: Order, desk: DeskIn, response: Response) -> dict[str, An
 
 @app.get("/tasks/{task_id}")
 async def look(task_id: str, desk: DeskIn, wait: float = 0.0) -> dict[str, Any]:
-    """
-    Say how a task is; *wait* holds the answer back until it ended, 20 s at most.
-    """
+    """Say how a task is; *wait* holds the answer back until it ended, 20 s at most."""
     return await desk.look(task_id, wait)

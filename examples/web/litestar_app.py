@@ -1,6 +1,4 @@
-"""
-Litestar: lifespan, ``Provide``. Run ``uvicorn litestar_app:app --workers 2``.
-"""
+"""Litestar: lifespan, ``Provide``. Run ``uvicorn litestar_app:app --workers 2``."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,9 +16,7 @@ from apimodels_async import ApiModelsError
 
 @frozen
 class Order:
-    """
-    What a client asks for.
-    """
+    """What a client asks for."""
 
     prompt: str
     model: str = "gpt-image-2"
@@ -28,18 +24,14 @@ class Order:
 
 @asynccontextmanager
 async def lifespan(app: Litestar) -> AsyncIterator[None]:
-    """
-    Open the session once for each worker; it closes after the last request.
-    """
+    """Open the session once for each worker; it closes after the last request."""
     async with open_desk() as desk:
         app.state.desk = desk
         yield
 
 
 async def provide_desk(state: State) -> Desk:
-    """
-    Return what the lifespan opened.
-    """
+    """Return what the lifespan opened."""
     desk: Desk = state.desk
     return desk
 
@@ -49,35 +41,27 @@ DeskIn = Annotated[Desk, Dependency(skip_validation=True)]
 
 @post("/draw", status_code=200)
 async def draw(data: Order, desk: DeskIn) -> dict[str, Any]:
-    """
-    Return a picture's address; for the model that answers in about a second.
-    """
+    """Return a picture's address; for the model that answers in about a second."""
     return await desk.draw(data.prompt)
 
 
 @post("/tasks", status_code=202)
 async def submit(data: Order, desk: DeskIn) -> Response[dict[str, Any]]:
-    """
-    Order a picture; the client asks for it at the address in ``Location``.
-    """
+    """Order a picture; the client asks for it at the address in ``Location``."""
     task = await desk.submit(data.prompt, data.model)
     return Response(task, headers={"Location": f"/tasks/{task['task_id']}"})
 
 
 @get("/tasks/{task_id:str}")
 async def look(task_id: str, desk: DeskIn, wait: float = 0.0) -> dict[str, Any]:
-    """
-    Say how a task is; *wait* holds the answer back until it ended, 20 s at most.
-    """
+    """Say how a task is; *wait* holds the answer back until it ended, 20 s at most."""
     return await desk.look(task_id, wait)
 
 
 def on_error(
     _request: Request[Any, Any, Any], error: ApiModelsError
 ) -> Response[dict[str, Any]]:
-    """
-    Answer with the status that fits.
-    """
+    """Answer with the status that fits."""
     status, headers, body = answer_to(error)
     return Response(body, status_code=status, headers=headers)
 

@@ -41,9 +41,7 @@ JUDGED_S = 30.0
 
 
 async def probe(delays: list[float]) -> None:
-    """
-    Note by how much a sleep of 10 ms is late: what any handler would have waited.
-    """
+    """Note by how much a sleep of 10 ms is late: what any handler would have waited."""
     while True:
         due = time.perf_counter() + PROBE_S
         await asyncio.sleep(PROBE_S)
@@ -51,9 +49,7 @@ async def probe(delays: list[float]) -> None:
 
 
 async def weigh(sizes: list[int]) -> None:
-    """
-    Note the resident memory each second, KiB.
-    """
+    """Note the resident memory each second, KiB."""
     statm = Path("/proc/self/statm")
     while True:
         sizes.append(int(statm.read_bytes().split()[1]) * PAGE_KIB)  # noqa: ASYNC240
@@ -61,17 +57,13 @@ async def weigh(sizes: list[int]) -> None:
 
 
 async def until_told(server: uvicorn.Server) -> None:
-    """
-    Stop *server* when standard input ends.
-    """
+    """Stop *server* when standard input ends."""
     await anyio.to_thread.run_sync(sys.stdin.read)
     server.should_exit = True
 
 
 async def serve(port: int) -> None:
-    """
-    Serve the recipe until standard input ends, then print what was seen.
-    """
+    """Serve the recipe until standard input ends, then print what was seen."""
     from fastapi_app import app
 
     delays: list[float] = []
@@ -96,9 +88,7 @@ async def ask(
     until: float,
     answers: list[tuple[int, float]],
 ) -> None:
-    """
-    Ask for one picture after another; note the status and the seconds of each.
-    """
+    """Ask for one picture after another; note the status and the seconds of each."""
     while time.monotonic() < until:
         began = time.monotonic()
         async with http.post(url, json={"prompt": "a moose"}) as answer:
@@ -110,9 +100,7 @@ async def ask(
 async def running(
     command: tuple[str, ...], **options: Any
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """
-    Run a program for the body; its input and output are pipes.
-    """
+    """Run a program for the body; its input and output are pipes."""
     pipe = subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *command, stdin=pipe, stdout=pipe, limit=1 << 26, **options
@@ -126,9 +114,7 @@ async def running(
 
 
 async def listening(port: int) -> None:
-    """
-    Return once somebody listens.
-    """
+    """Return once somebody listens."""
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -140,9 +126,7 @@ async def listening(port: int) -> None:
 
 
 async def measure(seconds: float, clients: int) -> bool:
-    """
-    Put the load on, print what came of it, and return whether all was well.
-    """
+    """Put the load on, print what came of it, and return whether all was well."""
     with socket.socket() as probe_socket:
         probe_socket.bind(("127.0.0.1", 0))
         port = probe_socket.getsockname()[1]
@@ -201,16 +185,12 @@ def report(
 
 
 def part(ordered: list[float], percent: int) -> float:
-    """
-    Return a percentile of what is sorted.
-    """
+    """Return a percentile of what is sorted."""
     return statistics.quantiles(ordered, n=100, method="inclusive")[percent - 1]
 
 
 def main() -> int:
-    """
-    Run as the application or as the clients.
-    """
+    """Run as the application or as the clients."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=200)

@@ -18,26 +18,20 @@ Answer = tuple[dict[str, Any], int, dict[str, str]]
 
 @app.while_serving
 async def lifespan() -> AsyncGenerator[None, None]:
-    """
-    Open the session once for each worker; it closes after the last request.
-    """
+    """Open the session once for each worker; it closes after the last request."""
     async with open_desk() as desk:
         app.extensions["desk"] = desk
         yield
 
 
 def get_desk() -> Desk:
-    """
-    Return what the lifespan opened.
-    """
+    """Return what the lifespan opened."""
     desk: Desk = current_app.extensions["desk"]
     return desk
 
 
 async def read_order() -> dict[str, Any]:
-    """
-    Return the order in the body, or answer 400.
-    """
+    """Return the order in the body, or answer 400."""
     order = await request.get_json()
     if not isinstance(order, dict) or not isinstance(order.get("prompt"), str):
         abort(400, 'send {"prompt": "..."}')
@@ -46,18 +40,14 @@ async def read_order() -> dict[str, Any]:
 
 @app.post("/draw")
 async def draw() -> dict[str, Any]:
-    """
-    Return a picture's address; for the model that answers in about a second.
-    """
+    """Return a picture's address; for the model that answers in about a second."""
     order = await read_order()
     return await get_desk().draw(order["prompt"])
 
 
 @app.post("/tasks")
 async def submit() -> Answer:
-    """
-    Order a picture; the client asks for it at the address in ``Location``.
-    """
+    """Order a picture; the client asks for it at the address in ``Location``."""
     order = await read_order()
     model = order.get("model", "gpt-image-2")
     task = await get_desk().submit(order["prompt"], model)
@@ -66,17 +56,13 @@ async def submit() -> Answer:
 
 @app.get("/tasks/<task_id>")
 async def look(task_id: str) -> dict[str, Any]:
-    """
-    Say how a task is; *wait* holds the answer back until it ended, 20 s at most.
-    """
+    """Say how a task is; *wait* holds the answer back until it ended, 20 s at most."""
     wait = request.args.get("wait", 0.0, type=float)
     return await get_desk().look(task_id, wait)
 
 
 @app.errorhandler(ApiModelsError)
 async def on_error(error: ApiModelsError) -> Answer:
-    """
-    Answer with the status that fits.
-    """
+    """Answer with the status that fits."""
     status, headers, body = answer_to(error)
     return body, status, headers

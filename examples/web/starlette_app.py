@@ -1,6 +1,4 @@
-"""
-Starlette: typed lifespan state. Run ``uvicorn starlette_app:app --workers 2``.
-"""
+"""Starlette: typed lifespan state. Run ``uvicorn starlette_app:app --workers 2``."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,26 +15,20 @@ from apimodels_async import ApiModelsError
 
 
 class State(TypedDict):
-    """
-    What every request of this process finds in ``request.state``.
-    """
+    """What every request of this process finds in ``request.state``."""
 
     desk: Desk
 
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-    """
-    Open the session once for each worker; it closes after the last request.
-    """
+    """Open the session once for each worker; it closes after the last request."""
     async with open_desk() as desk:
         yield {"desk": desk}
 
 
 async def read_order(request: Request[State]) -> dict[str, Any]:
-    """
-    Return the order in the body, or answer 400.
-    """
+    """Return the order in the body, or answer 400."""
     try:
         order = await request.json()
     except ValueError:
@@ -47,17 +39,13 @@ async def read_order(request: Request[State]) -> dict[str, Any]:
 
 
 async def draw(request: Request[State]) -> JSONResponse:
-    """
-    Return a picture's address; for the model that answers in about a second.
-    """
+    """Return a picture's address; for the model that answers in about a second."""
     order = await read_order(request)
     return JSONResponse(await request.state["desk"].draw(order["prompt"]))
 
 
 async def submit(request: Request[State]) -> JSONResponse:
-    """
-    Order a picture; the client asks for it at the address in ``Location``.
-    """
+    """Order a picture; the client asks for it at the address in ``Location``."""
     order = await read_order(request)
     model = order.get("model", "gpt-image-2")
     task = await request.state["desk"].submit(order["prompt"], model)
@@ -65,9 +53,7 @@ async def submit(request: Request[State]) -> JSONResponse:
 
 
 async def look(request: Request[State]) -> JSONResponse:
-    """
-    Say how a task is; *wait* holds the answer back until it ended, 20 s at most.
-    """
+    """Say how a task is; *wait* holds the answer back until it ended, 20 s at most."""
     try:
         wait = float(request.query_params.get("wait", 0))
     except ValueError:
@@ -77,9 +63,7 @@ async def look(request: Request[State]) -> JSONResponse:
 
 
 async def on_error(_request: Request, error: Exception) -> JSONResponse:
-    """
-    Answer with the status that fits.
-    """
+    """Answer with the status that fits."""
     if not isinstance(error, ApiModelsError):
         raise error
     status, headers, body = answer_to(error)

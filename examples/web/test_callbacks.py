@@ -1,6 +1,4 @@
-"""
-Each framework takes the API's callbacks, under a real server.
-"""
+"""Each framework takes the API's callbacks, under a real server."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ import sqlite3
 
 import anyio
 import pytest
-from batch.tools import TASK, drain, orders, prompts_ordered, rows, tasks, until
-from integration.raw import CREATED, RawServer, message
+from support.batches import TASK, drain, orders, prompts_ordered, rows, tasks
+from support.raw import CREATED, RawServer, message
+from support.waiting import until
 
 from apimodels_async import ImageRequest, SessionClosedError, TaskHandle
 

@@ -1,13 +1,13 @@
-"""
-What stops a whole batch: the budget, an empty account, a refused key.
-"""
+"""What stops a whole batch: the budget, an empty account, a refused key."""
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 import pytest
-from batch.tools import TASK, drain, orders, prompts_ordered, rows, tasks, until
+from support.batches import TASK, drain, orders, prompts_ordered, rows, tasks
+from support.waiting import until
 
 from apimodels_async import (
     AuthenticationError,
@@ -17,8 +17,10 @@ from apimodels_async import (
     InvalidRequestError,
     OutcomeUnknownError,
     PermissionDeniedError,
+    Session,
 )
-from apimodels_async._batch_item import HaltError
+from apimodels_async._io.journal import Journal
+from apimodels_async._runtime import Adapters
 
 CENT = Decimal("0.01")  # SparkPix Image, in the catalogue and at the emulator
 
@@ -214,9 +216,43 @@ async def test_a_limit_knows_earlier_runs_before_their_lines_are_read(
     assert Decimal("0.02") == batch.spent == emulator.spent
 
 
-async def test_what_was_read_before_a_stop_is_not_ordered(session):
+class SlowJournal(Journal):
+    """Finds the second item only after the first has ended."""
+
+    first_ended = asyncio.Event()
+    asked = 0
+
+    async def find(self, key):
+        """Look, and take a while over it."""
+        self.asked += 1
+        if self.asked > 1:
+            await self.first_ended.wait()
+        return await super().find(key)
+
+
+class SlowAdapters(Adapters):
+    """Those of a session, with a slow journal."""
+
+    def journal(self, path):
+        """Return it."""
+        return SlowJournal(path)
+
+
+class SlowSession(Session):
+    """A session whose batches have a slow journal."""
+
+    def _make_adapters(self):
+        return SlowAdapters()
+
+
+async def test_what_was_read_before_a_stop_is_not_ordered(emulator, connect, tmp_path):
     """An item whose turn comes after the stop is not sent."""
-    async with session.images.batch([], max_pending=1) as outcomes:
-        outcomes._runner.halted = InsufficientCreditsError("no credits")
-        with pytest.raises(HaltError):
-            await outcomes._runner.run(0, "a")
+    emulator.fault("sync", "envelope", code=402)
+    session = connect(emulator, kind=SlowSession)
+    batch = session.images.batch(["a", "b"], max_pending=2, journal=tmp_path / "j")
+    async with batch as outcomes:
+        assert isinstance((await anext(outcomes)).error, InsufficientCreditsError)
+        SlowJournal.first_ended.set()
+        with pytest.raises(InsufficientCreditsError):
+            await anext(outcomes)
+    assert len(orders(emulator)) == 1

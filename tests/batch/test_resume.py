@@ -1,6 +1,4 @@
-"""
-The same batch again: what each state of the journal means for money.
-"""
+"""The same batch again: what each state of the journal means for money."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from batch.tools import (
+from support.batches import (
     TASK,
     drain,
     orders,
@@ -18,9 +16,9 @@ from batch.tools import (
     rewrite,
     rows,
     tasks,
-    until,
 )
-from integration.raw import CREATED, RawServer, by_method, envelope, respond
+from support.raw import CREATED, RawServer, by_method, envelope, respond
+from support.waiting import until
 
 from apimodels_async import (
     GenerationFailedError,
@@ -311,7 +309,8 @@ async def test_a_task_whose_tracker_broke_stays_accepted(
     batch = session.images.batch(tasks(1), journal=journal)
     async with batch as outcomes:
         await until(lambda: orders(emulator))
-        await session._runtime.parts.tracker.aclose()  # as if it had broken
+        tasks_ = {task.get_name(): task for task in asyncio.all_tasks()}
+        tasks_["apimodels-tracker"].cancel()  # as if it had broken
         found = await anext(outcomes)
     (task_id,) = emulator.tasks
     assert found.result is None

@@ -1,6 +1,4 @@
-"""
-What a batch takes, how far it reads ahead, and that failures are values.
-"""
+"""What a batch takes, how far it reads ahead, and that failures are values."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
-from batch.tools import TASK, drain, orders, prompts_ordered, tasks
+from support.batches import TASK, drain, orders, prompts_ordered, tasks
 
 from apimodels_async import (
     ImageRequest,

@@ -1,6 +1,4 @@
-"""
-The program run inside the test, and as a process of its own.
-"""
+"""The program run inside the test, and as a process of its own."""
 
 from __future__ import annotations
 
@@ -15,6 +13,7 @@ import sys
 from typing import NamedTuple
 
 import pytest
+from support.waiting import until
 
 from apimodels_async.cli.app import execute
 
@@ -94,13 +93,6 @@ def run_on_terminal(run, monkeypatch):
         return Done(done.code, out.getvalue(), err.getvalue())
 
     return run_on_terminal
-
-
-async def until(ready):
-    """Return once *ready* holds."""
-    async with asyncio.timeout(15):
-        while not ready():  # noqa: ASYNC110  what is looked at has no event
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

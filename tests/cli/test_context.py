@@ -1,6 +1,4 @@
-"""
-Ctrl-C: what it ends, what it lets finish, and what is said.
-"""
+"""Ctrl-C: what it ends, what it lets finish, and what is said."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ import os
 import signal
 
 import pytest
-from cli.conftest import until
+from support.waiting import until
 
 from apimodels_async.cli.context import InterruptedCommand, interruptible
 

@@ -1,6 +1,4 @@
-"""
-What an error means to whoever typed the command.
-"""
+"""What an error means to whoever typed the command."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The entry point: exit codes, pipes, missing extras, and what errors look like.
-"""
+"""The entry point: exit codes, pipes, missing extras, and what errors look like."""
 
 from __future__ import annotations
 

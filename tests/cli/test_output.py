@@ -1,6 +1,4 @@
-"""
-What is printed: text from elsewhere, colours, and what an error looks like.
-"""
+"""What is printed: text from elsewhere, colours, and what an error looks like."""
 
 from __future__ import annotations
 

@@ -34,9 +34,7 @@ def utc(seconds):
 
 
 class SimSession(Session):
-    """
-    A session in a simulated process.
-    """
+    """A session in a simulated process."""
 
     def __init__(self, outside, *args, **options):
         self._outside = outside
@@ -47,9 +45,7 @@ class SimSession(Session):
 
 
 class SimAdapters(Adapters):
-    """
-    What a process of the simulation gives its session.
-    """
+    """What a process of the simulation gives its session."""
 
     def __init__(self, life, chance):
         self._life = life
@@ -87,9 +83,7 @@ class SimAdapters(Adapters):
 
 
 class SimClock(LoopClock):
-    """
-    The loop's time, and a wall clock that goes with it.
-    """
+    """The loop's time, and a wall clock that goes with it."""
 
     def utcnow(self):
         """Return the wall clock."""
@@ -97,9 +91,7 @@ class SimClock(LoopClock):
 
 
 class SimPool:
-    """
-    The session's transport.
-    """
+    """The session's transport."""
 
     connections = 0
 
@@ -113,9 +105,7 @@ class SimPool:
 
 
 class SimFiles(Files):
-    """
-    Downloads with the library's own retries, over the simulated network.
-    """
+    """Downloads with the library's own retries, over the simulated network."""
 
     __slots__ = ("network",)
 
@@ -138,9 +128,7 @@ class SimFiles(Files):
 
 
 class SimJournal(Journal):
-    """
-    The library's journal whose jobs wait for a virtual disk instead of a thread.
-    """
+    """The library's journal whose jobs wait for a virtual disk instead of a thread."""
 
     def __init__(self, path, life):
         super().__init__(path)

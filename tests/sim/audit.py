@@ -27,9 +27,7 @@ TASK_ID = re.compile(r"\bt\d+\.\d+\b")
 
 
 class Audit(Record):
-    """
-    All cases of a run.
-    """
+    """All cases of a run."""
 
     def __init__(self, world, disk, orders, forged, **options):
         super().__init__(world, **options)

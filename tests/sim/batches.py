@@ -1,6 +1,4 @@
-"""
-Users of batches: they read outcomes, leave early, and run the same batch again.
-"""
+"""Users of batches: they read outcomes, leave early, and run the same batch again."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ def request_for(order):
 
 
 class Budget:
-    """
-    What a batch has cost so far, over all its runs.
-    """
+    """What a batch has cost so far, over all its runs."""
 
     def __init__(self, actor):
         self._limit = actor.max_cost
@@ -73,9 +69,7 @@ async def run_batch(life, actor, orders, leave):
 
 
 class _Run:
-    """
-    One run of a batch.
-    """
+    """One run of a batch."""
 
     def __init__(self, life, actor, orders, leave):
         self._life = life

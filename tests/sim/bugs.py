@@ -13,9 +13,7 @@ from sim.outside.faults import API_KEY, refusal
 
 
 class _Sends(SimAdapters):
-    """
-    A transport that does something of its own with each request.
-    """
+    """A transport that does something of its own with each request."""
 
     def transport(self, *args, **options):
         pool = super().transport(*args, **options)
@@ -182,9 +180,7 @@ class _Blank(SimJournal):
 
 
 class _Seen(SimAdapters):
-    """
-    A session that users see through a pane.
-    """
+    """A session that users see through a pane."""
 
     def view(self, session):
         return _Pane(session, batch=self.batch)

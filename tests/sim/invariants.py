@@ -1,6 +1,4 @@
-"""
-What must hold in every run, and what is known not to hold yet.
-"""
+"""What must hold in every run, and what is known not to hold yet."""
 
 from __future__ import annotations
 
@@ -79,9 +77,7 @@ GATING = {
 
 @dataclass(frozen=True)
 class Violation:
-    """
-    One invariant that did not hold.
-    """
+    """One invariant that did not hold."""
 
     name: str
     detail: str
@@ -93,9 +89,7 @@ class Violation:
 
 
 class Case:
-    """
-    The story of one order.
-    """
+    """The story of one order."""
 
     __slots__ = (
         "actor",
@@ -122,9 +116,7 @@ class Case:
 
 
 class Record:
-    """
-    The trace of a run: a hash of everything that happened, and the violations.
-    """
+    """The trace of a run: a hash of everything that happened, and the violations."""
 
     def __init__(self, world, stop_at=None, show=None):
         self._world = world

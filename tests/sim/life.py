@@ -1,6 +1,4 @@
-"""
-A process of the simulation: one event loop, one session, and the users of it.
-"""
+"""A process of the simulation: one event loop, one session, and the users of it."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ SECRET = "s" * 32
 
 
 class SimCallback(Callback):
-    """
-    A callback address whose nonces come from the process's chance.
-    """
+    """A callback address whose nonces come from the process's chance."""
 
     chance = None
 
@@ -34,9 +30,7 @@ class SimCallback(Callback):
 
 
 class Life:
-    """
-    A process from its start to its end, whichever that is.
-    """
+    """A process from its start to its end, whichever that is."""
 
     def __init__(self, site, process, generation):
         self.site, self.process, self.generation = site, process, generation

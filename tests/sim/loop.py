@@ -24,9 +24,7 @@ class _Buried(BaseException):
 
 
 class NumberedTask(asyncio.Task):
-    """
-    A task whose place in a set is the same in every run.
-    """
+    """A task whose place in a set is the same in every run."""
 
     def __init__(self, coro, *, loop, name, number, context=None):
         self.number = number
@@ -48,9 +46,7 @@ class NumberedTask(asyncio.Task):
 
 
 class ProcessLoop(asyncio.AbstractEventLoop):
-    """
-    The event loop of one process: as much of one as asyncio's own parts ask for.
-    """
+    """The event loop of one process: as much of one as asyncio's own parts ask for."""
 
     def __init__(self, world, name, on_error):
         self.world = world

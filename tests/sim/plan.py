@@ -14,9 +14,7 @@ from dataclasses import MISSING, dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """
-    A program with one session.
-    """
+    """A program with one session."""
 
     number: int
     seed: int
@@ -29,9 +27,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """
-    A user's coroutine in a process.
-    """
+    """A user's coroutine in a process."""
 
     number: int
     process: int
@@ -52,9 +48,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """
-    One picture that an actor wants, and what the vendor is going to make of it.
-    """
+    """One picture that an actor wants, and what the vendor is going to make of it."""
 
     number: int
     actor: int
@@ -67,9 +61,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """
-    Something that goes wrong with one request for an order.
-    """
+    """Something that goes wrong with one request for an order."""
 
     order: int
     where: str
@@ -81,9 +73,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """
-    An actor that does not wait for the end.
-    """
+    """An actor that does not wait for the end."""
 
     actor: int
     how: str
@@ -94,9 +84,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """
-    Something that goes wrong for everybody.
-    """
+    """Something that goes wrong for everybody."""
 
     at: float
     seconds: float
@@ -105,9 +93,7 @@ class Storm:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """
-    A session that is closed before its users are through.
-    """
+    """A session that is closed before its users are through."""
 
     process: int
     at: float
@@ -117,9 +103,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """
-    A process that ends between two steps, and what has a journal begins anew.
-    """
+    """A process that ends between two steps, and what has a journal begins anew."""
 
     process: int
     at: float

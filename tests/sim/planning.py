@@ -1,6 +1,4 @@
-"""
-Makes the plan of a seed: how often what happens, and what goes wrong how often.
-"""
+"""Makes the plan of a seed: how often what happens, and what goes wrong how often."""
 
 from __future__ import annotations
 

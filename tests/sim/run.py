@@ -38,9 +38,7 @@ FRESH = 1 << 40
 
 
 class Campaign:
-    """
-    Many runs, and what came of them.
-    """
+    """Many runs, and what came of them."""
 
     def __init__(self, *, everything=False, **options):
         self._everything = everything

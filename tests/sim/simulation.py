@@ -1,6 +1,4 @@
-"""
-One run: a plan is carried out, from the first order to the last check.
-"""
+"""One run: a plan is carried out, from the first order to the last check."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ RESTART_S = 5.0
 
 @dataclass
 class Report:
-    """
-    What came of a run.
-    """
+    """What came of a run."""
 
     digest: str
     orders: int
@@ -39,9 +35,7 @@ class Report:
 
 
 class Site:
-    """
-    Everything there is in a run.
-    """
+    """Everything there is in a run."""
 
     def __init__(self, plan, stop_at=None, show=None, bug=None):
         kinds = {kind: [] for kind in _KINDS}
@@ -206,9 +200,7 @@ _KINDS = (Process, Actor, Order, Fault, Leave, Storm, Close, Death)
 
 
 class _Ear(logging.Handler):
-    """
-    Hears what the library logs.
-    """
+    """Hears what the library logs."""
 
     def __init__(self, site):
         super().__init__(logging.WARNING)

@@ -1,6 +1,4 @@
-"""
-What users do with a session: they order, wait, lose patience, leave, and close.
-"""
+"""What users do with a session: they order, wait, lose patience, leave, and close."""
 
 from __future__ import annotations
 

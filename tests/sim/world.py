@@ -22,9 +22,7 @@ TURNS_MAX = 200_000
 
 
 class StuckError(RuntimeError):
-    """
-    Time does not pass any more, or for ever.
-    """
+    """Time does not pass any more, or for ever."""
 
 
 class Handle(list):
@@ -42,9 +40,7 @@ class Handle(list):
 
 
 class World:
-    """
-    The clock and the queue.
-    """
+    """The clock and the queue."""
 
     def __init__(self):
         self.now = 0.0
@@ -129,9 +125,7 @@ class World:
                 ready.append(pop(timers)[2])
 
     def bury(self):
-        """
-        End what is left of every task, without any effect.
-        """
+        """End what is left of every task, without any effect."""
         for loop in self.loops:
             loop.dead = True
             asyncio._set_running_loop(loop)

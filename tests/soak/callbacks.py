@@ -58,18 +58,14 @@ CASES: dict[str, list[tuple[str, str]]] = {
 
 
 def free_port() -> int:
-    """
-    Return a port that nobody listens on.
-    """
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 async def forge(url: str, emulator: Emulator, count: int, speed: float) -> int:
-    """
-    Call back as a stranger would; return how often that was not a 404.
-    """
+    """Call back as a stranger would; return how often that was not a 404."""
     heard = 0
     async with aiohttp.ClientSession() as http:
         for _ in range(count // 10):
@@ -84,9 +80,7 @@ async def forge(url: str, emulator: Emulator, count: int, speed: float) -> int:
 
 
 def sound(row: dict[str, Any]) -> bool:
-    """
-    Return whether a case went as it must.
-    """
+    """Return whether a case went as it must."""
     return not any(
         row[each] for each in ("lost", "twice", "mistaken", "strangers_heard")
     )
@@ -95,9 +89,7 @@ def sound(row: dict[str, Any]) -> bool:
 async def measure(
     name: str, faults: list[tuple[str, str]], count: int, speed: float
 ) -> dict[str, Any]:
-    """
-    Run one case.
-    """
+    """Run one case."""
     emulator = Emulator(
         service_times={"*": (4.0, 20.0)}, speed=speed, credits=str(2 * count), seed=5
     )
@@ -162,18 +154,14 @@ async def measure(
 
 
 def keep(path: Path, rows: list[dict[str, Any]]) -> None:
-    """
-    Put *rows* beside what a report has already, under ``callbacks``.
-    """
+    """Put *rows* beside what a report has already, under ``callbacks``."""
     known = json.loads(path.read_text()) if path.exists() else {}
     known["callbacks"] = rows
     path.write_text(json.dumps(known, indent=1) + "\n")
 
 
 def main() -> int:
-    """
-    Run all cases, print, judge.
-    """
+    """Run all cases, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument(
         "--quick", action="store_true", help="60 tasks, five times as fast"

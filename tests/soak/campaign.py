@@ -1,6 +1,4 @@
-"""
-One run of many orders through a chaos proxy, and the figures of it.
-"""
+"""One run of many orders through a chaos proxy, and the figures of it."""
 
 from __future__ import annotations
 
@@ -15,8 +13,9 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
-from chaos.proxy import PAID_KINDS, ChaosProxy, draw_schedule
 from soak.checker import Books, Intent, check, found_again, leaks
+from support.proxy import PAID_KINDS, ChaosProxy, draw_schedule
+from support.sessions import KEY
 
 from apimodels_async import (
     ApiModelsError,
@@ -29,7 +28,6 @@ from apimodels_async import (
 from apimodels_async.emulator import Emulator
 from apimodels_async.webhooks import Callback, Receiver
 
-KEY = "sk_canary_4b1d9e7a60"
 SECRET_WORD = "moonlit-canary-prompt"
 IN_FLIGHT = 40
 SERVICE_S = 0.02
@@ -40,9 +38,7 @@ HOW = ("generate", "submit", "edit", "generate-model")
 
 @dataclass
 class Report:
-    """
-    What a run came to.
-    """
+    """What a run came to."""
 
     seed: int
     history: list
@@ -62,9 +58,7 @@ class Report:
 
 
 class _Notes(logging.Handler):
-    """
-    Keeps what is logged, message, arguments and traceback.
-    """
+    """Keeps what is logged, message, arguments and traceback."""
 
     def __init__(self):
         super().__init__(logging.DEBUG)
@@ -173,8 +167,7 @@ async def run(  # noqa: PLR0913  what a run can vary in
     async with contextlib.AsyncExitStack() as stack:
         logged = stack.enter_context(listening())
         await stack.enter_async_context(emulator)
-        port = int(emulator.origin.rpartition(":")[2])
-        proxy = await stack.enter_async_context(ChaosProxy(port, schedule))
+        proxy = await stack.enter_async_context(ChaosProxy(emulator, schedule))
         http = None
         if lent:
             connector = aiohttp.TCPConnector(force_close=fresh)

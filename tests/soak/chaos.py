@@ -18,19 +18,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# The proxy is that of the tests in tests/chaos; this file's own folder must not hide
-# their package, which has this file's name.
+# The proxy is that of the tests, in tests/support.
 sys.path[0] = str(Path(__file__).parent.parent)
 CHUNK = 4000  # orders in one run: the emulator's books stay small
 DOWN = 0.5  # share of the "down" faults that happen: they refuse everybody
 
 
 async def measure(posts: int, seed: int, *, own_pool: bool, called_back: bool) -> bool:
-    """
-    Run *posts* orders, print the figures, and return whether every promise held.
-    """
+    """Run *posts* orders, print the figures, and return whether every promise held."""
     campaign = importlib.import_module("soak.campaign")
-    proxy = importlib.import_module("chaos.proxy")
+    proxy = importlib.import_module("support.proxy")
     kinds = tuple(set(proxy.PAID_KINDS) - {"stray"})
     options: dict[str, Any] = {
         "down": DOWN,
@@ -56,9 +53,7 @@ async def measure(posts: int, seed: int, *, own_pool: bool, called_back: bool) -
 
 
 def show(reports: list[Any], posts: int, *, own_pool: bool) -> None:
-    """
-    Print the figures of all runs together.
-    """
+    """Print the figures of all runs together."""
     history = [intent for report in reports for intent in report.history]
     unsent = [
         intent
@@ -94,9 +89,7 @@ def show(reports: list[Any], posts: int, *, own_pool: bool) -> None:
 async def explain(
     campaign: Any, proxy: Any, report: Any, options: dict[str, Any]
 ) -> None:
-    """
-    Print the seed and the smallest schedule that still breaks an invariant.
-    """
+    """Print the seed and the smallest schedule that still breaks an invariant."""
     count = len(report.history)
     whole = proxy.draw_schedule(
         report.seed, count, down=options["down"], kinds=options["kinds"]
@@ -113,9 +106,7 @@ async def explain(
 
 
 def main() -> int:
-    """
-    Read the command line and run.
-    """
+    """Read the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--posts", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Intent:
-    """
-    One order of one picture, with a prompt of its own, and how it ended.
-    """
+    """One order of one picture, with a prompt of its own, and how it ended."""
 
     number: int
     how: str

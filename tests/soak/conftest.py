@@ -1,14 +1,20 @@
-"""
-The fixtures of tests/chaos, and whether there is all night.
-"""
+"""A quicker emulator, and whether there is all night."""
 
 from __future__ import annotations
 
 import os
 
-from chaos.conftest import connect, emulator, port
+import pytest
+from support.sessions import KEY
 
-__all__ = ["connect", "emulator", "port"]
+from apimodels_async.emulator import Emulator
 
 LONG = bool(os.environ.get("SOAK"))
 """Set by the nightly session: everything is tried longer."""
+
+
+@pytest.fixture
+async def emulator():
+    """Serve the API with service times of 20 ms."""
+    async with Emulator(api_key=KEY, service_times={"*": 0.02}) as emulator:
+        yield emulator

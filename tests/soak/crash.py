@@ -81,27 +81,21 @@ POINTS: Final = (
 
 @define
 class Fuse:
-    """
-    Kills this process at the n-th passage of a named point.
-    """
+    """Kills this process at the n-th passage of a named point."""
 
     point: str
     passages: int
     delay_s: float
 
     def at(self, point: str) -> None:
-        """
-        Pass *point*.
-        """
+        """Pass *point*."""
         if point == self.point:
             self.passages -= 1
             if self.passages == 0:
                 _die()
 
     def during(self, point: str) -> None:
-        """
-        Pass the beginning of something that takes a while, and die in its middle.
-        """
+        """Pass the beginning of something that takes a while, and die in its middle."""
         if point == self.point:
             self.passages -= 1
             if self.passages == 0:
@@ -114,34 +108,24 @@ def _die() -> None:
 
 @define(eq=False)
 class FusedJournal(Journal):
-    """
-    A journal with points around its steps.
-    """
+    """A journal with points around its steps."""
 
     fuse: Fuse = field(kw_only=True)
 
     async def begin(self, *args: Any) -> None:
-        """
-        Record an intent.
-        """
+        """Record an intent."""
         await self._around("intent", super().begin(*args))
 
     async def accepted(self, *args: Any) -> None:
-        """
-        Record a task id.
-        """
+        """Record a task id."""
         await self._around("accepted", super().accepted(*args))
 
     async def ended(self, *args: Any, **facts: Any) -> None:
-        """
-        Record an end.
-        """
+        """Record an end."""
         await self._around("outcome", super().ended(*args, **facts))
 
     async def saved(self, *args: Any) -> None:
-        """
-        Record a file.
-        """
+        """Record a file."""
         await self._around("saved", super().saved(*args))
 
     async def _around(self, step: str, write: Awaitable[None]) -> None:
@@ -215,9 +199,7 @@ class FusedSession(Session):
 
 @define(eq=False, kw_only=True)
 class Run:
-    """
-    One batch, over all its processes.
-    """
+    """One batch, over all its processes."""
 
     number: int
     prompts: int
@@ -226,29 +208,21 @@ class Run:
 
     @property
     def journal(self) -> Path:
-        """
-        Where its journal is.
-        """
+        """Where its journal is."""
         return self.folder / "journal.sqlite"
 
     @property
     def mark(self) -> str:
-        """
-        What all its prompts have, and no other's.
-        """
+        """What all its prompts have, and no other's."""
         return f"run {self.number:04}"
 
     @property
     def downloads(self) -> bool:
-        """
-        Whether it saves its pictures.
-        """
+        """Whether it saves its pictures."""
         return self.number % DOWNLOAD_EVERY == 0
 
     def requests(self) -> Iterator[AnyRequest]:
-        """
-        Yield what is ordered.
-        """
+        """Yield what is ordered."""
         for number in range(self.prompts):
             prompt = f"{self.mark} prompt {number:03}"
             if number % 2:
@@ -259,9 +233,7 @@ class Run:
                 yield SparkPixImage(prompt=prompt)
 
     async def work(self, fuse: Fuse) -> None:
-        """
-        Order everything; a killed one ends in the middle of this.
-        """
+        """Order everything; a killed one ends in the middle of this."""
         session = FusedSession(
             fuse,
             self.server["key"],
@@ -281,9 +253,7 @@ class Run:
                     fuse.at("after_handover")
 
     def process(self, fuse: Fuse, kill_after_s: float | None = None) -> bool:
-        """
-        Work in a process of its own; return whether it was killed.
-        """
+        """Work in a process of its own; return whether it was killed."""
         child = os.fork()
         if child == 0:
             code = 1
@@ -303,9 +273,7 @@ class Run:
         return False
 
     def states(self) -> dict[str, tuple[str, str | None]]:
-        """
-        Return state and file by prompt, as the journal has them.
-        """
+        """Return state and file by prompt, as the journal has them."""
         if not self.journal.exists():
             return {}
         with contextlib.closing(sqlite3.connect(self.journal)) as connection:
@@ -316,9 +284,7 @@ class Run:
             return {json.loads(row[0])["prompt"]: (row[1], row[2]) for row in rows}
 
     def charged(self) -> Counter[str]:
-        """
-        Return how often each prompt was taken, as the server has it.
-        """
+        """Return how often each prompt was taken, as the server has it."""
         query = urllib.parse.quote(self.mark)
         site = self.server["base_url"].removesuffix("/api/v1")
         address = f"{site}/emulator/tasks?prompt={query}"
@@ -328,9 +294,7 @@ class Run:
 
 @define
 class Figures:
-    """
-    What came out, over all runs.
-    """
+    """What came out, over all runs."""
 
     kills: Counter[str] = field(factory=Counter)
     prompts: int = 0
@@ -346,16 +310,12 @@ class Figures:
 
 
 def unknown_of(run: Run) -> int:
-    """
-    Return how many items of a batch that is not running are of unknown fate.
-    """
+    """Return how many items of a batch that is not running are of unknown fate."""
     return sum(s in {"intended", "unknown"} for s, _ in run.states().values())
 
 
 def crash(run: Run, kills: int, rng: random.Random, figures: Figures) -> None:
-    """
-    Kill a batch *kills* times, resume it to its end, and compare the books.
-    """
+    """Kill a batch *kills* times, resume it to its end, and compare the books."""
     points = [p for p in POINTS if run.downloads or p not in POINTS[-3:]]
     unknown = 0
     for kill in range(kills):
@@ -399,9 +359,7 @@ def _is_whole(file: str | None) -> bool:
 
 
 def callback_of(server: dict[str, str]) -> Callback | None:
-    """
-    Return where the API calls back, if it does.
-    """
+    """Return where the API calls back, if it does."""
     if "hooks" not in server:
         return None
     relay = SocketRelay(server["sockets"])
@@ -409,9 +367,7 @@ def callback_of(server: dict[str, str]) -> Callback | None:
 
 
 async def serve(*, callbacks: bool) -> None:
-    """
-    Run the emulator, and the receiver, until the parent has gone.
-    """
+    """Run the emulator, and the receiver, until the parent has gone."""
     times = {"*": (0.03, 0.12), "sparkpix-image": (0.01, 0.04)}
     # The API tries again after 1, 2, 4 and then each 60 s; here, SPEED times as fast.
     speed = SPEED if callbacks else 1.0
@@ -436,9 +392,7 @@ async def serve(*, callbacks: bool) -> None:
 
 @contextlib.contextmanager
 def server(*, callbacks: bool) -> Iterator[dict[str, str]]:
-    """
-    Start the emulator in a process of its own; yield how to reach it.
-    """
+    """Start the emulator in a process of its own; yield how to reach it."""
     command = [sys.executable, __file__, "--serve"]
     command += ["--callbacks"] if callbacks else []
     process = subprocess.Popen(
@@ -454,9 +408,7 @@ def server(*, callbacks: bool) -> Iterator[dict[str, str]]:
 def measure(
     runs: int, prompts: int, kills: tuple[int, int], seed: int, *, callbacks: bool
 ) -> bool:
-    """
-    Do all runs, print the figures, and return whether every promise held.
-    """
+    """Do all runs, print the figures, and return whether every promise held."""
     figures, rng = Figures(), random.Random(seed)
     started = time.monotonic()
     # Imported before forking, so that a killed process costs milliseconds.
@@ -512,9 +464,7 @@ def _import_all() -> None:
 
 
 def main() -> bool:
-    """
-    Read the arguments and measure.
-    """
+    """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--prompts", type=int, default=60)

@@ -1,13 +1,11 @@
-"""
-Hundreds of orders through a network that spoils every one of them, by seed.
-"""
+"""Hundreds of orders through a network that spoils every one of them, by seed."""
 
 from __future__ import annotations
 
 import pytest
-from chaos.proxy import PAID_KINDS, Fault, draw_schedule, shrink
 from soak import campaign
 from soak.checker import Books, Intent, check, found_again, leaks
+from support.proxy import PAID_KINDS, Fault, draw_schedule, shrink
 
 from apimodels_async import ConnectionFailedError, OutcomeUnknownError
 from apimodels_async.emulator.service.values import EmulatedTask

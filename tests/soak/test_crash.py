@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from batch.tools import uncovered
+from support.batches import uncovered
 
 SCRIPT = Path(__file__).parent / "crash.py"  # the nightly session does 100 runs
 

@@ -5,9 +5,9 @@ One paid POST, cut at every byte of the request and of the answer, by FIN and by
 from __future__ import annotations
 
 import pytest
-from chaos.proxy import ChaosProxy, Fault
 from soak.checker import Books, Intent, check
 from soak.conftest import LONG
+from support.proxy import ChaosProxy, Fault
 
 from apimodels_async import ApiModelsError, OutcomeUnknownError, TaskHandle
 
@@ -42,10 +42,10 @@ async def place(session, intent):
 @pytest.mark.parametrize("way", ["cut_up", "cut_down"])
 @pytest.mark.parametrize("how", ["generate", "submit"])
 async def test_a_paid_request_cut_anywhere_is_paid_once_and_told(
-    emulator, port, connect, how, way, rst
+    emulator, connect, how, way, rst
 ):
     """Wherever the connection is cut, one POST was made and its fate is unknown."""
-    async with ChaosProxy(port) as proxy:
+    async with ChaosProxy(emulator) as proxy:
         session = connect(proxy)
         whole = Intent(1000, how, "a fox intent-1000. end")
         await place(session, whole)

@@ -1,6 +1,4 @@
-"""
-Nothing grows: sockets, tasks, threads and memory of many sessions and many polls.
-"""
+"""Nothing grows: sockets, tasks, threads and memory of many sessions and many polls."""
 
 from __future__ import annotations
 

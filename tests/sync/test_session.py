@@ -1,6 +1,4 @@
-"""
-The synchronous session: the same calls, waited for.
-"""
+"""The synchronous session: the same calls, waited for."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ import anyio
 import pytest
 from anyio import from_thread
 from anyio.from_thread import start_blocking_portal
-from integration.raw import CREATED, RawServer, envelope, respond
+from support.raw import CREATED, RawServer, envelope, respond
 
 import apimodels_async
 from apimodels_async import (

@@ -1,6 +1,4 @@
-"""
-Small projects of users, run by a pytest of their own.
-"""
+"""Small projects of users, run by a pytest of their own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The fixtures in projects of users, each run by a pytest of its own.
-"""
+"""The fixtures in projects of users, each run by a pytest of its own."""
 
 from __future__ import annotations
 

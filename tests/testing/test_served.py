@@ -1,6 +1,4 @@
-"""
-The served emulator: its record, its faults, its sessions.
-"""
+"""The served emulator: its record, its faults, its sessions."""
 
 from __future__ import annotations
 

@@ -4,12 +4,11 @@ An emulator that calls back, a receiver on a socket of its own, and sessions bet
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from aiohttp import web
 
-from apimodels_async import PollPolicy, RetryPolicy, Session, Timeouts
+from apimodels_async import PollPolicy
+from apimodels_async.emulator import Emulator
 from apimodels_async.webhooks import Callback, Receiver
 
 SECRET = "a secret that all processes of this test share"
@@ -18,16 +17,12 @@ SECRET = "a secret that all processes of this test share"
 @pytest.fixture
 async def emulator():
     """Serve the API with service times of 100 to 200 ms; it calls back at once."""
-    from apimodels_async.emulator import Emulator
-
     async with Emulator(service_times={"*": (0.1, 0.2)}) as emulator:
         yield emulator
 
 
 class Post:
-    """
-    A web server with a receiver below ``/hooks`` that can be deaf for a while.
-    """
+    """A web server with a receiver below ``/hooks`` that can be deaf for a while."""
 
     def __init__(self):
         self.receiver = None
@@ -68,39 +63,17 @@ def callback(post):
 
 
 @pytest.fixture
-async def connect(emulator):
-    """Return a maker of sessions that poll every 2.5 s; closed after the test."""
-    made = []
+def called_back(emulator, connect):
+    """Return a maker of sessions with a callback that poll every 2.5 s."""
 
-    def connect(callback, **options):
-        defaults = {
-            "api_key": emulator.api_key,
-            "base_url": emulator.base_url,
-            "polling": PollPolicy(interval=2.5),
-            "retry": RetryPolicy(base=0.01),
-            "timeouts": Timeouts(connect=20, read=20, generate=20, download=20),
-        }
-        session = Session(callback=callback, **(defaults | options))
-        made.append(session)
-        return session
+    def called_back(callback, **options):
+        options = {"polling": PollPolicy(interval=2.5), **options}
+        return connect(emulator, callback=callback, **options)
 
-    yield connect
-    for session in made:
-        await session.aclose()
+    return called_back
 
 
 @pytest.fixture
 def quick():
     """Return a policy for tests that also want polls."""
     return PollPolicy.unchecked(interval=0.05)
-
-
-@pytest.fixture
-def until():
-    """Return a coroutine function that waits for a fact."""
-
-    async def until(condition):
-        while not condition():  # noqa: ASYNC110  no one sets an event for the books
-            await asyncio.sleep(0.005)
-
-    return until

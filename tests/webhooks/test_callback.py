@@ -1,12 +1,11 @@
-"""
-The value that says where the API calls back.
-"""
+"""The value that says where the API calls back."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
+from support.cases import check_all
 
 from apimodels_async import (
     ConfigurationError,
@@ -20,9 +19,9 @@ from apimodels_async.webhooks import Callback
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
+def test_what_cannot_work_is_refused():
+    """A bad value is told by name, before anything is sent."""
+    cases = [
         ({"url": "ftp://example.com"}, "http"),
         ({"url": "https://example.com/?a=b"}, "query"),
         ({"url": "https://example.com/#a"}, "query"),
@@ -33,14 +32,15 @@ SECRET = "0123456789abcdef0123456789abcdef"
         ({"patience": math.inf}, "patience"),
         ({"patience": math.nan}, "patience"),
         ({"interval": True}, "interval"),
-    ],
-)
-def test_what_cannot_work_is_refused(options, says):
-    """A bad value is told by name, before anything is sent."""
-    with pytest.raises(ConfigurationError, match=says) as caught:
-        Callback(**({"url": "https://example.com/hooks"} | options))
-    assert "pass" not in str(caught.value)
-    assert "short" not in str(caught.value).split("callback secret")[0]
+    ]
+
+    def check(options, says):
+        with pytest.raises(ConfigurationError, match=says) as caught:
+            Callback(**({"url": "https://example.com/hooks"} | options))
+        assert "pass" not in str(caught.value)
+        assert "short" not in str(caught.value).split("callback secret")[0]
+
+    check_all(cases, check)
 
 
 def test_the_secret_comes_from_the_environment(monkeypatch):
@@ -66,9 +66,9 @@ def test_it_shows_no_secret():
     assert SECRET not in str(vars(callback))
 
 
-@pytest.mark.parametrize(
-    ("request_", "own"),
-    [
+def test_a_callback_of_the_requests_own_is_seen():
+    """The callback URL of a request is known for every kind of request."""
+    cases = [
         (SparkPixImage(prompt="a"), None),
         (
             SparkPixImage(prompt="a", callback_url="https://a.example"),
@@ -78,8 +78,9 @@ def test_it_shows_no_secret():
         (SparkPixEdit(prompt="a", images=["https://a.example/1.png"]), None),
         (ImageRequest("m", "a"), None),
         (ImageRequest("m", "a", {"callback_url": "https://c"}), "https://c"),
-    ],
-)
-def test_a_callback_of_the_requests_own_is_seen(request_, own):
-    """The callback URL of a request is known for every kind of request."""
-    assert callback_of(request_) == own
+    ]
+
+    def check(request_, own):
+        assert callback_of(request_) == own
+
+    check_all(cases, check)

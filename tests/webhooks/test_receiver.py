@@ -10,7 +10,7 @@ import json
 import aiohttp
 import pytest
 from aiohttp import web
-from virtual_time import run_virtual
+from support.virtual_time import run_virtual
 
 from apimodels_async.webhooks import Callback, Hint, Receiver
 
@@ -19,9 +19,7 @@ BODY = json.dumps({"code": 200, "data": {"taskId": "clx1"}}).encode()
 
 
 class Taker:
-    """
-    Stands for a session that knows some orders.
-    """
+    """Stands for a session that knows some orders."""
 
     def __init__(self, *, knows=True):
         self.knows = knows
@@ -166,9 +164,7 @@ def scope(path, method="POST", kind="http"):
 
 
 class Server:
-    """
-    The server's side of ASGI: gives messages, keeps what comes back.
-    """
+    """The server's side of ASGI: gives messages, keeps what comes back."""
 
     def __init__(self, *messages):
         self.messages = [*messages]

@@ -22,7 +22,6 @@ from apimodels_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PILLOW = "PIL"
 DESCRIPTION, MAKER, EXIF_BLOCK, COMMENT = 0x010E, 0x0131, 0x8769, 0x9286
 """EXIF tags: ImageDescription, Software, the Exif block, UserComment in it."""
 _UNREADABLE = (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error)
@@ -30,7 +29,7 @@ _UNREADABLE = (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.err
 
 def check_pillow() -> None:
     """Raise ``ConfigurationError`` where Pillow is not installed. Does not load it."""
-    if importlib.util.find_spec(PILLOW) is None:
+    if importlib.util.find_spec("PIL") is None:
         msg = (
             "embed=True needs Pillow: pip install 'apimodels-async[metadata]', or use "
             "sidecar=True"

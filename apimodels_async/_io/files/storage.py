@@ -86,6 +86,7 @@ class FileSink:
     """What to put into a file beside it, named ``fox.png.json``."""
     _imprint: Callable[[bytes], Splice | None] | None = None
     """Called in a thread with the head of the file; says what to write into it."""
+    _bytes_max: int = FILE_BYTES_MAX
     _token: str = field(init=False, factory=lambda: secrets.token_hex(4))
     _part: Path = field(init=False)
     _descriptor: int | None = field(init=False, default=None)
@@ -119,8 +120,8 @@ class FileSink:
             DownloadError: Too large, not a picture, or the disk refuses.
         """
         self._size += len(chunk)
-        if self._size > FILE_BYTES_MAX:
-            msg = f"the file is larger than {FILE_BYTES_MAX >> 20} MiB"
+        if self._size > self._bytes_max:
+            msg = f"the file is larger than {self._bytes_max >> 20} MiB"
             raise DownloadError(msg)
         self._buffer += chunk
         if len(self._buffer) >= BUFFER_BYTES:

@@ -1,6 +1,4 @@
-"""
-Files of prompts, and runs that ended in some way.
-"""
+"""Files of prompts, and runs that ended in some way."""
 
 from __future__ import annotations
 

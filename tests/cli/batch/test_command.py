@@ -1,6 +1,4 @@
-"""
-``apimodels batch`` and ``resume``, with what can happen to them.
-"""
+"""``apimodels batch`` and ``resume``, with what can happen to them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The folder of a batch, and what can be in its place.
-"""
+"""The folder of a batch, and what can be in its place."""
 
 from __future__ import annotations
 

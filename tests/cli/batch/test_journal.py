@@ -1,6 +1,4 @@
-"""
-What is read from a batch's journal.
-"""
+"""What is read from a batch's journal."""
 
 from __future__ import annotations
 

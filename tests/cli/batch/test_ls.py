@@ -1,6 +1,4 @@
-"""
-``apimodels ls``, also while a batch runs.
-"""
+"""``apimodels ls``, also while a batch runs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-What is checked, priced and asked before anything is sent.
-"""
+"""What is checked, priced and asked before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-How a batch is counted while it runs.
-"""
+"""How a batch is counted while it runs."""
 
 from __future__ import annotations
 

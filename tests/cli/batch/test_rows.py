@@ -1,6 +1,4 @@
-"""
-Files of prompts: what is read, and how what cannot be read is named.
-"""
+"""Files of prompts: what is read, and how what cannot be read is named."""
 
 from __future__ import annotations
 

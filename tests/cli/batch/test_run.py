@@ -1,6 +1,4 @@
-"""
-One run of a batch, with what can happen to it.
-"""
+"""One run of a batch, with what can happen to it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-How a batch ends: in words, as an exit code, and with what to do next.
-"""
+"""How a batch ends: in words, as an exit code, and with what to do next."""
 
 from __future__ import annotations
 

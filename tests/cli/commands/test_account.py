@@ -1,6 +1,4 @@
-"""
-``apimodels balance`` and ``models``.
-"""
+"""``apimodels balance`` and ``models``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-``apimodels emulator``.
-"""
+"""``apimodels emulator``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-``apimodels generate`` and ``edit``.
-"""
+"""``apimodels generate`` and ``edit``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-``apimodels status`` and ``wait``.
-"""
+"""``apimodels status`` and ``wait``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-What the demo orders.
-"""
+"""What the demo orders."""
 
 from __future__ import annotations
 

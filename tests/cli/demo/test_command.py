@@ -1,6 +1,4 @@
-"""
-``apimodels demo``.
-"""
+"""``apimodels demo``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The demo's board, and its page.
-"""
+"""The demo's board, and its page."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Cards of a gallery, and where the page goes.
-"""
+"""Cards of a gallery, and where the page goes."""
 
 from __future__ import annotations
 

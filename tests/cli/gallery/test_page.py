@@ -1,6 +1,4 @@
-"""
-The gallery's page as it is written.
-"""
+"""The gallery's page as it is written."""
 
 from __future__ import annotations
 

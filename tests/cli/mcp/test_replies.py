@@ -1,6 +1,4 @@
-"""
-What an agent is told.
-"""
+"""What an agent is told."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The tools for agents: a real MCP client in memory, the emulator behind them.
-"""
+"""The tools for agents: a real MCP client in memory, the emulator behind them."""
 
 from __future__ import annotations
 
@@ -10,10 +8,10 @@ from decimal import Decimal
 from io import BytesIO
 
 import pytest
-from cli.conftest import until
 from mcp import Client
 from mcp.types import ImageContent, ResourceLink, TextContent
 from PIL import Image
+from support.waiting import until
 
 from apimodels_async import (
     PollPolicy,

@@ -11,9 +11,7 @@ from apimodels_async.errors import DownloadError
 
 
 class SimSink:
-    """
-    One file of the simulated disk.
-    """
+    """One file of the simulated disk."""
 
     def __init__(self, disk, target, stem):
         self._disk = disk
@@ -46,9 +44,7 @@ class SimSink:
 
 
 class SimDisk:
-    """
-    What outlives processes: files, and journals as far as they were committed.
-    """
+    """What outlives processes: files, and journals as far as they were committed."""
 
     def __init__(self, world):
         self._world = world

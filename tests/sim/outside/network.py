@@ -26,9 +26,7 @@ DENIED = {"no_connection", "429", "503"}
 
 
 class Weather:
-    """
-    Chance, planned faults and storms: what all networks have in common.
-    """
+    """Chance, planned faults and storms: what all networks have in common."""
 
     def __init__(self, plan_orders, plan_faults):
         self.orders = plan_orders
@@ -86,9 +84,7 @@ class Weather:
 
 
 class Network:
-    """
-    The way of one process to the vendor.
-    """
+    """The way of one process to the vendor."""
 
     def __init__(self, process, world, vendor, audit, weather):
         self._process = process

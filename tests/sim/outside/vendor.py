@@ -29,9 +29,7 @@ CALLS_AT = (0.1, 1.0, 3.0, 7.0, 60.0, 180.0, 600.0)
 
 
 class Purchase:
-    """
-    One order that the vendor has taken on.
-    """
+    """One order that the vendor has taken on."""
 
     __slots__ = (
         *("answered_at", "ask", "body", "callback", "chance", "charged"),
@@ -84,9 +82,7 @@ class Purchase:
 
 
 class Vendor:
-    """
-    One account's side of the story.
-    """
+    """One account's side of the story."""
 
     def __init__(self, world, audit, call_back):
         self._world = world

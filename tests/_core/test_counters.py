@@ -1,0 +1,41 @@
+"""What a session counts."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from apimodels_async import GenerationFailedError, ImageResult, TaskTimeoutError
+from apimodels_async._core.counters import Counters
+
+PICTURE = ImageResult(urls=("https://a.b/c.png",), credits=Decimal("0.03"))
+FREE = ImageResult(urls=("https://a.b/c.png",))
+
+
+def stats_of(counters):
+    """Return the counts of a session with nothing under way."""
+    return counters.stats(pending=0, under_way=0, connections=0)
+
+
+def test_lateness_is_told_as_mean_and_maximum():
+    """A session that never polled was never late."""
+    counters = Counters()
+    assert stats_of(counters).lateness_s == 0
+
+    for late_s in (0.25, 1.75):
+        counters.polled(late_s)
+    stats = stats_of(counters)
+    assert (stats.polls, stats.lateness_s, stats.lateness_max_s) == (2, 1.0, 1.75)
+
+
+def test_money_is_counted_once_it_is_known():
+    """A picture costs as it is answered, a task as it ends, what failed nothing."""
+    counters = Counters()
+    for product in (PICTURE, FREE, "clx1", "clx2", "clx3"):
+        counters.accepted(product)
+    assert counters.spent == Decimal("0.03")
+
+    for outcome in (PICTURE, GenerationFailedError("no"), TaskTimeoutError("?"), None):
+        counters.ended(outcome)
+    stats = stats_of(counters)
+    assert (stats.submitted, stats.completed, stats.failed) == (5, 1, 1)
+    assert stats.spent == Decimal("0.06")

@@ -1,0 +1,41 @@
+"""How often the tracker wakes up: a matter of ticks, not of tasks."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.fakes import Rig, done_after
+from support.virtual_time import VIRTUAL_TIME
+
+from apimodels_async._core.polling.grid import TICK_S
+
+
+@pytest.fixture
+def anyio_backend():
+    """Run async tests on a clock that jumps."""
+    return VIRTUAL_TIME
+
+
+async def test_tasks_that_begin_at_odd_times_share_wake_ups():
+    """However many tasks wait, the tracker wakes at most once a tick."""
+    async with Rig(done_after(10_000), latency=0.03) as rig:
+        for index in range(1_000):
+            rig.watch(f"t{index}")
+            await asyncio.sleep(0.0137)
+        before, asked = rig.clock.wakes, len(rig.transport.calls)
+        await asyncio.sleep(100)
+        wakes = rig.clock.wakes - before
+        polls = len(rig.transport.calls) - asked
+
+        assert polls >= 1_000 * 39
+        assert wakes <= 100 / TICK_S + 2
+
+
+async def test_a_lonely_task_wakes_it_once_a_poll():
+    """Ticks on which nothing is due pass unnoticed."""
+    async with Rig(done_after(10_000)) as rig:
+        rig.watch()
+        await asyncio.sleep(250)
+
+        assert rig.clock.wakes <= 2 * len(rig.transport.calls) + 2

@@ -1,0 +1,11 @@
+"""Waiting for a fact that sets no event."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+async def until(condition):
+    """Return once *condition* holds; a test that waits in vain ends by its timeout."""
+    while not condition():  # noqa: ASYNC110  that is what this is for
+        await asyncio.sleep(0.005)
