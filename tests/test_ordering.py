@@ -16,6 +16,7 @@ from apimodels_async import (
     RetryPolicy,
     SessionClosedError,
 )
+from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
 from apimodels_async._ordering import NoObserver, Ordering
@@ -46,7 +47,9 @@ class Desk(Rig):
 
         super().__init__(script, latency=latency, **more)
         self.ordering = Ordering(
-            Sender(self.transport, self.clock, RetryPolicy(), lambda: 1.0),
+            Sender(
+                self.transport, self.clock, RetryPolicy(), lambda: 1.0, LocalLimit()
+            ),
             self.tracker,
             StartPacer(),
             self.counters,

@@ -88,9 +88,7 @@ class LocalLimit:
         try:
             return LocalPermit(self, await turn)
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._waiting.remove(turn)
-            else:  # its turn had come in this very step
+            if not turn.cancelled():  # its turn had come in this very step
                 self._pace.unsent()
                 self.ended()
             raise
@@ -132,6 +130,9 @@ class LocalLimit:
             return
         loop = asyncio.get_running_loop()
         while self._waiting:
+            if self._waiting[0].done():  # cancelled while it waited
+                self._waiting.popleft()
+                continue
             now = loop.time()
             wait = self._wait_s(now)
             if wait is None:

@@ -47,7 +47,7 @@ class ConnectionPlaces:
 
     async def acquire(self, share: _Share) -> None:
         """Wait for a place; cancelled, none is held."""
-        if self._free and share.held < share.most and not share.waiting:
+        if self._free and share.held < share.most:
             self._free -= 1
             share.held += 1
             return
@@ -56,9 +56,7 @@ class ConnectionPlaces:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                share.waiting.remove(turn)
-            else:  # it was given one in this very step
+            if not turn.cancelled():  # it was given one in this very step
                 self.release(share)
             raise
 
@@ -68,9 +66,11 @@ class ConnectionPlaces:
         share.held -= 1
         for each in (self._quick, self._slow):
             while self._free and each.held < each.most and each.waiting:
-                self._free -= 1
-                each.held += 1
-                each.waiting.popleft().set_result(None)
+                turn = each.waiting.popleft()
+                if not turn.done():  # not cancelled while it waited
+                    self._free -= 1
+                    each.held += 1
+                    turn.set_result(None)
 
 
 class _Place:

@@ -26,6 +26,7 @@ from apimodels_async import (
 )
 from apimodels_async._api.calls import Call
 from apimodels_async._api.responses import read_created
+from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.sender import Sender
 from apimodels_async._ports import Kind, Phase, Reply, Request, Sent
 
@@ -60,7 +61,8 @@ class Desk:
         script = more.pop("script", script)
         self.transport = FakeTransport(script, latency=latency, **more)
         self.clock = FakeClock()
-        self.sender = Sender(self.transport, self.clock, policy or RetryPolicy(), draw)
+        policy = policy or RetryPolicy()
+        self.sender = Sender(self.transport, self.clock, policy, draw, LocalLimit())
 
     @property
     def sent(self):
@@ -69,7 +71,10 @@ class Desk:
 
     async def go(self, kind=Kind.CREATE, read=read):
         """Send a request of a kind the way sessions do."""
-        return await self.sender.send(Call(request_of(kind), read))
+        call = Call(request_of(kind), read)
+        if kind.paid:
+            return await self.sender.order(call, Sent())
+        return await self.sender.send(call)
 
     async def error(self, kind=Kind.CREATE):
         """Send a request that fails; return how."""
@@ -194,7 +199,8 @@ async def test_a_refused_order_goes_through_later(kind):
 
     assert (await desk.go(kind)).task_id == "t1"
     assert desk.sent == 4
-    assert desk.clock.slept == [0.25, 0.5, 7.25]
+    assert desk.clock.slept == [0.5]  # after a 429 it waits for a permit
+    assert asyncio.get_running_loop().time() >= 1 + 0.5 + 7
 
 
 async def test_an_upload_is_not_sent_twice_behind_anyones_back():
@@ -255,7 +261,7 @@ async def test_what_may_have_been_taken_is_known_while_it_is_out():
     desk = Desk(refused(429, retry_after="60"), OK, latency=5)
     sent = Sent()
     call = Call(request_of(Kind.CREATE), read)
-    sending = asyncio.create_task(desk.sender.send(call, sent))
+    sending = asyncio.create_task(desk.sender.order(call, sent))
     await asyncio.sleep(1)
     assert sent.at is not None
     await asyncio.sleep(10)
@@ -264,13 +270,36 @@ async def test_what_may_have_been_taken_is_known_while_it_is_out():
     assert sent.at is not None
 
 
+def broken(_answer):
+    """Read an answer with a bug."""
+    msg = "a bug"
+    raise KeyError(msg)
+
+
 async def test_a_bug_in_reading_reaches_the_caller():
     """An exception that is none of ours is not taken for an answer of the API."""
     desk = Desk(OK)
 
-    def broken(_answer):
-        msg = "a bug"
-        raise KeyError(msg)
-
     with pytest.raises(KeyError):
+        await desk.go(Kind.FREE, read=broken)
+
+
+async def test_a_bug_in_reading_a_paid_answer_is_an_unknown_outcome():
+    """The money is spent all the same, and the task id is saved."""
+    desk = Desk(OK)
+
+    with pytest.raises(OutcomeUnknownError) as caught:
         await desk.go(read=broken)
+
+    assert caught.value.task_id == "t1"
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+async def test_a_patient_order_outlasts_any_number_of_429():
+    """An order of a batch waits for as long as the API says, and then goes through."""
+    desk = Desk(*[refused(429, retry_after="200")] * 7, OK)
+    call = Call(request_of(Kind.CREATE), read)
+
+    assert (await desk.sender.order(call, Sent(), patient=True)).task_id == "t1"
+    assert desk.sent == 8
+    assert asyncio.get_running_loop().time() >= 7 * 200

@@ -8,7 +8,8 @@ import asyncio
 import random
 
 import pytest
-from batch.tools import tasks, until
+from support.batches import tasks
+from support.waiting import until
 
 from apimodels_async import ConfigurationError
 

@@ -21,13 +21,14 @@ from support.raw import CREATED, RawServer, by_method, envelope, respond
 from support.waiting import until
 
 from apimodels_async import (
+    BadRequestError,
     GenerationFailedError,
     ImageRequest,
     JournalError,
     OutcomeUnknownError,
     TaskTimeoutError,
 )
-from apimodels_async.errors import ConnectionFailedError, DownloadError, RateLimitError
+from apimodels_async.errors import ConnectionFailedError, DownloadError
 from apimodels_async.policies import PollPolicy
 
 
@@ -116,9 +117,9 @@ async def test_a_failed_task_is_ordered_again_on_request(emulator, session, jour
 
 async def test_a_refused_order_is_sent_again(emulator, session, journal):
     """What was never taken is simply wanted."""
-    emulator.fault("sync", "rate_limit", times=4, retry_after=0)
+    emulator.fault("sync", "status", status=422)
     first, _ = await drain(session.images.batch(["moose"], journal=journal))
-    assert isinstance(first[0].error, RateLimitError)
+    assert isinstance(first[0].error, BadRequestError)
     assert rows(journal) == ["refused"]
     again, _ = await drain(session.images.batch(["moose"], journal=journal))
     assert again[0].result is not None
