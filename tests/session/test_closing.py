@@ -292,6 +292,18 @@ asyncio.run(main())
     assert run(code) == ["fine", "fork"]
 
 
+async def test_another_process_is_told_by_its_number(emulator, connect):
+    """What counts is the process that opened the session, whatever the loop."""
+    session = connect(emulator)
+    parts = session._runtime.open()
+    parts.pid += 1  # as a child sees it
+    with pytest.raises(ConfigurationError, match="fork"):
+        await session.balance()
+    parts.pid -= 1
+
+    assert emulator.requests == []
+
+
 def test_a_second_asyncio_run_says_so():
     """A session kept between two asyncio.run calls is refused on the second."""
     code = """
