@@ -39,7 +39,9 @@ class TaskState(StrEnum):
     """
     The API's word for where a task is; equal to the plain string.
 
-    A word the API adds later is kept as it came and counts as not finished.
+    A word the API adds later is kept as it came and counts as not finished, unless the
+    answer has result URLs (then it is *completed*) or gives a reason for a failure (then
+    the wait ends, and whether it is charged is not known).
 
     Source: API page, "Task States".
     """
@@ -60,6 +62,10 @@ class TaskState(StrEnum):
         unknown._name_ = value
         unknown._value_ = value
         return unknown
+
+    def __reduce_ex__(self, _: object) -> tuple[type[Self], tuple[str]]:
+        # By value: Debian's 3.11 pickles enums by name, and unknown words have none.
+        return type(self), (str.__str__(self),)
 
     @property
     def finished(self) -> bool:
