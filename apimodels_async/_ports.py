@@ -113,9 +113,9 @@ class Kind(Enum):
     FREE = auto()
     """A GET: nothing is bought, sending it twice is harmless."""
     CREATE = auto()
-    """A paid POST answered by a task within seconds."""
+    """A paid POST that is known to be answered by a task, within seconds."""
     GENERATE = auto()
-    """A paid POST answered by the picture itself, within minutes."""
+    """A paid POST that may be answered by the picture itself, within minutes."""
     UPLOAD = auto()
     """A POST of a file: free, but not worth sending twice behind anyone's back."""
 

@@ -317,6 +317,11 @@ class KnownModel:
     """Whether a prompt is required."""
     synchronous: bool = False
     """Answered directly, without a task."""
+    answers_with_task: bool = False
+    """
+    Whether orders are known to be answered with a task within seconds; others may be
+    answered with the picture itself, and are waited for as long as that takes.
+    """
 
 
 @frozen(kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from drivers.fakes import Rig, completed, done_after, refused
+from drivers.fakes import EPOCH, Rig, completed, done_after, refused
 
 from apimodels_async.webhooks import Callback, Hint
 from apimodels_async.webhooks.expected import KEPT_S, RELISTEN_S, ExpectedCallbacks
@@ -147,7 +147,10 @@ async def test_an_id_the_api_does_not_know_is_no_task():
     """A hint at a task that is not there is given up, and the next one is heard."""
 
     def script(call):
-        return refused(404) if call.task_id == "gone" else completed(call.task_id)
+        now_ms = int((EPOCH.timestamp() + call.at) * 1000)
+        if call.task_id == "gone":
+            return refused(404)
+        return completed(call.task_id, createTime=now_ms - 9000)
 
     async with Rig(script) as rig, Desk(rig) as desk:
         expected = desk.callbacks.expect("m")

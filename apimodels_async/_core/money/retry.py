@@ -116,8 +116,13 @@ def is_refusal(error: ApiModelsError) -> bool:
         return False
     if error.task_id is not None:  # a no that names what it is said not to have made
         return False
-    said_in_body = 200 <= error.status < 300  # noqa: PLR2004
-    return (error.code if said_in_body else error.status) in REFUSALS
+    return status_of(error) in REFUSALS
+
+
+def status_of(error: ApiModelsError) -> int | None:
+    """Return what the API said: its HTTP status, or the code in the body of a 2xx."""
+    said_in_body = 200 <= (error.status or 0) < 300  # noqa: PLR2004
+    return error.code if said_in_body else error.status
 
 
 def unknown_error(
@@ -179,6 +184,5 @@ def _may_repeat(kind: Kind, trouble: Failure | ApiModelsError) -> bool:
         return not (kind.paid and trouble.task_id)
     if kind is not Kind.FREE or not isinstance(trouble, APIStatusError):
         return False
-    status = trouble.status or 0
-    effective = trouble.code if 200 <= status < 300 else status  # noqa: PLR2004
+    effective = status_of(trouble)
     return effective in PASSING or 520 <= (effective or 0) < 530  # noqa: PLR2004
