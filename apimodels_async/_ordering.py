@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from attrs import define, field
 
 from apimodels_async._api import calls, requests
-from apimodels_async._core.money.retry import disowned, info_of, unknown_error
 from apimodels_async._core.money.resume import CALLED_BACK_S
+from apimodels_async._core.money.retry import disowned, info_of, unknown_error
 from apimodels_async._core.polling.entry import Entry
 from apimodels_async._ports import Sent
 from apimodels_async.errors import (

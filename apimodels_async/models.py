@@ -40,8 +40,8 @@ class TaskState(StrEnum):
     The API's word for where a task is; equal to the plain string.
 
     A word the API adds later is kept as it came and counts as not finished, unless the
-    answer has result URLs (then it is *completed*) or gives a reason for a failure (then
-    the wait ends, and whether it is charged is not known).
+    answer has result URLs (then it is *completed*) or gives a reason for a failure
+    (then the wait ends, and whether it is charged is not known).
 
     Source: API page, "Task States".
     """

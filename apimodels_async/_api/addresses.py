@@ -57,7 +57,7 @@ def _is_reachable(url: str) -> bool:
 
 def picture_address(packed: Any) -> str | None:
     """
-    Return the ``data:`` URL for a picture in base64, or in such a URL; None: it is none.
+    Return the ``data:`` URL for a picture in base64, or in such a URL; None: no such.
 
     Line breaks are taken out, padding that is left away is put back, and the alphabet
     for URLs becomes the usual one.

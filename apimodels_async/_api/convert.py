@@ -2,8 +2,8 @@
 The one cattrs converter: wire names, wire types and wire units stop here.
 
 Required fields are read strictly: cattrs would otherwise make "5" of a 5. Optional
-ones are read leniently: a date in a new format must not cost anyone a paid picture. What
-is left out here is still in the ``raw`` of what it belongs to.
+ones are read leniently: a date in a new format must not cost anyone a paid picture.
+What is left out here is still in the ``raw`` of what it belongs to.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _list(value: Any) -> list[Any] | None:
 
 
 def _reason(value: Any) -> str | None:
-    """Return a reason, an error or a code of the vendor's as text; None: there is none."""
+    """Return a reason, an error or a code of the vendor's as text; None: no such."""
     if value is None or value is False or value in ("", [], {}):
         return None
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

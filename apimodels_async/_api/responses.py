@@ -177,15 +177,15 @@ def _snapshot(
         state = None
     if state is None:
         raise _misfit(reply, f"not a state: {printable(wire.state, 80)}")
-    reason = wire.fail_message or wire.fail_code
-    if state in _UNFINISHED:  # whatever else is in the answer
+    word = str(state)  # any, where the type checker sees four
+    if word in _UNFINISHED:  # whatever else is in the answer
         return TaskSnapshot(task_id, state)
     ended: ImageResult | ApiModelsError
-    if state == TaskState.FAILED:
+    if word == TaskState.FAILED:
         ended = _failure(wire, reply)
-    elif state == TaskState.COMPLETED or (wire.result_urls and _usable(wire)):
+    elif word == TaskState.COMPLETED or (wire.result_urls and _usable(wire)):
         state, ended = TaskState.COMPLETED, _completed(reply, wire, raw, model)
-    elif reason:
+    elif wire.fail_message or wire.fail_code:
         ended = _strange_end(reply, wire, raw, state)
     else:
         return TaskSnapshot(task_id, state)

@@ -241,7 +241,8 @@ class ExpectedCallbacks:
         expected.salvaged, expected.lost_at = salvaged, self._clock.time()
         if salvaged is not None:
             expected.named = {salvaged: None, **expected.named}
-        entry = await self._search(expected, self._clock.time() + self.callback.patience)
+        until = expected.lost_at + self.callback.patience
+        entry = await self._search(expected, until)
         expected.lost = entry is None
         return entry
 
@@ -275,7 +276,7 @@ class ExpectedCallbacks:
         return None
 
     async def _look(self, expected: ExpectedCallback) -> Entry | None:
-        """Return the next task that is named, if the API says that it is the order's."""
+        """Return the next task that is named, if the API says it is the order's."""
         ledger, task_id = self._tracker.ledger, next(iter(expected.named))
         del expected.named[task_id]
         if self._is_anothers(expected, task_id):

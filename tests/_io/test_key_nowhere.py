@@ -15,6 +15,7 @@ from apimodels_async.errors import ConfigurationError
 from apimodels_async.webhooks import Callback
 
 KEY = "sk_canary/77fe1b+Z"
+HOOK = "https://app.example.com"
 LONG = "canary-of-a-callback-secret-0123456789"
 
 ECHOES = {
@@ -30,7 +31,7 @@ def test_an_answer_that_repeats_the_key_is_masked():
     secret = Secret(KEY)
 
     def check(echo):
-        masked = secret.mask(b'{"msg":"you sent ' + echo + b', twice: ' + echo + b'"}')
+        masked = secret.mask(b'{"msg":"you sent %b, twice: %b"}' % (echo, echo))
         assert json.loads(masked)["msg"] == "you sent ***, twice: ***"
 
     check_all(ECHOES.values(), check)
@@ -66,8 +67,8 @@ SET_UPS = {
     "sync, bad URL": lambda: sync.Session(KEY, base_url="http://api.example.org/v1"),
     "sync, blank": lambda: sync.Session(f"{KEY} x"),
     "callback, bad URL": lambda: Callback("app.example.com", secret=LONG),
-    "callback, bad number": lambda: Callback("https://a.example", secret=LONG, patience=0),
-    "callback, short": lambda: Callback("https://a.example", secret=LONG[:20]),
+    "callback, bad number": lambda: Callback(HOOK, secret=LONG, interval=0),
+    "callback, short": lambda: Callback(HOOK, secret=LONG[:20]),
 }
 
 

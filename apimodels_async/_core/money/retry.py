@@ -5,9 +5,9 @@ Rules of this file:
 1. A paid request is sent again only if its headers never left, or after a 429.
 2. "Left" is what the HTTP library's trace says, never the class of an exception:
    over 20,000 faulted POSTs class rules paid twice 488-1,381 times, the trace 0.
-3. A status counts as a refusal only if it was read from an answer, is definite, and the
-   answer names no task: a gateway's 502, an unreadable 200 or an "already submitted" may
-   hide an accepted order.
+3. A status counts as a refusal only if it was read from an answer, is definite, and
+   the answer names no task: a gateway's 502, an unreadable 200 or an "already
+   submitted" may hide an accepted order.
 """
 
 from __future__ import annotations

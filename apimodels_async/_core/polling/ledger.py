@@ -9,8 +9,8 @@ Rules of this file:
    for, a mere look (:attr:`Entry.glance`), may be given up by :meth:`Ledger.drop`.
 3. An entry settles once. Answers about an id that is not here change nothing: the
    deadline or a close may have settled it while its poll was under way.
-4. Only the word "failed" is free of charge. Whatever else ends a wait says nothing about
-   money, since the task was accepted: ``charged`` is None.
+4. Only the word "failed" is free of charge. Whatever else ends a wait says nothing
+   about money, since the task was accepted: ``charged`` is None.
 5. A word about one request is no word about the others: that the key is refused is
    believed after three times, and a 404 only from the API itself.
 
@@ -82,7 +82,7 @@ class Ledger:
     _attached: set[str] = field(init=False, factory=set[str])
     """Ids that were taken up, ended ones too: none is what a new order bought."""
     _asked: dict[str, float] = field(init=False, factory=dict[str, float])
-    """Task -> start of its last poll, of those that ended a moment ago without a word."""
+    """Task -> start of its last poll, of those whose wait ended a moment ago."""
     _key_strikes: int = field(init=False, default=0)
     """Refusals of the key since the last good answer, whatever the task."""
     _key_struck_at: float = field(init=False, default=0.0)
@@ -234,10 +234,11 @@ class Ledger:
     def _key_refused(self, error: ApiModelsError) -> ApiModelsError:
         self._key_strikes = 0
         ended = error.fresh()
-        ended.args = (
+        msg = (
             f"{error.message}; tasks that were accepted before go on and may be "
-            "charged: attach them by id with a key that works",
+            "charged: attach them by id with a key that works"
         )
+        ended.args = (msg,)
         ended.charged = None
         if isinstance(ended, APIStatusError):
             ended.task_ids = tuple(self)
