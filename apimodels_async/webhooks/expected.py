@@ -290,6 +290,7 @@ class ExpectedCallbacks:
                 return None
         expected.looked_at = self._clock.time()
         await self._see(expected, entry)
+        expected.looked_at = max(expected.looked_at, entry.started_at)
         # While we waited, another order's answer may have named it.
         ours = not self._is_anothers(expected, task_id) and self._fits(expected, entry)
         if not ours:
