@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from attrs import define, field
 
 from apimodels_async._api import calls, requests
-from apimodels_async._core.money.retry import info_of, unknown_error
+from apimodels_async._core.money.resume import CALLED_BACK_S
+from apimodels_async._core.money.retry import disowned, info_of, unknown_error
 from apimodels_async._core.polling.entry import Entry
 from apimodels_async._ports import Sent
 from apimodels_async.errors import (
@@ -211,15 +212,32 @@ class Ordering:
                 paid.call, paid.sent, patient=paid.patient
             )
             product = self._adopt(paid, created)
-        except OutcomeUnknownError as error:
+        except OutcomeUnknownError as unknown:
+            error = self._check_owner(paid, unknown)
             found = await self._await_callback(paid.expected, error.task_id)
             if found is None:
-                raise
+                self._claim(error)
+                if error is unknown:
+                    raise
+                raise error from None
             product = found
         paid.product = product
         if record is not None and isinstance(product, TaskHandle):
             await record.accepted(product.task_id)
         return product
+
+    def _check_owner(
+        self, paid: PaidRequest, error: OutcomeUnknownError
+    ) -> OutcomeUnknownError:
+        """Return *error*, without its task id if that task is known to be another's."""
+        if error.task_id is None or not self._tracker.ledger.knows(error.task_id):
+            return error
+        return disowned(error, info_of(paid.call.request, paid.sent))
+
+    def _claim(self, error: OutcomeUnknownError) -> None:
+        # First come, first served: a later answer that names it is a stray copy.
+        if error.task_id is not None:
+            self._tracker.ledger.claimed.add(error.task_id)
 
     def _adopt(self, paid: PaidRequest, created: TaskSnapshot | ImageResult) -> Product:
         entry: Entry | None = None
@@ -240,7 +258,7 @@ class Ordering:
         ledger, task_id = self._tracker.ledger, created.task_id
         # One connection's answers can shift by one; two orders never share a task, not
         # even one that has ended since. The id says nothing about this order then.
-        if task_id in ledger.claimed or ledger.get(task_id) is not None:
+        if ledger.knows(task_id):
             info = info_of(paid.call.request, paid.sent)
             msg = (
                 f"{info.method} {info.path} was sent, and the answer named task "
@@ -266,10 +284,17 @@ class Ordering:
         return entry
 
     async def await_callback(
-        self, request: AnyRequest, record: OrderRecord, nonce: str
+        self,
+        request: AnyRequest,
+        record: OrderRecord,
+        nonce: str,
+        age_s: float = CALLED_BACK_S,
     ) -> TaskHandle | None:
         """
         Wait for the callback of an order that an earlier process sent.
+
+        Args:
+            age_s: Seconds since it was sent, at most.
 
         Returns:
             Its task; None without callbacks, or if none came in time.
@@ -277,7 +302,7 @@ class Ordering:
         if self._callbacks is None:
             return None
         model = requests.model_of(request)
-        expected = self._callbacks.expect(model, record, nonce)
+        expected = self._callbacks.expect(model, record, nonce, age_s)
         return await self._await_callback(expected, None)
 
     async def _await_callback(
@@ -316,6 +341,7 @@ class Ordering:
         if entry is None:
             entry = Entry(task_id, model, attached=True)
             self._tracker.watch(entry)
+        self._tracker.ledger.keep(entry)
         return TaskHandle(entry, self._tracker)
 
     # --- whose caller is gone -----------------------------------------------------

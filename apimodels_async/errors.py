@@ -39,7 +39,8 @@ from typing import TYPE_CHECKING, ClassVar, TypedDict
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from typing import Self, Unpack
+    from collections.abc import Mapping
+    from typing import Any, Self, Unpack
 
 __all__ = [
     "APIStatusError",
@@ -179,6 +180,9 @@ class OutcomeUnknownError(ApiModelsError):
 
     default_charged = None
 
+    raw: Mapping[str, Any] | None = None
+    """The API's own mapping, where there was one that could be read."""
+
 
 class APIStatusError(ApiModelsError):
     """The API said no."""
@@ -193,6 +197,8 @@ class APIStatusError(ApiModelsError):
         super().__init__(message, **facts)
         self.retry_after = retry_after
         """Seconds the API asked to wait, where it did (429, 503)."""
+        self.task_ids: tuple[str, ...] = ()
+        """Where a refused key ended all waits: the accepted tasks, to attach again."""
 
 
 class BadRequestError(APIStatusError):
@@ -200,7 +206,12 @@ class BadRequestError(APIStatusError):
 
 
 class AuthenticationError(APIStatusError):
-    """401: the key is not accepted."""
+    """
+    401: the key is not accepted.
+
+    An order refused so was not taken. Where it ends the wait for a task that was, what
+    becomes of that task is open: *charged* is None then.
+    """
 
 
 class InsufficientCreditsError(APIStatusError):
@@ -208,7 +219,7 @@ class InsufficientCreditsError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the key may not do this."""
+    """403: the key may not do this; *charged* as for :class:`AuthenticationError`."""
 
 
 class NotFoundError(APIStatusError):
@@ -224,7 +235,23 @@ class ServerError(APIStatusError):
 
 
 class UnexpectedResponseError(ApiModelsError):
-    """The API answered something that cannot be read."""
+    """
+    The API answered something that cannot be read.
+
+    Of a task that ended in a way that is not known, or without a usable picture, it
+    carries the answer.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        raw: Mapping[str, Any] | None = None,
+        **facts: Unpack[Facts],
+    ) -> None:
+        super().__init__(message, **facts)
+        self.raw = raw
+        """The API's own mapping, where it is about something that was paid for."""
 
 
 class GenerationFailedError(ApiModelsError):

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias
 
 from attrs import field, frozen
 
-from apimodels_async.errors import ApiModelsError, GenerationFailedError
+from apimodels_async.errors import ApiModelsError
 
 __all__ = [
     "Balance",
@@ -39,7 +39,9 @@ class TaskState(StrEnum):
     """
     The API's word for where a task is; equal to the plain string.
 
-    A word the API adds later is kept as it came and counts as not finished.
+    A word the API adds later is kept as it came and counts as not finished, unless the
+    answer has result URLs (then it is *completed*) or gives a reason for a failure
+    (then the wait ends, and whether it is charged is not known).
 
     Source: API page, "Task States".
     """
@@ -60,6 +62,10 @@ class TaskState(StrEnum):
         unknown._name_ = value
         unknown._value_ = value
         return unknown
+
+    def __reduce_ex__(self, _: object) -> tuple[type[Self], tuple[str]]:
+        # By value: Debian's 3.11 pickles enums by name, and unknown words have none.
+        return type(self), (str.__str__(self),)
 
     @property
     def finished(self) -> bool:
@@ -82,13 +88,17 @@ class ImageResult:
     """A finished generation. ``session.download(result, ...)`` stores its file."""
 
     urls: tuple[str, ...]
-    """At least one; https URLs, or a ``data:`` URL where the API sent the bytes."""
+    """
+    At least one; https URLs, or a ``data:`` URL where the API sent the bytes.
+
+    What cannot be used (a null, a blank in an address) is left out, and in *raw*.
+    """
     task_id: str | None = None
     """None for the synchronous endpoints, which have no tasks."""
     model: str | None = None
     """As asked for; None on a task attached by a bare id, unless the API says it."""
     credits: Decimal | None = None
-    """Cost as the API states it, where it does."""
+    """Cost as the API states it, where it does; None where that cannot be a cost."""
     duration_s: float | None = None
     """Seconds of service time, by the API's own clock, where it states them."""
     created_at: datetime | None = None
@@ -135,7 +145,11 @@ class TaskSnapshot:
     task_id: str
     state: TaskState
     result: ImageResult | None = None
-    error: GenerationFailedError | None = None
+    error: ApiModelsError | None = None
+    created_at: datetime | None = field(default=None, eq=False, repr=False)
+    """Where it has ended: when the API took the order, by the API's clock."""
+    answered_at: datetime | None = field(default=None, eq=False, repr=False)
+    """The date of the answer, by the API's clock."""
 
 
 @frozen(kw_only=True)
@@ -303,6 +317,11 @@ class KnownModel:
     """Whether a prompt is required."""
     synchronous: bool = False
     """Answered directly, without a task."""
+    answers_with_task: bool = False
+    """
+    Whether orders are known to be answered with a task within seconds; others may be
+    answered with the picture itself, and are waited for as long as that takes.
+    """
 
 
 @frozen(kw_only=True)

@@ -124,9 +124,9 @@ class Timeouts:
     connect: float = field(default=5.0, validator=_positive)
     """Until a connection is ready, the wait for a free one included."""
     read: float = field(default=30.0, validator=_positive)
-    """Silence on create and status calls."""
+    """Silence on status calls, and on create calls known to answer with a task."""
     generate: float = field(default=150.0, validator=_positive)
-    """A synchronous generation, in all."""
+    """Any call that may answer with the picture itself, in all."""
     download: float = field(default=300.0, validator=_positive)
     """A file, in all."""
     close: float = field(default=25.0, validator=_positive)

@@ -14,6 +14,7 @@ from apimodels_async._io.config import (
     resolve_key,
     resolve_polling,
 )
+from apimodels_async._ports import Secret
 from apimodels_async._runtime import Adapters, Options, Runtime, State
 from apimodels_async.errors import (
     ConfigurationError,
@@ -100,12 +101,13 @@ class Session:
         limit: OrderLimit | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
+        given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
         _check_count("max_connections", max_connections)
         _check_count("max_polls", max_polls)
         if http is not None and http.closed:
             msg = "the aiohttp.ClientSession given as http= is closed"
             raise ConfigurationError(msg)
-        key, where = resolve_key(api_key), resolve_base_url(base_url)
+        key, where = resolve_key(given), resolve_base_url(base_url)
         self._runtime = Runtime(
             Options(
                 key=key,
@@ -412,6 +414,8 @@ class Session:
         )
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_runtime"):  # its set-up failed: a traceback shows it
+            return "<Session not set up>"
         stats = self.stats()
         most = self._runtime.options.max_connections
         return (

@@ -25,7 +25,8 @@ def known_models() -> dict[str, KnownModel]:
     text = (files("apimodels_async._api") / "catalogue.json").read_text("utf-8")
     table: dict[str, Any] = json.loads(text)
     read_on = date.fromisoformat(table["read_on"])
-    return {row["id"]: _known(row, read_on) for row in table["models"]}
+    tasks = frozenset(table["answers_with_task"]["models"])
+    return {row["id"]: _known(row, read_on, tasks) for row in table["models"]}
 
 
 def find_model(model: str) -> KnownModel | None:
@@ -36,6 +37,7 @@ def find_model(model: str) -> KnownModel | None:
     return known.get(model) or known.get(model.rpartition("/")[2])
 
 
-def _known(row: dict[str, Any], read_on: date) -> KnownModel:
+def _known(row: dict[str, Any], read_on: date, tasks: frozenset[str]) -> KnownModel:
     prices = {tier: Decimal(usd) for tier, usd in row["prices"].items()}
-    return KnownModel(**{**row, "prices": prices, "read_on": read_on})
+    more = {"read_on": read_on, "answers_with_task": row["id"] in tasks}
+    return KnownModel(**{**row, "prices": prices, **more})

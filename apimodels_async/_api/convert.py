@@ -3,10 +3,12 @@ The one cattrs converter: wire names, wire types and wire units stop here.
 
 Required fields are read strictly: cattrs would otherwise make "5" of a 5. Optional
 ones are read leniently: a date in a new format must not cost anyone a paid picture.
+What is left out here is still in the ``raw`` of what it belongs to.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -25,6 +27,8 @@ T = TypeVar("T")
 
 AMOUNT_DIGITS_MAX: Final = 18
 """Before or behind the point; no amount of money has more."""
+COST_MAX: Final = Decimal(1000)
+"""US dollars for one order; the dearest known picture costs 0.30."""
 
 
 @frozen
@@ -33,11 +37,13 @@ class WireTask:
 
     task_id: str
     state: str
-    result_urls: list[str] | None = None
+    result_urls: list[Any] | None = None
+    """As they came: one that cannot be used must not void the others."""
     create_time: float | None = None
     """Epoch milliseconds."""
     complete_time: float | None = None
     fail_message: str | None = None
+    """As text, whatever JSON it came as."""
     fail_code: str | None = None
     credits: Decimal | None = None
     model: str | None = None
@@ -47,7 +53,7 @@ class WireTask:
 class WireImage:
     """``data`` of a SparkPix answer. Source: API page, SparkPix notes."""
 
-    url: str
+    url: Any
     model: str | None = None
     credits: Decimal | None = None
     duration: float | None = None
@@ -60,8 +66,8 @@ class WireOpenAIImage:
     One item of ``data`` in an OpenAI-shaped answer (gpt-image-2-all with a WxH size).
     """
 
-    url: str | None = None
-    b64_json: str | None = None
+    url: Any = None
+    b64_json: Any = None
 
 
 @frozen
@@ -99,7 +105,8 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    # A string is accepted because some JSON writers quote what JavaScript would round.
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         msg = f"expected a number, got {type(value).__name__}"
         raise TypeError(msg)
     number = float(value)  # OverflowError from an integer beyond 1e308
@@ -126,18 +133,43 @@ def _amount(value: Any) -> Decimal:
     return amount
 
 
-def _texts(value: Any) -> list[str] | None:
-    # Not lenient: without its URLs a completed task is worth nothing.
-    if value is None:
+def _cost(value: Any) -> Decimal:
+    # It goes into sums that decide whether more is ordered: nothing below zero, nothing
+    # that no picture costs. What is refused counts as not told.
+    amount = _amount(value)
+    if not 0 <= amount <= COST_MAX:
+        msg = f"expected a cost, got {amount}"
+        raise ValueError(msg)
+    return amount
+
+
+def _task_id(value: Any) -> str:
+    # What ids are made of is the vendor's affair; that one of digits is quoted, too.
+    return _text(str(value) if type(value) is int else value)
+
+
+def _list(value: Any) -> list[Any] | None:
+    return value if value is None or isinstance(value, list) else [value]
+
+
+def _reason(value: Any) -> str | None:
+    """Return a reason, an error or a code of the vendor's as text; None: no such."""
+    if value is None or value is False or value in ("", [], {}):
         return None
-    if not isinstance(value, list):
-        msg = f"expected a list, got {type(value).__name__}"
-        raise TypeError(msg)
-    items: list[Any] = value
-    return [_text(item) for item in items]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-_MISFITS: Final = (TypeError, ValueError, ArithmeticError)
+def reason_text(value: Any) -> str | None:
+    """Return what the vendor gives as a reason as text, whatever JSON it came as."""
+    return _lenient(_reason)(value, None)
+
+
+def number(value: Any) -> float | None:
+    """Return *value* as a finite number, strings of digits too; None: it is none."""
+    return _lenient(_number)(value, None)
+
+
+_MISFITS: Final = (TypeError, ValueError, ArithmeticError, RecursionError)
 
 
 def _lenient(read: Callable[[Any], T]) -> Callable[[Any, Any], T | None]:
@@ -156,7 +188,6 @@ def _make_converter(*, detailed: bool) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=detailed)
     converter.register_structure_hook(str, lambda value, _: _text(value))
     converter.register_structure_hook(Decimal, lambda value, _: _amount(value))
-    converter.register_structure_hook(list[str] | None, lambda value, _: _texts(value))
     converter.register_structure_hook(str | None, _lenient(_text))
     converter.register_structure_hook(float | None, _lenient(_number))
     converter.register_structure_hook(Decimal | None, _lenient(_amount))
@@ -171,9 +202,21 @@ def _make_converter(*, detailed: bool) -> cattrs.Converter:
         },
         WireFile: {"public_url": "publicUrl", "upload_url": "uploadUrl"},
     }
-    for wire, names in renames.items():
+    hooks: dict[type[Any], dict[str, Callable[[Any, Any], Any]]] = {
+        WireTask: {
+            "task_id": lambda value, _: _task_id(value),
+            "result_urls": lambda value, _: _list(value),
+            "fail_message": _lenient(_reason),
+            "fail_code": _lenient(_reason),
+            "credits": _lenient(_cost),
+        },
+        WireImage: {"credits": _lenient(_cost)},
+    }
+    for wire in {**renames, **hooks}:
+        names, reads = renames.get(wire, {}), hooks.get(wire, {})
         overrides: dict[str, Any] = {
-            name: override(rename=theirs) for name, theirs in names.items()
+            name: override(rename=names.get(name), struct_hook=reads.get(name))
+            for name in {**names, **reads}
         }
         hook = make_dict_structure_fn(wire, converter, **overrides)
         converter.register_structure_hook(wire, hook)
@@ -206,9 +249,9 @@ def _explain(data: Any, wire: type[T], at: str) -> T:
     try:
         return _DETAILED.structure(data, wire)
     except cattrs.BaseValidationError as error:
-        reasons = cattrs.transform_error(error, path=at, format_exception=_reason)
+        reasons = cattrs.transform_error(error, path=at, format_exception=_why)
     raise UnreadableError("; ".join(reasons))
 
 
-def _reason(error: BaseException, _: type[Any] | None) -> str:
+def _why(error: BaseException, _: type[Any] | None) -> str:
     return "a field is missing" if isinstance(error, KeyError) else str(error)

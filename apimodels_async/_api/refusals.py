@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import email.utils
 import math
+import re
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
+from apimodels_async._api.convert import reason_text
 from apimodels_async._api.decode import UnreadableError, decode_json, snippet
 from apimodels_async._text import printable
 from apimodels_async.errors import (
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
     from apimodels_async._ports import Reply
 
 OK: Final = 200
+_NAMED: Final = re.compile(
+    rb'\\?"task_?id\\?"\s*:\s*(?:\\?"([A-Za-z0-9._-]{1,128})\\?"|(\d{1,128})[\s,}\]])',
+    re.IGNORECASE,
+)
+_CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
 _TYPES: Final[dict[int, tuple[type[APIStatusError], str]]] = {
     400: (BadRequestError, "the API refused the request"),
     401: (
@@ -58,7 +65,10 @@ def read_body(reply: Reply) -> Any:
         raise refusal(reply)
     encoding = reply.headers.get("content-encoding", "identity")
     if encoding != "identity":  # we ask for identity: nothing may unpack into memory
-        msg = f"the answer is encoded ({printable(encoding, 40)}), which was not asked"
+        # Its word only if it is one: a header can repeat the key, too.
+        known = {word.strip() for word in encoding.lower().split(",")} <= _CODINGS
+        word = encoding if known else "in some way"
+        msg = f"the answer is encoded ({word}), which was not asked"
         raise UnexpectedResponseError(msg, status=reply.status)
     reason, body = "", None
     try:
@@ -118,9 +128,16 @@ def _build(status: int, reply: Reply, body: dict[str, Any]) -> APIStatusError:
     return kind(
         _sentence(head, reply.status, status, said),
         retry_after=wait,
+        task_id=salvage_task_id(reply.body),
         status=reply.status,
         code=_code(body.get("code")),
     )
+
+
+def salvage_task_id(body: bytes) -> str | None:
+    """Return the task id in an answer that is no success, if it shows one."""
+    found = _NAMED.search(body)
+    return (found[1] or found[2]).decode() if found else None
 
 
 def _sentence(head: str, status: int, effective: int, said: str) -> str:
@@ -136,10 +153,12 @@ def _message(body: dict[str, Any]) -> str:
         body.get("msg"),
         error.get("message") if isinstance(error, dict) else error,
         body.get("message"),
+        error,
     )
     for said in candidates:
-        if isinstance(said, str) and said and said != "success":
-            return printable(said)
+        text = reason_text(said)
+        if text and text != "success":
+            return printable(text)
     return ""
 
 

@@ -188,7 +188,11 @@ def _task(request: ImageRequest) -> Request:
             checks.refuse(name, image, "an image, or leave it out")
     _callback(request.params.get("callback_url"))
     fields = {"model": request.model, "prompt": request.prompt}
-    return _paid("images/generations", Kind.CREATE, fields, request.params)
+    # By what the model does, not by the path: an answer that may be the picture itself
+    # takes as long as the picture, and giving up early loses what was paid for.
+    quick = known is not None and known.answers_with_task
+    kind = Kind.CREATE if quick else Kind.GENERATE
+    return _paid("images/generations", kind, fields, request.params)
 
 
 def _paid(

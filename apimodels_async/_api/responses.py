@@ -8,11 +8,11 @@ a pending task, a task already completed, SparkPix's single ``url``, and OpenAI'
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from apimodels_async._api.checks import TASK_ID, is_http_url
+from apimodels_async._api.addresses import picture_address, usable_address
+from apimodels_async._api.checks import TASK_ID
 from apimodels_async._api.convert import (
     WireBalance,
     WireFile,
@@ -20,12 +20,17 @@ from apimodels_async._api.convert import (
     WireModel,
     WireOpenAIImage,
     WireTask,
+    number,
     structure,
 )
 from apimodels_async._api.decode import UnreadableError
-from apimodels_async._api.refusals import http_date, read_body
+from apimodels_async._api.refusals import http_date, read_body, salvage_task_id
 from apimodels_async._text import printable
-from apimodels_async.errors import GenerationFailedError, UnexpectedResponseError
+from apimodels_async.errors import (
+    ApiModelsError,
+    GenerationFailedError,
+    UnexpectedResponseError,
+)
 from apimodels_async.models import (
     Balance,
     ImageResult,
@@ -37,11 +42,19 @@ from apimodels_async.models import (
 if TYPE_CHECKING:
     from apimodels_async._ports import Reply
 
+__all__ = [
+    "read_balance",
+    "read_created",
+    "read_file",
+    "read_models",
+    "read_task",
+    "salvage_task_id",
+]
+
 T = TypeVar("T")
 
 KEPT: Final = timedelta(days=7)
 """Source: API page, "Image files are stored for 7 days"."""
-_SALVAGE: Final = re.compile(rb'"taskId"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
 _UNFINISHED: Final = (TaskState.PENDING, TaskState.PROCESSING)
 SECONDS_MAX: Final = 10.0
 """SparkPix answers in about 1 s and the page gives no unit: above this, it is ms."""
@@ -114,12 +127,6 @@ def read_file(reply: Reply) -> WireFile:
     return _structure(reply, _data(reply), WireFile)
 
 
-def salvage_task_id(body: bytes) -> str | None:
-    """Return the task id in an answer that could not be read, if it shows one."""
-    found = _SALVAGE.search(body)
-    return found[1].decode() if found else None
-
-
 def _model(reply: Reply, row: Any) -> ModelInfo:
     wire = _structure(reply, row, WireModel)
     return ModelInfo(
@@ -144,15 +151,14 @@ def _structure(reply: Reply, data: Any, wire: type[T], at: str = "$.data") -> T:
 
 
 def _misfit(
-    reply: Reply, reason: str, completed: str | None = None
+    reply: Reply,
+    reason: str,
+    *,
+    charged: bool | None = None,
+    raw: dict[str, Any] | None = None,
 ) -> UnexpectedResponseError:
     msg = f"the API's answer does not fit: {reason}"
-    return UnexpectedResponseError(
-        msg,
-        task_id=completed,
-        status=reply.status,
-        charged=True if completed else None,
-    )
+    return UnexpectedResponseError(msg, status=reply.status, charged=charged, raw=raw)
 
 
 def _task_id(reply: Reply, wire: WireTask) -> str:
@@ -171,16 +177,32 @@ def _snapshot(
         state = None
     if state is None:
         raise _misfit(reply, f"not a state: {printable(wire.state, 80)}")
-    if state == TaskState.FAILED:
-        return TaskSnapshot(task_id, state, error=_failure(wire, reply))
-    if state == TaskState.COMPLETED:
-        if not wire.result_urls:
-            msg = f"task {task_id} is completed but has no result URLs"
-            raise UnexpectedResponseError(
-                msg, task_id=task_id, status=reply.status, charged=True
-            )
-        return TaskSnapshot(task_id, state, _task_result(reply, wire, raw, model))
-    return TaskSnapshot(task_id, state)
+    word = str(state)  # any, where the type checker sees four
+    if word in _UNFINISHED:  # whatever else is in the answer
+        return TaskSnapshot(task_id, state)
+    ended: ImageResult | ApiModelsError
+    if word == TaskState.FAILED:
+        ended = _failure(wire, reply)
+    elif word == TaskState.COMPLETED or (wire.result_urls and _usable(wire)):
+        state, ended = TaskState.COMPLETED, _completed(reply, wire, raw, model)
+    elif wire.fail_message or wire.fail_code:
+        ended = _strange_end(reply, wire, raw, state)
+    else:
+        return TaskSnapshot(task_id, state)
+    return TaskSnapshot(
+        task_id,
+        state,
+        ended if isinstance(ended, ImageResult) else None,
+        ended if isinstance(ended, ApiModelsError) else None,
+        created_at=_from_ms(wire.create_time),
+        answered_at=http_date(reply.headers.get("date", "")),
+    )
+
+
+def _usable(wire: WireTask) -> tuple[str, ...]:
+    """Return the addresses of a task's result that can be used, in their order."""
+    found = (usable_address(each) for each in wire.result_urls or ())
+    return tuple(each for each in found if each is not None)
 
 
 def _failure(wire: WireTask, reply: Reply) -> GenerationFailedError:
@@ -195,18 +217,51 @@ def _failure(wire: WireTask, reply: Reply) -> GenerationFailedError:
     )
 
 
-def _task_result(
+def _strange_end(
+    reply: Reply, wire: WireTask, raw: dict[str, Any], state: TaskState
+) -> UnexpectedResponseError:
+    # Only the word "failed" is known to be free of charge.
+    reason = printable(wire.fail_message or wire.fail_code or "")
+    msg = (
+        f"task {wire.task_id} ended as {state.value!r}, a word that is not known: "
+        f"{reason}; it may have been charged"
+    )
+    error = UnexpectedResponseError(
+        msg, task_id=wire.task_id, status=reply.status, raw=raw
+    )
+    error.charged = None
+    return error
+
+
+def _completed(
     reply: Reply, wire: WireTask, raw: dict[str, Any], model: str | None
+) -> ImageResult | UnexpectedResponseError:
+    urls = _usable(wire)
+    if urls:
+        return _task_result(wire, urls, raw, model)
+    shown = ", ".join(printable(str(each), 80) for each in wire.result_urls or ())
+    msg = f"task {wire.task_id} is completed but has no result URLs"
+    if wire.result_urls:
+        msg += f" that can be used: {printable(shown, 400)}"
+    error = UnexpectedResponseError(
+        msg, task_id=wire.task_id, status=reply.status, charged=True, raw=raw
+    )
+    if not wire.result_urls:  # one client in the wild saw them follow later
+        raise error
+    return error
+
+
+def _task_result(
+    wire: WireTask, urls: tuple[str, ...], raw: dict[str, Any], model: str | None
 ) -> ImageResult:
     created, completed = _from_ms(wire.create_time), _from_ms(wire.complete_time)
+    lasted = (completed - created).total_seconds() if created and completed else None
     return ImageResult(
-        urls=_urls(reply, wire.result_urls or [], wire.task_id),
+        urls=urls,
         task_id=wire.task_id,
         model=model or wire.model,
         credits=wire.credits,
-        duration_s=(completed - created).total_seconds()
-        if created and completed
-        else None,
+        duration_s=lasted if lasted is None or lasted >= 0 else None,
         created_at=created,
         completed_at=completed,
         expires_at=_expiry(completed),
@@ -221,10 +276,10 @@ def _sync_result(reply: Reply, raw: dict[str, Any], model: str | None) -> ImageR
         duration /= 1000
     at = http_date(reply.headers.get("date", ""))
     return ImageResult(
-        urls=_urls(reply, [wire.url]),
+        urls=_addresses(reply, [wire.url], raw),
         model=model or wire.model,
         credits=wire.credits,
-        duration_s=duration,
+        duration_s=duration if duration is None or duration >= 0 else None,
         completed_at=at,
         expires_at=_expiry(at),
         raw=raw,
@@ -234,19 +289,18 @@ def _sync_result(reply: Reply, raw: dict[str, Any], model: str | None) -> ImageR
 def _openai_result(
     reply: Reply, body: dict[str, Any], model: str | None
 ) -> ImageResult:
-    images = [
-        _structure(reply, item, WireOpenAIImage, f"$.data[{index}]")
-        for index, item in enumerate(body["data"])
-    ]
-    urls = [
-        image.url or f"data:image/png;base64,{image.b64_json}"
-        for image in images
-        if image.url or image.b64_json
-    ]
-    created = body.get("created")
-    at = _from_ms(created * 1000) if type(created) is int else None
+    urls: list[Any] = []
+    for item in body["data"]:
+        if not isinstance(item, dict):
+            urls.append(item)
+            continue
+        wire = _structure(reply, item, WireOpenAIImage)
+        packed = picture_address(wire.b64_json)
+        urls.append(usable_address(wire.url) or packed or wire.url or wire.b64_json)
+    seconds = number(body.get("created"))
+    at = _from_ms(seconds * 1000) if seconds is not None and seconds % 1 == 0 else None
     return ImageResult(
-        urls=_urls(reply, urls),
+        urls=_addresses(reply, urls, body),
         model=model,
         completed_at=at,
         expires_at=_expiry(at),
@@ -254,15 +308,16 @@ def _openai_result(
     )
 
 
-def _urls(
-    reply: Reply, urls: list[str], completed: str | None = None
-) -> tuple[str, ...]:
-    for url in urls:
-        if not url.startswith("data:image/") and not is_http_url(url):
-            raise _misfit(reply, f"not a result URL: {printable(url, 80)}", completed)
-    if not urls:
-        raise _misfit(reply, "no result URL")
-    return tuple(urls)
+def _addresses(reply: Reply, found: list[Any], raw: dict[str, Any]) -> tuple[str, ...]:
+    """Return those of *found* that can be used, of an answer that is the picture."""
+    urls = [usable_address(each) for each in found]
+    kept = tuple(each for each in urls if each is not None)
+    if kept:
+        return kept
+    shown = ", ".join(printable(str(each), 80) for each in found if each)
+    msg = f"not a result URL: {shown}" if shown else "no result URL"
+    # An answer with a picture in it was paid for, even if that is of no use.
+    raise _misfit(reply, msg, charged=True if shown else None, raw=raw)
 
 
 def _from_ms(milliseconds: float | None) -> datetime | None:

@@ -155,7 +155,8 @@ class AiohttpTransport:
             ) as response:
                 status = response.status
                 await _read_into(arrived, response, request.reply_bytes_max)
-                return Reply(status, response.headers, bytes(arrived))
+                body = self._key.mask(bytes(arrived))
+                return Reply(status, response.headers, body)
         except asyncio.CancelledError:
             # aiohttp cancels requests that queue for a connection when its connector
             # closes, although nobody cancelled the task that waits.
@@ -165,7 +166,8 @@ class AiohttpTransport:
             error = RuntimeError("Connector is closed")
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as raised:
             error = raised
-        failure = _failure(error, sent, status, bytes(arrived), session.closed)
+        body = self._key.mask(bytes(arrived))
+        failure = _failure(error, sent, status, body, session.closed)
         del error  # its frames hold the request; nothing may find them through ours
         return failure
 

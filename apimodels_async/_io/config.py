@@ -33,29 +33,35 @@ _NAME: Final = re.compile(r"^(export\s+)?\w+\s*=\s*(?!=|$)|^\w+\s*=$")
 """Of ``name=key``; not the end of ``abc==``."""
 
 
-def resolve_key(api_key: str | None) -> Secret:
+def resolve_key(api_key: str | Secret | None) -> Secret:
     """
     Return the key: *api_key*, ``APIMODELS_API_KEY`` or the credentials file.
 
     Raises:
         ConfigurationError: None of them has one, it cannot be a key, or others can
-            read the file. The message never holds the key.
+            read the file. Neither the message nor a frame below holds the key.
     """
-    key = api_key or os.environ.get(KEY_VARIABLE) or _stored_key()
-    if not key:
+    # Locals are shown by whatever shows tracebacks, so no frame that raises has text.
+    given, api_key = Secret.of(api_key), None
+    key = given or Secret.of(os.environ.get(KEY_VARIABLE)) or _stored_key()
+    if key is None:
         msg = (
             f"no API key: pass api_key=, set {KEY_VARIABLE}, or write it to "
             f"{CREDENTIALS} (mode 600)"
         )
         raise ConfigurationError(msg)
-    key = key.strip()
-    if not key.isascii() or not key.isprintable() or " " in key or not key:
+    if not _fits_header(key):
         msg = "the API key has a blank, a control or a non-ASCII character in it"
         raise ConfigurationError(msg)
-    return Secret(key)
+    return key
 
 
-def _stored_key() -> str | None:
+def _fits_header(key: Secret) -> bool:
+    text = key.reveal()
+    return text.isascii() and text.isprintable() and " " not in text and bool(text)
+
+
+def _stored_key() -> Secret | None:
     """Return the key in the credentials file: alone on a line, or as ``name=key``."""
     path = Path(CREDENTIALS).expanduser()
     try:
@@ -75,7 +81,8 @@ def _stored_key() -> str | None:
             elif mode & (stat.S_IRWXG | stat.S_IRWXO):
                 reason = f"others can read it; run: chmod 600 {path}"
             else:
-                return _first_value(os.read(descriptor, 4096).decode(errors="replace"))
+                found = os.read(descriptor, 4096).decode(errors="replace")
+                return Secret.of(_first_value(found))
         finally:
             os.close(descriptor)
     msg = f"{path} is not used: {reason}"
@@ -90,20 +97,21 @@ def _first_value(text: str) -> str | None:
     return None
 
 
-def callback_secret(secret: str | None) -> Secret:
+def callback_secret(secret: str | Secret | None) -> Secret:
     """
     Return the secret behind callback addresses: given, in the environment, or random.
 
     Raises:
         ConfigurationError: It is too short. The message does not hold it.
     """
-    found = secret or os.environ.get(CALLBACK_VARIABLE)
-    if not found:
+    given, secret = Secret.of(secret), None
+    found = given or Secret.of(os.environ.get(CALLBACK_VARIABLE))
+    if found is None:
         return Secret(secrets.token_hex())
-    if len(found) < SECRET_CHARS_MIN:
+    if len(found.reveal()) < SECRET_CHARS_MIN:
         msg = f"the callback secret must have at least {SECRET_CHARS_MIN} characters"
         raise ConfigurationError(msg)
-    return Secret(found)
+    return found
 
 
 def resolve_base_url(base_url: str | None) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
 
-from apimodels_async._api.responses import salvage_task_id
+from apimodels_async._api.refusals import salvage_task_id
 from apimodels_async._core.money.retry import (
     answer_error,
     failure_error,

@@ -136,6 +136,11 @@ class Tracker:
         self.ledger.hint(entry, now)
         self._rearm(now)
 
+    def drop(self, entry: Entry) -> None:
+        """Look at *entry* no more, unless somebody waits for it by now."""
+        for dropped in self.ledger.drop(entry, self._clock.time()):
+            self._notify(dropped)
+
     def seconds_since_poll(self, entry: Entry) -> float | None:
         """Return how many seconds ago *entry* was last polled; None: not yet."""
         ago = self._clock.time() - entry.started_at
@@ -296,7 +301,8 @@ class Tracker:
         word = answer.state
         if word not in KNOWN_STATES and word not in self._unknown_states:
             self._unknown_states.add(word)
-            logger.warning("unknown task state %r counts as not finished", str(word))
+            means = "not finished" if answer.error is None else "an end of unknown cost"
+            logger.warning("unknown task state %r counts as %s", str(word), means)
 
     async def _notify_all(self, settled: list[Entry]) -> None:
         # Each waiter runs in the loop's next iteration. 2,000 of them in one iteration
@@ -314,7 +320,8 @@ class Tracker:
                 self._notify(entry)
 
     def _notify(self, entry: Entry) -> None:
-        self._counters.ended(entry.outcome)
+        if not entry.glance:  # what is no order's is not counted
+            self._counters.ended(entry.outcome)
         if entry.done and entry.permit is not None:
             entry.permit.release()
         watchers = self._watchers.get(entry.task_id)

@@ -5,8 +5,9 @@ The synchronous session.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
+from apimodels_async._ports import Secret
 from apimodels_async.errors import OutcomeUnknownError
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
 from apimodels_async.models import ImageResult
@@ -68,8 +69,9 @@ class Session:
         callback: Callback | None = None,
         limit: OrderLimit | None = None,
     ) -> None:
+        given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
         self._inner = AsyncSession(
-            api_key,
+            cast("str | None", given),
             base_url=base_url,
             polling=polling,
             retry=retry,
@@ -222,4 +224,5 @@ class Session:
         )
 
     def __repr__(self) -> str:
-        return f"<sync {self._inner!r}>"
+        inner = getattr(self, "_inner", "Session not set up")
+        return f"<sync {inner!r}>"

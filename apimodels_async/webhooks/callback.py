@@ -16,6 +16,7 @@ from apimodels_async._core.polling.callback_address import (
 )
 from apimodels_async._io.config import callback_secret
 from apimodels_async._io.relays import MemoryRelay
+from apimodels_async._ports import Secret
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Callback:
         patience: float = PATIENCE_S,
         relay: Relay | None = None,
     ) -> None:
+        given, secret = Secret.of(secret), None  # a frame that raises shows locals
         if not is_http_url(url) or "?" in url or "#" in url or "@" in url:
             msg = "Callback.url must be an http(s) URL without user, query and fragment"
             raise ConfigurationError(msg)
@@ -76,7 +78,7 @@ class Callback:
         self.interval = float(interval)
         self.patience = float(patience)
         self.relay: Relay = relay or MemoryRelay()
-        self._secret = callback_secret(secret)
+        self._secret = callback_secret(given)
 
     def new_nonce(self) -> str:
         """Return what one order's address is made of; not secret by itself."""
@@ -94,7 +96,7 @@ class Callback:
         return verify(self._secret.reveal().encode(), signature)
 
     def __repr__(self) -> str:
-        return f"<Callback {self.url}>"
+        return f"<Callback {getattr(self, 'url', 'not set up')}>"
 
 
 def _check_seconds(name: str, value: float) -> None:

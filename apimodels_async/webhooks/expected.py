@@ -2,10 +2,14 @@
 The callbacks a session expects: one for each order, until an hour after it was sent.
 
 Rules of this file:
-1. A hint decides nothing. A known task is polled sooner; an unknown one is polled like
-   any attached id, and only an answer of the API's makes it the order's task.
-2. An order has one task: the one the API's answer names, or else the first that was
-   hinted at and is confirmed. A task of another order is never taken.
+1. A hint decides nothing. The order's own task is polled sooner, whatever the hint
+   names.
+2. An order has one task: the one that the API's answer names. Where that answer was
+   lost, a hint says which task to look at, and it becomes the order's only if the API
+   itself says that it has ended, as callbacks come then, and that it was made while the
+   order was out. Naming it is not enough, nor that it exists. A task of another order
+   of this session is never taken.
+3. For each lost order one task is looked at, once an interval, however many are named.
 
 Theory of operation:
 1. Each order has an expected callback, found by its nonce, from before it is sent until
@@ -17,8 +21,10 @@ Theory of operation:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
+import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +46,15 @@ logger = logging.getLogger("apimodels_async.webhooks")
 KEPT_S: Final = 3600.0
 """A task ends within 30 minutes, or we stop asking; the API calls for 30 more."""
 RELISTEN_S: Final = 5.0
+EARLY_S: Final = 5.0
+"""Before we began to send, by the API's clock, which it tells in whole seconds."""
+LATE_S: Final = 30.0
+"""After the answer was lost: a gateway may still have held the request."""
+LOOKS: Final = 3
+"""Intervals to wait for the end of a task that a hint named."""
+NAMED_MAX: Final = 16
+"""Tasks that wait to be looked at, for one order. The API will call again."""
+REFUTED_MAX: Final = 256
 
 
 @define(eq=False)
@@ -49,14 +64,25 @@ class ExpectedCallback:
     nonce: str
     model: str | None
     made_at: float
+    sent_since: float
+    """When it was sent at the earliest."""
     record: OrderRecord | None = None
     """Where the order is written down, if it is."""
     task_id: str | None = None
     """Of its task, once known; empty where the answer was the picture itself."""
-    unconfirmed_id: str | None = None
-    """The task that a hint named last, while the answer is not there."""
+    salvaged: str | None = None
+    """The task that its broken answer shows."""
+    lost_at: float = 0.0
+    """When it was sent at the latest, where its answer was lost."""
+    called: bool = False
+    """Whether a hint has come."""
+    named: dict[str, None] = field(factory=dict[str, None])
+    """The tasks that hints named and that are still to be looked at, oldest first."""
+    refuted: set[str] = field(factory=set[str])
+    """Those of which the API has said that they are something else."""
+    looked_at: float = -math.inf
     wake: asyncio.Event | None = None
-    """Set by a hint, while somebody waits for one."""
+    """Set by a hint, while one is waited for."""
     lost: bool = False
     """Its fate was reported as unknown: what is found now is an orphan."""
 
@@ -132,14 +158,20 @@ class ExpectedCallbacks:
         model: str | None,
         record: OrderRecord | None = None,
         nonce: str | None = None,
+        age_s: float = 0.0,
     ) -> ExpectedCallback:
-        """Return what a new order expects, or one of an earlier run by its *nonce*."""
+        """
+        Return what a new order expects, or one of an earlier run by its *nonce*.
+
+        Args:
+            age_s: Seconds since it was sent, at most.
+        """
         now = self._clock.time()
         for old in list(islice(self._expected.values(), 2)):  # the two oldest
             if old.made_at < now - KEPT_S:
                 del self._expected[old.nonce]
         nonce = nonce or self.callback.new_nonce()
-        expected = ExpectedCallback(nonce, model, now, record)
+        expected = ExpectedCallback(nonce, model, now, now - age_s, record)
         self._expected[nonce] = expected
         return expected
 
@@ -155,8 +187,7 @@ class ExpectedCallbacks:
         Its callback may have been faster than the answer.
         """
         expected.task_id = "" if entry is None else entry.task_id
-        early = expected.unconfirmed_id is not None
-        if entry is not None and not entry.done and early:
+        if entry is not None and not entry.done and expected.called:
             self._tracker.hint(entry)
 
     def take(self, hint: Hint) -> bool:
@@ -182,7 +213,11 @@ class ExpectedCallbacks:
             return
         self._counters.callbacks += 1
         if expected.task_id is None:
-            expected.unconfirmed_id = hint.task_id
+            expected.called = True
+            if hint.task_id in expected.refuted:
+                return
+            if len(expected.named) < NAMED_MAX:
+                expected.named[hint.task_id] = None
             if expected.wake is not None:
                 expected.wake.set()
             elif expected.lost:
@@ -203,44 +238,111 @@ class ExpectedCallbacks:
         Args:
             salvaged: A task id that its broken answer shows.
         """
-        expected.unconfirmed_id = expected.unconfirmed_id or salvaged
-        expected.wake = asyncio.Event()
-        until = self._clock.time() + self.callback.patience
-        entry = await self._confirm(expected)
-        while entry is None and not self._ended and self._clock.time() < until:
-            await self._clock.wait(expected.wake, until)
-            expected.wake.clear()
-            entry = await self._confirm(expected)
-        expected.wake = None
+        expected.salvaged, expected.lost_at = salvaged, self._clock.time()
+        if salvaged is not None:
+            expected.named = {salvaged: None, **expected.named}
+        until = expected.lost_at + self.callback.patience
+        entry = await self._search(expected, until)
         expected.lost = entry is None
         return entry
 
     async def _find_late(self, expected: ExpectedCallback) -> None:
-        entry = await self._confirm(expected)
+        entry = await self._search(expected, math.inf)
         if entry is not None:
             logger.warning("an order of unknown fate is task %s", entry.task_id)
             self._adopt_late(entry)
 
-    async def _confirm(self, expected: ExpectedCallback) -> Entry | None:
-        """Return the task that a hint named, once the API has said a word about it."""
-        ledger = self._tracker.ledger
-        task_id, expected.unconfirmed_id = expected.unconfirmed_id, None
-        if task_id is None or task_id in ledger.claimed:
+    async def _search(self, expected: ExpectedCallback, until: float) -> Entry | None:
+        """Look at what hints name, until *until*; if that is never, at what is left."""
+        expected.wake = wake = asyncio.Event()
+        try:
+            while not self._ended:
+                now = self._clock.time()
+                if now >= until and expected.salvaged not in expected.named:
+                    break
+                if until == math.inf and not expected.named:
+                    break
+                again = expected.looked_at + self._tracker.ledger.interval
+                if not expected.named or now < again:
+                    at = min(again, until) if expected.named else until
+                    await self._clock.wait(wake, at)
+                    wake.clear()
+                    continue
+                entry = await self._look(expected)
+                if entry is not None:
+                    return entry
+        finally:
+            expected.wake = None
+        return None
+
+    async def _look(self, expected: ExpectedCallback) -> Entry | None:
+        """Return the next task that is named, if the API says it is the order's."""
+        ledger, task_id = self._tracker.ledger, next(iter(expected.named))
+        del expected.named[task_id]
+        if self._is_anothers(expected, task_id):
             return None
         entry = ledger.get(task_id)
         if entry is None:
-            entry = Entry(task_id, expected.model, attached=True)
+            entry = Entry(task_id, expected.model, attached=True, glance=True)
             try:
                 self._tracker.watch(entry)
             except SessionClosedError:
                 return None
-        seen = await self._tracker.seen(entry)
+        expected.looked_at = self._clock.time()
+        await self._see(expected, entry)
+        expected.looked_at = max(expected.looked_at, entry.started_at)
         # While we waited, another order's answer may have named it.
-        if not seen or task_id in ledger.claimed:
+        ours = not self._is_anothers(expected, task_id) and self._fits(expected, entry)
+        if not ours:
+            self._tracker.drop(entry)
             return None
         expected.task_id = task_id
         ledger.claimed.add(task_id)
+        if entry.glance:
+            ledger.keep(entry)
+            self._counters.ended(entry.outcome)
         return entry
+
+    def _is_anothers(self, expected: ExpectedCallback, task_id: str) -> bool:
+        claimed = task_id in self._tracker.ledger.claimed
+        if claimed and task_id != expected.salvaged:
+            self._refute(expected, task_id)
+            return True
+        return claimed and any(
+            other.task_id == task_id for other in self._expected.values()
+        )
+
+    async def _see(self, expected: ExpectedCallback, entry: Entry) -> None:
+        """Wait until the API has said what there is to know, for some polls."""
+        patience = (LOOKS - 0.5) * self._tracker.ledger.interval
+        with contextlib.suppress(TimeoutError, SessionClosedError):
+            if entry.task_id == expected.salvaged:
+                await self._tracker.seen(entry)
+                return
+            async with asyncio.timeout(patience):
+                await self._tracker.wait(entry)
+
+    def _fits(self, expected: ExpectedCallback, entry: Entry) -> bool:
+        """Return whether the API's own words make *entry* the order's task."""
+        if entry.task_id == expected.salvaged:  # they named it, in the order's answer
+            return entry.seen
+        if not entry.done or not entry.seen or not entry.ended_by_word:
+            return False
+        fits = False
+        if entry.created_at is not None:
+            told_at = entry.answered_at or self._clock.utcnow()
+            age = (told_at - entry.created_at).total_seconds()
+            made = self._clock.time() - age
+            earliest = expected.sent_since - EARLY_S
+            fits = earliest <= made <= expected.lost_at + LATE_S
+        if not fits:
+            self._refute(expected, entry.task_id)
+        return fits
+
+    @staticmethod
+    def _refute(expected: ExpectedCallback, task_id: str) -> None:
+        if len(expected.refuted) < REFUTED_MAX:
+            expected.refuted.add(task_id)
 
     def give_up(self) -> None:
         """End every wait for a callback: the session closes."""

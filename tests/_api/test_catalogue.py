@@ -25,6 +25,7 @@ def test_a_model_is_known_with_its_price_and_day():
         prices={"1K": Decimal("0.025"), "2K": Decimal("0.03"), "4K": Decimal("0.05")},
         image_field="image_urls",
         images_max=16,
+        answers_with_task=True,
     )
     assert expected == find_model("gpt-image-2")
 

@@ -126,7 +126,7 @@ def test_an_optional_number_is_lenient():
         (1705123450000, 1705123450000.0),
         (2.5, 2.5),
         (None, None),
-        ("1705123450000", None),
+        ("1705123465000", 1705123465000.0),
         ("2024-01-13T05:24:10Z", None),
         (True, None),
         (HUGE, None),
@@ -147,7 +147,7 @@ def test_an_optional_text_is_lenient():
     """An optional text of another type reads as None."""
 
     def check(value):
-        assert None is structure({**TASK, "failMsg": value}, WireTask).fail_message
+        assert None is structure({**TASK, "model": value}, WireTask).model
 
     check_all([5, True, [], {}, 1.5], check)
 
@@ -160,23 +160,13 @@ def test_a_required_field_is_strict_and_the_error_says_where():
         (WireTask, "x", "expected an object, got str @ $.data"),
         (WireTask, {"state": "pending"}, "a field is missing @ $.data.taskId"),
         (WireTask, {"taskId": "clx1"}, "a field is missing @ $.data.state"),
-        (WireTask, {**TASK, "taskId": 5}, "expected text, got int @ $.data.taskId"),
+        (WireTask, {**TASK, "taskId": 5.0}, "expected text, got float @ $.data.taskId"),
         (
             WireTask,
             {**TASK, "state": None},
             "expected text, got NoneType @ $.data.state",
         ),
-        (
-            WireTask,
-            {**TASK, "resultUrls": "https://a/b"},
-            "expected a list, got str @ $.data.resultUrls",
-        ),
-        (
-            WireTask,
-            {**TASK, "resultUrls": [1]},
-            "expected text, got int @ $.data.resultUrls",
-        ),
-        (WireImage, {"url": None}, "expected text, got NoneType @ $.data.url"),
+        (WireImage, {}, "a field is missing @ $.data.url"),
         (
             WireBalance,
             {"balance": True},

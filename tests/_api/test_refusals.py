@@ -116,8 +116,9 @@ def test_the_words_are_looked_for_in_the_vendors_order():
         ({"data": None, "msg": "2nd", "error": {"message": "3rd"}}, "2nd"),
         ({"msg": "success", "error": {"message": "3rd"}, "message": "5th"}, "3rd"),
         ({"msg": "", "error": "4th", "message": "5th"}, "4th"),
-        ({"msg": 7, "error": {"message": None}, "message": "5th"}, "5th"),
-        ({"error": {"code": "x"}}, '{"error": {"code": "x"}}'),
+        ({"msg": {}, "error": {"message": None}, "message": "5th"}, "5th"),
+        ({"error": {"code": "x"}}, '{"code": "x"}'),
+        ({"msg": ["a", 1]}, '["a", 1]'),
         ([1, "raw"], '[1, "raw"]'),
         (b"plain text", "plain text"),
         (b'{"msg": "cut of', '{"msg": "cut of'),
@@ -228,7 +229,7 @@ def test_an_encoded_answer_is_refused():
         with pytest.raises(UnexpectedResponseError) as caught:
             read_body(answer(200, {"code": 200}, content_encoding=encoding))
 
-        shown = encoding.replace("\x1b", "\\x1b")
+        shown = "in some way" if encoding.startswith("x") else encoding
         expected = f"the answer is encoded ({shown}), which was not asked"
         assert expected == str(caught.value)
         assert caught.value.status == 200

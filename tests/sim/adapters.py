@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta
 
+import attrs
 from sim.outside.disk import FullDisk, SimSink
 
 from apimodels_async import ImageResult, Session, TaskHandle
@@ -63,9 +64,9 @@ class SimAdapters(Adapters):
         """Draw from the process's own chance."""
         return self._chance.random()
 
-    def transport(self, *_args, **_options):
+    def transport(self, _base_url, key, *_args, **_options):
         """Return the way to the simulated API."""
-        return SimPool(self._life.network)
+        return SimPool(self._life.network, key)
 
     def files(self, clock, timeouts, retry, refresh, *, local):
         """Return the way to the simulated file host."""
@@ -95,9 +96,15 @@ class SimPool:
 
     connections = 0
 
-    def __init__(self, network):
+    def __init__(self, network, key):
         self.network = network
-        self.send = network.send
+        self._key = key
+
+    async def send(self, request, sent):
+        """Carry a request; what comes back has the key masked, as the Protocol says."""
+        answer = await self.network.send(request, sent)
+        body = self._key.mask(answer.body)
+        return answer if body is answer.body else attrs.evolve(answer, body=body)
 
     async def aclose(self):
         """Take no request any more."""

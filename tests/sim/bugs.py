@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import attrs
 from sim.adapters import Failure, Kind, Phase, Reply, SimAdapters, SimClock, SimJournal
-from sim.outside.faults import API_KEY, refusal
+from sim.outside.faults import API_KEY, ECHO, refusal
 
 
 class _Sends(SimAdapters):
@@ -58,6 +58,25 @@ class TellsTheKey(_Sends):
         if request.kind.paid:
             return Failure(sent=False, phase=Phase.TLS, reason=f"Bearer {API_KEY}")
         return await self._send(request, sent)
+
+
+class PassesEchoesOn(_Sends):
+    """Lets the vendor repeat the key."""
+
+    async def send(self, request, sent):
+        if request.kind.paid:
+            return refusal(401, said=f"{ECHO} {API_KEY}")
+        return await self._send(request, sent)
+
+
+class NamesAnother(_Sends):
+    """Has another order's id in a broken answer."""
+
+    async def send(self, request, sent):
+        answer = await self._send(request, sent)
+        if not request.kind.paid:
+            return answer
+        return Reply(200, {}, b'{"code":200,"data":{"taskId":"t0.0",')
 
 
 class RaisesOthers(_Sends):

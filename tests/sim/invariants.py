@@ -27,31 +27,23 @@ GATING = {
     # A session asks for one task at most every two seconds.
     "poll_spacing": True,
     # ... also one that had ended for us and was taken up again.
-    # Known: one 401 ends the wait, and a callback takes the task up again at once
-    # (seed 39).
-    "respacing": False,
+    "respacing": True,
     # The API key is in no error, log line or repr, nor in a traceback's locals.
     "key_nowhere": True,
     # As above, also when the vendor repeats the key in what he says.
-    # Known: a 401 that quotes the key is passed on word for word (seed 0).
-    "echo_nowhere": False,
+    "echo_nowhere": True,
     # Once a session is closed and its users are through, nothing of ours runs or waits.
     "nothing_left": True,
     # Users see our errors and their own cancellation, nothing else.
     "typed_errors": True,
     # An error that says "not charged" is right for ever; one that says "charged", too.
-    # Known: one 401 or 403 to a poll ends every pending task as not charged (seed 0).
-    "truth_about_money": False,
+    "truth_about_money": True,
     # A result is that of the very order.
     "own_result": True,
     # An error about an order names that order's task, if any.
-    # Known: an unreadable answer that belongs to another order is searched for an id,
-    # and that id is not held against those of the other orders (seed 147).
-    "own_task": False,
+    "own_task": True,
     # ... also if a callback to its address names another task.
-    # Known: it is believed once that task is seen to exist, unless an answer has named
-    # it for an order of the same session (seed 302).
-    "forged_callback": False,
+    "forged_callback": True,
     # What a download returns is on the disk, whole.
     "file_whole": True,
     # A handle's events are the states in their order, each once, the last one terminal.

@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 import pytest
-from support.fakes import Rig, completed, done_after, refused
+from support.fakes import EPOCH, Rig, completed, done_after, refused
 from support.virtual_time import VIRTUAL_TIME
 
 from apimodels_async.webhooks import Callback, Hint
@@ -151,7 +151,10 @@ async def test_an_id_the_api_does_not_know_is_no_task():
     """A hint at a task that is not there is given up, and the next one is heard."""
 
     def script(call):
-        return refused(404) if call.task_id == "gone" else completed(call.task_id)
+        now_ms = int((EPOCH.timestamp() + call.at) * 1000)
+        if call.task_id == "gone":
+            return refused(404)
+        return completed(call.task_id, createTime=now_ms - 9000)
 
     async with Rig(script) as rig, Desk(rig) as desk:
         expected = desk.callbacks.expect("m")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
+from apimodels_async._core.money.retry import REFUSALS, status_of
 from apimodels_async.errors import GenerationFailedError
 
 if TYPE_CHECKING:
@@ -101,5 +102,9 @@ def state_after(error: ApiModelsError, accepted: str | None) -> RecordState:
         # Whatever ended our waiting (a refused key, say), the task lives on.
         return RecordState.ACCEPTED
     if error.task_id is not None and error.charged is not False:
-        return RecordState.ACCEPTED  # attached in the next run
+        # A refusal that names a task says no and yes in one: that is no acceptance, and
+        # whoever reads the error decides what that task is. Any other is attached in
+        # the next run.
+        doubtful = status_of(error) in REFUSALS
+        return RecordState.UNKNOWN if doubtful else RecordState.ACCEPTED
     return RecordState.REFUSED if error.charged is False else RecordState.UNKNOWN

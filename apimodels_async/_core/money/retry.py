@@ -5,8 +5,9 @@ Rules of this file:
 1. A paid request is sent again only if its headers never left, or after a 429.
 2. "Left" is what the HTTP library's trace says, never the class of an exception:
    over 20,000 faulted POSTs class rules paid twice 488-1,381 times, the trace 0.
-3. A status counts as a refusal only if it was read from an answer and is definite;
-   a gateway's 502 or an unreadable 200 may hide an accepted order.
+3. A status counts as a refusal only if it was read from an answer, is definite, and
+   the answer names no task: a gateway's 502, an unreadable 200 or an "already
+   submitted" may hide an accepted order.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from apimodels_async.errors import (
     RateLimitError,
     RequestInfo,
     TransportTimeoutError,
+    UnexpectedResponseError,
 )
 from apimodels_async.policies import RETRY_AFTER_MAX_S
 
@@ -79,9 +81,10 @@ def answer_error(
     *salvaged* is the task id that an unreadable answer still showed, if any.
     """
     error.request = info
-    if not kind.paid or is_refusal(error):
+    # What was charged for sure (a picture that is of no use) is not of unknown fate.
+    if not kind.paid or is_refusal(error) or error.charged:
         return error
-    return unknown_error(
+    unknown = unknown_error(
         f"{info.method} {info.path} was sent, and the answer does not say whether "
         f"it was taken: {error.message}",
         info,
@@ -89,14 +92,37 @@ def answer_error(
         code=error.code,
         task_id=error.task_id or salvaged,
     )
+    if isinstance(error, UnexpectedResponseError):
+        unknown.raw = error.raw
+    return unknown
+
+
+def disowned(error: OutcomeUnknownError, info: RequestInfo) -> OutcomeUnknownError:
+    """
+    Return *error* without its task id: that task is known to be another's.
+    """
+    return unknown_error(
+        f"{info.method} {info.path} was sent, and all that came back is about task "
+        f"{error.task_id}, which is not this order's",
+        info,
+        status=error.status,
+        code=error.code,
+    )
 
 
 def is_refusal(error: ApiModelsError) -> bool:
     """Return whether *error* proves that a paid request was not taken."""
     if not isinstance(error, APIStatusError) or error.status is None:
         return False
-    said_in_body = 200 <= error.status < 300  # noqa: PLR2004
-    return (error.code if said_in_body else error.status) in REFUSALS
+    if error.task_id is not None:  # a no that names what it is said not to have made
+        return False
+    return status_of(error) in REFUSALS
+
+
+def status_of(error: ApiModelsError) -> int | None:
+    """Return what the API said: its HTTP status, or the code in the body of a 2xx."""
+    said_in_body = 200 <= (error.status or 0) < 300  # noqa: PLR2004
+    return error.code if said_in_body else error.status
 
 
 def unknown_error(
@@ -161,9 +187,8 @@ def _may_repeat(kind: Kind, trouble: Failure | ApiModelsError) -> bool:
             return False
         return kind is Kind.FREE or not trouble.sent
     if isinstance(trouble, RateLimitError):
-        return True
+        return not (kind.paid and trouble.task_id)
     if kind is not Kind.FREE or not isinstance(trouble, APIStatusError):
         return False
-    status = trouble.status or 0
-    effective = trouble.code if 200 <= status < 300 else status  # noqa: PLR2004
+    effective = status_of(trouble)
     return effective in PASSING or 520 <= (effective or 0) < 530  # noqa: PLR2004

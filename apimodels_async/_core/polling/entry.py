@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
+from apimodels_async.errors import GenerationFailedError, UnexpectedResponseError
 from apimodels_async.models import ImageResult, TaskState
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from apimodels_async._core.polling.latency import Sample
     from apimodels_async._ports import Permit
     from apimodels_async.errors import ApiModelsError
@@ -29,6 +32,8 @@ class Entry:
     watched_at: float = 0.0
     attached: bool = False
     """Taken up by id: this session did not create it."""
+    glance: bool = False
+    """Nobody waits for it: a callback named it, and the API is asked what it is."""
     seen: bool = True
     """The state is the API's word; an attached task's is not, before its first poll."""
     started_at: float = -math.inf
@@ -40,6 +45,10 @@ class Entry:
     """Its end is announced by a callback."""
     hinted: bool = False
     """A callback has come."""
+    created_at: datetime | None = None
+    """When the API took it on, by the API's clock; once it has ended, if told."""
+    answered_at: datetime | None = None
+    """The date of that answer, by the same clock."""
     strikes: int = 0
     misses: int = 0
     """Polls in a row without a readable answer."""
@@ -49,6 +58,12 @@ class Entry:
     """Of its order; released when it ends."""
     sample: Sample | None = None
     """What this task teaches about its group."""
+
+    @property
+    def ended_by_word(self) -> bool:
+        """Whether the API said that it has ended, and how."""
+        words = (ImageResult, GenerationFailedError, UnexpectedResponseError)
+        return isinstance(self.outcome, words)
 
     @property
     def done(self) -> bool:

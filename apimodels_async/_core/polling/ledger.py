@@ -5,9 +5,14 @@ Rules of this file:
 1. Everything that decides about pending tasks is here; nothing here waits, sends or
    reads a clock. Times are monotonic seconds, given by the caller as *now*.
 2. An entry leaves the ledger only by settling (result, failure, 404, refused key,
-   deadline) or by :meth:`Ledger.close`. No other answer removes it.
+   deadline) or by :meth:`Ledger.close`. No other answer removes it. What nobody waits
+   for, a mere look (:attr:`Entry.glance`), may be given up by :meth:`Ledger.drop`.
 3. An entry settles once. Answers about an id that is not here change nothing: the
    deadline or a close may have settled it while its poll was under way.
+4. Only the word "failed" is free of charge. Whatever else ends a wait says nothing
+   about money, since the task was accepted: ``charged`` is None.
+5. A word about one request is no word about the others: that the key is refused is
+   believed after three times, and a 404 only from the API itself.
 
 Theory of operation:
 1. :meth:`due` hands out what is due and takes it off the grid (``grid.py``): an entry
@@ -29,6 +34,7 @@ from apimodels_async._core.polling.entry import Entry
 from apimodels_async._core.polling.grid import Grid
 from apimodels_async.errors import (
     ApiModelsError,
+    APIStatusError,
     AuthenticationError,
     NotFoundError,
     PermissionDeniedError,
@@ -52,7 +58,7 @@ SPREAD, SPREAD_MAX = 0.1, 1.0
 do not come back at once, and an outage is asked less, not more."""
 MISSES_MAX: Final = 10  # more change nothing, and 2.0**1024 overflows
 STRIKES: Final = 3
-"""Answers in a row (404, or completed without a URL) before one is believed."""
+"""Answers in a row (404, completed without a URL, a refused key) before one counts."""
 
 
 @define(eq=False)
@@ -73,6 +79,14 @@ class Ledger:
     claimed: set[str] = field(init=False, factory=set[str])
     """Ids of the tasks that orders of this session bought, ended ones too; 100 bytes
     each. No two orders share a task."""
+    _attached: set[str] = field(init=False, factory=set[str])
+    """Ids that were taken up, ended ones too: none is what a new order bought."""
+    _asked: dict[str, float] = field(init=False, factory=dict[str, float])
+    """Task -> start of its last poll, of those whose wait ended a moment ago."""
+    _key_strikes: int = field(init=False, default=0)
+    """Refusals of the key since the last good answer, whatever the task."""
+    _key_struck_at: float = field(init=False, default=0.0)
+    """When the first of them came."""
     _entries: dict[str, Entry] = field(init=False, factory=dict[str, Entry])
     _grid: Grid = field(init=False)
     _next_deadline: float = field(init=False, default=math.inf)
@@ -84,20 +98,37 @@ class Ledger:
         return len(self._entries)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return (e.task_id for e in self._entries.values() if not e.glance)
 
     def get(self, task_id: str) -> Entry | None:
         """Return the pending entry of *task_id*."""
         return self._entries.get(task_id)
 
+    def knows(self, task_id: str) -> bool:
+        """Return whether *task_id* is accounted for: bought, tracked or taken up."""
+        return (
+            task_id in self.claimed
+            or task_id in self._attached
+            or task_id in self._entries
+        )
+
     def watch(self, entry: Entry, now: float) -> None:
-        """Take up *entry*: due one interval from now, or at once if it was attached."""
+        """
+        Take up *entry*: due one interval from now, or at once if it was attached.
+
+        Attached just after a wait for it ended, it is due an interval after that one's
+        last poll.
+        """
         entry.watched_at = now
         entry.seen = not entry.attached
         self._entries[entry.task_id] = entry
         self._next_deadline = min(self._next_deadline, now + self.deadline)
         if entry.attached:
-            self._grid.put(entry, now)
+            if not entry.glance:
+                self._attached.add(entry.task_id)
+            asked = self._asked.pop(entry.task_id, -math.inf)
+            entry.started_at = asked
+            self._grid.put(entry, max(now, asked + self.interval))
             return
         if self.latency is not None:
             entry.sample = self.latency.join(entry.group, now)
@@ -154,7 +185,8 @@ class Ledger:
         """
         Take in the answer to a poll; return the entries it settled, with outcomes.
 
-        401 and 403 settle every pending entry: the key is refused, not the task.
+        Three times 401 or 403 of the API's own settle every pending entry: the key is
+        refused, not the task. Once is a stumble, and touches no task.
         """
         # While the poll was under way the deadline, a refused key or close() may have
         # settled the entry: whoever waited has been told, and one word is enough.
@@ -163,16 +195,17 @@ class Ledger:
         ended: ImageResult | ApiModelsError | None
         wait = self._wait(entry)
         if isinstance(answer, ApiModelsError):
-            if _refuses_key(answer):
-                return self._settle_all(answer)
+            if _refuses_key(answer) and self._strike_key(now):
+                return self._settle_all(self._key_refused(answer), now)
             entry.misses = min(entry.misses + 1, MISSES_MAX)
             wait *= 1 + self._draw() * min(SPREAD_MAX, SPREAD * 2.0**entry.misses)
             entry.strikes = entry.strikes + 1 if _is_strike(answer) else 0
             ended = self._verdict(entry, answer, now)
         else:
-            entry.strikes = entry.misses = 0
+            entry.strikes = entry.misses = self._key_strikes = 0
             entry.seen = True
             entry.state = answer.state
+            entry.created_at, entry.answered_at = answer.created_at, answer.answered_at
             ended = answer.result or answer.error
         self._learn(entry, answer, now)
         if (
@@ -188,7 +221,28 @@ class Ledger:
             again = max(now, entry.started_at + wait, entry.watched_at + first)
             self._grid.put(entry, again)
             return []
-        return [self._settle(entry, ended)]
+        return [self._settle(entry, ended, now)]
+
+    def _strike_key(self, now: float) -> bool:
+        """Take note that the key was refused; return whether that is to be believed."""
+        if not self._key_strikes:
+            self._key_struck_at = now
+        self._key_strikes += 1
+        lasted = now - self._key_struck_at
+        return self._key_strikes >= STRIKES and lasted >= self.interval
+
+    def _key_refused(self, error: ApiModelsError) -> ApiModelsError:
+        self._key_strikes = 0
+        ended = error.fresh()
+        msg = (
+            f"{error.message}; tasks that were accepted before go on and may be "
+            "charged: attach them by id with a key that works"
+        )
+        ended.args = (msg,)
+        ended.charged = None
+        if isinstance(ended, APIStatusError):
+            ended.task_ids = tuple(self)
+        return ended
 
     def _learn(
         self, entry: Entry, answer: TaskSnapshot | ApiModelsError, now: float
@@ -222,7 +276,7 @@ class Ledger:
             if oldest is None:
                 self._next_deadline = math.inf
             elif now >= oldest.watched_at + self.deadline:
-                settled.append(self._settle(oldest, self._timeout(oldest)))
+                settled.append(self._settle(oldest, self._timeout(oldest), now))
             else:
                 self._next_deadline = oldest.watched_at + self.deadline
         return settled
@@ -236,28 +290,59 @@ class Ledger:
 
     def close(self, error: SessionClosedError) -> list[Entry]:
         """Settle everything that is pending with *error*, and return it."""
-        return self._settle_all(error)
+        return self._settle_all(error, -math.inf)
 
-    def _settle(self, entry: Entry, ended: ImageResult | ApiModelsError) -> Entry:
+    def keep(self, entry: Entry) -> None:
+        """Take note that somebody waits for *entry*, which was a mere look perhaps."""
+        entry.glance = False
+        self._attached.add(entry.task_id)
+
+    def drop(self, entry: Entry, now: float) -> list[Entry]:
+        """Give *entry* up, if it still is a mere look and pending; return it then."""
+        if not entry.glance or entry.outcome is not None:
+            return []
+        msg = f"nobody waits for task {entry.task_id}"
+        return [self._settle(entry, TaskNotFoundError(msg, task_id=entry.task_id), now)]
+
+    def _settle(
+        self, entry: Entry, ended: ImageResult | ApiModelsError, now: float
+    ) -> Entry:
         entry.outcome = ended
+        if isinstance(ended, ApiModelsError) and not entry.state.finished:
+            self._remember(entry, now)
         del self._entries[entry.task_id]
         return entry
 
-    def _settle_all(self, error: ApiModelsError) -> list[Entry]:
+    def _remember(self, entry: Entry, now: float) -> None:
+        # A task that is taken up again is not asked for sooner than if its wait had
+        # gone on. Oldest first, and none is needed for longer than an interval.
+        while self._asked:
+            task_id, asked = next(iter(self._asked.items()))
+            if asked > now - self.interval:
+                break
+            del self._asked[task_id]
+        if entry.started_at > now - self.interval:
+            self._asked[entry.task_id] = entry.started_at
+
+    def _settle_all(self, error: ApiModelsError, now: float) -> list[Entry]:
         return [
-            self._settle(entry, error.fresh(task_id=entry.task_id))
+            self._settle(entry, error.fresh(task_id=entry.task_id), now)
             for entry in list(self._entries.values())
         ]
 
 
 def _refuses_key(error: ApiModelsError) -> bool:
-    # A 403 without the API's envelope is a firewall's page: it touches one poll only.
-    return isinstance(error, AuthenticationError) or (
-        isinstance(error, PermissionDeniedError) and error.code is not None
+    # Without the API's envelope it is a firewall's or a gateway's page.
+    return _is_the_apis(error) and isinstance(
+        error, (AuthenticationError, PermissionDeniedError)
     )
+
+
+def _is_the_apis(error: ApiModelsError) -> bool:
+    return isinstance(error, APIStatusError) and error.code is not None
 
 
 def _is_strike(error: ApiModelsError) -> bool:
     if isinstance(error, NotFoundError):
-        return True
+        return _is_the_apis(error)
     return isinstance(error, UnexpectedResponseError) and error.charged is True

@@ -291,7 +291,7 @@ def test_a_completed_task_without_urls_is_believed_the_third_time():
 @pytest.mark.parametrize(
     "error",
     [
-        AuthenticationError("no", status=401),
+        AuthenticationError("no", status=401, code=401),
         AuthenticationError("no", status=200, code=401),
         PermissionDeniedError("no", status=403, code=403),
         PermissionDeniedError("no", status=200, code=403),
@@ -299,11 +299,13 @@ def test_a_completed_task_without_urls_is_believed_the_third_time():
     ids=["401", "code 401", "403", "code 403"],
 )
 def test_a_refused_key_settles_everything(error):
-    """A refused key ends all tasks, each with its own id and its own error object."""
+    """A key refused for good ends all tasks, each with its id and its error object."""
     ledger, first, second, third = watched("clx1", "clx2", "clx3")
     ledger.due(102.5)
+    for entry, now in ((first, 103.0), (second, 105.6)):
+        assert ledger.apply(entry, error, now) == []
 
-    settled = ledger.apply(second, error, 103.0)
+    settled = ledger.apply(second, error, 105.7)
 
     assert [first, second, third] == settled
     assert [entry.outcome.task_id for entry in settled] == ["clx1", "clx2", "clx3"]

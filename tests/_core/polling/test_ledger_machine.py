@@ -85,6 +85,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.settled = {}  # entry -> outcome
         self.strikes = {}  # entry -> strikes in a row
         self.draws = []
+        self.refusals = []  # of the key, since the last good answer
 
     @initialize(
         interval=st.sampled_from([2.0, 2.5, 3.0]),
@@ -166,6 +167,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if not was_pending:
             assert found == []
             return entry
+        if isinstance(ANSWERS[answer](entry.task_id), TaskSnapshot):
+            self.refusals.clear()
         self.strikes[entry] = self.strikes[entry] + 1 if answer in STRIKES else 0
         young = not entry.attached and self.now < entry.watched_at + GRACE_S
         ends = answer in {"completed", "failed"} or (
@@ -202,7 +205,18 @@ class LedgerMachine(RuleBasedStateMachine):
         was_pending = entry not in self.settled
         self.polled.discard(entry)
         found = self.ledger.apply(entry, KEY_REFUSED[how], self.now)
-        assert len(self.pending) * was_pending == len(found)
+        if not was_pending:
+            assert found == []
+            return
+        self.strikes[entry] = 0
+        self.refusals.append(self.now)
+        lasted = self.now - self.refusals[0]
+        if len(self.refusals) < 3 or lasted < self.interval:
+            assert found == []
+            return
+        assert len(self.pending) == len(found)
+        assert {entry.outcome.charged for entry in found} == {None}
+        self.refusals.clear()
         self._settles_all(found, type(KEY_REFUSED[how]))
 
     @rule()

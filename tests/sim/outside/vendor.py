@@ -33,8 +33,8 @@ class Purchase:
 
     __slots__ = (
         *("answered_at", "ask", "body", "callback", "chance", "charged"),
-        *("must_be_free", "order", "polls", "price", "process", "reply", "starts"),
-        *("stops", "task_id", "told", "url", "word_told"),
+        *("made", "must_be_free", "order", "polls", "price", "process", "reply"),
+        *("starts", "stops", "task_id", "told", "url", "word_told"),
     )
 
     def __init__(self, order, serial, now, process):
@@ -46,6 +46,7 @@ class Purchase:
         self.url = f"https://files.example/{serial}.{order.number}.png"
         self.price = PRICES[order.model]
         instant = order.fate == "instant"
+        self.made = now
         self.starts = now if instant else now + order.queue_s
         self.stops = now if instant or sync else self.starts + order.work_s
         self.charged = False
@@ -147,7 +148,7 @@ def _task(purchase, word):
     urls = f'"{purchase.url}"'
     if purchase.order.fate == "null_url":
         urls += ",null"
-    times = [int(EPOCH_MS + at * 1000) for at in (purchase.starts, purchase.stops)]
+    times = [int(EPOCH_MS + at * 1000) for at in (purchase.made, purchase.stops)]
     return (
         f'{head},"resultUrls":[{urls}],"credits":{purchase.price},'
         f'"createTime":{times[0]},"completeTime":{times[1]}}}'
