@@ -236,8 +236,15 @@ class Session:
 
         try:
             snapshot = await sender.send(calls.poll(task_id))
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.code is None:  # a gateway's page: no word about the task
+                raise
             return None
+        except UnexpectedResponseError as error:
+            if error.charged is not True:
+                raise
+            reason = f"the task exists and is charged: {error.message}"
+            return Reconciliation(Verdict.FOUND, reason, task_id)
         reason = f"the task exists and is {snapshot.state.value}"
         return Reconciliation(Verdict.FOUND, reason, task_id)
 

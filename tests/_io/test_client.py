@@ -32,6 +32,7 @@ from apimodels_async import (
     Timeouts,
 )
 from apimodels_async._io.client import AiohttpTransport
+from apimodels_async._io.places import ConnectionPlaces
 from apimodels_async._ports import Secret
 
 TASK = {"model": "gpt-image-2"}
@@ -296,7 +297,13 @@ async def test_the_key_is_for_one_origin():
     """A request to any other origin would go out without the key."""
     base_url = "http://127.0.0.1:1/api/v1"
     transport = AiohttpTransport(
-        base_url, Secret(KEY), Timeouts(), 1, fresh=False, lent=None
+        base_url,
+        Secret(KEY),
+        Timeouts(),
+        1,
+        ConnectionPlaces(1),
+        fresh=False,
+        lent=None,
     )
     assert "Authorization" in transport._authorization(URL("http://127.0.0.1:1/x"))
     for other in ("http://127.0.0.1:2/x", "https://127.0.0.1:1/x", "http://[::1]:1/"):

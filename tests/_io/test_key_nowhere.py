@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from cases import check_all
+from support.cases import check_all
 
 from apimodels_async import Session, sync
 from apimodels_async._ports import Secret

@@ -152,7 +152,7 @@ async def test_a_key_refused_while_polling_orders_nothing_twice(
 ):
     """Tasks that were accepted stay accepted: the next run attaches them."""
     journal = tmp_path / "j.sqlite"
-    emulator.fault("poll", kind)
+    emulator.fault("poll", kind, times=None)
     batch = session.images.batch(tasks(3), journal=journal, max_cost=1)
     outcomes, raised = await drain(batch)
     assert isinstance(raised, (AuthenticationError, PermissionDeniedError))
@@ -160,6 +160,7 @@ async def test_a_key_refused_while_polling_orders_nothing_twice(
     assert rows(journal) == ["accepted"] * 3
     assert batch.reserved > 0  # each may still complete, and is charged then
 
+    emulator.clear_faults()
     outcomes, raised = await drain(session.images.batch(tasks(3), journal=journal))
     assert raised is None
     assert all(outcome.result for outcome in outcomes.values())

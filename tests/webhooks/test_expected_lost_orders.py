@@ -12,6 +12,7 @@ from support.fakes import EPOCH, Rig, completed, failed, refused, reply, state
 from support.virtual_time import VIRTUAL_TIME
 
 from apimodels_async import ImageRequest, OutcomeUnknownError, RetryPolicy
+from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
 from apimodels_async._ordering import NoObserver, Ordering

@@ -10,7 +10,7 @@ import pytest
 from apimodels_async.cli.gallery.page import Card
 
 # Only the session "browser" installs playwright.
-collect_ignore = [] if find_spec("playwright") else ["test_browser.py"]
+collect_ignore = [] if find_spec("playwright") else ["test_page_in_browser.py"]
 
 
 @pytest.fixture

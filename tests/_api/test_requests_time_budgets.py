@@ -4,7 +4,7 @@ How long an order is waited for: by what the model may answer, not by its path.
 
 from __future__ import annotations
 
-from cases import check_all
+from support.cases import check_all
 
 from apimodels_async import ImageRequest, known_models
 from apimodels_async._api.requests import encode

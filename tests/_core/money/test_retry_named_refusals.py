@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from cases import check_all
+from support.cases import check_all
 
 from apimodels_async._api.refusals import read_body
 from apimodels_async._core.money.resume import RecordState, state_after

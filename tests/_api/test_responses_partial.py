@@ -9,9 +9,9 @@ import json
 from decimal import Decimal
 
 import pytest
-from cases import check_all
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.cases import check_all
 from yarl import URL
 
 from apimodels_async._api.addresses import picture_address, usable_address
