@@ -116,6 +116,9 @@ if TYPE_CHECKING:
         KnownModel as KnownModel,
     )
     from apimodels_async.models import (
+        KnownParameter as KnownParameter,
+    )
+    from apimodels_async.models import (
         ModelInfo as ModelInfo,
     )
     from apimodels_async.models import (
@@ -190,6 +193,7 @@ _HOME = {
     "ImageRequest": "models",
     "ImageResult": "models",
     "KnownModel": "models",
+    "KnownParameter": "models",
     "ModelInfo": "models",
     "Outcome": "models",
     "Reconciliation": "models",
@@ -224,6 +228,7 @@ __all__ = [
     "InvalidRequestError",
     "JournalError",
     "KnownModel",
+    "KnownParameter",
     "ModelInfo",
     "NotFoundError",
     "Outcome",

@@ -307,7 +307,7 @@ def test_a_task_request_that_cannot_be_sent_is_refused(request_, parameter):
         ),
         (
             ("x", None, {"extra": {"a": 1}}),
-            SparkPixImage(prompt="x", extra={"extra": {"a": 1}}),
+            SparkPixImage(prompt="x", extra={"a": 1}),
         ),
         ((None, None, {}), SparkPixImage(prompt="")),
     ],
