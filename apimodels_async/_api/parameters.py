@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 IMAGE_NAMES: Final = ("image", "image_reference", "image_url", "image_urls", "images")
 """The parameters for input images, by whatever name; masks are not among them."""
+_OURS: Final = {"callBackUrl": "callback_url"}
+"""The API's spellings that have one of ours."""
 _TIER: Final = re.compile(r"\d+k")
 _RATIO: Final = re.compile(r"\d+(\.\d+)?:\d+(\.\d+)?", re.ASCII)
 _SIZE: Final = re.compile(r"(\d{1,6})[xX](\d{1,6})", re.ASCII)
@@ -48,6 +50,7 @@ def check_names(model: str, names: Iterable[object]) -> None:
             continue
         near = nearest(name, {*known.params, *ALWAYS})
         if near:
+            near = sorted({_OURS.get(each, each) for each in near})
             shown = printable(name, checks.VALUE_CHARS)
             msg = f"`{shown}`: {did_you_mean(near)} {EXTRA_HINT}"
             raise InvalidRequestError(msg, parameter=name)
@@ -67,7 +70,8 @@ def check_values(known: KnownModel, params: Mapping[str, Any]) -> None:
     count, most = count_images(params), known.images_max
     field = next((name for name in IMAGE_NAMES if params.get(name)), known.image_field)
     if field is not None and most is not None and count > most:
-        checks.refuse(field, f"{count} images", f"{known.id} takes at most {most}")
+        allowed = f"{known.id} takes at most {most}. {EXTRA_HINT}"
+        checks.refuse(field, f"{count} images", allowed)
 
 
 def count_images(params: Mapping[str, Any]) -> int:
@@ -116,8 +120,9 @@ def _check_text(spec: KnownParameter, value: object) -> None:
     word = word.upper() if _TIER.fullmatch(word) else word
     if word not in spec.values:
         near = nearest(word, spec.values)
-        question = f"; {did_you_mean(near)}" if len(near) == 1 else ""
-        _refuse(spec, value, f"one of {', '.join(spec.values)}{question}")
+        meant = f"; {did_you_mean(near)}" if len(near) == 1 else "."
+        allowed = f"one of {', '.join(spec.values)}{meant} {EXTRA_HINT}"
+        checks.refuse(spec.name, value, allowed)
 
 
 def _check_number(spec: KnownParameter, value: Any) -> None:
@@ -162,7 +167,11 @@ def _check_images(spec: KnownParameter, images: Iterable[object]) -> None:
         place = (
             f"{spec.name}[{index}]" if several or spec.type == "images" else spec.name
         )
-        checks.check_image(place, image)
+        try:
+            checks.check_image(place, image)
+        except InvalidRequestError as error:
+            msg = f"{error}. {EXTRA_HINT}"
+            raise InvalidRequestError(msg, parameter=error.parameter) from None
 
 
 def _matches(form: re.Pattern[str], value: object) -> bool:
