@@ -271,10 +271,14 @@ class Images:
         checks.check_amount("max_cost", max_cost)
         provenance = Provenance(sidecar=sidecar, embed=embed)
         provenance.check()
-        limit = None if max_cost is None else Decimal(str(max_cost))
+        limit = None
+        if max_cost is not None:
+            exact = isinstance(max_cost, Decimal)
+            limit = Decimal(str(max_cost if exact else checks.plain(max_cost)))
         options = BatchOptions(
-            numbers=count(start, step),
-            max_pending=max_pending,
+            # A journal takes none of numpy's numbers.
+            numbers=count(checks.plain(start), checks.plain(step)),
+            max_pending=checks.plain(max_pending),
             price_of=price or price_of,
             journal=None if journal is None else Path(journal),
             download_to=None if download_to is None else Path(download_to),

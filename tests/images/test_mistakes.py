@@ -5,6 +5,7 @@ Orders with slips in them: refused before anything is sent, or sent by ``extra``
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -57,6 +58,17 @@ async def test_a_bad_item_of_a_batch_is_its_own_outcome(session, emulator):
     assert "did you mean prompt?" in str(found[2])
     assert found[1].charged is found[2].charged is False
     assert emulator.spent == Decimal("0.01")
+
+
+async def test_the_numbers_of_a_batch_may_be_of_any_kind(session, tmp_path):
+    """Counts that are no int, and amounts that are no float, are as good."""
+    options = {"max_pending": Decimal(2), "start": Decimal(3), "step": Decimal(2)}
+    options |= {"max_cost": Fraction(1, 2), "journal": tmp_path / "b.sqlite"}
+    async with session.images.batch(["a fox", "a hare"], **options) as outcomes:
+        found = sorted([each.index async for each in outcomes])
+
+    assert (found, [type(each) for each in found]) == ([3, 5], [int, int])
+    assert outcomes.spent == Decimal("0.02")
 
 
 def test_the_synchronous_session_refuses_and_sends_alike():
