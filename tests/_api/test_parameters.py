@@ -175,6 +175,7 @@ def test_a_value_outside_what_is_documented_is_refused():
         ("qwen3-image", {"aspect_ratio": "5:4"}, "21:9"),
         ("real-esrgan", {"image": URL, "scale": "2"}, "a number from 1"),
         ("sparkpix-image", {"width": 100}, "256 to 1440"),
+        ("sparkpix/sparkpix-image", {"width": 260}, "to 1440, a multiple of 16"),
         ("sparkpix-image", {"aspect_ratio": "21:9"}, "one of custom, 1:1"),
         ("sparkpix-image", {"seed": "42"}, "a whole number"),
     ]
@@ -211,6 +212,7 @@ def test_allowed_values_pass_unchanged():
         ("grok-4.2-image", {"size": "1024x1536", "n": 2}),
         (ALL, {"size": "3840x2160", "quality": "auto"}),
         (ALL, {"size": "auto"}),
+        ("gpt-image-2", {"quality": "low", "callback_url": URL}),
         ("z-image-spicy", {"size": "256x1536"}),
         ("gpt-image-2", {"resolution": None, "aspect_ratoi": None} | {"n": "2"}),
         ("gemini-3-pro-image", {"image_url": [URL, URL]}),
