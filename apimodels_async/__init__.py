@@ -125,6 +125,9 @@ if TYPE_CHECKING:
         KnownModel as KnownModel,
     )
     from apimodels_async.models import (
+        KnownParameter as KnownParameter,
+    )
+    from apimodels_async.models import (
         ModelInfo as ModelInfo,
     )
     from apimodels_async.models import (
@@ -202,6 +205,7 @@ _HOME = {
     "ImageRequest": "models",
     "ImageResult": "models",
     "KnownModel": "models",
+    "KnownParameter": "models",
     "ModelInfo": "models",
     "Outcome": "models",
     "Reconciliation": "models",
@@ -236,6 +240,7 @@ __all__ = [
     "InvalidRequestError",
     "JournalError",
     "KnownModel",
+    "KnownParameter",
     "LocalLimit",
     "ModelInfo",
     "NotFoundError",

@@ -52,11 +52,17 @@ class Images:
         lora_weights: str | None = None,
         lora_scale: float | None = None,
         callback_url: str | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> ImageResult: ...
 
     @overload
     async def generate(
-        self, prompt: str | None, *, model: str, **params: Any
+        self,
+        prompt: str | None,
+        *,
+        model: str,
+        extra: Mapping[str, Any] | None = None,
+        **params: Any,
     ) -> ImageResult: ...
 
     @overload
@@ -67,6 +73,7 @@ class Images:
         prompt: str | AnyRequest | None,
         *,
         model: str | None = None,
+        extra: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> ImageResult:
         """
@@ -79,12 +86,17 @@ class Images:
         Args:
             prompt: What to draw; or a request value that says everything.
 
-            model: Model id; unknown ones pass through.
+            model: Model id; unknown ones pass through, with a warning in the log where
+                a known id is close.
+
+            extra: Further parameters, sent as they are and not checked.
 
             params: The API's own parameter names; unknown ones pass through.
 
         Raises:
-            InvalidRequestError: Refused here. Nothing was sent.
+            InvalidRequestError: Refused here; also what looks like a misspelt name of a
+                known model's parameter, or is not in its list of values
+                (:func:`known_models`). Nothing was sent.
             InsufficientCreditsError: Not enough credit. Nothing was created.
             RateLimitError: Retries ran out, or the API wants more than 120 s.
             APIStatusError: Any other refusal; not charged.
@@ -97,7 +109,7 @@ class Images:
         Source:
             API page, "SparkPix" and "Endpoints".
         """
-        request = _request(prompt, model, params)
+        request = _request(prompt, model, params, extra)
         return await self._runtime.open().ordering.complete(request)
 
     async def edit(
@@ -109,6 +121,7 @@ class Images:
         turbo: bool | None = None,
         seed: int | None = None,
         callback_url: str | None = None,
+        extra: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> ImageResult:
         """
@@ -120,6 +133,8 @@ class Images:
         Args:
             images: http(s) URLs, the first is the primary one; ``session.upload``
                 makes one of a local file. The prompt calls them "image 1", ...
+
+            extra: As for :meth:`generate`.
 
         Raises:
             As :meth:`generate`.
@@ -135,15 +150,16 @@ class Images:
             "callback_url": callback_url,
             **params,
         }
-        if isinstance(prompt, SparkPixEdit):
-            return await self.generate(prompt)
-        return await self.generate(prompt, model=SPARKPIX_EDIT, **_given(given))
+        model = None if isinstance(prompt, SparkPixEdit) else SPARKPIX_EDIT
+        request = _request(prompt, model, _given(given), extra)
+        return await self._runtime.open().ordering.complete(request)
 
     async def submit(
         self,
         prompt: str | ImageRequest | None,
         *,
         model: str | None = None,
+        extra: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> TaskHandle:
         """
@@ -159,7 +175,7 @@ class Images:
         Source:
             API page, "POST /api/v1/images/generations".
         """
-        request = _request(prompt, model, params)
+        request = _request(prompt, model, params, extra)
         if not isinstance(request, ImageRequest):
             msg = (
                 f"model={requests.model_of(request)!r} answers at once and has no task "
@@ -255,10 +271,14 @@ class Images:
         checks.check_amount("max_cost", max_cost)
         provenance = Provenance(sidecar=sidecar, embed=embed)
         provenance.check()
-        limit = None if max_cost is None else Decimal(str(max_cost))
+        limit = None
+        if max_cost is not None:
+            exact = isinstance(max_cost, Decimal)
+            limit = Decimal(str(max_cost if exact else checks.plain(max_cost)))
         options = BatchOptions(
-            numbers=count(start, step),
-            max_pending=max_pending,
+            # A journal takes none of numpy's numbers.
+            numbers=count(checks.plain(start), checks.plain(step)),
+            max_pending=checks.plain(max_pending),
             price_of=price or price_of,
             journal=None if journal is None else Path(journal),
             download_to=None if download_to is None else Path(download_to),
@@ -269,7 +289,14 @@ class Images:
         return Batch(source, self._runtime, Budget(limit), options)
 
 
-def _request(prompt: object, model: str | None, params: dict[str, Any]) -> AnyRequest:
+def _request(
+    prompt: object,
+    model: str | None,
+    params: dict[str, Any],
+    extra: Mapping[str, Any] | None,
+) -> AnyRequest:
+    if extra is not None:
+        params = {**params, "extra": extra}
     if not isinstance(prompt, (SparkPixImage, SparkPixEdit, ImageRequest)):
         return requests.build_request(prompt, model, params)
     if model is not None or params:

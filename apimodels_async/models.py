@@ -21,6 +21,7 @@ __all__ = [
     "ImageRequest",
     "ImageResult",
     "KnownModel",
+    "KnownParameter",
     "ModelInfo",
     "Outcome",
     "Reconciliation",
@@ -206,9 +207,10 @@ class SparkPixEdit:
 @frozen
 class ImageRequest:
     """
-    A request for any other model; unknown models and parameters pass through.
+    A request for any other model.
 
-    Costs money when sent.
+    Costs money when sent. What is known of the model (:func:`known_models`) is checked
+    before that; unknown models and parameters pass through.
     """
 
     model: str
@@ -216,6 +218,8 @@ class ImageRequest:
     """None for the models that take none (upscalers)."""
     params: Mapping[str, Any] = field(factory=dict[str, Any])
     """JSON-ready, in the API's own names; ``callback_url`` among them."""
+    extra: Mapping[str, Any] = field(factory=dict[str, Any])
+    """As for :class:`SparkPixImage`; not checked, whatever is known of the model."""
 
 
 AnyRequest: TypeAlias = SparkPixImage | SparkPixEdit | ImageRequest
@@ -298,23 +302,66 @@ class ModelInfo:
 
 
 @frozen(kw_only=True)
+class KnownParameter:
+    """
+    What is known of one parameter of a model; what is not known is not checked.
+    """
+
+    name: str
+    type: str
+    """
+    ``text``; ``whole`` or ``number``; ``flag`` (true or false); ``ratio`` (``16:9`` or
+    ``auto``); ``size`` (``1024x1024``, ``2K`` or ``auto``); ``url`` and ``urls``
+    (http or https); ``image`` and ``images`` (also ``data:`` and base64).
+    """
+    source: str
+    """
+    ``api page``; ``vendor page``; ``vendor code``, the vendor's catalogue and tools; or
+    ``public code``: programs of others, where it was seen and is not promised.
+    """
+    values: tuple[str, ...] = ()
+    """All that are allowed, where the vendor lists them; ``2k`` stands for ``2K``."""
+    low: float | None = None
+    """Smallest value; of a ``size`` the shorter side, pixels."""
+    high: float | None = None
+    """Largest value; of a ``size`` the longer side, pixels."""
+    step: int | None = None
+    """Of what it, or each side of a ``size``, must be a multiple."""
+    pixels: tuple[int, int] | None = None
+    """Fewest and most pixels of a ``size``."""
+    ratio_max: float | None = None
+    """Of a ``size``: how many times the shorter side the longer one may be."""
+
+
+@frozen(kw_only=True)
 class KnownModel:
     """
     What was published about a model on the day this catalogue was read.
 
-    Prices drift: they are hints for a human, never what the API will charge.
+    Never complete, and prices drift: they are hints for a human, not what the API will
+    charge.
     """
 
     id: str
     read_on: date
     prices: Mapping[str, Decimal] = field(factory=dict[str, Decimal])
     """US dollars an image, by ``""`` (flat), ``"2K"`` or ``"2K/high"``."""
+    image_price: Decimal = Decimal(0)
+    """US dollars more for each input image."""
+    params: Mapping[str, KnownParameter] = field(factory=dict[str, KnownParameter])
+    """By name, ``prompt`` left out."""
     image_field: str | None = None
     """Parameter that takes input images; None: the model takes none."""
     images_max: int | None = None
     """Most input images, where it was published."""
+    images_min: int = 0
+    """Fewest input images."""
     prompt: bool = True
     """Whether a prompt is required."""
+    prompt_unless: str | None = None
+    """The flag that makes the prompt optional."""
+    prompt_max: int | None = None
+    """Most characters of a prompt, where it was published."""
     synchronous: bool = False
     """Answered directly, without a task."""
     answers_with_task: bool = False

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import numbers
 import re
 from decimal import Decimal
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
+from apimodels_async._api.spelling import UPLOAD_HINT
 from apimodels_async._text import printable
 from apimodels_async.errors import InvalidRequestError
 
@@ -30,7 +33,13 @@ _LORA: Final = re.compile(
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """The API's ids look like ``clxxx...``; anything else never enters a URL."""
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+BASE64_CHARS_MIN: Final = 40
+"""The smallest pictures there are have some 35 bytes; shorter is a word or a path."""
+_DATA: Final = re.compile(r"data:[^,\s]*,\s*\S", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]+:(//|.*,)", re.IGNORECASE)
 VALUE_CHARS: Final = 80
+DECIMAL_DIGITS_MAX: Final = 400
 INT_BITS_MAX: Final = 1024
 """As many as a double reaches; Python itself refuses to write 4,300 digits."""
 DEPTH_MAX: Final = 100
@@ -46,6 +55,36 @@ def refuse(parameter: str, value: object, allowed: str) -> NoReturn:
     name = printable(parameter, VALUE_CHARS)  # a caller's mapping may hold any key
     msg = f"{name}={shown} is not allowed: {allowed}"
     raise InvalidRequestError(msg, parameter=parameter)
+
+
+def plain(value: Any) -> Any:
+    """
+    Return a number of any kind as Python's own, which JSON can hold; the rest as it is.
+
+    A ``Decimal`` without a fraction is a whole number.
+    """
+    if value is None or isinstance(value, (bool, str, int, float)):
+        return value
+    if isinstance(value, (numbers.Real, Decimal)):
+        return _as_number(value)
+    # numpy's truth values are no numbers; its arrays of one are no scalars.
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    return value
+
+
+def _as_number(value: numbers.Real | Decimal) -> int | float:
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, Decimal):
+        if not value.is_finite() or value.adjusted() > DECIMAL_DIGITS_MAX:
+            return math.nan  # refused as any other number that is not finite
+        if value == value.to_integral_value():
+            return int(value)
+    try:
+        return float(value)
+    except OverflowError:  # a fraction
+        return math.inf
 
 
 def check_prompt(value: object) -> None:
@@ -69,7 +108,7 @@ def check_choice(parameter: str, value: object, allowed: Collection[str]) -> Non
 
 def check_flag(parameter: str, value: object) -> None:
     """True, False or None."""
-    if value is not None and not isinstance(value, bool):
+    if value is not None and not isinstance(plain(value), bool):
         refuse(parameter, value, "true or false")
 
 
@@ -77,9 +116,10 @@ def check_whole(parameter: str, value: object) -> None:
     """A whole number or None; True is not one."""
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int):
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, int):
         refuse(parameter, value, "a whole number")
-    if value.bit_length() > INT_BITS_MAX:
+    if number.bit_length() > INT_BITS_MAX:
         refuse(parameter, value, "a number of at most 308 digits")
 
 
@@ -92,7 +132,8 @@ def check_size(aspect_ratio: str | None, width: object, height: object) -> None:
         if aspect_ratio not in {None, "custom"}:
             only = f"only with aspect_ratio='custom', not {aspect_ratio!r}"
             refuse(parameter, side, only)
-        if not SIDE_MIN <= int(str(side)) <= SIDE_MAX or int(str(side)) % SIDE_STEP:
+        pixels = plain(side)
+        if not SIDE_MIN <= pixels <= SIDE_MAX or pixels % SIDE_STEP:
             allowed = f"{SIDE_MIN} to {SIDE_MAX} pixels, a multiple of {SIDE_STEP}"
             refuse(parameter, side, allowed)
 
@@ -106,10 +147,11 @@ def check_lora(weights: object, scale: object) -> None:
         refuse("lora_weights", weights, form)
     if scale is None:
         return
+    number = plain(scale)
     if (
-        isinstance(scale, bool)
-        or not isinstance(scale, (int, float))
-        or not LORA_SCALE_MIN <= scale <= LORA_SCALE_MAX
+        isinstance(number, bool)
+        or not isinstance(number, (int, float))
+        or not LORA_SCALE_MIN <= number <= LORA_SCALE_MAX
     ):
         refuse("lora_scale", scale, f"{LORA_SCALE_MIN} to {LORA_SCALE_MAX}")
 
@@ -118,6 +160,31 @@ def check_url(parameter: str, value: object) -> None:
     """An http(s) URL with a host."""
     if not isinstance(value, str) or not is_http_url(value):
         refuse(parameter, value, "an http(s) URL")
+
+
+def check_image(parameter: str, value: object, *, inline: bool = True) -> None:
+    """
+    An input image: an http(s) URL or, with *inline*, a ``data:`` URI or base64.
+
+    Base64 may have line breaks, and may go without its padding.
+    """
+    forms = "an http(s) URL, a data: URI or base64" if inline else "an http(s) URL"
+    if isinstance(value, str):
+        if is_http_url(value) or (inline and _is_inline(value)):
+            return
+        # An address of another kind is no file, whatever its end looks like.
+        local = value.startswith("file:") or not _SCHEME.match(value)
+        refuse(parameter, value, f"{forms}; {UPLOAD_HINT}" if local else forms)
+    if isinstance(value, (PathLike, bytes)) or hasattr(value, "read"):
+        refuse(parameter, value, f"{forms}; {UPLOAD_HINT}")
+    refuse(parameter, value, forms)
+
+
+def _is_inline(value: str) -> bool:
+    if _DATA.match(value):
+        return True
+    compact = "".join(value.split())
+    return len(compact) >= BASE64_CHARS_MIN and bool(_BASE64.fullmatch(compact))
 
 
 def is_http_url(value: str) -> bool:
@@ -134,8 +201,12 @@ def is_http_url(value: str) -> bool:
     )
 
 
-def check_json(parameter: str, value: Any, depth: int = 0) -> None:
-    """Something JSON can hold: text, finite numbers, lists, mappings with text keys."""
+def check_json(parameter: str, value: Any, depth: int = 0) -> Any:
+    """
+    Return *value* as JSON can hold it: text, finite numbers, lists, mappings with text
+    keys; numbers of other kinds become Python's own.
+    """
+    value = plain(value)
     if depth > DEPTH_MAX:
         refuse(parameter, value, f"at most {DEPTH_MAX} levels")
     match value:
@@ -144,16 +215,24 @@ def check_json(parameter: str, value: Any, depth: int = 0) -> None:
         case str() if not value.isascii() and _SURROGATE.search(value):
             refuse(parameter, value, "text without lone surrogates")
         case None | bool() | float() | str():
-            return
+            return value
         case int():
             check_whole(parameter, value)
+            return value
         case list() | tuple():
-            for index, item in enumerate(value):
+            return [
                 check_json(f"{parameter}[{index}]", item, depth + 1)
+                for index, item in enumerate(value)
+            ]
         case dict():
-            for key, item in value.items():
+            for key in value:
                 check_name(key, f" in {parameter}")
-                check_json(f"{parameter}.{key}", item, depth + 1)
+            return {
+                key: check_json(f"{parameter}.{key}", item, depth + 1)
+                for key, item in value.items()
+            }
+        case PathLike():
+            refuse(parameter, value, f"JSON has no {_kind(value)}; {UPLOAD_HINT}")
         case _:
             refuse(parameter, value, f"JSON has no {_kind(value)}")
 
@@ -170,13 +249,15 @@ def _kind(value: object) -> str:
 
 def check_count(parameter: str, value: object) -> None:
     """A whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         refuse(parameter, value, "a whole number of at least 1")
 
 
 def check_start(value: object) -> None:
     """A whole number, from 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         refuse("start", value, "a whole number of at least 0")
 
 
@@ -191,10 +272,10 @@ def check_amount(parameter: str, value: object) -> None:
     """A positive, finite amount of money, or None."""
     if value is None:
         return
-    amount = math.nan
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError, ValueError):  # 10**400, sNaN
-            amount = float(value)
+    amount, number = math.nan, plain(value)
+    if isinstance(number, (int, float)) and not isinstance(number, bool):
+        with contextlib.suppress(OverflowError):  # 10**400
+            amount = float(number)
     if not 0 < amount < math.inf:
         refuse(parameter, value, "a positive amount of US dollars")
 

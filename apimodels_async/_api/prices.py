@@ -4,11 +4,15 @@ What an order should cost, by the published prices: a hint, never the API's word
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import re
+from typing import TYPE_CHECKING, Final
 
 from apimodels_async._api import requests
 from apimodels_async._api.catalogue import find_model
-from apimodels_async.models import CheckedRequest, ImageRequest
+from apimodels_async._api.checks import plain
+from apimodels_async._api.parameters import count_images
+from apimodels_async.models import CheckedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,17 +25,40 @@ if TYPE_CHECKING:
     )
 
 
+_DIGITS: Final = re.compile(r"\s*\+?(\d{1,9})(\.0*)?\s*", re.ASCII)
+
+
 def price_of(request: AnyRequest) -> Decimal | None:
-    """Return the published price of *request* in US dollars; None: there is none."""
+    """
+    Return the published price of *request* in US dollars, its input images included.
+
+    None: there is none, or how many pictures are asked for cannot be read.
+    """
     known = find_model(requests.model_of(request))
     if known is None:
         return None
-    params = request.params if isinstance(request, ImageRequest) else {}
+    params = requests.sent_params(request)
     each = price_hint(known, params.get("resolution"), params.get("quality"))
-    count = params.get("n", 1)
-    if each is None or not isinstance(count, int):
-        return each
-    return each * max(1, count)
+    count = _count(params.get("n"))
+    if each is None or count is None:
+        return None
+    return (each + known.image_price * count_images(params)) * count
+
+
+def _count(given: object) -> int | None:
+    """Return how many pictures *given* is, as the API will read it; None: it cannot."""
+    number = plain(given)
+    match number:
+        case None:
+            return 1
+        case int():
+            return max(1, number)
+        case float() if math.isfinite(number):
+            return max(1, math.ceil(number))
+        case str() if found := _DIGITS.fullmatch(number):
+            return max(1, int(found[1]))
+        case _:
+            return None
 
 
 def price_hint(
@@ -46,7 +73,9 @@ def price_hint(
     if not tiers:
         return None
     # The vendor's pages write "2k" and "2K".
-    wanted = [part.upper() for part in (resolution, quality) if isinstance(part, str)]
+    words = (plain(part) for part in (resolution, quality))
+    # Programs that read 512 as a number mean the word.
+    wanted = [str(part).upper() for part in words if isinstance(part, (str, int))]
     tiers = {tier.upper(): usd for tier, usd in tiers.items()}
     for tier in ("/".join(wanted), wanted[0] if wanted else "", ""):
         if tier in tiers:

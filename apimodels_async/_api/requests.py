@@ -6,23 +6,41 @@ Source: API page ("Endpoints", "SparkPix") and the vendor's files and account pa
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 from collections.abc import Mapping
-from typing import Any, Final, assert_never
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import attrs
 
-from apimodels_async._api import checks
-from apimodels_async._api.catalogue import SPARKPIX_EDIT, SPARKPIX_IMAGE, find_model
+from apimodels_async._api import checks, parameters
+from apimodels_async._api.catalogue import (
+    SPARKPIX_EDIT,
+    SPARKPIX_IMAGE,
+    find_model,
+    sends_as_it_is,
+)
+from apimodels_async._api.parameters import IMAGE_NAMES
+from apimodels_async._api.spelling import EXTRA_HINT
 from apimodels_async._ports import File, Kind, Request
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import AnyRequest, ImageRequest, SparkPixEdit, SparkPixImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from apimodels_async.models import KnownModel
+
+logger = logging.getLogger("apimodels_async.models")
 
 CREATED_BYTES_MAX: Final = 64 << 20
 """OpenAI-shaped answers carry whole pictures in base64; 4K ones have some 20 MB."""
 FORM_BYTES_MAX: Final = 4 << 20
 """The vendor's page gives no number; the platform it names takes 4.5 MB a request."""
-_IMAGE_NAMES: Final = frozenset({"image", "image_url", "image_urls", "images"})
+_WARNED_MAX: Final = 1024
+"""Ids that are remembered as warned of."""
 
 
 def build_request(
@@ -31,37 +49,55 @@ def build_request(
     """
     Return the request value for loose arguments; no model means SparkPix Image.
 
+    Args:
+        params: With ``extra`` among them, what is to be sent unchecked.
+
     Raises:
-        InvalidRequestError: *model* is not text, or an edit names no images.
+        InvalidRequestError: *model* is not text, or a parameter is misspelt.
     """
+    params = dict(params)
+    extra = _extra(params.pop("extra", None))
     if model is None:
         model = SPARKPIX_IMAGE
     model = checks.check_model(model)
     if prompt is not None and not isinstance(prompt, str):
         checks.refuse("prompt", prompt, "text")
     if model == SPARKPIX_IMAGE:
-        return SparkPixImage(prompt=prompt or "", **_sorted(SparkPixImage, params))
+        fields = _sorted(SparkPixImage, model, params, extra)
+        return SparkPixImage(prompt=prompt or "", **fields)
     if model == SPARKPIX_EDIT:
-        fields = {"images": (), **_sorted(SparkPixEdit, params)}
+        fields = {"images": (), **_sorted(SparkPixEdit, model, params, extra)}
         return SparkPixEdit(prompt=prompt or "", **fields)
-    return ImageRequest(model, prompt, dict(params))
+    return ImageRequest(model, prompt, params, extra)
 
 
-def _sorted(kind: type[Any], params: Mapping[str, Any]) -> dict[str, Any]:
+def _extra(value: object) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        checks.refuse("extra", value, "a mapping of parameters, sent as they are")
+    return dict(value)
+
+
+def _sorted(
+    kind: type[Any], model: str, params: Mapping[str, Any], extra: Mapping[str, Any]
+) -> dict[str, Any]:
     names = {field.name for field in attrs.fields(kind)} - {"prompt", "extra"}
     known = {name: value for name, value in params.items() if name in names}
     unknown = {name: value for name, value in params.items() if name not in names}
-    return {**known, "extra": unknown}
+    parameters.check_names(model, unknown)
+    _check_once(unknown, extra)
+    return {**known, "extra": {**unknown, **extra}}
 
 
 def read_request(found: object) -> AnyRequest:
     """
     Return the request for what a batch may be given: a value, a prompt, a mapping.
 
-    A mapping has the parameters' names, ``prompt`` and ``model`` among them.
+    A mapping has the parameters' names, ``prompt``, ``model`` and ``extra`` among them.
 
     Raises:
-        InvalidRequestError: It is none of these.
+        InvalidRequestError: It is none of these, or a parameter is misspelt.
     """
     if isinstance(found, (SparkPixImage, SparkPixEdit, ImageRequest)):
         return found
@@ -78,7 +114,8 @@ def read_request(found: object) -> AnyRequest:
 def callback_of(request: AnyRequest) -> object:
     """Return the callback URL that *request* names itself, if any."""
     if isinstance(request, ImageRequest):
-        return request.params.get("callback_url")
+        sent = sent_params(request)
+        return sent.get("callback_url") or sent.get("callBackUrl")
     return request.callback_url or request.extra.get("callBackUrl")
 
 
@@ -90,12 +127,19 @@ def call_back(request: AnyRequest, url: str) -> AnyRequest:
     return attrs.evolve(request, callback_url=url)
 
 
+def sent_params(request: AnyRequest) -> dict[str, Any]:
+    """Return the parameters of *request* that no class names, *extra* included."""
+    if isinstance(request, ImageRequest):
+        return {**request.params, **request.extra}
+    return {**request.extra}
+
+
 def encode(request: object) -> Request:
     """
     Return the paid POST for *request*.
 
     Raises:
-        InvalidRequestError: A value the API page does not allow.
+        InvalidRequestError: A value or a name that what is known does not allow.
     """
     match request:
         case SparkPixImage():
@@ -124,18 +168,19 @@ def model_of(request: AnyRequest) -> str:
 
 def group_of(request: AnyRequest) -> str:
     """Return what decides how long *request* takes: its model, size and quality."""
-    params = request.params if isinstance(request, ImageRequest) else {}
+    params = sent_params(request) if isinstance(request, ImageRequest) else {}
     words = [params.get(name) for name in ("resolution", "size", "quality")]
     return " ".join([model_of(request), *(str(each) for each in words if each)])
 
 
 def _sparkpix_image(request: SparkPixImage) -> Request:
     checks.check_prompt(request.prompt)
-    checks.check_choice("aspect_ratio", request.aspect_ratio, checks.IMAGE_RATIOS)
-    checks.check_size(request.aspect_ratio, request.width, request.height)
-    checks.check_flag("prompt_upsampling", request.prompt_upsampling)
-    checks.check_whole("seed", request.seed)
-    checks.check_lora(request.lora_weights, request.lora_scale)
+    with _offering_extra():
+        checks.check_choice("aspect_ratio", request.aspect_ratio, checks.IMAGE_RATIOS)
+        checks.check_size(request.aspect_ratio, request.width, request.height)
+        checks.check_flag("prompt_upsampling", request.prompt_upsampling)
+        checks.check_whole("seed", request.seed)
+        checks.check_lora(request.lora_weights, request.lora_scale)
     fields = {
         "prompt": request.prompt,
         "aspect_ratio": request.aspect_ratio,
@@ -147,65 +192,123 @@ def _sparkpix_image(request: SparkPixImage) -> Request:
         "lora_scale": request.lora_scale,
         "callBackUrl": _callback(request.callback_url),
     }
-    return _paid("images/generations-sync", Kind.GENERATE, fields, request.extra)
+    return _paid("images/generations-sync", Kind.GENERATE, fields, {}, request.extra)
 
 
 def _sparkpix_edit(request: SparkPixEdit) -> Request:
     checks.check_prompt(request.prompt)
-    named = request.images
-    # Read once: a generator that was looked at would be sent empty, and paid for.
-    images = [*named] if hasattr(named, "__iter__") else []
-    if isinstance(named, str) or not images:
-        checks.refuse("images", named, "a list of at least one http(s) URL")
-    for index, image in enumerate(images):
-        checks.check_url(f"images[{index}]", image)
-    checks.check_choice("aspect_ratio", request.aspect_ratio, checks.EDIT_RATIOS)
-    checks.check_flag("turbo", request.turbo)
-    checks.check_whole("seed", request.seed)
+    images = _edited(request)
+    with _offering_extra():
+        checks.check_choice("aspect_ratio", request.aspect_ratio, checks.EDIT_RATIOS)
+        checks.check_flag("turbo", request.turbo)
+        checks.check_whole("seed", request.seed)
     fields = {
         "prompt": request.prompt,
-        "images": images,
+        "images": images or None,
         "aspect_ratio": request.aspect_ratio,
         "turbo": request.turbo,
         "seed": request.seed,
         "callBackUrl": _callback(request.callback_url),
     }
-    return _paid("images/edit", Kind.GENERATE, fields, request.extra)
+    return _paid("images/edit", Kind.GENERATE, fields, {}, request.extra)
+
+
+def _edited(request: SparkPixEdit) -> list[Any]:
+    named = request.images
+    # Read once: a generator that was looked at would be sent empty, and paid for.
+    images = [*named] if hasattr(named, "__iter__") else []
+    if not images and request.extra.get("images") is not None:
+        return images
+    if isinstance(named, str):
+        checks.check_image("images", named, inline=False)
+    if isinstance(named, str) or not images:
+        checks.refuse("images", named, "a list of at least one http(s) URL")
+    with _offering_extra():
+        for index, image in enumerate(images):
+            checks.check_image(f"images[{index}]", image, inline=False)
+    return images
 
 
 def _task(request: ImageRequest) -> Request:
     known = find_model(checks.check_model(request.model))
-    if request.prompt is not None or known is None or known.prompt:
-        checks.check_prompt(request.prompt)
-    if known and known.images_max and known.image_field:
-        images = request.params.get(known.image_field)
-        if isinstance(images, (list, tuple)) and len(images) > known.images_max:
-            most = f"{request.model} takes at most {known.images_max} images"
-            checks.refuse(known.image_field, f"{len(images)} images", most)
-    for name in _IMAGE_NAMES & request.params.keys():
-        image = request.params[name]
+    if known is None:
+        _warn_of(request.model)
+    parameters.check_names(request.model, request.params)
+    _check_prompt(request, known)
+    for name in IMAGE_NAMES:
+        image = request.params.get(name)
         if image is not None and not image:
             checks.refuse(name, image, "an image, or leave it out")
     _callback(request.params.get("callback_url"))
+    if known is not None:
+        parameters.check_values(known, request.params)
+        count = parameters.count_images(sent_params(request))
+        if known.image_field is not None and count < known.images_min:
+            checks.refuse(known.image_field, None, f"{known.id} needs an image")
     fields = {"model": request.model, "prompt": request.prompt}
     # By what the model does, not by the path: an answer that may be the picture itself
     # takes as long as the picture, and giving up early loses what was paid for.
     quick = known is not None and known.answers_with_task
     kind = Kind.CREATE if quick else Kind.GENERATE
-    return _paid("images/generations", kind, fields, request.params)
+    return _paid("images/generations", kind, fields, request.params, request.extra)
+
+
+def _check_prompt(request: ImageRequest, known: KnownModel | None) -> None:
+    prompt, sent = request.prompt, sent_params(request)
+    if prompt is None and request.extra.get("prompt") is not None:
+        return
+    if known is None:
+        checks.check_prompt(prompt)
+        return
+    optional = not known.prompt or sent.get(known.prompt_unless or "") is True
+    if prompt is not None or not optional:
+        checks.check_prompt(prompt)
+    if known.prompt_max is not None and len(prompt or "") > known.prompt_max:
+        most = f"{known.id} takes at most {known.prompt_max} characters"
+        checks.refuse("prompt", f"{len(prompt or '')} characters", most)
+
+
+@lru_cache(maxsize=_WARNED_MAX)
+def _warn_of(model: str) -> None:
+    """Log once that *model* is close to a known id."""
+    warning = sends_as_it_is(model)
+    if warning is not None:
+        logger.warning("%s", warning)
+
+
+@contextlib.contextmanager
+def _offering_extra() -> Iterator[None]:
+    """Add to a refusal how the value can be sent all the same."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        msg = f"{error}. {EXTRA_HINT}"
+        raise InvalidRequestError(msg, parameter=error.parameter) from None
+
+
+def _check_once(params: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+    for name in params.keys() & extra.keys():
+        if params[name] is not None:
+            msg = f"{name} is given twice"
+            raise InvalidRequestError(msg, parameter=name)
 
 
 def _paid(
-    path: str, kind: Kind, fields: dict[str, Any], extra: Mapping[str, Any]
+    path: str,
+    kind: Kind,
+    fields: Mapping[str, Any],
+    params: Mapping[str, Any],
+    extra: Mapping[str, Any],
 ) -> Request:
-    for name in fields.keys() & extra.keys():
+    for name in fields.keys() & params.keys():
         msg = f"{name} is given twice"
         raise InvalidRequestError(msg, parameter=name)
-    given = {name: value for name, value in fields.items() if value is not None}
-    given.update((name, value) for name, value in extra.items() if value is not None)
-    for name, value in given.items():
-        checks.check_name(name)
-        checks.check_json(name, value)
+    _check_once({**fields, **params}, extra)
+    given: dict[str, Any] = {}
+    for name, value in [*fields.items(), *params.items(), *extra.items()]:
+        if value is not None:
+            checks.check_name(name)
+            given[name] = checks.check_json(name, value)
     return Request(
         method="POST",
         path=path,

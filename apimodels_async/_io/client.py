@@ -288,14 +288,21 @@ def _payload(request: Request) -> bytes | io.BytesIO | aiohttp.FormData | None:
         if body is not None and len(body) > WARNED_BYTES:
             return io.BytesIO(body)
         return body
-    form, file = aiohttp.FormData(), request.file
+    # Quoted by aiohttp, a name would arrive percent-encoded.
+    form, file = aiohttp.FormData(quote_fields=False), request.file
     form.add_field(
         "file",
         io.BytesIO(file.data),
-        filename=file.name,
+        filename=_file_name(file.name),
         content_type=file.content_type,
     )
     return form
+
+
+def _file_name(name: str) -> str:
+    """Return *name* fit for a header: with line breaks it would write headers."""
+    shown = "".join(c if c >= " " and c != "\x7f" else f"%{ord(c):02X}" for c in name)
+    return shown.encode("utf-8", "replace").decode()  # a name on disk may be no UTF-8
 
 
 async def _read_into(

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from attrs import asdict, frozen
 from cyclopts import Parameter, validators
 
 from apimodels_async import InvalidRequestError
+from apimodels_async._api.spelling import reworded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
 """``name=value``, repeatable."""
+Extra = Annotated[list[str] | None, Parameter(name="--extra", negative="")]
+"""As *Params*; not checked."""
 Count = Annotated[
     int | None, Parameter(validator=validators.Number(gte=1), show_default=False)
 ]
@@ -103,26 +110,48 @@ class EmbeddedEmulator:
 
 
 def gather_parameters(
-    picture: Picture | None, params: list[str] | None
+    picture: Picture | None, params: list[str] | None, extra: list[str] | None = None
 ) -> dict[str, Any]:
     """
-    Return all parameters by name, those not given left out.
+    Return all parameters by name, those not given left out; *extra* under its own.
 
     Raises:
         InvalidRequestError: Not ``name=value``, or a name given twice.
     """
     given = asdict(picture) if picture else {}
     found = {name: value for name, value in given.items() if value is not None}
-    for text in params or ():
+    _gather("--param", params, found, {"prompt", "model", "extra"})
+    unchecked: dict[str, Any] = {}
+    _gather("--extra", extra, unchecked, {"prompt", "model", *found})
+    return {**found, "extra": unchecked} if unchecked else found
+
+
+def _gather(
+    option: str, texts: list[str] | None, found: dict[str, Any], taken: set[str]
+) -> None:
+    for text in texts or ():
         name, sign, value = text.partition("=")
         if not sign or not name:
-            msg = f"--param needs name=value, not {text!r}"
+            msg = f"{option} needs name=value, not {text!r}"
             raise InvalidRequestError(msg, parameter=name or None)
-        if name in found or name in {"prompt", "model"}:
+        if name in found or name in taken:
             msg = f"parameter {name!r} is given twice"
             raise InvalidRequestError(msg, parameter=name)
         found[name] = read_value(value)
-    return found
+
+
+@contextlib.contextmanager
+def said_for_a_command() -> Iterator[None]:
+    """Say what the library refuses with options in place of Python."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        words = reworded(
+            str(error),
+            extra="To send it all the same: --extra name=value",
+            upload="a local file is uploaded, but there is none of that name",
+        )
+        raise InvalidRequestError(words, parameter=error.parameter) from None
 
 
 def read_value(text: str) -> Any:

@@ -51,11 +51,17 @@ class Images:
         lora_weights: str | None = None,
         lora_scale: float | None = None,
         callback_url: str | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> ImageResult: ...
 
     @overload
     def generate(
-        self, prompt: str | None, *, model: str, **params: Any
+        self,
+        prompt: str | None,
+        *,
+        model: str,
+        extra: Mapping[str, Any] | None = None,
+        **params: Any,
     ) -> ImageResult: ...
 
     @overload
@@ -66,6 +72,7 @@ class Images:
         prompt: str | AnyRequest | None,
         *,
         model: str | None = None,
+        extra: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> ImageResult:
         """As ``Images.generate``: make a picture and return its result. Costs money."""
@@ -73,8 +80,8 @@ class Images:
 
         async def call() -> ImageResult:
             if model is None:
-                return await self._inner.generate(given, **params)
-            return await self._inner.generate(given, model=model, **params)
+                return await self._inner.generate(given, extra=extra, **params)
+            return await self._inner.generate(given, model=model, extra=extra, **params)
 
         return self._portal.call(call)
 
@@ -87,6 +94,7 @@ class Images:
         turbo: bool | None = None,
         seed: int | None = None,
         callback_url: str | None = None,
+        extra: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> ImageResult:
         """As ``Images.edit``: edit or fuse *images*. Costs money."""
@@ -99,6 +107,7 @@ class Images:
                 turbo=turbo,
                 seed=seed,
                 callback_url=callback_url,
+                extra=extra,
                 **params,
             )
 
@@ -109,12 +118,13 @@ class Images:
         prompt: str | ImageRequest | None,
         *,
         model: str | None = None,
+        extra: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> TaskHandle:
         """As ``Images.submit``: submit one task, return its handle. Costs money."""
 
         async def call() -> AsyncTaskHandle:
-            return await self._inner.submit(prompt, model=model, **params)
+            return await self._inner.submit(prompt, model=model, extra=extra, **params)
 
         return TaskHandle(self._portal.call(call), self._portal)
 

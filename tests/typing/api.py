@@ -114,11 +114,17 @@ async def generating(session: Session) -> None:
         ImageResult,
     )
     assert_type(await images.generate(ImageRequest("m", "x")), ImageResult)
+    assert_type(await images.generate("a fox", extra={"new": 1}), ImageResult)
+    assert_type(
+        await images.generate("a fox", model="m", extra={"new": 1}, seed=1), ImageResult
+    )
+    ImageRequest("m", "x", extra={"new": 1})
 
     images.generate("a fox", "gpt-image-2")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await images.generate("a fox", width="512")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     await images.generate("a fox", widht=512)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await images.generate(None)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await images.generate("a fox", extra=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     await images.generate(5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     await images.generate(ImageRequest("m"), seed=1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
@@ -131,6 +137,7 @@ async def editing(session: Session) -> None:
         await images.edit("x", images=urls, turbo=False, seed=1, new=2), ImageResult
     )
     assert_type(await images.edit(SparkPixEdit(prompt="x", images=urls)), ImageResult)
+    await images.edit("x", images=urls, extra={"new": 1})
     await images.edit("x", urls)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await images.edit("x", images=[5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     await images.edit(ImageRequest("m"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -55,7 +55,7 @@ def describe(
 
 def _params(request: AnyRequest) -> dict[str, Any]:
     if isinstance(request, ImageRequest):
-        given = dict(request.params)
+        given = {**request.params, **request.extra}
     else:
         names = [each.name for each in fields(type(request))]
         given = {name: getattr(request, name) for name in names} | {**request.extra}

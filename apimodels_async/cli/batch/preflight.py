@@ -18,6 +18,8 @@ from apimodels_async import (
     InvalidRequestError,
     check_request,
 )
+from apimodels_async._api.catalogue import near_models, sends_as_it_is
+from apimodels_async._api.spelling import UPLOAD_HINT, did_you_mean, reworded
 from apimodels_async.cli.commands.account import price_dates
 
 if TYPE_CHECKING:
@@ -80,7 +82,9 @@ class Preflight:
     models: dict[str, ModelTotal] = field(factory=dict[str, ModelTotal])
     """In the order in which they first appear; of this shard."""
     problems: list[tuple[int, str]] = field(factory=list[tuple[int, str]])
-    """Line and reason of every bad row, in any shard."""
+    """Line and reason of every bad row and every bad column, in any shard."""
+    bad: int = 0
+    """Rows that cannot be ordered, in any shard."""
 
     @property
     def usd(self) -> Decimal:
@@ -95,21 +99,39 @@ class Preflight:
 
 def check_rows(rows: Iterable[Row], shard: Shard, *, limited: bool) -> Preflight:
     """
-    Check and price every row as the library would; nothing is sent. Blocking: some 20
+    Check and price every row as the library would; nothing is sent. Blocking: some 40
     microseconds a row.
 
     Args:
         limited: With a budget a row without a price is a bad row.
     """
-    found = Preflight()
+    found, columns = Preflight(), set[tuple[int, str]]()
     for number, row in enumerate(rows, 1):
         found.rows = number
         mine = shard.has(number)
-        reason = row.problem or _check(row, found, limited=limited, mine=mine)
         found.ordered += mine
+        try:
+            reason = row.problem or _check(row, found, limited=limited, mine=mine)
+        except _BadColumnError as error:
+            # Every row below it has it: said once, where it can be mended.
+            found.bad += 1
+            told = (error.line, str(error))
+            if told not in columns:
+                columns.add(told)
+                found.problems.append(told)
+            continue
         if reason:
+            found.bad += 1
             found.problems.append((row.line, reason))
     return found
+
+
+class _BadColumnError(Exception):
+    """The header has a misspelt name."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
 
 
 def _check(row: Row, found: Preflight, *, limited: bool, mine: bool) -> str | None:
@@ -118,9 +140,16 @@ def _check(row: Row, found: Preflight, *, limited: bool, mine: bool) -> str | No
     except InvalidRequestError as error:
         if error.parameter == "prompt" and "prompt" not in row.item:
             return "has no prompt"
-        return str(error)
+        extra = 'To send it all the same, put it into "extra": {...}'
+        reason = reworded(str(error), extra=extra, upload=UPLOAD_HINT)
+        if row.header is not None and reason.startswith("`"):
+            raise _BadColumnError(row.header, f"column {reason}") from None
+        return reason
     if limited and checked.price is None:
-        return f"--max-cost cannot be kept: no price is known for {checked.model}"
+        near = near_models(checked.model)
+        question = f"; {did_you_mean(near)}" if near else ""
+        known = f"no price is known for {checked.model}"
+        return f"--max-cost cannot be kept: {known}{question}"
     if mine:
         entry = found.models.setdefault(checked.model, ModelTotal())
         entry.count += 1
@@ -131,7 +160,7 @@ def _check(row: Row, found: Preflight, *, limited: bool, mine: bool) -> str | No
 
 def print_problems(found: Preflight, name: str, output: Output) -> None:
     """
-    Print each bad row.
+    Print each bad row, and each model that is probably misspelt.
 
     Raises:
         InvalidRequestError: There are any, or there are no rows at all.
@@ -140,9 +169,8 @@ def print_problems(found: Preflight, name: str, output: Output) -> None:
         output.note(f"{name}:{line}: {reason}", "")
         output.record("bad_row", line=line, reason=reason)
     if found.problems:
-        count = len(found.problems)
         rows = "row" if found.rows == 1 else "rows"
-        msg = f"{count} of {found.rows} {rows} cannot be ordered; nothing was sent"
+        msg = f"{found.bad} of {found.rows} {rows} cannot be ordered; nothing was sent"
         raise InvalidRequestError(msg, parameter="file")
     if not found.rows:
         msg = f"{name} has no rows; nothing was sent"
@@ -150,6 +178,8 @@ def print_problems(found: Preflight, name: str, output: Output) -> None:
     if not found.ordered:
         msg = f"{name} has {found.rows} rows, none of them in this shard"
         raise InvalidRequestError(msg, parameter="shard")
+    for warning in filter(None, map(sends_as_it_is, found.models)):
+        output.note(warning, "yellow")
 
 
 def print_prices(found: Preflight, output: Output) -> None:

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 from attrs import evolve, field, frozen
 
 from apimodels_async import InvalidRequestError
+from apimodels_async._api.spelling import did_you_mean, nearest
 from apimodels_async.cli.options import read_value
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Row:
     item: dict[str, Any] = field(factory=dict[str, Any])
     """The API's parameters, ``prompt`` and ``model`` among them."""
     problem: str | None = None
+    header: int | None = None
+    """Line of the header that names its parameters; None: it names them itself."""
 
 
 @frozen
@@ -138,14 +141,16 @@ def _txt(lines: IO[str], _: str) -> Iterator[Row]:
 def _csv(lines: IO[str], name: str) -> Iterator[Row]:
     reader = csv.reader(lines, strict=True)
     header: list[str] | None = None
+    header_line = 1
     try:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
             if header is None:
-                header = _header(cells, name)
+                header, header_line = _header(cells, name), reader.line_num
             else:
-                yield _csv_row(reader.line_num, header, cells)
+                row = _csv_row(reader.line_num, header, cells)
+                yield evolve(row, header=header_line)
     except csv.Error as error:
         # What follows cannot be trusted: an open quote swallows the rest of the file.
         yield Row(reader.line_num, problem=f"cannot be read as CSV: {error}")
@@ -155,7 +160,10 @@ def _header(cells: list[str], name: str) -> list[str]:
     header = [cell.strip() for cell in cells]
     shown = ", ".join(header)
     if "prompt" not in header and "model" not in header:
-        _refuse(name, f"its first row must name the columns, not: {shown}")
+        near = [title for title in header if nearest(title, TEXT_COLUMNS)]
+        meant = [each for title in near for each in nearest(title, TEXT_COLUMNS)]
+        question = f"; {did_you_mean(meant)}" if meant else ""
+        _refuse(name, f"its first row must name the columns, not: {shown}{question}")
     for title in header:
         if not title or header.count(title) > 1:
             what = f"column {title!r} twice" if title else "a column without a name"

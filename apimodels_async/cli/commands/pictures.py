@@ -12,11 +12,21 @@ from apimodels_async import (
     ImageResult,
     InvalidRequestError,
     TaskHandle,
+    check_request,
     known_models,
 )
+from apimodels_async._api.catalogue import find_model, sends_as_it_is
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.delivery import deliver, follow
-from apimodels_async.cli.options import Common, Flag, Params, Picture, gather_parameters
+from apimodels_async.cli.options import (
+    Common,
+    Extra,
+    Flag,
+    Params,
+    Picture,
+    gather_parameters,
+    said_for_a_command,
+)
 from apimodels_async.cli.output import Output, spinner
 
 if TYPE_CHECKING:
@@ -26,6 +36,10 @@ if TYPE_CHECKING:
 
 SPARKPIX: Final = "sparkpix-image"
 SPARKPIX_EDIT: Final = "sparkpix-image-edit"
+TO_COME: Final = "https://apimodels.app/to-be-uploaded"
+"""Stands for a file while the order is checked, which is before it is uploaded."""
+PATH_CHARS_MAX: Final = 4096
+_IMAGE_TYPES: Final = {"image", "images", "urls"}
 
 Images = Annotated[list[str], Parameter(name="--image", negative="")]
 
@@ -51,6 +65,7 @@ async def generate(
     model: str = SPARKPIX,
     picture: Picture | None = None,
     param: Params = None,
+    extra: Extra = None,
     delivery: Delivery | None = None,
     common: Common | None = None,
 ) -> None:
@@ -63,9 +78,11 @@ async def generate(
         model: As listed by "apimodels models".
 
         param: name=value of any other parameter, in the API's names; the value is
-            read as JSON where it is JSON; repeatable.
+            read as JSON where it is JSON; repeatable. Files for images are uploaded.
+
+        extra: As --param, but sent as it is, unchecked.
     """
-    params = gather_parameters(picture, param)
+    params = gather_parameters(picture, param, extra)
     await _make(prompt, model, params, (), delivery, common)
 
 
@@ -76,6 +93,7 @@ async def edit(
     model: str = SPARKPIX_EDIT,
     picture: Picture | None = None,
     param: Params = None,
+    extra: Extra = None,
     delivery: Delivery | None = None,
     common: Common | None = None,
 ) -> None:
@@ -90,9 +108,11 @@ async def edit(
         model: As listed by "apimodels models".
 
         param: name=value of any other parameter, in the API's names; the value is
-            read as JSON where it is JSON; repeatable.
+            read as JSON where it is JSON; repeatable. Files for images are uploaded.
+
+        extra: As --param, but sent as it is, unchecked.
     """
-    params = gather_parameters(picture, param)
+    params = gather_parameters(picture, param, extra)
     await _make(prompt, model, params, image, delivery, common)
 
 
@@ -107,11 +127,18 @@ async def _make(
     common, delivery = common or Common(), delivery or Delivery()
     output = Output(common.json)
     # Before anything is uploaded.
-    field = _image_field(model, len(images)) if images else ""
+    if images:
+        field = _image_field(model, len(images))
+        params = _with_images(params, field, images)
+    files = _files(model, params)
+    with said_for_a_command():
+        check_request({"prompt": prompt, "model": model, **_placed(params, files)})
+    warning = sends_as_it_is(model)
+    if warning is not None:
+        output.note(warning, "yellow")
     async with command_context(open_session(common), output) as context:
-        if images:
-            urls = [await _hosted(context, image) for image in images]
-            params[field] = image_value(field, urls)
+        addresses = {file: await _hosted(context, file) for file in files}
+        params = _placed(params, addresses)
         known = known_models().get(model)
         if known is not None and known.synchronous and not delivery.no_wait:
             result = await _order(context, prompt, model, params)
@@ -127,13 +154,13 @@ async def _make(
         await deliver(context, result, None if delivery.no_save else delivery.out)
 
 
-def image_value(field: str, urls: list[str]) -> list[str] | str:
+def image_value(field: str, urls: list[Any]) -> Any:
     """Return the value of a model's parameter for input images: a list, or one URL."""
     return urls if field.endswith("s") or len(urls) > 1 else urls[0]
 
 
 def _image_field(model: str, count: int) -> str:
-    known = known_models().get(model)
+    known = find_model(model)
     if known is None or known.image_field is None:
         takes = "is not known to take" if known is None else "takes no"
         msg = f"model {model!r} {takes} images; name their parameter with --param"
@@ -144,9 +171,59 @@ def _image_field(model: str, count: int) -> str:
     return known.image_field
 
 
-async def _hosted(context: CommandContext, image: str) -> str:
-    if image.startswith(("http://", "https://")):
-        return image
+def _with_images(
+    params: dict[str, Any], field: str, images: Sequence[str]
+) -> dict[str, Any]:
+    if field in params:
+        msg = f"{field} is given twice: by --image and by --param"
+        raise InvalidRequestError(msg, parameter=field)
+    # What is no address is a file; whether it is there, the upload says.
+    given = [each if _is_address(each) else Path(each) for each in images]
+    return {**params, field: image_value(field, given)}
+
+
+def _files(model: str, params: dict[str, Any]) -> dict[str | Path, str]:
+    """Return the local files among the images that *params* name, each to be placed."""
+    known = find_model(model)
+    specs = {} if known is None else known.params
+    found: dict[str | Path, str] = {}
+    for name, value in params.items():
+        if name in specs and specs[name].type in _IMAGE_TYPES:
+            images = value if isinstance(value, list) else [value]
+            found |= {image: TO_COME for image in images if _is_file(image)}
+            if specs[name].type != "image" and isinstance(value, str):
+                params[name] = [value]  # one option gives one address
+    return found
+
+
+def _placed(params: dict[str, Any], addresses: dict[str | Path, str]) -> dict[str, Any]:
+    """Return *params* with the address of each file in its place."""
+
+    def place(value: Any) -> Any:
+        if isinstance(value, list):
+            return [place(each) for each in value]
+        return addresses.get(value, value) if isinstance(value, (str, Path)) else value
+
+    named = {name: value for name, value in params.items() if name != "extra"}
+    return {**params, **{name: place(value) for name, value in named.items()}}
+
+
+def _is_address(image: str) -> bool:
+    return image.startswith(("http://", "https://"))
+
+
+def _is_file(image: object) -> bool:
+    if isinstance(image, Path):
+        return True
+    if not isinstance(image, str) or len(image) > PATH_CHARS_MAX or _is_address(image):
+        return False
+    try:
+        return Path(image).is_file()
+    except OSError:  # too long for this system: base64
+        return False
+
+
+async def _hosted(context: CommandContext, image: str | Path) -> str:
     with spinner(context.output, f"uploading {image}"):
         return await context.session.upload(image)
 

@@ -32,9 +32,9 @@ from apimodels_async import (
     TaskTimeoutError,
     TransportError,
     check_request,
-    known_models,
 )
-from apimodels_async._api.catalogue import find_model
+from apimodels_async._api.catalogue import find_model, near_models
+from apimodels_async._api.spelling import EXTRA_HINT, did_you_mean, reworded
 from apimodels_async._core.money.budget import Budget
 from apimodels_async._text import escaped
 from apimodels_async.cli.commands.pictures import (
@@ -71,6 +71,10 @@ Params = Annotated[
     dict[str, Any] | None,
     Field(description="Further parameters, in the API's own names"),
 ]
+Extra = Annotated[
+    dict[str, Any] | None,
+    Field(description="As params, but sent as they are: not checked"),
+]
 Wait = Annotated[
     float,
     Field(ge=0, le=1800, description="Seconds to wait at most; then call wait again"),
@@ -104,6 +108,7 @@ class Toolbox:
         resolution: Resolution = None,
         seed: Seed = None,
         params: Params = None,
+        extra: Extra = None,
         wait_s: Wait = WAIT_S,
     ) -> PictureResult:
         """
@@ -119,6 +124,7 @@ class Toolbox:
             aspect_ratio=aspect_ratio,
             resolution=resolution,
             seed=seed,
+            extra=extra,
         )
         return await self._generate(context, order, wait_s)
 
@@ -134,6 +140,7 @@ class Toolbox:
         aspect_ratio: Ratio = None,
         seed: Seed = None,
         params: Params = None,
+        extra: Extra = None,
         wait_s: Wait = WAIT_S,
     ) -> PictureResult:
         """
@@ -142,17 +149,19 @@ class Toolbox:
         Takes links, also those of earlier results; no local files. Otherwise as
         generate.
         """
-        known = known_models().get(model)
+        known = find_model(model)
         if known is None or known.image_field is None:
             msg = f"Model {model!r} is not known to take images. Next: see list_models."
             raise ToolError(msg)
         field_ = known.image_field
         order = _order(
-            {**(params or {}), field_: image_value(field_, images)},
+            params,
             prompt=prompt,
             model=model,
             aspect_ratio=aspect_ratio,
             seed=seed,
+            extra=extra,
+            **{field_: image_value(field_, images)},
         )
         return await self._generate(context, order, wait_s)
 
@@ -166,6 +175,7 @@ class Toolbox:
         resolution: Resolution = None,
         seed: Seed = None,
         params: Params = None,
+        extra: Extra = None,
     ) -> PictureResult:
         """
         Order a picture without waiting for it. COSTS MONEY.
@@ -179,6 +189,7 @@ class Toolbox:
             aspect_ratio=aspect_ratio,
             resolution=resolution,
             seed=seed,
+            extra=extra,
         )
         with as_tool_error():
             request = check_request(order)
@@ -283,9 +294,11 @@ class Toolbox:
 
     def _reserve(self, checked: CheckedRequest) -> Decimal:
         if checked.price is None:
+            near = near_models(checked.model)
             msg = (
                 f"model {checked.model!r} has no published price, so it cannot be kept "
-                "within the budget of this server; list_models shows those that have"
+                "within the budget of this server; "
+                + (did_you_mean(near) if near else "list_models shows those that have")
             )
             raise InvalidRequestError(msg, parameter="model")
         if not self.budget.reserve(checked.price):
@@ -365,9 +378,20 @@ def as_tool_error() -> Iterator[None]:
     try:
         yield
     except ApiModelsError as error:
-        raise ToolError(error_text(error)) from None
+        words = reworded(
+            error_text(error),
+            extra=EXTRA_HINT,
+            upload="this server reads no local files: give a link",
+        )
+        raise ToolError(words) from None
 
 
 def _order(params: Mapping[str, Any] | None, **named: Any) -> dict[str, Any]:
     given = {name: value for name, value in named.items() if value is not None}
+    for name, value in (params or {}).items():
+        if name in given and given[name] != value:
+            msg = (
+                f"{name} is given twice. Next: leave it out of params, and call again."
+            )
+            raise ToolError(msg)
     return {**(params or {}), **given}

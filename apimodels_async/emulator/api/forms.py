@@ -2,7 +2,7 @@
 
 import json
 from email.message import Message
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
 from email.utils import collapse_rfc2231_value
 from typing import Any
 
@@ -73,7 +73,8 @@ def parse_form(content_type: str, data: bytes) -> list[Part]:
 
 
 def _part(head: bytes, content: bytes) -> Part | None:
-    headers = BytesHeaderParser().parsebytes(head)
+    # Browsers and most libraries send names as plain UTF-8.
+    headers = HeaderParser().parsestr(head.decode("utf-8", "replace"))
     disposition = str(headers.get("Content-Disposition", ""))
     name = _parameter(disposition, "name")
     if not name:

@@ -35,12 +35,12 @@ async def test_models_come_with_price_hints(run):
 
 
 async def test_models_for_programs(run):
-    """With --json a model nothing was published about has no prices."""
+    """With --json a model whose price was not published has none."""
     done = await run("models", "--json")
 
     models = {record["id"]: record for record in done.records}
     assert models["sparkpix-image"]["prices"] == {"": "0.0100"}
-    assert None is models["kling-v3"]["prices"]
+    assert models["kling-v3"]["prices"] == {}
 
 
 async def test_models_on_a_terminal(run_on_terminal):

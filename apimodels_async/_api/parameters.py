@@ -1,0 +1,182 @@
+"""
+What is known of a model's parameters, checked before anything is sent.
+
+Rules of this file:
+1. The catalogue is never complete. A name is refused only if no known model has it and
+   it is within two edits of one that this model has; a value only where the vendor
+   gives a list, a count or a type.
+2. Whatever is refused here can be sent by ``extra``, and the error says so.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from apimodels_async._api import checks
+from apimodels_async._api.catalogue import ALWAYS, find_model, known_names
+from apimodels_async._api.spelling import EXTRA_HINT, did_you_mean, nearest
+from apimodels_async._text import printable
+from apimodels_async.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from apimodels_async.models import KnownModel, KnownParameter
+
+IMAGE_NAMES: Final = ("image", "image_reference", "image_url", "image_urls", "images")
+"""The parameters for input images, by whatever name; masks are not among them."""
+_OURS: Final = {"callBackUrl": "callback_url"}
+"""The API's spellings that have one of ours."""
+_TIER: Final = re.compile(r"\d+k")
+_RATIO: Final = re.compile(r"\d+(\.\d+)?:\d+(\.\d+)?", re.ASCII)
+_SIZE: Final = re.compile(r"(\d{1,6})[xX](\d{1,6})", re.ASCII)
+_SIZE_WORD: Final = re.compile(r"\d+[kK]|auto", re.ASCII)
+
+
+def check_names(model: str, names: Iterable[object]) -> None:
+    """
+    Refuse what is probably a misspelt name; an unknown model has no names.
+
+    Raises:
+        InvalidRequestError: With what was probably meant.
+    """
+    known = find_model(model)
+    if known is None:
+        return
+    for name in names:
+        if not isinstance(name, str) or name in known_names():
+            continue
+        near = nearest(name, {*known.params, *ALWAYS})
+        if near:
+            near = sorted({_OURS.get(each, each) for each in near})
+            shown = printable(name, checks.VALUE_CHARS)
+            msg = f"`{shown}`: {did_you_mean(near)} {EXTRA_HINT}"
+            raise InvalidRequestError(msg, parameter=name)
+
+
+def check_values(known: KnownModel, params: Mapping[str, Any]) -> None:
+    """
+    Check each of *params* that is known of the model, and how many images there are.
+
+    Raises:
+        InvalidRequestError: With what is allowed.
+    """
+    for name, value in params.items():
+        spec = known.params.get(name)
+        if spec is not None and value is not None:
+            _check(spec, value)
+    count, most = count_images(params), known.images_max
+    field = next((name for name in IMAGE_NAMES if params.get(name)), known.image_field)
+    if field is not None and most is not None and count > most:
+        allowed = f"{known.id} takes at most {most}. {EXTRA_HINT}"
+        checks.refuse(field, f"{count} images", allowed)
+
+
+def count_images(params: Mapping[str, Any]) -> int:
+    """Return how many input images *params* name; the same under two names is one."""
+    count, seen = 0, set[str]()
+    for name in IMAGE_NAMES:
+        value = params.get(name)
+        images = [value] if isinstance(value, str) else value
+        if isinstance(images, (list, tuple)):
+            count += sum(str(image) not in seen for image in images if image)
+            seen.update(map(str, images))
+    return count
+
+
+def _check(spec: KnownParameter, value: Any) -> None:
+    number = checks.plain(value)
+    match spec.type:
+        case "text":
+            _check_text(spec, number)
+        case "whole" | "number":
+            _check_number(spec, number)
+        case "flag" if not isinstance(number, bool):
+            _refuse(spec, value, "true or false")
+        case "ratio" if value != "auto" and not _matches(_RATIO, value):
+            _refuse(spec, value, "a ratio such as 16:9, or auto")
+        case "size":
+            _check_size(spec, value)
+        case "image":
+            several = isinstance(value, (list, tuple))
+            _check_images(spec, value if several else [value])
+        case "images" if not isinstance(value, (list, tuple)):
+            _refuse(spec, value, "a list of images")
+        case "images":
+            _check_images(spec, value)
+        case _:
+            return
+
+
+def _check_text(spec: KnownParameter, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        _refuse(spec, value, "text")
+    if not spec.values:
+        return
+    # Programs that read 512 as a number mean the word; vendor pages write 2k and 2K.
+    word = str(value)
+    word = word.upper() if _TIER.fullmatch(word) else word
+    if word not in spec.values:
+        near = nearest(word, spec.values)
+        meant = f"; {did_you_mean(near)}" if len(near) == 1 else "."
+        allowed = f"one of {', '.join(spec.values)}{meant} {EXTRA_HINT}"
+        checks.refuse(spec.name, value, allowed)
+
+
+def _check_number(spec: KnownParameter, value: Any) -> None:
+    whole = spec.type == "whole"
+    words = "a whole number" if whole else "a number"
+    if spec.low is not None:
+        words += f" from {spec.low:g}"
+        words += "" if spec.high is None else f" to {spec.high:g}"
+    if spec.step is not None:
+        words += f", a multiple of {spec.step}"
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        _refuse(spec, value, words)
+    low = -math.inf if spec.low is None else spec.low
+    high = math.inf if spec.high is None else spec.high
+    if not low <= value <= high or (spec.step and value % spec.step):
+        _refuse(spec, value, words)
+
+
+def _check_size(spec: KnownParameter, value: object) -> None:
+    if _matches(_SIZE_WORD, value):
+        return
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        _refuse(spec, value, "a size such as 1024x1024, or a word such as 2K")
+    short, long = sorted(map(int, found.groups()))
+    if spec.low is not None and short < spec.low:
+        _refuse(spec, value, f"sides of at least {spec.low:g} pixels")
+    if spec.high is not None and long > spec.high:
+        _refuse(spec, value, f"sides of at most {spec.high:g} pixels")
+    if spec.step is not None and (short % spec.step or long % spec.step):
+        _refuse(spec, value, f"sides that are multiples of {spec.step}")
+    if spec.ratio_max is not None and long > spec.ratio_max * short:
+        _refuse(spec, value, f"at most {spec.ratio_max:g}:1")
+    if spec.pixels is not None and not spec.pixels[0] <= short * long <= spec.pixels[1]:
+        fewest, most = spec.pixels
+        _refuse(spec, value, f"{fewest} to {most} pixels in all")
+
+
+def _check_images(spec: KnownParameter, images: Iterable[object]) -> None:
+    several = not isinstance(images, list) or len(images) != 1
+    for index, image in enumerate(images):
+        place = (
+            f"{spec.name}[{index}]" if several or spec.type == "images" else spec.name
+        )
+        try:
+            checks.check_image(place, image)
+        except InvalidRequestError as error:
+            msg = f"{error}. {EXTRA_HINT}"
+            raise InvalidRequestError(msg, parameter=error.parameter) from None
+
+
+def _matches(form: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and form.fullmatch(value) is not None
+
+
+def _refuse(spec: KnownParameter, value: object, allowed: str) -> NoReturn:
+    checks.refuse(spec.name, value, f"{allowed}. {EXTRA_HINT}")
