@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.files.embed import Splice
     from apimodels_async._io.files.downloads import Files
-    from apimodels_async._io.files.storage import Folders
+    from apimodels_async._io.files.storage import Folders, Keeping
     from apimodels_async._io.journal import Journal
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
@@ -63,6 +63,7 @@ class Options:
     timeouts: Timeouts
     max_connections: int
     max_polls: int
+    max_downloads: int
     fresh_connections: bool
     callback: Callback | None
     http: aiohttp.ClientSession | None
@@ -124,11 +125,12 @@ class Adapters:
         folders: Folders,
         sidecar: bytes | None,
         imprint: Callable[[bytes], Splice | None] | None,
+        keeping: Keeping,
     ) -> Sink:
         """Return the place for one file."""
         from apimodels_async._io.files.storage import FileSink
 
-        return FileSink(target, stem, threads, folders, sidecar, imprint)
+        return FileSink(target, stem, threads, folders, sidecar, imprint, keeping)
 
     def journal(self, path: Path) -> Journal:
         """Return the journal at *path*, not opened yet."""
@@ -261,7 +263,12 @@ class Runtime:
                 callbacks,
                 self._observer or NoObserver(),
             ),
-            saver=Saver(files, adapters.sink),
+            saver=Saver(
+                files,
+                adapters.sink,
+                options.max_downloads,
+                options.timeouts.download,
+            ),
         )
 
     def _closed_error(self) -> SessionClosedError:

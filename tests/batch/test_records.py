@@ -147,7 +147,7 @@ def test_an_empty_retry_budget_refuses_and_recovers():
     [
         (41, "cl1", "A red fox, in snow!", "00041-a-red-fox-in-snow"),
         (0, "cl1", "../../etc/passwd", "00000-etc-passwd"),
-        (7, "cl1", "狐", "00007-cl1"),
+        (7, "cl1", "狐", "00007-狐"),
         (7, None, None, "00007-image"),
         (7, "cl1", "", "00007-cl1"),
         (123456, None, "x" * 90, "123456-" + "x" * 48),
