@@ -207,7 +207,7 @@ class Saver:
         *,
         stem: str | None = None,
         request: AnyRequest | None = None,
-    ) -> tuple[list[Path], ApiModelsError | None]:
+    ) -> tuple[list[Path], DownloadError | None]:
         """
         Save every picture of *result*: "fox.png", "fox-2.png", ...
 
@@ -218,7 +218,7 @@ class Saver:
         """
         prompt = None if request is None else _checked(request).prompt
         count, paths = len(result.urls), list[Path]()
-        trouble: ApiModelsError | None = None
+        trouble: DownloadError | None = None
         for index in range(count):
             try:
                 path = await self.save(
@@ -236,6 +236,8 @@ class Saver:
                 trouble = trouble or error
             else:
                 paths.append(path)
+        if trouble is not None:
+            trouble.saved = tuple(paths)
         return paths, trouble
 
     async def load(
@@ -307,7 +309,7 @@ class BatchFolder:
 
     async def save(
         self, result: ImageResult, index: int, request: AnyRequest
-    ) -> tuple[list[Path], ApiModelsError | None]:
+    ) -> tuple[list[Path], DownloadError | None]:
         """
         Save the pictures of item *index*, named after its place and prompt.
 

@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, ClassVar, TypedDict
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from os import PathLike
     from typing import Self, Unpack
 
 __all__ = [
@@ -288,6 +289,8 @@ class DownloadError(ApiModelsError):
     """The file of a finished generation could not be fetched and stored."""
 
     default_charged = True
+    saved: tuple[PathLike[str], ...] = ()
+    """The other pictures of the same result, where they were stored."""
 
 
 class ResultExpiredError(DownloadError):

@@ -90,7 +90,10 @@ SAME_LAYER = {
 }
 UP = {("testing", "emulator")}
 # What programs share with the library although users have no use for it.
-PROGRAMS_SHARE = {"_core.money.budget", "_text", "_api.catalogue"}
+PROGRAMS_SHARE = {
+    *("_core.money.budget", "_text", "_api.catalogue"),
+    *("_core.files.media", "_core.files.names"),  # types, and what journals hold
+}
 
 # Inside the emulator; its other folders (service, faults, pictures) are the lowest.
 EMULATOR_LAYERS = {
