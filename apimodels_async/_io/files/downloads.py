@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from apimodels_async.policies import RetryPolicy, Timeouts
 
 HOPS_MAX: Final = 3
+UNUSABLE: Final = "its URL cannot be used"
 KEPT: Final = timedelta(days=7)
 """How long the API keeps a result."""
 SETTLING: Final = timedelta(minutes=5)
@@ -326,6 +327,10 @@ class Files:
         return _Trouble(f"more than {HOPS_MAX} redirects", passing=False)
 
     def _check_scheme(self, url: URL) -> _Trouble | None:
+        try:
+            url.host, url.port  # noqa: B018  yarl reads them only when they are asked for
+        except ValueError:
+            return _Trouble(UNUSABLE, passing=False)
         if url.scheme == "https" or (url.scheme == "http" and self._loopback):
             return None
         scheme = printable(url.scheme, SCHEME_CHARS)
@@ -406,7 +411,7 @@ def _expiry(result: ImageResult) -> datetime | None:
 def _read_url(address: str) -> URL | _Trouble:
     with contextlib.suppress(ValueError, TypeError):  # yarl's own checks, and IDNA's
         return URL(address)
-    return _Trouble("its URL cannot be used", passing=False)
+    return _Trouble(UNUSABLE, passing=False)
 
 
 def _trouble(error: Exception) -> _Trouble:
@@ -418,7 +423,7 @@ def _trouble(error: Exception) -> _Trouble:
     if isinstance(error, aiohttp.InvalidURL) or (
         isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError)
     ):
-        return _Trouble("its URL cannot be used", passing=False)
+        return _Trouble(UNUSABLE, passing=False)
     return _Trouble(_words(error))
 
 

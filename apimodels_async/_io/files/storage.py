@@ -20,7 +20,6 @@ import stat
 import threading
 import time
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -47,12 +46,11 @@ FILE_BYTES_MAX: Final = 512 << 20
 BUFFER_BYTES: Final = 8 << 20
 """One thread hop per this much; a hop per 64 KB chunk costs 1.5 times the CPU."""
 COMPARED_BYTES: Final = 1 << 20
-"""Of two files at a time."""
+NUMBERS_MAX: Final = 100_000
 CUT: Final = "its own format says that its end is missing"
 STALE_S: Final = 86_400
 """A part nobody wrote to for a day was left by a process that was killed."""
 _PART: Final = re.compile(r"\..+\.[0-9a-f]{8,32}\.part", re.DOTALL)
-_PART_STEM_BYTES: Final = 100
 _SIDECAR: Final = ".json"
 _CREATE: Final = (
     os.O_RDWR
@@ -259,8 +257,7 @@ class FileSink:
             return os.open(self._part, _CREATE, 0o666)
 
     def _part_of(self, path: Path) -> Path:
-        stem = path.name.encode("ascii", "replace")[:_PART_STEM_BYTES].decode()
-        stem = stem.replace("?", "_")
+        stem = path.name.encode("ascii", "replace")[:100].decode().replace("?", "_")
         return path.with_name(f".{stem}.{secrets.token_hex(8)}.part")
 
     def _change_head(self) -> None:
@@ -286,11 +283,13 @@ class FileSink:
         wanted = self._target
         stem = wanted.name.removesuffix(given := suffix_in(wanted.name))
         beside = "" if self._sidecar is None else _SIDECAR
-        for number in count(self._keeping.number):
+        first = self._keeping.number
+        for number in range(first, first + NUMBERS_MAX):
             path = wanted.with_name(numbered(stem, number, given or suffix, beside))
             if path not in self._keeping.taken and self._give(path):
                 self._target = path
                 return
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     def _give(self, path: Path) -> bool:
         """Give the part its final name; False: that is another file's."""
@@ -310,7 +309,7 @@ class FileSink:
             _move(part, path)
         except FileExistsError:  # somebody was faster
             self._take_back()
-            return self._give(path)
+            return _are_equal(part, path) and self._give(path)
         except OSError:
             self._take_back()
             raise

@@ -1,5 +1,5 @@
 """
-A file that is cut is known by its own format; one that cannot be followed is not judged.
+A file that is cut is known by its own format; what cannot be followed is not judged.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def test_fill_bytes_and_bare_markers_are_followed():
     """JPEG may have 0xFF before a marker, and markers without a length."""
     plain = picture("JPEG")
     assert not judge(plain[:2] + b"\xff\xfe\0\2\xff\xff\xff\x01" + plain[2:])
-    assert not judge(FTYP + box(b"meta", b"x") + struct.pack(">I4s", 0, b"mdat") + b"yy")
+    assert not judge(
+        FTYP + box(b"meta", b"x") + struct.pack(">I4s", 0, b"mdat") + b"yy"
+    )
 
 
 def test_pictures_inside_an_answer_are_read():

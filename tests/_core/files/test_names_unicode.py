@@ -50,11 +50,9 @@ def test_letters_of_every_script_stay():
     )
 
 
-@given(
-    st.integers(0, 10**6), st.none() | st.text(), st.none() | st.text(), st.text()
-)
+@given(st.integers(0, 10**6), st.none() | st.text(), st.none() | st.text(), st.text())
 def test_a_name_fits_every_file_system(index, task_id, prompt, url):
-    """No separator, no control, no final dot, in NFC, at most 255 bytes with a suffix."""
+    """No separator, no control, no final dot, in NFC, at most 255 bytes in all."""
     stems = (item_stem(index, task_id, prompt), file_stem(task_id, url, prompt))
     for stem in stems:
         name = numbered(stem, 12345, ".avif", ".json")
@@ -62,7 +60,9 @@ def test_a_name_fits_every_file_system(index, task_id, prompt, url):
         assert stem
         assert stem == unicodedata.normalize("NFC", stem)
         assert len((name + ".json").encode()) <= NAME_BYTES_MAX
-        assert not set(name) & set('/\\:*?"<>|') | {char for char in name if ord(char) < 32}
+        assert not set(name) & set('/\\:*?"<>|') | {
+            char for char in name if ord(char) < 32
+        }
         assert not name.endswith((".", " "))
 
 

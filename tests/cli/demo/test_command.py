@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import re
 import os
+import re
 import time
 
 from apimodels_async.cli.demo.board import REFUSED, Board, DemoOrder
