@@ -8,8 +8,11 @@ import asyncio
 import contextlib
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
+import anyio
 import pytest
+from attrs import evolve
 from cases import check_all_at_once
 
 from apimodels_async import (
@@ -27,6 +30,9 @@ from apimodels_async import (
     Timeouts,
     TransportError,
 )
+from apimodels_async._io.clock import LoopClock
+from apimodels_async._io.files.downloads import Files
+from apimodels_async._io.files.storage import FileSink
 
 CHUNK = bytes.fromhex("0000000d4948445200000001000000010802000000907753de")
 END = bytes.fromhex("0000000049454e44ae426082")
@@ -211,6 +217,14 @@ async def test_the_age_of_a_missing_file_decides(host, connect, tmp_path):
     with pytest.raises(ResultExpiredError):
         await connect().download(host.result("/x"), tmp_path / "x")
     assert [path for path, _ in host.asked].count("/x") == 4
+    for days, error, tries in ((8, ResultExpiredError, 1), (0, DownloadError, 8)):
+        host.asked.clear()
+        then = datetime.now(UTC) - timedelta(days=days)
+        dated = evolve(host.result("/x"), completed_at=then)
+        with pytest.raises(DownloadError) as caught:
+            await connect().download(dated, tmp_path / "x")
+        assert type(caught.value) is error
+        assert [path for path, _ in host.asked].count("/x") == tries
 
 
 async def test_downloads_wait_for_a_place(host, connect, tmp_path):
@@ -318,6 +332,33 @@ async def test_odd_addresses_are_typed_errors(host, connect, tmp_path):
             await saver._put(url, await saver.load(PNG, None, None, 1000))
 
     await check_all_at_once(list(enumerate(ODD)), check)
+
+
+async def test_three_redirects_are_followed(host, connect, tmp_path):
+    """The last place that is looked at is the fourth."""
+    host.answers |= {f"/{n}": [say(b"", 302, Location=f"/{n + 1}")] for n in range(4)}
+    session = connect()
+    assert await session.download(host.result("/1"), tmp_path / "x")
+    with pytest.raises(DownloadError, match="more than 3 redirects"):
+        await session.download(host.result("/0"), tmp_path / "y")
+
+
+async def test_files_need_no_turn(host, tmp_path):
+    """Below the session a download by itself is bounded by its tries alone."""
+
+    async def nothing_newer(_task_id):
+        return None
+
+    retry, times = RetryPolicy(base=0.01), Timeouts(download=20)
+    files = Files(LoopClock(), times, retry, lambda: 1.0, True, nothing_newer)  # noqa: FBT003
+    threads = anyio.CapacityLimiter(1)
+    host.answers["/x"] = [say(b"", 503), say()]
+    path = await files.download(
+        host.result("/x"), 0, lambda: FileSink(tmp_path / "x", "x", threads)
+    )
+    await files.aclose()
+
+    assert path.read_bytes() == PNG
 
 
 @pytest.mark.parametrize("options", [{"max_bytes": 0}, {"max_bytes": "1"}])

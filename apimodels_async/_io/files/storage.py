@@ -271,7 +271,7 @@ class FileSink:
         opened = self._flush()
         if is_cut(partial(_read, opened), os.fstat(opened).st_size):
             raise CutError(CUT)
-        self._close()
+        self._close(opened)
         self._name(suffix)
         try:
             self._folders.sync(self._target.parent)
@@ -356,13 +356,12 @@ class FileSink:
         _unlink(*self._shown)  # never half of it
         self._shown.clear()
 
-    def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            try:
-                _sync(descriptor)
-            finally:
-                os.close(descriptor)
+    def _close(self, descriptor: int) -> None:
+        self._descriptor = None
+        try:
+            _sync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _remove(self) -> None:
         with self._lock:
