@@ -328,7 +328,7 @@ class Files:
 
     def _check_scheme(self, url: URL) -> _Trouble | None:
         try:
-            url.host, url.port  # noqa: B018  yarl reads them only when they are asked for
+            _ = url.host, url.port  # yarl reads them only when they are asked for
         except ValueError:
             return _Trouble(UNUSABLE, passing=False)
         if url.scheme == "https" or (url.scheme == "http" and self._loopback):
