@@ -20,6 +20,7 @@ import anyio
 from attrs import define, evolve, field
 
 from apimodels_async._api import requests
+from apimodels_async._core.files.names import dump_files, load_files
 from apimodels_async._core.money.records import dump_result, load_result
 from apimodels_async._core.money.resume import RecordState, Step, next_step, state_after
 from apimodels_async.errors import (
@@ -37,7 +38,7 @@ from apimodels_async.errors import (
 from apimodels_async.models import ImageResult, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from apimodels_async._core.money.budget import Budget
@@ -125,10 +126,11 @@ class BatchRecord:
         )
         await self._write(write, task_id)
 
-    async def saved(self, path: Path, task_id: str | None) -> None:
-        """Write down where its picture is."""
-        if self.journal is not None:
-            await self._write(self.journal.saved(self.item.key, str(path)), task_id)
+    async def saved(self, paths: Sequence[Path], task_id: str | None) -> None:
+        """Write down where its pictures are."""
+        if self.journal is not None and paths:
+            files = dump_files(map(str, paths))
+            await self._write(self.journal.saved(self.item.key, files), task_id)
 
     async def _write(self, write: Awaitable[None], task_id: str | None) -> None:
         # The money is spent: a full disk must not hide it, only stop further orders.
@@ -310,11 +312,13 @@ class ItemRunner:
             return outcome
         try:
             with self.may_cut():
-                path = await self.folder.save(result, item.index, item.request)
+                paths, trouble = await self.folder.save(
+                    result, item.index, item.request
+                )
         except ApiModelsError as error:
             return evolve(outcome, error=error)
-        await record.saved(path, result.task_id)
-        return evolve(outcome, path=path)
+        await record.saved(paths, result.task_id)
+        return evolve(outcome, paths=tuple(paths), error=trouble)
 
     async def _failed(
         self, item: Item, record: BatchRecord, error: ApiModelsError
@@ -331,9 +335,11 @@ class ItemRunner:
         """Return what an earlier run found out; nothing is ordered."""
         if known.result is not None:
             item.result = result = load_result(known.result)
-            if known.file is not None and await anyio.Path(known.file).is_file():
-                path = Path(known.file)
-                return Outcome(item.index, item.request, result, path=path)
+            paths = tuple(map(Path, load_files(known.file)))
+            # A release that saved the first picture alone has written that one down.
+            whole = len(paths) >= len(result.urls) or self.folder is None
+            if paths and whole and await _are_files(paths):
+                return Outcome(item.index, item.request, result, paths=paths)
             return await self._saved(item, record, result)
         text = known.error or (
             "an earlier run ended between sending this request and its answer; it may "
@@ -347,3 +353,10 @@ class ItemRunner:
         else:
             error = OutcomeUnknownError(text, task_id=known.task_id)
         return Outcome(item.index, item.request, error=error)
+
+
+async def _are_files(paths: Iterable[Path]) -> bool:
+    for path in paths:
+        if not await anyio.Path(path).is_file():
+            return False
+    return True

@@ -21,7 +21,7 @@ Theory of operation:
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import define, field
@@ -33,16 +33,21 @@ from apimodels_async._core.polling.entry import Entry
 from apimodels_async._ports import Sent
 from apimodels_async.errors import (
     ApiModelsError,
+    NotFoundError,
     OutcomeUnknownError,
     SessionClosedError,
+    UnexpectedResponseError,
 )
 from apimodels_async.handle import TaskHandle
-from apimodels_async.models import ImageResult, TaskSnapshot, TaskState
+from apimodels_async.models import (
+    ImageResult,
+    Reconciliation,
+    TaskSnapshot,
+    TaskState,
+    Verdict,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
     from apimodels_async._core.counters import Counters
     from apimodels_async._io.pacer import StartPacer
     from apimodels_async._io.sender import Sender
@@ -56,17 +61,6 @@ if TYPE_CHECKING:
 
 Product: TypeAlias = TaskHandle | ImageResult
 """What an order buys: a task to wait for, or the picture itself."""
-
-
-class NoObserver:
-    """The observer of a session that has none."""
-
-    def ordering(
-        self,
-        request: object,  # noqa: ARG002  the Protocol's name for it
-    ) -> AbstractContextManager[Callable[[str], None]]:
-        """Surround one order with nothing."""
-        return nullcontext(lambda _task_id: None)
 
 
 @define(eq=False)
@@ -343,6 +337,34 @@ class Ordering:
             self._tracker.watch(entry)
         self._tracker.ledger.keep(entry)
         return TaskHandle(entry, self._tracker)
+
+    async def look_up(self, lost: OutcomeUnknownError) -> Reconciliation | None:
+        """
+        Return what the callback or the API says of a lost order; None: nothing.
+
+        Raises:
+            ApiModelsError: The API could not be asked.
+        """
+        nonce = lost.request.nonce if lost.request is not None else None
+        if self._callbacks is not None and nonce is not None:
+            called = self._callbacks.task_of(nonce)
+            if called:
+                return Reconciliation(Verdict.FOUND, "its callback came", called)
+        if lost.task_id is None:
+            return None
+        try:
+            snapshot = await self._sender.send(calls.poll(lost.task_id))
+        except NotFoundError as error:
+            if error.code is None:  # a gateway's page: no word about the task
+                raise
+            return None
+        except UnexpectedResponseError as error:
+            if error.charged is not True:
+                raise
+            reason = f"the task exists and is charged: {error.message}"
+        else:
+            reason = f"the task exists and is {snapshot.state.value}"
+        return Reconciliation(Verdict.FOUND, reason, lost.task_id)
 
     # --- whose caller is gone -----------------------------------------------------
 

@@ -8,12 +8,14 @@ HTTP library would carry the Authorization header in its repr and its frames.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NoReturn, Protocol
 from urllib.parse import quote
 
 from attrs import define, field, frozen
+
+from apimodels_async.errors import DownloadError
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Clock",
+    "CutError",
     "Failure",
     "File",
     "Hint",
@@ -43,6 +46,7 @@ __all__ = [
     "Sent",
     "Sink",
     "Transport",
+    "Turn",
     "Waitable",
 ]
 
@@ -255,6 +259,23 @@ class Transport(Protocol):
         ...
 
 
+class CutError(DownloadError):
+    """A file's own format says that its end is missing. Stays below the session."""
+
+
+class Turn(Protocol):
+    """The right of one file to be under way, and its time."""
+
+    @property
+    def left(self) -> float:
+        """Seconds left of its time."""
+        ...
+
+    async def pause(self, sleep: Awaitable[None]) -> None:
+        """Let another file go on while *sleep* lasts."""
+        ...
+
+
 class Sink(Protocol):
     """Where the bytes of one file go."""
 
@@ -272,7 +293,7 @@ class Sink(Protocol):
         ...
 
     async def finish(self) -> Path:
-        """Keep the file, and return where."""
+        """Keep the file, and return where; ``CutError``: it is not whole."""
         ...
 
     async def discard(self) -> None:

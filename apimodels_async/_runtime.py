@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import random
+from contextlib import nullcontext
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -27,13 +28,14 @@ from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import aiohttp
 
     from apimodels_async._core.files.embed import Splice
     from apimodels_async._io.files.downloads import Files
-    from apimodels_async._io.files.storage import Folders
+    from apimodels_async._io.files.storage import Folders, Keeping
     from apimodels_async._io.journal import Journal
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
@@ -68,6 +70,7 @@ class Options:
     timeouts: Timeouts
     max_connections: int
     max_polls: int
+    max_downloads: int
     fresh_connections: bool
     callback: Callback | None
     limit: OrderLimit | None
@@ -132,17 +135,29 @@ class Adapters:
         folders: Folders,
         sidecar: bytes | None,
         imprint: Callable[[bytes], Splice | None] | None,
+        keeping: Keeping,
     ) -> Sink:
         """Return the place for one file."""
         from apimodels_async._io.files.storage import FileSink
 
-        return FileSink(target, stem, threads, folders, sidecar, imprint)
+        return FileSink(target, stem, threads, folders, sidecar, imprint, keeping)
 
     def journal(self, path: Path) -> Journal:
         """Return the journal at *path*, not opened yet."""
         from apimodels_async._io.journal import Journal
 
         return Journal(path)
+
+
+class NoObserver:
+    """The observer of a session that has none."""
+
+    def ordering(
+        self,
+        request: object,  # noqa: ARG002  the Protocol's name for it
+    ) -> AbstractContextManager[Callable[[str], None]]:
+        """Surround one order with nothing."""
+        return nullcontext(lambda _task_id: None)
 
 
 class State(Enum):
@@ -225,7 +240,7 @@ class Runtime:
         from apimodels_async._io.pacer import StartPacer
         from apimodels_async._io.sender import Sender
         from apimodels_async._io.tracker import Tracker
-        from apimodels_async._ordering import NoObserver, Ordering
+        from apimodels_async._ordering import Ordering
         from apimodels_async._saving import Refresher, Saver
 
         options, adapters, counters = self.options, self.adapters, self.counters
@@ -272,7 +287,12 @@ class Runtime:
                 callbacks,
                 self._observer or NoObserver(),
             ),
-            saver=Saver(files, adapters.sink),
+            saver=Saver(
+                files,
+                adapters.sink,
+                options.max_downloads,
+                options.timeouts.download,
+            ),
         )
 
     def _closed_error(self) -> SessionClosedError:
@@ -299,6 +319,7 @@ class Runtime:
                 raise ConfigurationError(msg)
             self._lost = tuple(parts.tracker.ledger)
             parts.ordering.stop(self._closed_error())
+            parts.saver.stop()
             if parts.callbacks is not None:
                 parts.callbacks.give_up()
             # A task of its own: a cancelled caller ends the wait, not the clean-up.

@@ -40,6 +40,7 @@ from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from os import PathLike
     from typing import Any, Self, Unpack
 
 __all__ = [
@@ -315,6 +316,8 @@ class DownloadError(ApiModelsError):
     """The file of a finished generation could not be fetched and stored."""
 
     default_charged = True
+    saved: tuple[PathLike[str], ...] = ()
+    """The other pictures of the same result, where they were stored."""
 
 
 class ResultExpiredError(DownloadError):

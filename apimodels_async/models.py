@@ -4,7 +4,7 @@ Values: what people ask for and what they get. Frozen, without I/O.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -243,7 +243,7 @@ class Outcome:
     """
     How one item of a batch ended: a result or an error.
 
-    Both only where the picture was made and its file could not be saved.
+    Both only where it was made, and a file of it could not be saved.
     """
 
     index: int
@@ -252,8 +252,36 @@ class Outcome:
     """None if the item could not be read as a request."""
     result: ImageResult | None = None
     error: ApiModelsError | None = None
-    path: Path | None = None
-    """Where its picture was saved, with ``download_to``."""
+    paths: tuple[Path, ...] = ()
+    """Where its pictures were saved, with ``download_to``; in the result's order."""
+
+    def __init__(
+        self,
+        index: int,
+        request: AnyRequest | None,
+        result: ImageResult | None = None,
+        error: ApiModelsError | None = None,
+        paths: Iterable[Path] = (),
+        *,
+        path: Path | None = None,
+    ) -> None:
+        every = tuple(paths) or (() if path is None else (path,))
+        # frozen: attrs makes this for classes with an __init__ of their own
+        self.__attrs_init__(index, request, result, error, every)  # type: ignore[attr-defined]
+
+    @property
+    def path(self) -> Path | None:
+        """Where its first picture was saved."""
+        return self.paths[0] if self.paths else None
+
+    def unwrap(self) -> ImageResult:
+        """Return the result, also where its files could not be saved; else raise."""
+        if self.result is not None:
+            return self.result
+        if self.error is not None:
+            raise self.error
+        msg = "an outcome has a result or an error"
+        raise ValueError(msg)
 
 
 @frozen(kw_only=True)

@@ -5,7 +5,6 @@ The object users hold.
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from apimodels_async._api.checks import check_index
@@ -18,8 +17,6 @@ from apimodels_async._ports import Secret
 from apimodels_async._runtime import Adapters, Options, Runtime, State
 from apimodels_async.errors import (
     ConfigurationError,
-    NotFoundError,
-    UnexpectedResponseError,
 )
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SessionStats, Verdict
@@ -28,10 +25,12 @@ from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
 if TYPE_CHECKING:
     import os
     from decimal import Decimal
+    from pathlib import Path
     from types import TracebackType
 
     import aiohttp
 
+    from apimodels_async._io.files.inputs import Source
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.handle import TaskHandle
@@ -67,6 +66,9 @@ class Session:
         max_polls: Most status requests at once; held to two thirds of
             *max_connections*, so that paid requests never wait behind polls.
 
+        max_downloads: Most files under way at once, in each direction; more wait, with
+            no timeout. 16 of 1 MB delay the loop by 10-25 ms.
+
         fresh_connections: Make a new connection for every paid request. Costs a
             handshake each, and rules out that an idle connection closing at that very
             moment, or a stray answer left on it, makes an outcome unknown.
@@ -96,6 +98,7 @@ class Session:
         timeouts: Timeouts | None = None,
         max_connections: int = 100,
         max_polls: int = 64,
+        max_downloads: int = 16,
         fresh_connections: bool = False,
         callback: Callback | None = None,
         limit: OrderLimit | None = None,
@@ -104,6 +107,7 @@ class Session:
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
         _check_count("max_connections", max_connections)
         _check_count("max_polls", max_polls)
+        _check_count("max_downloads", max_downloads)
         if http is not None and http.closed:
             msg = "the aiohttp.ClientSession given as http= is closed"
             raise ConfigurationError(msg)
@@ -117,6 +121,7 @@ class Session:
                 timeouts=timeouts or Timeouts(),
                 max_connections=max_connections,
                 max_polls=min(max_polls, max(1, max_connections * 2 // 3)),
+                max_downloads=max_downloads,
                 fresh_connections=fresh_connections,
                 callback=callback,
                 limit=limit,
@@ -207,13 +212,9 @@ class Session:
         """
         from apimodels_async._core.money.reconcile import compare_balances
 
-        called_back = self._called_back(error)
-        if called_back:
-            return Reconciliation(Verdict.FOUND, "its callback came", called_back)
-        if error.task_id is not None:
-            found = await self._find(error.task_id)
-            if found is not None:
-                return found
+        found = await self._runtime.open().ordering.look_up(error)
+        if found is not None:
+            return found
         if self._seen is None:
             reason = "no balance was seen before the request, and no task id is known"
             return Reconciliation(Verdict.UNKNOWN, reason)
@@ -222,31 +223,6 @@ class Session:
         stats = self.stats()
         under_way = stats.pending + self._runtime.open().ordering.under_way
         return compare_balances(before, after, stats.spent - spent, under_way)
-
-    def _called_back(self, error: OutcomeUnknownError) -> str | None:
-        callbacks = self._runtime.open().callbacks
-        nonce = error.request.nonce if error.request is not None else None
-        if callbacks is None or nonce is None:
-            return None
-        return callbacks.task_of(nonce)
-
-    async def _find(self, task_id: str) -> Reconciliation | None:
-        sender = self._runtime.open().sender
-        from apimodels_async._api import calls
-
-        try:
-            snapshot = await sender.send(calls.poll(task_id))
-        except NotFoundError as error:
-            if error.code is None:  # a gateway's page: no word about the task
-                raise
-            return None
-        except UnexpectedResponseError as error:
-            if error.charged is not True:
-                raise
-            reason = f"the task exists and is charged: {error.message}"
-            return Reconciliation(Verdict.FOUND, reason, task_id)
-        reason = f"the task exists and is {snapshot.state.value}"
-        return Reconciliation(Verdict.FOUND, reason, task_id)
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """
@@ -262,26 +238,30 @@ class Session:
 
     async def upload(
         self,
-        source: str | os.PathLike[str] | bytes,
+        source: Source,
         *,
         name: str | None = None,
         content_type: str | None = None,
+        max_bytes: int = 100 << 20,
     ) -> str:
         """
         Host an input file for 7 days and return its public URL; free.
 
-        Files up to 4 MiB go as form data, larger ones by PUT to an address of their
-        own, without the key.
+        Files over 4 MiB go by PUT to an address of their own, without the key.
 
         Args:
-            source: Path of a file, or its bytes.
+            source: Path of a file, its bytes (or another buffer of them), or a file
+                opened with ``"rb"`` or its like, read in a thread from where it stands,
+                at its end from the beginning.
 
-            name: File name to tell the API; for bytes, made from their type.
+            name: File name to tell the API; else the file's own, or one by its type.
 
-            content_type: Else from the name, else from the first bytes.
+            content_type: Else from the first bytes, else from the name.
+
+            max_bytes: Most it may have; it is held in memory.
 
         Raises:
-            InvalidRequestError: No such file, or its type cannot be told.
+            InvalidRequestError: No such file, empty, too large, or of no known type.
             APIStatusError: The API refused.
             TransportError: It did not arrive.
 
@@ -289,17 +269,8 @@ class Session:
             Vendor's files page.
         """
         parts = self._runtime.open()
-        from apimodels_async._api import calls
-
-        file = await parts.saver.load(source, name, content_type)
-        call = calls.upload(file)
-        answer = await parts.sender.send(call)
-        if call.request.file is None:  # it asked for an address: now the file itself
-            if answer.upload_url is None:
-                msg = "the API gave no address to upload to"
-                raise UnexpectedResponseError(msg)
-            await parts.saver.files.put(answer.upload_url, file)
-        return answer.public_url
+        file = await parts.saver.load(source, name, content_type, max_bytes)
+        return await parts.saver.upload(parts.sender, file)
 
     async def download(
         self,
@@ -307,6 +278,8 @@ class Session:
         target: str | os.PathLike[str],
         *,
         index: int = 0,
+        overwrite: bool = False,
+        max_bytes: int = 512 << 20,
         sidecar: bool = False,
         embed: bool = False,
         request: AnyRequest | None = None,
@@ -315,18 +288,22 @@ class Session:
         Store a picture of *result* on disk and return the path written; free.
 
         Atomic: the file is there in whole or, after an error or a cancellation, not
-        at all. An existing file is replaced. The key is never sent along. A broken
-        transfer goes on where it ended, if the server can; where it refuses the
-        address, the API is asked once for a fresh one. A process that is killed can
-        leave a hidden ``.part``, which a later session removes after a day, when it
-        writes to that directory again.
+        at all. The key is never sent along. A broken transfer goes on where it ended,
+        if the server can; where it refuses the address, the API is asked once for a
+        fresh one. What may pass (not there yet, busy, cut) is tried again. A killed
+        process can leave a hidden ``.part``; a later session removes it after a day.
 
         Args:
-            target: Path of the file; without a suffix it gets that of the content
-                (.png, .jpg, .webp, .gif, .avif). In an existing directory the file is
-                named after the task. Missing directories are made.
+            target: Path of the file; without the suffix of a picture it gets that of
+                the content. In a directory (or what ends in a separator) it is named
+                after the prompt of *request*, else the task. Directories are made.
 
             index: Which of ``result.urls``, where there are several.
+
+            overwrite: Take the place of a file that is there. Else one with the very
+                same content is returned; beside another it is ``fox-2.png``.
+
+            max_bytes: Most the file may have. It goes to disk as it comes.
 
             sidecar: Also write ``fox.png.json`` beside ``fox.png``: prompt, model,
                 seed, parameters, task id, address, times and credits as JSON. It is
@@ -344,20 +321,47 @@ class Session:
             ConfigurationError: *embed* without Pillow. Nothing was fetched.
             InvalidRequestError: No such *index*, or *request* is no request value.
             ResultExpiredError: The API keeps files for 7 days.
-            DownloadError: Not a picture, larger than 64 MiB, truncated, from a private
-                address, or the disk refuses.
+            DownloadError: Not a picture, too large, truncated, from a private address,
+                the disk refuses, or the session was closed meanwhile.
         """
         check_index(index, len(result.urls))
         saver = self._runtime.open().saver
-        from apimodels_async._saving import Provenance
+        from apimodels_async._saving import Target
 
-        return await saver.save(
-            result,
-            Path(target),
-            index=index,
-            request=request,
-            provenance=Provenance(sidecar=sidecar, embed=embed),
-        )
+        where = Target.read(target, overwrite, max_bytes, sidecar, embed)
+        return await saver.save(result, where, index=index, request=request)
+
+    async def download_all(
+        self,
+        result: ImageResult,
+        target: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        max_bytes: int = 512 << 20,
+        sidecar: bool = False,
+        embed: bool = False,
+        request: AnyRequest | None = None,
+    ) -> list[Path]:
+        """
+        Store every picture of *result* and return the paths, in their order; free.
+
+        They are ``fox.png``, ``fox-2.png``, ... One that cannot be had stops no other:
+        the error comes at the end, and those that were stored stay.
+
+        Args:
+            target, overwrite, max_bytes, sidecar, embed, request: As in one download.
+
+        Raises:
+            As :meth:`download`.
+        """
+        saver = self._runtime.open().saver
+        from apimodels_async._saving import Target
+
+        where = Target.read(target, overwrite, max_bytes, sidecar, embed)
+        paths, trouble = await saver.save_all(result, where, request=request)
+        if trouble is not None:
+            raise trouble
+        return paths
 
     def durations(self) -> dict[str, list[float]]:
         """
@@ -391,7 +395,8 @@ class Session:
         Close; idempotent, and never raises for pending tasks.
 
         Paid requests under way are let finish, within their timeouts. Whoever waits
-        for a task gets ``SessionClosedError`` with the ids to attach again.
+        for a task gets ``SessionClosedError`` with the ids to attach again. Files end
+        at once with ``DownloadError``, on their way up with ``TransportError``.
         """
         await self._runtime.aclose()
 

@@ -93,6 +93,7 @@ UP = {("testing", "emulator")}
 PROGRAMS_SHARE = {
     *("_core.money.budget", "_text"),
     *("_api.catalogue", "_api.spelling"),
+    *("_core.files.media", "_core.files.names"),  # types, and what journals hold
 }
 
 # Inside the emulator; its other folders (service, faults, pictures) are the lowest.

@@ -19,7 +19,8 @@ from apimodels_async import (
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
-from apimodels_async._ordering import NoObserver, Ordering
+from apimodels_async._ordering import Ordering
+from apimodels_async._runtime import NoObserver
 
 MOOSE = ImageRequest("gpt-image-2", "a moose")
 OK = state("t1", "pending")

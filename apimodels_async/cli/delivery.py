@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apimodels_async import DownloadError, ImageResult, TaskTimeoutError
@@ -10,7 +11,6 @@ from apimodels_async.cli.output import print_result, spinner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from apimodels_async import TaskHandle
     from apimodels_async.cli.context import CommandContext
@@ -72,6 +72,8 @@ async def deliver(
     """
     Save the pictures of *result* unless *target* is None, and say where they are.
 
+    One that cannot be saved stops no other.
+
     Raises:
         DownloadError: One could not be saved; its URL was said.
     """
@@ -80,21 +82,10 @@ async def deliver(
     if target is not None:
         try:
             with spinner(context.output, "saving"):
-                await _save(context, result, target, paths)
+                paths = await context.session.download_all(result, target)
         except DownloadError as error:
+            paths = [Path(each) for each in error.saved]
             failure = error
     print_result(context.output, result, paths)
     if failure is not None:
         raise failure
-
-
-async def _save(
-    context: CommandContext, result: ImageResult, target: Path, paths: list[Path]
-) -> None:
-    first = await context.session.download(result, target)
-    paths.append(first)
-    # The whole result with an index, not a result of one URL: a refused address is
-    # asked for anew by its place among all of them.
-    for index in range(1, len(result.urls)):
-        more = first.with_name(f"{first.stem}-{index + 1}{first.suffix}")
-        paths.append(await context.session.download(result, more, index=index))

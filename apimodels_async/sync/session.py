@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from apimodels_async._io.files.inputs import Source
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.models import (
         AnyRequest,
@@ -48,8 +49,9 @@ class Session:
     Args:
         api_key, base_url, polling, retry, timeouts: As for the asynchronous session.
 
-        max_connections, max_polls, fresh_connections, callback, limit: The same.
-            There is no ``http``: an ``aiohttp.ClientSession`` belongs to another loop.
+        max_connections, max_polls, max_downloads, fresh_connections, callback, limit:
+            The same. There is no ``http``: an ``aiohttp.ClientSession`` belongs to
+            another event loop.
 
     Raises:
         ConfigurationError: No usable key or base URL, or a number out of range.
@@ -65,6 +67,7 @@ class Session:
         timeouts: Timeouts | None = None,
         max_connections: int = 100,
         max_polls: int = 64,
+        max_downloads: int = 16,
         fresh_connections: bool = False,
         callback: Callback | None = None,
         limit: OrderLimit | None = None,
@@ -78,6 +81,7 @@ class Session:
             timeouts=timeouts,
             max_connections=max_connections,
             max_polls=max_polls,
+            max_downloads=max_downloads,
             fresh_connections=fresh_connections,
             callback=callback,
             limit=limit,
@@ -146,16 +150,17 @@ class Session:
 
     def upload(
         self,
-        source: str | os.PathLike[str] | bytes,
+        source: Source,
         *,
         name: str | None = None,
         content_type: str | None = None,
+        max_bytes: int = 100 << 20,
     ) -> str:
         """As ``Session.upload``: host an input file, return its public URL; free."""
 
         async def call() -> str:
             return await self._inner.upload(
-                source, name=name, content_type=content_type
+                source, name=name, content_type=content_type, max_bytes=max_bytes
             )
 
         return self._portal.call(call)
@@ -166,6 +171,8 @@ class Session:
         target: str | os.PathLike[str],
         *,
         index: int = 0,
+        overwrite: bool = False,
+        max_bytes: int = 512 << 20,
         sidecar: bool = False,
         embed: bool = False,
         request: AnyRequest | None = None,
@@ -177,6 +184,34 @@ class Session:
                 result,
                 target,
                 index=index,
+                overwrite=overwrite,
+                max_bytes=max_bytes,
+                sidecar=sidecar,
+                embed=embed,
+                request=request,
+            )
+
+        return self._portal.call(call)
+
+    def download_all(
+        self,
+        result: ImageResult,
+        target: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        max_bytes: int = 512 << 20,
+        sidecar: bool = False,
+        embed: bool = False,
+        request: AnyRequest | None = None,
+    ) -> list[Path]:
+        """As ``Session.download_all``: store every picture, return the paths; free."""
+
+        async def call() -> list[Path]:
+            return await self._inner.download_all(
+                result,
+                target,
+                overwrite=overwrite,
+                max_bytes=max_bytes,
                 sidecar=sidecar,
                 embed=embed,
                 request=request,

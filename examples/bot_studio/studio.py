@@ -13,12 +13,14 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from apimodels_async import (
     ApiModelsError,
+    DownloadError,
     ImageResult,
     SessionClosedError,
     TaskHandle,
@@ -27,7 +29,6 @@ from bot_studio.words import explain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
     from typing import Any
 
     from anyio.abc import TaskGroup
@@ -195,13 +196,20 @@ class Studio:
                 continue
             try:
                 target = self._folder / f"{order.number}-{index}"
-                files.append(await self._session.download(fate, target))
+                files += await self._session.download_all(fate, target)
+            except DownloadError as error:
+                files += [Path(file) for file in error.saved]
+                words.append(_unfetched(fate, error))
             except ApiModelsError as error:
-                logger.warning("task %s is not fetched: %s", fate.task_id, error)
-                words.append(f"One picture is ready, but not fetched: {fate.url}")
+                words.append(_unfetched(fate, error))
         # Cut off here, the next start would send the pictures a second time.
         with anyio.CancelScope(shield=True):
             await self._desk.deliver(order, files, "\n".join(dict.fromkeys(words)))
             await self._store.delivered(order)
         for file in files:
             await anyio.Path(file).unlink(missing_ok=True)
+
+
+def _unfetched(result: ImageResult, error: ApiModelsError) -> str:
+    logger.warning("task %s is not fetched: %s", result.task_id, error)
+    return f"One picture is ready, but not fetched: {' '.join(result.urls)}"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bot_studio import Order, Studio
 
 COUNT_MAX = 4
+FILES_MAX = 10
+"""Pictures in one message; a model may give several for one order."""
 TEXT_MAX = 2000  # Discord's own
 TOKEN_S = 14 * 60
 """An interaction's token lives 15 minutes; after that, answers go to the channel."""
@@ -94,8 +96,16 @@ class DiscordDesk:
             await self._edit(order, content=text[:TEXT_MAX])
 
     async def deliver(self, order: Order, files: Sequence[Path], text: str) -> None:
-        """Put the pictures into the answer, all in one message."""
+        """Put the pictures into the answer, all in one message if they fit."""
         words = text or order.wish.prompt
+        first, rest = files[:FILES_MAX], files[FILES_MAX:]
+        await self._answer(order, first, words)
+        channel = self._client.get_partial_messageable(order.place["channel"])
+        while rest:
+            more, rest = rest[:FILES_MAX], rest[FILES_MAX:]
+            await channel.send(files=[discord.File(file) for file in more])
+
+    async def _answer(self, order: Order, files: Sequence[Path], words: str) -> None:
         with suppress(discord.NotFound):  # deleted, or older than we thought
             if await self._edit(
                 order,

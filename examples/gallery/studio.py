@@ -189,7 +189,9 @@ class Studio:
             facts = {"stage": Stage.ARRIVING, "url": result.url, **_figures(result)}
             if not await self._store.change(card.id, only=FOLLOWED, **facts):
                 return  # somebody stopped it before we began
-        path = await self._session.download(result, self._folder / f"{card.id:06}")
+        # The page shows the first; the others lie beside it.
+        target = self._folder / f"{card.id:06}"
+        path, *_ = await self._session.download_all(result, target)
         facts = {"stage": Stage.COMPLETED, "file": path.name}
         await self._store.change(card.id, only=FOLLOWED, **facts)
 

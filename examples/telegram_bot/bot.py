@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 COUNT_MAX = 4
+ALBUM_MAX = 10
+"""Pictures in one message; a model may give several for one order."""
 CAPTION_MAX = 1024  # Telegram's own
 USAGE = f"""Usage: /imagine a red fox in snow --n 4 --ar 16:9
 --n  how many pictures, 1 to {COUNT_MAX}
@@ -104,19 +106,21 @@ class TelegramDesk:
         """Send the pictures and close the acknowledgement."""
         chat = order.place["chat"]
         caption = order.wish.prompt[:CAPTION_MAX]
+        for first in range(0, len(files), ALBUM_MAX):
+            await self._send(chat, files[first : first + ALBUM_MAX], caption)
+        end = text or f"{caption[:80]}: done"
+        await _patiently(lambda: self._edit(order, end))
+
+    async def _send(self, chat: int, files: Sequence[Path], caption: str) -> None:
         if len(files) == 1:
             photo = FSInputFile(files[0])
             await _patiently(lambda: self._bot.send_photo(chat, photo, caption=caption))
-        elif files:
-            album = [
-                InputMediaPhoto(
-                    media=FSInputFile(file), caption=None if index else caption
-                )
-                for index, file in enumerate(files)
-            ]
-            await _patiently(lambda: self._bot.send_media_group(chat, album))
-        end = text or f"{caption[:80]}: done"
-        await _patiently(lambda: self._edit(order, end))
+            return
+        album = [
+            InputMediaPhoto(media=FSInputFile(file), caption=None if index else caption)
+            for index, file in enumerate(files)
+        ]
+        await _patiently(lambda: self._bot.send_media_group(chat, album))
 
 
 async def _patiently(send: Callable[[], Awaitable[T]]) -> T:

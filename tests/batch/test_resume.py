@@ -182,7 +182,7 @@ async def test_pictures_are_saved_under_names_of_ours(
     assert [name.rpartition(".")[0] for name in names] == [
         "00000-a-red-fox",
         "00001-up",
-        "00002-image",
+        "00002-狐",
     ]
     assert {Path(file) for file in rows(journal, "file")} == {*out.iterdir()}
 

@@ -17,10 +17,10 @@ def at(url, **more):
     return ImageResult(urls=(url,), task_id="clx1", **more)
 
 
-async def error_of(session, result, target):
+async def error_of(session, result, target, **options):
     """Download something that cannot be had; return why. Nothing may be left."""
     with pytest.raises(DownloadError) as caught:
-        await session.download(result, target / "x")
+        await session.download(result, target / "x", **options)
     assert names(target) == []
     assert caught.value.charged is True
     assert caught.value.task_id == result.task_id

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -175,6 +176,9 @@ async def the_rest(
     """Files, account, catalogue and counters have types of their own."""
     assert_type(await session.download(result, "out/fox"), Path)
     assert_type(await session.download(result, Path("out")), Path)
+    assert_type(await session.download_all(result, "out", overwrite=True), list[Path])
+    assert_type(await session.upload(BytesIO(b""), max_bytes=1), str)
+    assert_type(await session.upload(bytearray()), str)
     assert_type(await session.upload("local.png"), str)
     assert_type(await session.upload(b"bytes", name="a.png"), str)
     assert_type(await session.balance(), Balance)

@@ -15,8 +15,9 @@ from apimodels_async import ImageRequest, OutcomeUnknownError, RetryPolicy
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
-from apimodels_async._ordering import NoObserver, Ordering
+from apimodels_async._ordering import Ordering
 from apimodels_async._ports import Failure, Phase
+from apimodels_async._runtime import NoObserver
 from apimodels_async.webhooks import Callback, Hint
 from apimodels_async.webhooks.expected import NAMED_MAX, REFUTED_MAX, ExpectedCallbacks
 

@@ -1,25 +1,115 @@
 """
 What picture files are called: names of ours, never the server's.
+
+Letters and digits of every script stay, in composed form (NFC). A name fits every file
+system: at most 255 bytes, no separator, control character, final dot or reserved name.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Final
+import json
+import unicodedata
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAME_BYTES_MAX: Final = 255
 SLUG_CHARS: Final = 48
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
+SLUG_BYTES: Final = 150
+"""Room for a number, a suffix and what is beside a picture stays."""
+ID_CHARS, TAIL_CHARS = 100, 60
+_RESERVED: Final = {
+    *("con", "prn", "aux", "nul", "conin$", "conout$"),
+    *(f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"),
+}
+"""Devices of Windows, whatever suffix follows."""
 
 
 def item_stem(index: int, task_id: str | None, prompt: str | None) -> str:
     """Return a file name, without suffix, for a batch item: "00041-a-red-fox"."""
-    slug = _UNSAFE.sub("-", prompt or "").strip("-_").lower()[:SLUG_CHARS].strip("-_")
-    return f"{index:05}-{slug or task_id or 'image'}"
+    words = prompt_stem(prompt)
+    return f"{index:05}-{words or _plain(task_id or '', ID_CHARS) or 'image'}"
 
 
-def file_stem(task_id: str | None, url: str) -> str:
+def prompt_stem(prompt: str | None) -> str:
+    """Return the first words of a *prompt* as a file name, without suffix; or ""."""
+    return _usable(_plain((prompt or "").lower(), SLUG_CHARS))
+
+
+def file_stem(task_id: str | None, url: str, prompt: str | None = None) -> str:
     """Return a file name, without suffix, for a result."""
-    if task_id:
-        return _UNSAFE.sub("-", task_id)[:100]
-    tail = url.partition("?")[0].rpartition("/")[2].partition(".")[0]
-    return _UNSAFE.sub("-", tail)[:60].strip("-") or "image"
+    words = prompt_stem(prompt) or _usable(_plain(task_id or "", ID_CHARS))
+    if words:
+        return words
+    tail = url.partition("#")[0].partition("?")[0].rpartition("/")[2].partition(".")[0]
+    return _usable(_plain(unquote(tail, errors="replace"), TAIL_CHARS)) or "image"
+
+
+def _plain(text: str, most: int) -> str:
+    kept: list[str] = []
+    # Enough to look at: what is left out is mostly one character between two words.
+    for char in unicodedata.normalize("NFC", text[: 20 * most]):
+        kind = unicodedata.category(char)
+        if kind[0] in "LN" or char in "-_":
+            kept.append(char)
+        elif kind[0] == "M" and kept and kept[-1] != "-":
+            kept.append(char)  # a vowel of Devanagari, say
+        elif kind != "Cf" and kept and kept[-1] != "-":  # Cf joins letters
+            kept.append("-")
+    joined = unicodedata.normalize("NFC", "".join(kept)).strip("-_")
+    return _cut(joined[:most], SLUG_BYTES).strip("-_")
+
+
+def _cut(text: str, most: int) -> str:
+    while _size(text) > most:
+        text = text[:-1]
+    return text
+
+
+def _size(text: str) -> int:
+    # A name from the disk may hold bytes that are no text, as lone surrogates.
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _usable(stem: str) -> str:
+    return f"{stem}_" if stem.casefold() in _RESERVED else stem
+
+
+def numbered(stem: str, number: int, suffix: str, beside: str = "") -> str:
+    """
+    Return the name for try *number*: "fox.png", "fox-2.png", ...
+
+    A stem that fits by itself is cut so that the whole fits as well; one that never
+    fitted stays, for the file system to refuse.
+
+    Args:
+        beside: What is added to the name of a file beside it.
+    """
+    tail = ("" if number == 1 else f"-{number}") + suffix
+    if _size(stem) <= NAME_BYTES_MAX:
+        stem = _cut(stem, NAME_BYTES_MAX - _size(tail + beside))
+    return stem + tail
+
+
+def dump_files(files: Iterable[str]) -> str:
+    """Return the files of one item as the journal keeps them: one plain, or a list."""
+    every = list(files)
+    if len(every) == 1 and not every[0].startswith("["):
+        return every[0]
+    return json.dumps(every, ensure_ascii=False)
+
+
+def load_files(text: str | None) -> tuple[str, ...]:
+    """Return the files that :func:`dump_files` wrote, or an older release."""
+    if text is None:
+        return ()
+    if text.startswith("["):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, list) and all(isinstance(each, str) for each in found):
+            return tuple(found)
+    return (text,)

@@ -1,26 +1,31 @@
 """
 Files from and to other hosts: results in, inputs out.
 
-A second aiohttp session, without the key and without cookies.
+A second aiohttp session, without the key and without cookies. How many files go at
+once, and for how long, is its caller's to say: the pools here have no limit, so that
+nobody waits in them.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import contextlib
 import io
 import os
 import socket
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 from attrs import define, field
 from yarl import URL
 
+from apimodels_async._api.refusals import retry_after
 from apimodels_async._core.files.addresses import may_connect
+from apimodels_async._core.files.inline import unpack
 from apimodels_async._core.files.ranges import continues, origin_of, resume_headers
 from apimodels_async._core.money.retry import backoff_ceiling
+from apimodels_async._ports import CutError
+from apimodels_async._text import printable
 from apimodels_async._version import __version__
 from apimodels_async.errors import (
     ApiModelsError,
@@ -28,22 +33,26 @@ from apimodels_async.errors import (
     ResultExpiredError,
     TransportError,
 )
+from apimodels_async.policies import RETRY_AFTER_MAX_S
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from aiohttp.connector import AddrInfoType
 
     from apimodels_async._core.files.ranges import Origin
-    from apimodels_async._ports import Clock, File, Sink
+    from apimodels_async._ports import Clock, File, Sink, Turn
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import RetryPolicy, Timeouts
 
 HOPS_MAX: Final = 3
-CONNECTIONS: Final = 16
-"""Files at once: 16 transfers of 1 MB delay the loop by 10-25 ms."""
+UNUSABLE: Final = "its URL cannot be used"
+KEPT: Final = timedelta(days=7)
+"""How long the API keeps a result."""
+SETTLING: Final = timedelta(minutes=5)
+"""After its completion a result may not be at every edge of the file host yet."""
+SCHEME_CHARS: Final = 20
 READ_BYTES: Final = 1 << 18
 """Read ahead of the sink before the transfer is paused."""
 USER_AGENT: Final = f"Mozilla/5.0 (compatible; apimodels-async-python/{__version__})"
@@ -51,7 +60,9 @@ USER_AGENT: Final = f"Mozilla/5.0 (compatible; apimodels-async-python/{__version
 _GONE: Final = frozenset({403, 404, 410})
 _MISSING: Final = frozenset({404, 410})
 _PARTIAL: Final = frozenset({206, 416})
-_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
+_PASSING: Final = frozenset({408, 425, 429, *range(500, 600)})
+_NOT_YET: Final = frozenset({202, 204})
+"""Accepted, but nothing to see: the file is still on its way there."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -66,6 +77,22 @@ class _Trouble:
     reason: str
     status: int | None = None
     passing: bool = True
+    early: bool = False
+    """The file may not be there yet: more tries than for what broke."""
+    wait: float | None = None
+    """Seconds that the host asks to wait (Retry-After)."""
+
+    def tries(self, policy: RetryPolicy) -> int:
+        """Return how many tries there are in all, where this is the trouble."""
+        if not self.passing or (self.wait or 0) > RETRY_AFTER_MAX_S:
+            return 1
+        return policy.attempts * (2 if self.early else 1)
+
+    def pause(self, attempt: int, policy: RetryPolicy, draw: float) -> float:
+        """Return the seconds to wait after try *attempt*."""
+        if self.wait is not None:
+            return self.wait + draw * policy.base
+        return draw * backoff_ceiling(attempt, policy)
 
 
 @define(eq=False)
@@ -98,7 +125,10 @@ class _Transfer:
                 return None
             await self.restart(None)
             return _Trouble("the server gave another part than asked for", status)
-        return _Trouble(f"HTTP {status}", status, status in _PASSING)
+        early = status in _NOT_YET
+        wait = retry_after(_lower(response.headers)) if status in _PASSING else None
+        passing = early or status in _PASSING
+        return _Trouble(f"HTTP {status}", status, passing, early, wait)
 
     async def restart(self, origin: Origin | None) -> None:
         """Hold nothing, and expect *origin*."""
@@ -107,11 +137,15 @@ class _Transfer:
             await self.sink.restart()
 
     def check_end(self) -> _Trouble | None:
-        """Return the trouble if the body ended before the file did."""
+        """Return the trouble if the body ended before the file did, or is none."""
         total = self._origin and self._origin.total
         if total is None or self.sink.size == total:
-            return None
+            return None if self.sink.size else _Trouble("an empty file", early=True)
         return _Trouble(f"cut at {self.sink.size} of {total} bytes")
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 class _BrokenError(aiohttp.ClientError):
@@ -157,7 +191,7 @@ class Files:
     def _make_session(self, *, force_close: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS,
+                limit=0,
                 socket_factory=self._open_socket,
                 force_close=force_close,
             ),
@@ -178,59 +212,80 @@ class Files:
         return socket.socket(family, kind, proto)
 
     async def download(
-        self, result: ImageResult, index: int, open_sink: Callable[[], Sink]
+        self,
+        result: ImageResult,
+        index: int,
+        open_sink: Callable[[], Sink],
+        turn: Turn | None = None,
     ) -> Path:
         """
         Store file *index* of *result* in a sink; return where it ended up.
 
+        Args:
+            turn: Where there is a bound on files under way, the one for this.
+
         Raises:
             DownloadError: The sink kept nothing.
         """
+        sink = open_sink()
         try:
-            async with asyncio.timeout(self._timeouts.download):
-                return await self._download(result, index, open_sink())
-        except TimeoutError:
-            pass
-        msg = (
-            f"no whole file within {self._timeouts.download:g} s: give it more with "
-            "Timeouts(download=...)"
-        )
-        raise DownloadError(msg, task_id=result.task_id)
-
-    async def _download(self, result: ImageResult, index: int, sink: Sink) -> Path:
-        try:
-            await self._fill(result, index, _Transfer(sink))
-            return await sink.finish()
+            return await self._fill(result, index, _Transfer(sink), turn)
         except DownloadError as error:
             error.task_id = result.task_id
             raise
         finally:
             await sink.discard()
 
-    async def _fill(self, result: ImageResult, index: int, transfer: _Transfer) -> None:
-        address, expires = result.urls[index], result.expires_at
+    async def _fill(
+        self, result: ImageResult, index: int, transfer: _Transfer, turn: Turn | None
+    ) -> Path:
+        address, dates = result.urls[index], result
         attempt, asked = 0, False
         while True:
             attempt += 1
-            trouble = await self._fetch(address, transfer)
-            if trouble is None:
-                return
+            trouble = await self._take(address, transfer)
+            if not isinstance(trouble, _Trouble):
+                return trouble
             if trouble.status in _GONE and not asked and result.task_id is not None:
                 asked = True
                 fresh = await self._refresh(result.task_id)
                 if fresh is not None:
-                    expires = expires or fresh.expires_at
+                    dates = dates if _expiry(dates) else fresh
                     # Of another count, the place says nothing: it may be the address
                     # of another picture.
                     alike = len(fresh.urls) == len(result.urls)
                     if alike and fresh.urls[index] != address:
                         address = fresh.urls[index]
                         continue
-            if not trouble.passing or attempt >= self._retry.attempts:
-                raise self._error(trouble, expires, attempt)
-            await self._clock.sleep(
-                self._draw() * backoff_ceiling(attempt, self._retry)
-            )
+            self._judge_age(trouble, dates)
+            if attempt >= trouble.tries(self._retry):
+                raise self._error(trouble, _expiry(dates), attempt)
+            pause = trouble.pause(attempt, self._retry, self._draw())
+            if turn is None:
+                await self._clock.sleep(pause)
+            elif pause < turn.left:
+                await turn.pause(self._clock.sleep(pause))
+            else:
+                raise self._error(trouble, _expiry(dates), attempt)
+
+    async def _take(self, address: str, transfer: _Transfer) -> Path | _Trouble:
+        trouble = await self._fetch(address, transfer)
+        if trouble is not None:
+            return trouble
+        try:
+            return await transfer.sink.finish()
+        except CutError as error:
+            reason = str(error)
+        await transfer.restart(None)  # a part of it is no beginning to go on from
+        return _Trouble(reason, passing=not address.startswith("data:"))
+
+    def _judge_age(self, trouble: _Trouble, dates: ImageResult) -> None:
+        """A file that has just been made, or of unknown age, may be there soon."""
+        if trouble.status == 404:  # noqa: PLR2004
+            expiry = _expiry(dates)
+            age = KEPT - (expiry - self._clock.utcnow()) if expiry else None
+            trouble.passing = age is None or age < SETTLING
+            trouble.early = age is not None
 
     def _error(
         self, trouble: _Trouble, expires: datetime | None, attempt: int
@@ -247,6 +302,11 @@ class Files:
                 ", and the API names no other address for it; try again later, "
                 "downloading is free"
             )
+        elif trouble.wait is not None:
+            why += (
+                f", try again in {trouble.wait:g} s ({attempt} tries); downloading is "
+                "free"
+            )
         elif trouble.passing:
             why += f" ({attempt} tries); try again later, downloading is free"
         return DownloadError(f"the file cannot be had: {why}", status=status)
@@ -254,21 +314,27 @@ class Files:
     async def _fetch(self, address: str, transfer: _Transfer) -> _Trouble | None:
         if address.startswith("data:"):
             return await _take_inline(address, transfer)
-        url = URL(address)
+        answer: _Trouble | URL | None = _read_url(address)
         for _ in range(HOPS_MAX + 1):
-            trouble = self._check_scheme(url)
-            if trouble is not None:
-                return trouble
-            answer = await self._try(url, transfer)
             if not isinstance(answer, URL):
                 return answer
-            url = answer
+            trouble = self._check_scheme(answer)
+            if trouble is not None:
+                return trouble
+            answer = await self._try(answer, transfer)
+        if not isinstance(answer, URL):
+            return answer
         return _Trouble(f"more than {HOPS_MAX} redirects", passing=False)
 
     def _check_scheme(self, url: URL) -> _Trouble | None:
+        try:
+            _ = url.host, url.port  # yarl reads them only when they are asked for
+        except ValueError:
+            return _Trouble(UNUSABLE, passing=False)
         if url.scheme == "https" or (url.scheme == "http" and self._loopback):
             return None
-        return _Trouble(f"{url.scheme or 'no scheme'} is not https", passing=False)
+        scheme = printable(url.scheme, SCHEME_CHARS)
+        return _Trouble(f"{scheme or 'no scheme'} is not https", passing=False)
 
     async def _try(self, url: URL, transfer: _Transfer) -> _Trouble | URL | None:
         """Return None when the sink has it all, a URL to go on to, or the trouble."""
@@ -302,7 +368,11 @@ class Files:
         Raises:
             TransportError: It is not there.
         """
-        trouble = self._check_scheme(URL(url)) or await self._put(URL(url), file)
+        where = _read_url(url)
+        if isinstance(where, _Trouble):
+            trouble: _Trouble | None = where
+        else:
+            trouble = self._check_scheme(where) or await self._put(where, file)
         if trouble is not None:
             msg = f"the upload failed: {trouble.reason}"
             raise TransportError(msg, status=trouble.status)
@@ -315,7 +385,9 @@ class Files:
                 data=io.BytesIO(file.data),  # aiohttp warns of plain bytes above 1 MiB
                 headers={"Content-Type": file.content_type},
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self._timeouts.download),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=self._timeouts.connect
+                ),
             ) as response:
                 if 200 <= response.status < 300:  # noqa: PLR2004  .ok takes a 307
                     return None
@@ -330,14 +402,28 @@ class Files:
         await self._uploads.close()
 
 
+def _expiry(result: ImageResult) -> datetime | None:
+    if result.expires_at is None and result.completed_at is not None:
+        return result.completed_at + KEPT
+    return result.expires_at
+
+
+def _read_url(address: str) -> URL | _Trouble:
+    with contextlib.suppress(ValueError, TypeError):  # yarl's own checks, and IDNA's
+        return URL(address)
+    return _Trouble(UNUSABLE, passing=False)
+
+
 def _trouble(error: Exception) -> _Trouble:
     forbidden = isinstance(error, _ForbiddenAddressError) or isinstance(
         getattr(error, "os_error", None), _ForbiddenAddressError
     )
     if forbidden:
         return _Trouble("its address is private or reserved", passing=False)
-    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
-        return _Trouble("its URL cannot be used", passing=False)
+    if isinstance(error, aiohttp.InvalidURL) or (
+        isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError)
+    ):
+        return _Trouble(UNUSABLE, passing=False)
     return _Trouble(_words(error))
 
 
@@ -351,10 +437,7 @@ def _words(error: Exception) -> str:
 
 
 async def _take_inline(address: str, transfer: _Transfer) -> _Trouble | None:
-    _, _, packed = address.partition(",")
-    content: bytes | None = None
-    with contextlib.suppress(ValueError):
-        content = base64.b64decode(packed, validate=True)
+    content = unpack(address)
     if content is None:
         return _Trouble("its data: URL is not base64", passing=False)
     await transfer.restart(None)

@@ -1,13 +1,22 @@
 """
 Pictures on disk: whole under their final name, or not there at all.
+
+Rules of this file:
+1. Nothing takes the place of a file unasked. A final name is given by a hard link,
+   which fails where something is; without links it is reserved by creating it.
+2. A file that is there with the very same content is the picture.
+3. What cannot be made durable is no reason to lose what was paid for.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import re
 import secrets
+import stat
 import threading
 import time
 from functools import partial
@@ -18,24 +27,56 @@ import anyio.to_thread
 from attrs import define, field
 
 from apimodels_async._core.files.embed import HEAD_BYTES_MAX
-from apimodels_async._core.files.media import HEAD_BYTES, suffix_of
+from apimodels_async._core.files.ends import is_cut
+from apimodels_async._core.files.media import HEAD_BYTES, suffix_in, suffix_of
+from apimodels_async._core.files.names import numbered
+from apimodels_async._ports import CutError
 from apimodels_async.errors import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from apimodels_async._core.files.embed import Splice
 
-FILE_BYTES_MAX: Final = 64 << 20
-"""Results have 1-8 MB; a 4K PNG some 30."""
+logger = logging.getLogger("apimodels_async.files")
+
+FILE_BYTES_MAX: Final = 512 << 20
+"""Unless told otherwise. Results have 1-8 MB; upscaled to 10K, some 300."""
 BUFFER_BYTES: Final = 8 << 20
 """One thread hop per this much; a hop per 64 KB chunk costs 1.5 times the CPU."""
-
-
+COMPARED_BYTES: Final = 1 << 20
+NUMBERS_MAX: Final = 100_000
+CUT: Final = "its own format says that its end is missing"
 STALE_S: Final = 86_400
 """A part nobody wrote to for a day was left by a process that was killed."""
-_PART: Final = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
+_PART: Final = re.compile(r"\..+\.[0-9a-f]{8,32}\.part", re.DOTALL)
+_SIDECAR: Final = ".json"
+_CREATE: Final = (
+    os.O_RDWR
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_NOT_SYNCED: Final = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What a file system says that has nothing to make durable."""
+
+
+@define(frozen=True, kw_only=True)
+class Keeping:
+    """How a file is to be kept."""
+
+    folder: bool = False
+    """The target is a directory, to be made where it is missing."""
+    number: int = 1
+    """The first to try: from 2 on it is part of the name."""
+    overwrite: bool = False
+    """Take the place of what is there."""
+    max_bytes: int = FILE_BYTES_MAX
+    taken: frozenset[Path] = frozenset()
+    """Pictures of the same result, however equal."""
 
 
 @define(eq=False)
@@ -44,16 +85,26 @@ class Folders:
 
     _entered: set[Path] = field(init=False, factory=set["Path"])
 
-    def enter(self, folder: Path) -> None:
-        """Make *folder*; the first time, also remove stale parts in it."""
+    def enter(self, folder: Path) -> list[Path]:
+        """
+        Make *folder*; the first time, also remove stale parts in it.
+
+        Returns:
+            The directories that were missing, outermost first.
+        """
+        missing: list[Path] = []
+        if not folder.exists():
+            missing = [each for each in folder.parents if not each.exists()]
+            missing = [*reversed(missing), folder]
         folder.mkdir(parents=True, exist_ok=True)
         if folder not in self._entered:
             self._entered.add(folder)
             _remove_stale(folder)
+        return missing
 
     def sync(self, folder: Path) -> None:
-        """Make the names in *folder* durable."""
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        """Make the names in *folder* durable; raises ``OSError`` where it cannot."""
+        opened = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
         try:
             os.fsync(opened)
         finally:
@@ -74,7 +125,7 @@ def _remove_stale(folder: Path) -> None:
 @define(eq=False)
 class FileSink:
     """
-    Gathers the bytes of one picture in ``.part`` beside *target*, then renames it.
+    Gathers the bytes of one picture in a ``.part`` beside *target*, then names it.
     """
 
     _target: Path
@@ -86,9 +137,12 @@ class FileSink:
     """What to put into a file beside it, named ``fox.png.json``."""
     _imprint: Callable[[bytes], Splice | None] | None = None
     """Called in a thread with the head of the file; says what to write into it."""
-    _bytes_max: int = FILE_BYTES_MAX
-    _token: str = field(init=False, factory=lambda: secrets.token_hex(4))
-    _part: Path = field(init=False)
+    _keeping: Keeping = field(factory=Keeping)
+    _part: Path | None = field(init=False, default=None)
+    _made: list[Path] = field(init=False, factory=list["Path"])
+    """Directories that were missing."""
+    _shown: list[Path] = field(init=False, factory=list["Path"])
+    """Names given that were free before."""
     _descriptor: int | None = field(init=False, default=None)
     _buffer: bytearray = field(init=False, factory=bytearray)
     _head: bytes = field(init=False, default=b"")
@@ -97,15 +151,6 @@ class FileSink:
     _used: bool = field(init=False, default=False)
     """Whether a thread was ever asked for anything."""
     _over: bool = field(init=False, default=False)
-
-    def __attrs_post_init__(self) -> None:
-        with contextlib.suppress(OSError):  # a name too long, say: writing will tell
-            if self._target.is_dir():
-                self._target /= self._stem
-        self._part = self._part_of(self._target)
-
-    def _part_of(self, path: Path) -> Path:
-        return path.with_name(f".{path.name[:100]}.{self._token}.part")
 
     @property
     def size(self) -> int:
@@ -120,8 +165,10 @@ class FileSink:
             DownloadError: Too large, not a picture, or the disk refuses.
         """
         self._size += len(chunk)
-        if self._size > self._bytes_max:
-            msg = f"the file is larger than {self._bytes_max >> 20} MiB"
+        most = self._keeping.max_bytes
+        if self._size > most:
+            shown = f"{most} bytes" if most % (1 << 20) else f"{most >> 20} MiB"
+            msg = f"the file is larger than {shown}: max_bytes= sets the limit"
             raise DownloadError(msg)
         self._buffer += chunk
         if len(self._buffer) >= BUFFER_BYTES:
@@ -141,9 +188,14 @@ class FileSink:
 
         A target without a suffix gets the one of the content. A sidecar gets its
         final name before the picture does.
+
+        Raises:
+            CutError: It is not whole; more may be added after :meth:`restart`.
+            DownloadError: Not a picture, or the disk refuses.
         """
-        self._check_type()
-        await self._in_thread(self._publish)
+        suffix = self._check_type()
+        await self._in_thread(partial(self._publish, suffix))
+        self._over = True  # it is the caller's from here on
         return self._target
 
     async def discard(self) -> None:
@@ -175,25 +227,38 @@ class FileSink:
             if not self._over:
                 work()
 
-    def _check_type(self) -> None:
+    def _check_type(self) -> str:
         head = self._head or bytes(self._buffer[:HEAD_BYTES])
         suffix = suffix_of(head)
         if suffix is None:
             msg = "the file is not a picture (PNG, JPEG, WebP, GIF or AVIF)"
             raise DownloadError(msg)
-        if not self._target.suffix:
-            self._target = self._target.with_name(self._target.name + suffix)
+        return suffix
 
     def _flush(self) -> int:
         if self._descriptor is None:
-            self._folders.enter(self._target.parent)
-            self._descriptor = _create(self._part)
+            self._descriptor = self._open()
         if not self._head:
             self._head = bytes(self._buffer[:HEAD_BYTES])
             self._change_head()
         _write(self._descriptor, self._buffer)
         self._buffer.clear()
         return self._descriptor
+
+    def _open(self) -> int:
+        if self._keeping.folder or _is_folder(self._target):
+            self._target /= self._stem
+        self._part, folder = self._part_of(self._target), self._target.parent
+        self._made = self._folders.enter(folder)
+        try:
+            return os.open(self._part, _CREATE, 0o666)
+        except FileNotFoundError:  # another sink has just removed what it had made
+            self._made += self._folders.enter(folder)
+            return os.open(self._part, _CREATE, 0o666)
+
+    def _part_of(self, path: Path) -> Path:
+        stem = path.name.encode("ascii", "replace")[:100].decode().replace("?", "_")
+        return path.with_name(f".{stem}.{secrets.token_hex(8)}.part")
 
     def _change_head(self) -> None:
         if self._imprint is None:
@@ -202,53 +267,158 @@ class FileSink:
         if splice is not None:
             self._buffer[splice.start : splice.stop] = splice.data
 
-    def _publish(self) -> None:
-        self._flush()
-        self._close(durable=True)
-        shown: list[Path] = []
+    def _publish(self, suffix: str) -> None:
+        opened = self._flush()
+        if is_cut(partial(_read, opened), os.fstat(opened).st_size):
+            raise CutError(CUT)
+        self._close(opened)
+        self._name(suffix)
         try:
-            if self._sidecar is not None:
-                self._write_sidecar(self._sidecar, shown)
-            self._part.replace(self._target)
-            shown.append(self._target)
             self._folders.sync(self._target.parent)
-        except OSError:
-            _unlink(*shown)  # never half of it, nor what may be gone after a crash
-            raise
-        self._over = True
+        except OSError as error:
+            level = logging.DEBUG if error.errno in _NOT_SYNCED else logging.WARNING
+            logger.log(level, "%s is not synced: %s", self._target.parent, error)
 
-    def _write_sidecar(self, text: bytes, shown: list[Path]) -> None:
-        path = self._target.with_name(f"{self._target.name}.json")
-        part = self._part_of(path)
+    def _name(self, suffix: str) -> None:
+        wanted = self._target
+        stem = wanted.name.removesuffix(given := suffix_in(wanted.name))
+        beside = "" if self._sidecar is None else _SIDECAR
+        first = self._keeping.number
+        for number in range(first, first + NUMBERS_MAX):
+            path = wanted.with_name(numbered(stem, number, given or suffix, beside))
+            if path not in self._keeping.taken and self._give(path):
+                self._target = path
+                return
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def _give(self, path: Path) -> bool:
+        """Give the part its final name; False: that is another file's."""
+        part = self._part or path  # there is one
+        if self._keeping.overwrite:
+            self._replace(part, path)
+            return True
+        if os.path.lexists(path):
+            if not _are_equal(part, path):
+                return False
+            self._give_sidecar(path)
+            _unlink(part)
+            return True
         try:
-            self._descriptor = _create(part)
-            _write(self._descriptor, text)
-            self._close(durable=True)
-            part.replace(path)
-            shown.append(path)
+            if not self._give_sidecar(path):
+                return False
+            _move(part, path)
+        except FileExistsError:  # somebody was faster
+            self._take_back()
+            return _are_equal(part, path) and self._give(path)
+        except OSError:
+            self._take_back()
+            raise
+        self._shown.append(path)
+        return True
+
+    def _give_sidecar(self, path: Path) -> bool:
+        """Put the sidecar beside *path*; False: something else is there."""
+        if self._sidecar is None:
+            return True
+        place = path.with_name(path.name + _SIDECAR)
+        with self._sidecar_part(self._sidecar, place) as part:
+            try:
+                _move(part, place)
+            except FileExistsError:
+                return _are_equal(part, place)
+        self._shown.append(place)
+        return True
+
+    def _replace(self, part: Path, path: Path) -> None:
+        if _is_folder(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if self._sidecar is not None:
+            place = path.with_name(path.name + _SIDECAR)
+            with self._sidecar_part(self._sidecar, place) as text:
+                text.replace(place)
+        part.replace(path)
+
+    @contextlib.contextmanager
+    def _sidecar_part(self, text: bytes, place: Path) -> Iterator[Path]:
+        part = self._part_of(place)
+        try:
+            opened = os.open(part, _CREATE, 0o666)
+            try:
+                _write(opened, text)
+                _sync(opened)
+            finally:
+                os.close(opened)
+            yield part
         finally:
             _unlink(part)
 
-    def _close(self, *, durable: bool = False) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is None:
-            return
+    def _take_back(self) -> None:
+        _unlink(*self._shown)  # never half of it
+        self._shown.clear()
+
+    def _close(self, descriptor: int) -> None:
+        self._descriptor = None
         try:
-            if durable:
-                os.fsync(descriptor)
+            _sync(descriptor)
         finally:
             os.close(descriptor)
 
     def _remove(self) -> None:
         with self._lock:
             self._over = True
-            self._close()
-            _unlink(self._part)
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+            self._take_back()
+            if self._part is not None:
+                _unlink(self._part)
+            for folder in reversed(self._made):
+                with contextlib.suppress(OSError):  # somebody else's file is in it
+                    folder.rmdir()
 
 
-def _create(path: Path) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(path, flags, 0o666)
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long, say: writing will tell
+        return False
+
+
+def _move(part: Path, path: Path) -> None:
+    """
+    Give *part* its final name; ``FileExistsError`` where there is something.
+    """
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:  # no links there (FAT, some shares); other reasons come again
+        os.close(os.open(path, _CREATE, 0o666))
+        try:
+            part.replace(path)
+        except OSError:
+            _unlink(path)
+            raise
+    _unlink(part)
+
+
+def _are_equal(part: Path, path: Path) -> bool:
+    """Return whether *path* is a file with the content of *part*."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size != part.stat().st_size:
+            return False
+        with part.open("rb") as ours, path.open("rb") as theirs:
+            while piece := ours.read(COMPARED_BYTES):
+                if piece != theirs.read(COMPARED_BYTES):
+                    return False
+        return True
+    return False
+
+
+def _read(descriptor: int, at: int, most: int) -> bytes:
+    os.lseek(descriptor, at, os.SEEK_SET)
+    return os.read(descriptor, most)
 
 
 def _write(descriptor: int, content: bytes | bytearray) -> None:
@@ -256,6 +426,14 @@ def _write(descriptor: int, content: bytes | bytearray) -> None:
         done = 0
         while done < len(whole):
             done += os.write(descriptor, whole[done:])
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_SYNCED:
+            raise
 
 
 def _empty(descriptor: int) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from attrs import define, frozen
 
 from apimodels_async import JournalError
+from apimodels_async._core.files.names import load_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,11 +45,17 @@ class JournalEntry:
     cost: Decimal | None
     """US dollars, as the API stated it."""
     task_id: str | None
-    file: Path | None
+    files: tuple[Path, ...]
+    """Its pictures, in the order of the result."""
     error: str | None
     seed: int | None
     time_s: float | None
     """Of service, by the API's own clock."""
+
+    @property
+    def file(self) -> Path | None:
+        """Its first picture."""
+        return self.files[0] if self.files else None
 
 
 @define
@@ -147,7 +154,7 @@ def _entry(row: tuple[Any, ...], *, running: bool) -> JournalEntry:
         price=Decimal(price),
         cost=None if cost is None else Decimal(cost),
         task_id=task_id,
-        file=None if file is None else Path(file),
+        files=tuple(map(Path, load_files(file))),
         error=error,
         seed=seed if isinstance(seed, int) else None,
         time_s=time_s,

@@ -58,6 +58,7 @@ async def ls(folder: Path, *, state: States = None, json: Flag = False) -> None:
             price=entry.price,
             task_id=entry.task_id,
             path=entry.file,
+            paths=entry.files,
             seed=entry.seed,
             duration_s=entry.time_s,
             error=entry.error,
@@ -82,7 +83,7 @@ def _entries(place: Folder, running: bool) -> list[JournalEntry]:  # noqa: FBT00
 
 def _cells(entry: JournalEntry) -> tuple[str, ...]:
     cost = f"${entry.cost}" if entry.cost is not None else "-"
-    file = entry.file.name if entry.file else "-"
+    file = ", ".join(each.name for each in entry.files) or "-"
     return (str(entry.number), entry.state, cost, entry.task_id or "-", file)
 
 

@@ -53,6 +53,8 @@ class Card:
     """``completed``, ``failed``, ``refused``, ``unknown`` or ``pending``."""
     file: Path | None = None
     """The picture, absolute or relative to the working directory, as the index is."""
+    more: tuple[Path, ...] = ()
+    """Further pictures of the same order."""
     seed: int | None = None
     time_s: float | None = None
     """Seconds of service time."""
@@ -140,6 +142,7 @@ def _card_values(card: Card, index: Path) -> dict[str, Any]:
         "model": card.model,
         "state": card.state,
         "link": None if card.file is None else _link(card.file, index),
+        "more": [_link(file, index) for file in card.more],
         "task_id": card.task_id,
         "figures": [(kind, text) for kind, text in figures.items() if text],
         "reason": card.error or "",

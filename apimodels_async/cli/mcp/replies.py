@@ -1,7 +1,6 @@
 """Replies to an agent: results as links and facts, errors with what to do next."""
 
 import base64
-import mimetypes
 from datetime import datetime
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -38,6 +37,7 @@ from apimodels_async import (
     TaskTimeoutError,
     TransportError,
 )
+from apimodels_async._core.files.media import type_of
 from apimodels_async._text import escaped
 from apimodels_async.cli.errors import charged_word
 
@@ -209,7 +209,7 @@ def _is_web(url: str) -> bool:
 
 
 def _type_of(name: str) -> str:
-    return mimetypes.guess_type(name)[0] or "image/png"
+    return type_of(name) or "image/png"
 
 
 def _reply(picture: Picture, content: list[ContentBlock]) -> CallToolResult:

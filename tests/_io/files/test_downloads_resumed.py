@@ -306,7 +306,7 @@ async def test_a_sidecar_that_cannot_be_written_leaves_no_picture(connect, folde
     async with RawServer(respond(PNG)) as server:
         with pytest.raises(Exception, match="cannot write"):
             await connect(server).download(
-                at(f"{server.origin}/x"), folder / "x", sidecar=True
+                at(f"{server.origin}/x"), folder / "x", sidecar=True, overwrite=True
             )
 
     assert names(folder) == ["x.png.json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -12,7 +13,12 @@ from support.downloads import names
 
 from apimodels_async import DownloadError
 from apimodels_async._core.files.names import file_stem
-from apimodels_async._io.files.storage import BUFFER_BYTES, FileSink, Folders
+from apimodels_async._io.files.storage import (
+    BUFFER_BYTES,
+    FileSink,
+    Folders,
+    Keeping,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 HEADS = {
@@ -48,9 +54,9 @@ async def test_a_bare_name_gets_the_suffix_of_the_content(
 
 async def test_a_suffix_given_is_kept(tmp_path, threads):
     """The caller's own name is not corrected."""
-    path = await store(FileSink(tmp_path / "fox.image", "stem", threads), PNG)
+    path = await store(FileSink(tmp_path / "fox.JPEG", "stem", threads), PNG)
 
-    assert path == tmp_path / "fox.image"
+    assert path == tmp_path / "fox.JPEG"
 
 
 async def test_a_directory_gets_a_file_named_after_the_task(tmp_path, threads):
@@ -67,11 +73,11 @@ async def test_missing_directories_are_made(tmp_path, threads):
     assert path.read_bytes() == PNG
 
 
-async def test_an_existing_file_is_replaced(tmp_path, threads):
+async def test_an_existing_file_is_replaced_if_asked(tmp_path, threads):
     """A finished file takes the place of an old one, in one step."""
     target = tmp_path / "fox.png"
     target.write_bytes(b"old")
-    sink = FileSink(target, "s", threads)
+    sink = FileSink(target, "s", threads, keeping=Keeping(overwrite=True))
     await sink.add(PNG)
     assert target.read_bytes() == b"old"
 
@@ -121,7 +127,8 @@ async def test_a_refused_large_file_leaves_nothing(tmp_path, threads):
 
 async def test_a_file_beyond_the_limit_is_refused(tmp_path, threads):
     """One byte above the limit is refused, and nothing is left."""
-    sink = FileSink(tmp_path / "x", "s", threads, bytes_max=BUFFER_BYTES + 5)
+    most = Keeping(max_bytes=BUFFER_BYTES + len(PNG) - 1)
+    sink = FileSink(tmp_path / "x", "s", threads, keeping=most)
     with pytest.raises(DownloadError, match="larger than"):
         await store(sink, PNG, bytes(BUFFER_BYTES))
 
@@ -164,9 +171,10 @@ async def test_a_place_that_cannot_be_written_is_named(place, tmp_path, threads)
     assert caught.value.__cause__ is None
 
 
-async def test_a_directory_in_the_place_of_the_file_is_refused(tmp_path, threads):
+async def test_a_directory_is_not_overwritten(tmp_path, threads):
     """If the final name turns into a directory meanwhile, nothing is left of ours."""
-    sink = FileSink(tmp_path / "fox.png", "s", threads)
+    keeping = Keeping(overwrite=True)
+    sink = FileSink(tmp_path / "fox", "s", threads, keeping=keeping)
     (tmp_path / "fox.png").mkdir()
     (tmp_path / "fox.png" / "kept").write_bytes(b"")
     with pytest.raises(DownloadError, match="cannot write"):
@@ -176,12 +184,16 @@ async def test_a_directory_in_the_place_of_the_file_is_refused(tmp_path, threads
     assert names(tmp_path / "fox.png") == ["kept"]
 
 
-async def test_a_link_in_the_place_of_the_file_is_replaced(tmp_path, threads):
-    """A symbolic link under the final name is replaced, not followed."""
+async def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path, threads):
+    """A symbolic link under the final name is replaced if asked, never written to."""
     victim, target = tmp_path / "victim", tmp_path / "fox.png"
     victim.write_bytes(b"mine")
     target.symlink_to(victim)
-    await store(FileSink(target, "s", threads), PNG)
+    kept = await store(FileSink(target, "s", threads), PNG)
+    assert kept == tmp_path / "fox-2.png"
+    assert target.is_symlink()
+    keeping = Keeping(overwrite=True)
+    await store(FileSink(target, "s", threads, keeping=keeping), PNG)
 
     assert victim.read_bytes() == b"mine"
     assert target.read_bytes() == PNG
@@ -203,18 +215,21 @@ async def test_a_full_disk_leaves_nothing(tmp_path, threads):
     assert names(tmp_path) == []
 
 
-async def test_a_name_that_is_not_durable_is_taken_back(tmp_path, threads):
-    """If the directory cannot be synced, the error leaves no file behind it."""
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+async def test_a_directory_that_cannot_be_synced_keeps_the_picture(
+    number, tmp_path, threads
+):
+    """What was paid for is not deleted because its name may not outlive a crash."""
 
     class Failing(Folders):
         def sync(self, folder):
-            raise OSError(5, "Input/output error")
+            raise OSError(number, os.strerror(number))
 
     sink = FileSink(tmp_path / "x", "s", threads, Failing(), b"{}")
-    with pytest.raises(DownloadError, match="Input/output"):
-        await store(sink, PNG)
+    path = await store(sink, PNG)
 
-    assert names(tmp_path) == []
+    assert path.read_bytes() == PNG
+    assert names(tmp_path) == ["x.png", "x.png.json"]
 
 
 async def test_a_sink_can_start_over(tmp_path, threads):

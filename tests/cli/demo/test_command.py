@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 
@@ -63,9 +64,11 @@ async def test_the_demo_refuses_a_folder_it_cannot_write(run, folder):
 
 async def test_the_demo_fails_if_pictures_are_missing(run, folder):
     """Pictures that cannot be saved are failures nobody asked for: code 1."""
-    (folder / "demo" / "02-a-red-fox-in-fresh-snow.jpg").mkdir(parents=True)
+    # So deep that the page has a path the system takes, and no picture has.
+    room = os.pathconf(folder, "PC_PATH_MAX") - 42 - len(str(folder))
+    deep = folder.joinpath(*["d" * 99] * (room // 100), "e" * max(1, room % 100 - 1))
 
-    done = await run("demo", "--count", 2, *FAST)
+    done = await run("demo", "--count", 2, "--out", deep, *FAST)
 
     assert done.code == 1
     assert "\nfailed: sparkpix-image" in done.out

@@ -1,0 +1,118 @@
+"""
+A file that is cut is known by its own format; what cannot be followed is not judged.
+"""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from apimodels_async._core.files import ends
+from apimodels_async._core.files.ends import is_cut
+from apimodels_async._core.files.inline import unpack
+
+
+def judge(content):
+    """Return the verdict on these bytes."""
+    return is_cut(lambda at, most: content[at : at + most], len(content))
+
+
+def picture(kind, size=(40, 30), **options):
+    """Return a small picture in some format."""
+    out = BytesIO()
+    Image.effect_noise(size, 80).convert("RGB").save(out, kind, **options)
+    return out.getvalue()
+
+
+def frames(kind):
+    """Return a picture that moves."""
+    out = BytesIO()
+    first, *rest = [Image.effect_noise((20, 20), n).convert("RGB") for n in (9, 50, 90)]
+    first.save(out, kind, save_all=True, append_images=rest)
+    return out.getvalue()
+
+
+def box(kind, content):
+    """Return an ISO box."""
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+FTYP = box(b"ftyp", b"avif\0\0\0\0avifmif1")
+WHOLE = {
+    "png": picture("PNG"),
+    "jpeg": picture("JPEG"),
+    "progressive jpeg": picture("JPEG", progressive=True),
+    "jpeg with restarts": picture("JPEG", restart_marker_blocks=1),
+    "webp": picture("WEBP"),
+    "moving webp": frames("WEBP"),
+    "gif": picture("GIF"),
+    "moving gif": frames("GIF"),
+    "avif": FTYP + box(b"meta", b"x" * 40) + box(b"mdat", b"y" * 99),
+    "avif, large box": FTYP
+    + box(b"meta", b"x" * 40)
+    + struct.pack(">I4sQ", 1, b"mdat", 16 + 99)
+    + b"y" * 99,
+    "avif in its description": FTYP + box(b"meta", b"x" + box(b"idat", b"y" * 50)),
+    "moving avif": FTYP + box(b"moov", b"x" * 40) + box(b"mdat", b"y" * 99),
+}
+
+
+@pytest.mark.parametrize("content", WHOLE.values(), ids=WHOLE)
+def test_a_cut_is_seen_wherever_it_is(content):
+    """Whole it is whole, with something behind it too; cut anywhere it is cut."""
+    assert not judge(content)
+    if content[4:8] != b"ftyp":
+        assert not judge(content + b"\0" * 9)
+    seen = [at for at in range(len(content)) if at > 60 and not judge(content[:at])]
+    assert seen in ([], [len(content) - 1])  # WebP: its last byte may be padding
+
+
+def test_windows_do_not_matter(monkeypatch):
+    """A marker that lies across two reads is found."""
+    for size in (64, 65, 67, 101):
+        monkeypatch.setattr(ends, "WINDOW_BYTES", size)
+        for name in ("png", "jpeg", "progressive jpeg", "moving gif"):
+            assert not judge(WHOLE[name])
+            assert judge(WHOLE[name][:-3])
+
+
+UNKNOWN = {
+    "png of nothing": b"\x89PNG\r\n\x1a\n" + bytes(500),
+    "jpeg of nothing": b"\xff\xd8\xff\xe0" + b"x" * 64,
+    "jpeg, no marker": b"\xff\xd8\xff\xfe\0\3xno",
+    "jpeg, reserved": b"\xff\xd8\xff\x02\0\3xno",
+    "jpeg, length 0": b"\xff\xd8\xff\xfe\0\0xno",
+    "gif of nothing": b"GIF89a" + b"x" * 64,
+    "avif of nothing": b"\0\0\0\x1cftypavif" + b"x" * 64,
+    "avif, length 3": FTYP + b"\0\0\0\3meta",
+    "html": b"<!doctype html>",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("content", UNKNOWN.values(), ids=UNKNOWN)
+def test_what_cannot_be_followed_is_not_called_cut(content):
+    """Without evidence there is no verdict: a strange file may be a new kind."""
+    assert not judge(content)
+
+
+def test_fill_bytes_and_bare_markers_are_followed():
+    """JPEG may have 0xFF before a marker, and markers without a length."""
+    plain = picture("JPEG")
+    assert not judge(plain[:2] + b"\xff\xfe\0\2\xff\xff\xff\x01" + plain[2:])
+    assert not judge(
+        FTYP + box(b"meta", b"x") + struct.pack(">I4s", 0, b"mdat") + b"yy"
+    )
+
+
+def test_pictures_inside_an_answer_are_read():
+    """Line breaks, no padding, the other alphabet and percent signs are all base64."""
+    for packed in ("+/8B", "+/8B\r\n", "-_8B", "%2B%2F8B", "+/\n8B"):
+        assert unpack(f"data:image/png;base64,{packed}") == b"\xfb\xff\1"
+    assert unpack("data:image/png;base64,+/8") == b"\xfb\xff"
+    assert unpack("data:;BASE64,") == b""
+    for other in ("data:image/png,abcd", "data:;base64,A", "data:;base64,@@", "data:"):
+        assert unpack(other) is None
