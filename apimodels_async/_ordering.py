@@ -201,20 +201,17 @@ class Ordering:
         if record is not None:
             await record.begin(paid.call.request.nonce)
             self._check_open()  # the session may have closed since
+        product: Product | OutcomeUnknownError
         try:
             created = await self._sender.order(
                 paid.call, paid.sent, patient=paid.patient
             )
             product = self._adopt(paid, created)
-        except OutcomeUnknownError as unknown:
-            error = self._check_owner(paid, unknown)
-            found = await self._await_callback(paid.expected, error.task_id)
-            if found is None:
-                self._claim(error)
-                if error is unknown:
-                    raise
-                raise error from None
-            product = found
+        except OutcomeUnknownError as error:
+            product = error
+        if isinstance(product, OutcomeUnknownError):
+            # Outside of the block: no error of ours has another behind it.
+            product = await self._find_lost(paid, self._check_owner(paid, product))
         paid.product = product
         if record is not None and isinstance(product, TaskHandle):
             await record.accepted(product.task_id)
@@ -227,6 +224,16 @@ class Ordering:
         if error.task_id is None or not self._tracker.ledger.knows(error.task_id):
             return error
         return disowned(error, info_of(paid.call.request, paid.sent))
+
+    async def _find_lost(
+        self, paid: PaidRequest, error: OutcomeUnknownError
+    ) -> TaskHandle:
+        """Return the task of an order whose answer was lost, or raise *error*."""
+        found = await self._await_callback(paid.expected, error.task_id)
+        if found is not None:
+            return found
+        self._claim(error)
+        raise error
 
     def _claim(self, error: OutcomeUnknownError) -> None:
         # First come, first served: a later answer that names it is a stray copy.

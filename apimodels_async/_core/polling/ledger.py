@@ -26,7 +26,7 @@ Theory of operation:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from attrs import define, field
 
@@ -231,7 +231,7 @@ class Ledger:
         lasted = now - self._key_struck_at
         return self._key_strikes >= STRIKES and lasted >= self.interval
 
-    def _key_refused(self, error: ApiModelsError) -> ApiModelsError:
+    def _key_refused(self, error: APIStatusError) -> APIStatusError:
         self._key_strikes = 0
         ended = error.fresh()
         msg = (
@@ -240,8 +240,7 @@ class Ledger:
         )
         ended.args = (msg,)
         ended.charged = None
-        if isinstance(ended, APIStatusError):
-            ended.task_ids = tuple(self)
+        ended.task_ids = tuple(self)
         return ended
 
     def _learn(
@@ -331,7 +330,7 @@ class Ledger:
         ]
 
 
-def _refuses_key(error: ApiModelsError) -> bool:
+def _refuses_key(error: ApiModelsError) -> TypeGuard[APIStatusError]:
     # Without the API's envelope it is a firewall's or a gateway's page.
     return _is_the_apis(error) and isinstance(
         error, (AuthenticationError, PermissionDeniedError)
