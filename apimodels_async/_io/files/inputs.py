@@ -157,13 +157,18 @@ def _pieces(source: Any, most: int) -> bytes:
 
 
 def _safe_name(name: str) -> str:
+    """Return *name* fit for a header and a URL: no folder, no control characters."""
     last = PurePath(name.replace("\\", "/")).name
-    plain = "".join(
-        " " if unicodedata.category(char)[0] in "CZ" else char
-        for char in unicodedata.normalize("NFC", last)
-    )
+    plain = "".join(map(_plain, unicodedata.normalize("NFC", last)))
     stem, dot, end = " ".join(plain.split()).strip(" .").rpartition(".")
     return (stem[:NAME_CHARS] + dot + end)[-NAME_CHARS - 20 :].strip()
+
+
+def _plain(char: str) -> str:
+    category = unicodedata.category(char)
+    if category == "Cs":  # of a name on disk that is no UTF-8
+        return "_"
+    return " " if category[0] in "CZ" else char
 
 
 def _refusal(source: object, reason: str) -> InvalidRequestError:
