@@ -99,12 +99,7 @@ class Ordering:
     _closed: SessionClosedError | None = field(init=False, default=None)
 
     async def complete(self, request: AnyRequest) -> ImageResult:
-        """
-        Order *request* and wait for its result.
-
-        Raises:
-            ApiModelsError: As ``images.generate``.
-        """
+        """Order *request* and wait for its result; raises as ``images.generate``."""
         await self._pacer.take()
         product: Product | None = None
         try:
@@ -121,12 +116,7 @@ class Ordering:
             raise
 
     async def submit(self, request: ImageRequest) -> TaskHandle:
-        """
-        Order *request* and return the handle of its task.
-
-        Raises:
-            ApiModelsError: As ``images.submit``.
-        """
+        """Order *request* and return its task's handle; raises as ``images.submit``."""
         await self._pacer.take()
         product: Product | None = None
         try:
