@@ -231,6 +231,8 @@ class ItemRunner:
                 result = await self._buy(item, record)
             elif step is Step.ATTACH:
                 item.price = known.price  # reserved since the journal was opened
+                # Before anything can fail: whatever ends this, the task was accepted.
+                item.task_id = known.task_id
                 handle = self.ordering.attach(known.task_id or "")
                 result = await self._wait(item, handle)
             else:

@@ -180,9 +180,12 @@ class Ordering:
             expected = callbacks.expect(model, record, nonce)
         return PaidRequest(model, group, call, record, expected)
 
-    def _check_open(self) -> None:
+    def _check_open(self, bought: str | None = None) -> None:
         if self._closed is not None:
-            raise self._closed.fresh()
+            error = self._closed.fresh(task_id=bought)
+            if bought is not None:  # that task may be charged; no order was unsent
+                error.charged = None
+            raise error
         self._tracker.check_alive()
 
     async def _carry_out(self, paid: PaidRequest) -> Product:
@@ -327,7 +330,7 @@ class Ordering:
         Raises:
             SessionClosedError: Nothing is tracked any more.
         """
-        self._check_open()
+        self._check_open(task_id)
         entry = self._tracker.ledger.get(task_id)
         if entry is None:
             entry = Entry(task_id, model, attached=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
-from apimodels_async.errors import InvalidRequestError
+from apimodels_async.errors import InvalidRequestError, SessionClosedError
 from apimodels_async.handle import read_token
 from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
 
@@ -197,7 +197,12 @@ class Images:
         """
         task_id, model = read_token(checks.check_text(task))
         checks.check_task_id(task_id)
-        return self._runtime.open().ordering.attach(task_id, model)
+        try:
+            ordering = self._runtime.open().ordering
+        except SessionClosedError as error:  # no order was unsent: the task may be paid
+            error.task_id, error.charged = task_id, None
+            raise
+        return ordering.attach(task_id, model)
 
     def batch(  # noqa: PLR0913  options, all by keyword
         self,
