@@ -269,7 +269,7 @@ class Ordering:
         )
         entry.outcome = created.result or created.error
         if entry.done:
-            self._counters.ended(entry.outcome)
+            self._counters.ended(entry.task_id, entry.outcome)
             return entry
         try:
             self._tracker.watch(entry)

@@ -142,6 +142,13 @@ class Images:
         Source:
             API page, "SparkPix Image Edit params".
         """
+        if params.get("model", SPARKPIX_EDIT) != SPARKPIX_EDIT:
+            msg = (
+                "edit() is SparkPix Image Edit: other models take their images in "
+                f"generate(model={params['model']!r}, ...), under names of their own"
+            )
+            raise InvalidRequestError(msg, parameter="model")
+        params.pop("model", None)
         given = {
             "images": images,
             "aspect_ratio": aspect_ratio,

@@ -1,9 +1,10 @@
 """
 One aiohttp connector for everything the session does with the API.
 
-The only file that imports aiohttp's client. What aiohttp raises stays here: its
-exceptions carry request headers in their repr, so they become plain
-:class:`Failure` values, built outside the ``except`` blocks.
+Of the two files that import aiohttp's client, the one that has the key; the other is
+``files/downloads.py``. What aiohttp raises stays here: its exceptions carry request
+headers in their repr, so they become plain :class:`Failure` values, built outside the
+``except`` blocks.
 """
 
 from __future__ import annotations

@@ -321,7 +321,7 @@ class Tracker:
 
     def _notify(self, entry: Entry) -> None:
         if not entry.glance:  # what is no order's is not counted
-            self._counters.ended(entry.outcome)
+            self._counters.ended(entry.task_id, entry.outcome)
         if entry.done and entry.permit is not None:
             entry.permit.release()
         watchers = self._watchers.get(entry.task_id)

@@ -300,7 +300,7 @@ class ExpectedCallbacks:
         ledger.claimed.add(task_id)
         if entry.glance:
             ledger.keep(entry)
-            self._counters.ended(entry.outcome)
+            self._counters.ended(entry.task_id, entry.outcome)
         return entry
 
     def _is_anothers(self, expected: ExpectedCallback, task_id: str) -> bool:

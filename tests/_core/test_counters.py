@@ -34,8 +34,9 @@ def test_money_is_counted_once_it_is_known():
         counters.accepted(product)
     assert counters.spent == Decimal("0.03")
 
-    for outcome in (PICTURE, GenerationFailedError("no"), TaskTimeoutError("?"), None):
-        counters.ended(outcome)
+    ends = (PICTURE, GenerationFailedError("no"), TaskTimeoutError("?"), None)
+    for number, outcome in enumerate(ends * 2):  # attached again, they end again
+        counters.ended(f"clx{number % len(ends)}", outcome)
     stats = stats_of(counters)
     assert (stats.submitted, stats.completed, stats.failed) == (5, 1, 1)
     assert stats.spent == Decimal("0.06")

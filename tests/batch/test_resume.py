@@ -331,3 +331,23 @@ async def test_a_picture_that_was_deleted_is_fetched_again(
         assert outcome.path.is_file()
         outcome.path.unlink()
     assert len(emulator.generations) == 1
+
+
+async def test_an_accepted_item_stays_accepted_when_the_session_closes(
+    emulator, session, connect, journal
+):
+    """A session that closes as a batch is resumed makes no accepted task refused."""
+    async with session.images.batch(tasks(1), journal=journal) as outcomes:
+        await until(lambda: outcomes.pending)
+    (task_id,) = emulator.tasks
+    again = connect(emulator)
+
+    async def source():
+        await again.aclose()
+        for each in tasks(1):
+            yield each
+
+    async with again.images.batch(source(), journal=journal) as outcomes:
+        outcome = await anext(outcomes)
+    assert outcome.error.charged is None
+    assert [("accepted", task_id)] == rows(journal, "state, task_id")

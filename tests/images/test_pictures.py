@@ -444,3 +444,22 @@ async def test_a_path_may_be_anything_pathlike(session, tmp_path):
     for target in (str(tmp_path / "a"), tmp_path / "b", os.fspath(tmp_path)):
         path = await session.download(result, target)
         assert path.parent == tmp_path
+
+
+async def test_editing_with_another_model_is_refused(session, emulator):
+    """edit() buys SparkPix Image Edit and nothing else, and says what to call."""
+    with pytest.raises(InvalidRequestError, match=r"generate\(model='gpt-image-2'"):
+        await session.images.edit(
+            "at night", images=["https://a.example/b.png"], model="gpt-image-2"
+        )
+    assert emulator.requests == []
+
+
+async def test_a_task_that_is_attached_again_is_counted_once(session, emulator):
+    """Taking up a finished task again adds nothing to what was completed and spent."""
+    result = await session.images.generate("a moose", model="gpt-image-2")
+    for _ in range(2):
+        await session.images.attach(result.task_id)
+    stats = session.stats()
+    assert (stats.submitted, stats.completed) == (1, 1)
+    assert stats.spent == emulator.spent
