@@ -155,6 +155,7 @@ class Item:
     task_id: str | None = None
     """Of its task, once accepted, in this run or an earlier one."""
     result: ImageResult | None = None
+    error: ApiModelsError | None = None
 
 
 @define(eq=False, kw_only=True)
@@ -175,7 +176,7 @@ class ItemRunner:
     """Why nothing more is ordered."""
     pending: dict[str, TaskHandle] = field(factory=dict)
     interrupted: list[Outcome] = field(factory=list)
-    """Paid results of items that were cancelled before they were handed over."""
+    """Ends of items that were cancelled before they were handed over."""
 
     async def run(self, index: int, found: object) -> Outcome:
         """
@@ -191,8 +192,8 @@ class ItemRunner:
         try:
             outcome = await self._run(item, record)
         except asyncio.CancelledError:
-            if item.result is not None:
-                left = Outcome(item.index, item.request, item.result)
+            if item.result is not None or item.error is not None:
+                left = Outcome(item.index, item.request, item.result, item.error)
                 self.interrupted.append(left)
             raise
         self.halted = self.halted or record.broken
@@ -293,10 +294,15 @@ class ItemRunner:
         self.pending[handle.task_id] = handle
         try:
             with self.may_cut():
-                return await handle
-        finally:
+                result = await handle
+        except ApiModelsError:
             if handle.done:
                 self.pending.pop(handle.task_id, None)
+            raise
+        # Cancelled, it stays pending, also if the task ended in this very step: the
+        # session has settled it, and nobody else would know its result.
+        self.pending.pop(handle.task_id, None)
+        return result
 
     async def _completed(
         self, item: Item, record: BatchRecord, result: ImageResult
@@ -325,6 +331,7 @@ class ItemRunner:
     async def _failed(
         self, item: Item, record: BatchRecord, error: ApiModelsError
     ) -> Outcome:
+        item.error = error
         state = state_after(error, item.task_id)
         if state is not RecordState.ACCEPTED or item.task_id is None:
             self.budget.settle(item.price, error)

@@ -308,15 +308,15 @@ class Runtime:
         unknown fate.
         """
         parts = self.parts
+        if parts is not None and parts.loop.is_closed():
+            self.state = State.CLOSED
+            self._report()
+            return
+        if parts is not None and parts.loop is not _running_loop():
+            msg = "this Session belongs to another event loop: close it there"
+            raise ConfigurationError(msg)
         if self.state is State.OPEN and parts is not None:
             self.state = State.CLOSED  # from here on open() refuses
-            if parts.loop.is_closed():
-                self._report()
-                return
-            if parts.loop is not _running_loop():
-                self.state = State.OPEN
-                msg = "this Session belongs to another event loop: close it there"
-                raise ConfigurationError(msg)
             self._lost = tuple(parts.tracker.ledger)
             parts.ordering.stop(self._closed_error())
             parts.saver.stop()

@@ -24,13 +24,16 @@ class LocalPermit:
     _limit: LocalLimit
     _started: float
     _held: bool = field(init=False, default=True)
+    _answered: bool = field(init=False, default=False)
 
     def taken(self) -> None:
         """Note that the order was answered, by whatever but a 429."""
+        self._answered = True
         self._limit.answered(self._started, refused=False)
 
     def throttled(self, retry_after: float | None) -> None:
         """Note that it was answered by a 429; gives the permit back."""
+        self._answered = True
         self._limit.answered(self._started, refused=True, retry_after=retry_after)
         self.release()
 
@@ -38,7 +41,7 @@ class LocalPermit:
         """Give the permit back: the order has ended. Idempotent."""
         if self._held:
             self._held = False
-            self._limit.ended()
+            self._limit.ended(answered=self._answered)
 
 
 class LocalLimit:
@@ -89,8 +92,7 @@ class LocalLimit:
             return LocalPermit(self, await turn)
         except asyncio.CancelledError:
             if not turn.cancelled():  # its turn had come in this very step
-                self._pace.unsent()
-                self.ended()
+                self.ended(answered=False)
             raise
 
     def answered(
@@ -104,8 +106,15 @@ class LocalLimit:
             self._pace.taken(now)
         self._let_go()
 
-    def ended(self) -> None:
-        """Take a permit back."""
+    def ended(self, *, answered: bool) -> None:
+        """
+        Take a permit back.
+
+        One that was never *answered* (cancelled, cut, its answer lost) may be the one
+        order that all others wait for: they wait no longer.
+        """
+        if not answered:
+            self._pace.unsent()
         self._out -= 1
         self._let_go()
 

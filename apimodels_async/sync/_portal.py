@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+HANDOVER_S: Final = 0.5
+"""How long an interrupted caller waits for its call to be cancelled."""
 EXIT_S: Final = 5.0
 """Seconds that a session still open at exit gets to finish paid requests."""
 
@@ -52,11 +54,17 @@ class _Call(Generic[T]):
     _result: list[T] = field(init=False, factory=list[T])
     _abandoned: bool = field(init=False, default=False)
     _scope: anyio.CancelScope | None = field(init=False, default=None)
+    finished: threading.Event = field(init=False, factory=threading.Event)
+    """Nothing of it runs any more."""
 
     async def run(self) -> T | None:
-        """
-        Await the function, in the loop's thread.
-        """
+        """Await the function, in the loop's thread."""
+        try:
+            return await self._run()
+        finally:
+            self.finished.set()
+
+    async def _run(self) -> T | None:
         with anyio.CancelScope() as self._scope:
             try:
                 self._result.append(result := await self.function(*self.args))
@@ -130,6 +138,9 @@ class _Loop:
                 call.abandon()
                 with contextlib.suppress(RuntimeError):  # never started: nothing runs
                     self._portal.start_task_soon(call.cancel)
+                    # Until what was bought is among the orphans: who catches the
+                    # Ctrl-C looks there at once.
+                    call.finished.wait(HANDOVER_S)
             raise
         raise self.ended.fresh()
 

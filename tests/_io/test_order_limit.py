@@ -114,3 +114,17 @@ def test_numbers_that_make_no_sense_are_refused():
             LocalLimit(pending=value)
         with pytest.raises(ConfigurationError):
             LocalLimit(per_second=value)
+
+
+async def test_a_permit_that_is_given_back_unanswered_blocks_nobody():
+    """The one order that all wait for may be cancelled before it was answered."""
+    limit = LocalLimit()
+    (await limit.acquire()).throttled(None)
+    probe = await limit.acquire()
+    waiting = asyncio.create_task(limit.acquire())
+    await asyncio.sleep(10)
+    assert not waiting.done()
+    probe.release()
+
+    async with asyncio.timeout(1):
+        await waiting

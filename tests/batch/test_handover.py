@@ -112,3 +112,20 @@ async def test_a_generator_left_in_the_middle_is_closed_with_its_batch(session):
             async for _ in outcomes:
                 break
     assert closed == ["plain", "async"]
+
+
+async def test_a_task_that_ends_as_its_batch_is_left_is_not_lost(emulator, session):
+    """Whatever settles in the very step of leaving is pending or unread."""
+    lost = set()
+    for _ in range(12):
+        before = set(emulator.tasks)
+        known = set()
+        async with session.images.batch(tasks(25), max_pending=25) as outcomes:
+            async for outcome in outcomes:
+                known.add(outcome.result.task_id)
+                if len(known) == 8:
+                    break
+        known |= {handle.task_id for handle in outcomes.pending}
+        known |= {outcome.result.task_id for outcome in outcomes.unread}
+        lost |= set(emulator.tasks) - before - known
+    assert lost == set()

@@ -389,3 +389,23 @@ Session("sk_x")
 print({"aiohttp", "cattrs"} & set(sys.modules) or "light")
 """
     assert run(code) == ["light", "light", "light"]
+
+
+async def test_closing_from_another_loop_is_refused_also_while_it_closes(
+    emulator, connect
+):
+    """A second loop is told where to close, and the closing goes on."""
+    emulator.fault("sync", "slow", seconds=0.3)
+    session = connect(emulator)
+    order = asyncio.create_task(session.images.generate("a fox"))
+    await until(lambda: emulator.requests)
+    closing = asyncio.create_task(session.aclose())
+    await asyncio.sleep(0)
+
+    def elsewhere():
+        asyncio.run(session.aclose())
+
+    with pytest.raises(ConfigurationError, match="another event loop"):
+        await asyncio.to_thread(elsewhere)
+    await closing
+    assert (await order).url

@@ -69,7 +69,7 @@ class OrderPace:
         self._next_at = max(now, self._next_at) + interval
 
     def unsent(self) -> None:
-        """Note that an order that was to start was not sent."""
+        """Note that an order that was let go will not be answered."""
         self._probe_out = False
 
     def taken(self, now: float) -> None:
