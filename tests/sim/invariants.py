@@ -18,10 +18,7 @@ GATING = {
     # What was paid for can be found: it was returned, or is named by an error, by
     # orphans, batch.unread, batch.pending, session.pending, the journal, or, once the
     # session has ended, by a warning.
-    # Known: a generate() that is left while its task is pending forgets it (seed 1); a
-    # batch that is left while it downloads loses the result (8); a second run with
-    # resubmit_unknown overwrites what the first one paid for (653).
-    "findable": False,
+    "findable": True,
     # Every call of a user's ends.
     "nobody_waits_for_ever": True,
     # A session asks for one task at most every two seconds.
