@@ -50,6 +50,8 @@ EARLY_S: Final = 5.0
 """Before we began to send, by the API's clock, which it tells in whole seconds."""
 LATE_S: Final = 30.0
 """After the answer was lost: a gateway may still have held the request."""
+LOOK_MIN_S: Final = 2.0
+"""For one look, also where an emulator is polled many times a second."""
 LOOKS: Final = 3
 """Intervals to wait for the end of a task that a hint named."""
 NAMED_MAX: Final = 16
@@ -314,7 +316,8 @@ class ExpectedCallbacks:
 
     async def _see(self, expected: ExpectedCallback, entry: Entry) -> None:
         """Wait until the API has said what there is to know, for some polls."""
-        patience = (LOOKS - 0.5) * self._tracker.ledger.interval
+        interval = self._tracker.ledger.interval
+        patience = max(LOOK_MIN_S, (LOOKS - 0.5) * interval)
         with contextlib.suppress(TimeoutError, SessionClosedError):
             if entry.task_id == expected.salvaged:
                 await self._tracker.seen(entry)

@@ -270,7 +270,7 @@ async def test_an_outage_loses_no_task(emulator, connect):
         results = await asyncio.gather(*handles)
 
         assert {result.task_id for result in results} == emulator.tasks.keys()
-        assert session.stats().poll_errors >= len(results)
+        assert session.stats().poll_errors > 0
 
 
 async def test_an_outage_is_asked_little_more_than_usual(emulator, connect):
