@@ -364,18 +364,16 @@ class Runtime:
             return
         self._reported = True
         lost, orphans = self.pending, self.parts.ordering.orphans
-        if lost:
-            logger.warning(
-                "session closed with %d tasks pending; attach them again: %s",
-                len(lost),
-                ", ".join(lost),
-            )
         kept = [named for each in orphans if (named := _name(each)) not in {"", *lost}]
+        said = []
+        if lost:
+            said.append(f"{len(lost)} tasks pending; attach them again: ")
+            said[-1] += ", ".join(lost)
         if kept:
-            logger.warning(
-                "paid for or of unknown fate, left by cancelled callers (orphans): %s",
-                ", ".join(kept),
-            )
+            said.append("paid for or of unknown fate, left by cancelled callers: ")
+            said[-1] += ", ".join(kept)
+        if said:
+            logger.warning("session closed with %s", "; and ".join(said))
 
     @property
     def pending(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from apimodels_async._api.checks import check_index
 from apimodels_async._io.config import (
+    check_options,
     resolve_base_url,
     resolve_key,
     resolve_polling,
@@ -108,6 +109,13 @@ class Session:
         _check_count("max_connections", max_connections)
         _check_count("max_polls", max_polls)
         _check_count("max_downloads", max_downloads)
+        check_options(
+            polling=(polling, PollPolicy),
+            retry=(retry, RetryPolicy),
+            timeouts=(timeouts, Timeouts),
+            callback=(callback, "address"),
+            limit=(limit, "acquire"),
+        )
         if http is not None and http.closed:
             msg = "the aiohttp.ClientSession given as http= is closed"
             raise ConfigurationError(msg)

@@ -173,3 +173,20 @@ def resolve_polling(polling: PollPolicy, base_url: str) -> PollPolicy:
 def is_local(base_url: str) -> bool:
     """Return whether the API at *base_url* is on this machine."""
     return is_loopback(urlsplit(base_url).hostname or "")
+
+
+def check_options(**given: tuple[object, type | str]) -> None:
+    """
+    Refuse options of a wrong kind: name -> value, and its type or a method it has.
+
+    Raises:
+        ConfigurationError: Names the option. None passes: it means the default.
+    """
+    for name, (value, wanted) in given.items():
+        if isinstance(wanted, str):
+            fits, kind = hasattr(value, wanted), f"an object with {wanted}()"
+        else:
+            fits, kind = isinstance(value, wanted), wanted.__name__
+        if value is not None and not fits:
+            msg = f"{name}= takes {kind}, not {type(value).__name__}"
+            raise ConfigurationError(msg)

@@ -66,8 +66,11 @@ class LocalLimit:
         self, *, pending: int | None = None, per_second: float | None = None
     ) -> None:
         for name, value in (("pending", pending), ("per_second", per_second)):
-            if value is not None and (isinstance(value, bool) or not value > 0):
-                msg = f"LocalLimit({name}=...) takes a positive number, not {value!r}"
+            kinds = (int,) if name == "pending" else (int, float)
+            fits = isinstance(value, kinds) and not isinstance(value, bool)
+            if value is not None and not (fits and value > 0):
+                kind = "whole number" if name == "pending" else "number"
+                msg = f"LocalLimit({name}=...) takes a positive {kind}, not {value!r}"
                 raise ConfigurationError(msg)
         self._pending = pending
         self._pace = OrderPace(interval_min=1 / per_second if per_second else 0.0)

@@ -109,11 +109,13 @@ async def test_a_probe_that_is_cancelled_blocks_nobody():
 
 def test_numbers_that_make_no_sense_are_refused():
     """Zero, less than zero and truth values are no limits."""
-    for value in (0, -1, True):
+    for value in (0, -1, True, "2"):
         with pytest.raises(ConfigurationError):
             LocalLimit(pending=value)
         with pytest.raises(ConfigurationError):
             LocalLimit(per_second=value)
+    with pytest.raises(ConfigurationError):
+        LocalLimit(pending=1.5)
 
 
 async def test_a_permit_that_is_given_back_unanswered_blocks_nobody():

@@ -409,3 +409,10 @@ async def test_closing_from_another_loop_is_refused_also_while_it_closes(
         await asyncio.to_thread(elsewhere)
     await closing
     assert (await order).url
+
+
+def test_an_option_of_a_wrong_kind_is_refused():
+    """A number where an object belongs is told by the option's name, at once."""
+    for name in ("polling", "retry", "timeouts", "callback", "limit"):
+        with pytest.raises(ConfigurationError, match=f"{name}= takes"):
+            Session("sk_x", **{name: 2})
