@@ -346,10 +346,9 @@ class Ordering:
             ApiModelsError: The API could not be asked.
         """
         nonce = lost.request.nonce if lost.request is not None else None
-        if self._callbacks is not None and nonce is not None:
-            called = self._callbacks.task_of(nonce)
-            if called:
-                return Reconciliation(Verdict.FOUND, "its callback came", called)
+        called = self._callbacks and nonce and self._callbacks.task_of(nonce)
+        if called:
+            return Reconciliation(Verdict.FOUND, "its callback came", called)
         if lost.task_id is None:
             return None
         try:

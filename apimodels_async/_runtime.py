@@ -363,7 +363,7 @@ class Runtime:
         if self._reported or self.parts is None:
             return
         self._reported = True
-        lost, orphans = self.pending, self.parts.ordering.orphans
+        lost, orphans = self.parts.tracker.lost, self.parts.ordering.orphans
         kept = [named for each in orphans if (named := _name(each)) not in {"", *lost}]
         said = []
         if lost:
@@ -374,13 +374,6 @@ class Runtime:
             said[-1] += ", ".join(kept)
         if said:
             logger.warning("session closed with %s", "; and ".join(said))
-
-    @property
-    def pending(self) -> tuple[str, ...]:
-        """The ids of the pending tasks; after the end, of those that were pending."""
-        if self.parts is None:
-            return ()
-        return self.parts.tracker.lost or tuple(self.parts.tracker.ledger)
 
 
 def _name(orphan: Product | OutcomeUnknownError) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self, cast
 
 import anyio
@@ -253,7 +253,7 @@ class Batch:
             # Shared by all readers, so the cancellation of one is its own.
             await asyncio.shield(self._news)
         outcome, handed_over = self._ended_items.popleft()
-        if not handed_over.done():  # its worker may be gone
+        with suppress(asyncio.InvalidStateError):  # cancelled: its worker is gone
             handed_over.set_result(None)
         return outcome
 

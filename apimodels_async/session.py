@@ -424,7 +424,7 @@ class Session:
         runtime: Runtime | None = getattr(self, "_runtime", None)
         if runtime is None or runtime.state is not State.OPEN or not runtime.parts:
             return
-        pending = ", ".join(runtime.pending) or "none"
+        pending = ", ".join(runtime.parts.tracker.lost) or "none"
         warnings.warn(
             f"a Session was never closed (tasks pending: {pending}); use "
             "`async with` or `await session.aclose()`",

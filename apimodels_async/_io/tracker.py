@@ -367,5 +367,5 @@ class Tracker:
 
     @property
     def lost(self) -> tuple[str, ...]:
-        """The ids of the tasks that were pending when tracking ended."""
-        return self._end.task_ids if self._end is not None else ()
+        """The ids of the pending tasks; after the end, of those pending then."""
+        return tuple(self.ledger) if self._end is None else self._end.task_ids

@@ -26,6 +26,7 @@ from support.virtual_time import VIRTUAL_TIME, run_virtual
 
 from apimodels_async import (
     AuthenticationError,
+    ConfigurationError,
     GenerationFailedError,
     ImageResult,
     PermissionDeniedError,
@@ -653,3 +654,30 @@ async def test_events_carry_the_wall_clock():
         ]
         assert events[0].at == EPOCH
         assert (events[1].at - EPOCH).total_seconds() == pytest.approx(2.6, abs=0.05)
+
+
+async def test_a_pool_that_is_closed_for_good_ends_all_waits():
+    """When no poll can be answered any more, who waits is told with the ids."""
+    async with Rig(lambda _call: cut(sent=False, closed=True)) as rig:
+        entries = [rig.watch(f"t{number}") for number in range(3)]
+        ended = await rig.ended(*entries)
+
+    assert {type(each) for each in ended} == {SessionClosedError}
+    assert ended[0].task_ids == ("t0", "t1", "t2")
+
+
+async def test_another_loop_is_refused():
+    """A handle awaited in another loop is told so, and changes nothing here."""
+    async with Rig(done_after(0)) as rig:
+        entry = rig.watch("t1")
+
+        async def wait():
+            await rig.tracker.wait(entry)
+
+        def elsewhere():
+            with asyncio.Runner() as runner:
+                runner.run(wait())
+
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await asyncio.to_thread(elsewhere)
+        await rig.ended(entry)

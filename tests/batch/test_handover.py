@@ -11,7 +11,8 @@ import pytest
 from support.batches import tasks
 from support.waiting import until
 
-from apimodels_async import ConfigurationError
+from apimodels_async import ConfigurationError, Session
+from apimodels_async._runtime import Adapters
 
 
 async def test_a_reader_that_is_cancelled_took_nothing(emulator, session):
@@ -129,3 +130,24 @@ async def test_a_task_that_ends_as_its_batch_is_left_is_not_lost(emulator, sessi
         known |= {outcome.result.task_id for outcome in outcomes.unread}
         lost |= set(emulator.tasks) - before - known
     assert lost == set()
+
+
+async def test_a_picture_is_handed_over_although_saving_breaks(emulator, tmp_path):
+    """Whatever saving ends in, the paid result is in the outcome, with the error."""
+
+    class Broken(Adapters):
+        def sink(self, *_args, **_options):
+            msg = "no place for files"
+            raise ConfigurationError(msg)
+
+    class BrokenSession(Session):
+        def _make_adapters(self):
+            return Broken()
+
+    async with (
+        BrokenSession(emulator.api_key, base_url=emulator.base_url) as session,
+        session.images.batch(["a fox"], download_to=tmp_path) as outcomes,
+    ):
+        outcome = await anext(outcomes)
+    assert outcome.result.url
+    assert isinstance(outcome.error, ConfigurationError)

@@ -416,3 +416,58 @@ def test_an_option_of_a_wrong_kind_is_refused():
     for name in ("polling", "retry", "timeouts", "callback", "limit"):
         with pytest.raises(ConfigurationError, match=f"{name}= takes"):
             Session("sk_x", **{name: 2})
+
+
+async def test_orphans_can_be_taken(emulator, connect):
+    """Taking the orphans empties the list; before any use there are none."""
+    session = connect(emulator)
+    assert session.take_orphans() == ()
+    order = asyncio.create_task(session.images.generate("a moose [stuck]", **TASK))
+    await until(lambda: session.pending)
+    order.cancel()
+    await asyncio.wait([order])
+    (task_id,) = emulator.tasks
+
+    assert [orphan.task_id for orphan in session.take_orphans()] == [task_id]
+    assert session.orphans == ()
+
+
+async def test_one_warning_names_pending_tasks_and_orphans(emulator, connect, caplog):
+    """What is pending and what cancelled callers left is said in one line."""
+    session = connect(emulator)
+    handle = await session.images.submit("a moose [stuck]", **TASK)
+    emulator.fault("sync", "slow", seconds=0.2, after=True)
+    order = asyncio.create_task(session.images.generate("a fox"))
+    await until(lambda: session.stats().under_way and len(emulator.requests) > 1)
+    order.cancel()
+    await asyncio.wait([order])
+    await session.aclose()
+
+    (line,) = [
+        record.getMessage() for record in caplog.records if "closed" in record.msg
+    ]
+    assert handle.task_id in line
+    assert session.orphans[0].url in line
+
+
+def test_a_session_whose_loop_has_ended_closes_at_once():
+    """aclose() in a later loop says what was pending, and raises nothing."""
+    code = """
+import asyncio, logging
+from apimodels_async import Session
+logging.basicConfig(format="%(message)s", stream=__import__("sys").stdout)
+
+async def begin():
+    session = Session("sk_x", base_url="http://127.0.0.1:9/v1")
+    session.images.attach("clx1")
+    return session
+
+session = asyncio.run(begin())
+asyncio.run(session.aclose())
+asyncio.run(session.aclose())
+"""
+    said = " ".join(run(code, quiet=False))
+    assert said.startswith(
+        "session closed with 1 tasks pending; attach them again: clx1"
+    )
+    assert said.count("session closed") == 1

@@ -441,3 +441,29 @@ def test_a_bad_setting_is_refused_at_once():
     """A session without a key is refused before any thread starts."""
     with pytest.raises(ConfigurationError):
         sync.Session()
+
+
+def test_orphans_can_be_taken(blocking, keyboard):
+    """Taking the orphans empties the list, of either kind."""
+    assert blocking.take_orphans() == ()
+
+    async def call():
+        result = await blocking._inner.images.generate("a fox")
+        _thread.interrupt_main()
+        return result
+
+    with pytest.raises(KeyboardInterrupt):
+        blocking._portal.call(call)
+
+    (orphan,) = blocking.take_orphans()
+    assert orphan.url.startswith("http")
+    assert blocking.orphans == blocking.take_orphans() == ()
+
+
+def test_all_pictures_are_stored(blocking, tmp_path):
+    """download_all is there as in the asynchronous session."""
+    result = blocking.images.generate("a fox")
+
+    (path,) = blocking.download_all(result, tmp_path)
+
+    assert path.is_file()

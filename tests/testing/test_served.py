@@ -19,6 +19,7 @@ from apimodels_async import (
     OutcomeUnknownError,
     RateLimitError,
     RetryPolicy,
+    testing,
 )
 from apimodels_async.testing import Order, serve_emulator
 
@@ -173,3 +174,9 @@ def test_another_process_finds_it_by_its_environment(monkeypatch):
 
         assert emulator.record.orders == [Order("sparkpix-image", "a fox")]
         assert emulator.balance < Decimal(1)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    """The lazy module says what it has not."""
+    with pytest.raises(AttributeError, match="nothing"):
+        testing.nothing  # noqa: B018
