@@ -254,6 +254,9 @@ def test_an_error_has_the_status_that_fits(app, vendor, fault, status, facts, re
     vendor.fault("create", kind, **options)
 
     got, headers, body = app.ask("POST", "/tasks", {"prompt": prompt})
+    if status == 429:  # its session holds everybody's orders back for as long
+        app.stop()
+        app.start()
 
     assert got == status
     assert body.items() >= facts.items()
