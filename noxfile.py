@@ -275,7 +275,7 @@ def load(session: nox.Session) -> None:
 def wheel(session: nox.Session) -> None:
     """Build sdist and wheel, compare it with the checkout, and use it elsewhere."""
     session.install("build")
-    tmp = Path(session.create_tmp())
+    tmp = Path(session.create_tmp()).resolve()  # programs of it start elsewhere
     for stale in (tmp / "dist").glob("*"):
         stale.unlink()
     session.run("python", "-m", "build", "--outdir", str(tmp / "dist"), silent=True)
