@@ -90,9 +90,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Return the virtual seconds since the loop was made."""
         return self._jumping.now
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Wait for the threads without a timer: 300 virtual seconds pass at once."""
-        del timeout  # what asyncio.Runner gives from 3.12 on
+    async def shutdown_default_executor(self, *_timeout: object) -> None:
+        """Wait for threads without the timer that asyncio.Runner sets from 3.12 on."""
         await super().shutdown_default_executor()
 
     def _stuck(self, why: str) -> StuckError:
