@@ -251,16 +251,10 @@ def browser(session: nox.Session) -> None:
         ENDED[session.name] = "no chromium on PATH; on Debian: apt-get install chromium"
         session.skip(ENDED[session.name])
     session.install(".[cli,metadata]", *group("browser"))
-    # Its driver runs an event loop of its own in the thread of the tests.
-    command = (
-        "python",
-        "-P",
-        "-m",
-        "pytest",
-        "examples/gallery",
-        "tests/cli/gallery/test_page_in_browser.py",
-    )
-    run_tests(session, *command)
+    # One after the other: a process can have the driver's event loop but once.
+    command = ("python", "-P", "-m", "pytest")
+    run_tests(session, *command, "examples/gallery", at_once=2)
+    run_tests(session, *command, "tests/cli/gallery/test_page_in_browser.py", at_once=0)
 
 
 @step(tags=["full"])
