@@ -295,9 +295,10 @@ class ItemRunner:
         try:
             with self.may_cut():
                 result = await handle
+        except SessionClosedError:
+            raise  # the task goes on, so it stays pending
         except ApiModelsError:
-            if handle.done:
-                self.pending.pop(handle.task_id, None)
+            self.pending.pop(handle.task_id, None)
             raise
         # Cancelled, it stays pending, also if the task ended in this very step: the
         # session has settled it, and nobody else would know its result.

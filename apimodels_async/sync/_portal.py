@@ -216,10 +216,9 @@ class Portal:
         """Close the session and end its thread; idempotent."""
         if self._loop is None:
             self.call(_nothing)  # closed unused: later calls are refused all the same
-        loop = self._loop
-        if loop is not None and loop in _loops:
-            _loops.discard(loop)
-            loop.close(None)
+        if self._loop is not None and self._loop in _loops:
+            _loops.discard(self._loop)
+            self._loop.close(None)
 
     @property
     def kept(self) -> tuple[object, ...]:

@@ -331,6 +331,7 @@ def test_after_closing_calls_are_refused_with_the_ids(blocking):
 def test_closed_unused_it_refuses_too(served):
     """A session that was closed before its first call refuses that call."""
     session = sync.Session("key", base_url=served.base_url)
+    assert session.take_orphans() == ()
     session.close()
 
     with pytest.raises(SessionClosedError):
