@@ -24,10 +24,21 @@ THROTTLED: Final = frozenset({429, 503})
 
 @define
 class Brake:
-    """Decides until when no poll starts. Times are monotonic seconds."""
+    """
+    Decides until when no poll starts. Times are monotonic seconds.
+
+    A round are the polls between two pauses: what starts after one, and is in flight or
+    answered when the next begins. One good answer in a round says that not all are
+    refused, be it before or after the refusal, whose task may be refused for ever.
+    """
 
     until: float = 0.0
     """No poll starts before this."""
+    _round: float = 0.0
+    """When the last round began, that is, when the pause before it ended."""
+    _least: float = 0.0
+    """The end of this pause if nothing was refused before: its first second, or as
+    long as a Retry-After says."""
     _streak: int = 0
     """Pauses in a row without a good answer between them."""
 
@@ -40,14 +51,19 @@ class Brake:
         """
         known = started < self.until and self._streak > 0
         if retry_after is not None:
-            self.until = max(self.until, now + min(retry_after, RETRY_AFTER_MAX_S))
+            self._least = max(self._least, now + min(retry_after, RETRY_AFTER_MAX_S))
+            self.until = max(self.until, self._least)
         if known:
             return
+        if started >= self.until:
+            self._round = self.until
         self._streak += 1
         pause = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** min(self._streak - 1, 30))
+        self._least = max(self._least, now + PAUSE_MIN_S)
         self.until = max(self.until, now + pause)
 
     def recovered(self, started: float) -> None:
         """Note a good answer to a poll that *started* then."""
-        if started >= self.until:
+        if started >= self._round:
             self._streak = 0
+            self.until = min(self.until, self._least)

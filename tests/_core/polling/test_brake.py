@@ -79,14 +79,41 @@ def test_a_good_answer_ends_the_streak():
     assert brake.until == 105.0
 
 
-def test_a_good_answer_of_before_the_pause_says_nothing():
-    """A poll that started before the pause and succeeded does not end the streak."""
+def test_a_good_answer_of_an_earlier_round_says_nothing():
+    """A poll that started before the last pause and succeeded does not end a streak."""
     brake = Brake()
     brake.throttled(100.0, 100.0, None)
-    brake.recovered(100.5)
     brake.throttled(101.0, 101.0, None)
-
+    brake.recovered(100.5)
     assert brake.until == 103.0
+    brake.throttled(103.0, 103.0, None)
+
+    assert brake.until == 107.0
+
+
+def test_one_task_that_is_always_refused_costs_a_second_a_round():
+    """Good answers that come after the refusal, in the same round, end a long pause."""
+    brake, now = Brake(), 100.0
+    for _ in range(20):
+        brake.throttled(now, now + 0.1, None)
+        brake.recovered(now + 0.05)
+        assert brake.until == now + 1.1
+        now = brake.until
+
+
+def test_a_good_answer_keeps_what_the_api_asked_for():
+    """A good answer of the same round never shortens a Retry-After."""
+    brake = Brake()
+    for at in (100.0, 101.0, 103.0):
+        brake.throttled(at, at, None)
+    assert brake.until == 107.0
+    brake.throttled(103.5, 103.5, 2.0)
+    brake.recovered(103.2)
+    assert brake.until == 105.5
+    brake.throttled(103.6, 103.6, 30.0)
+    brake.recovered(103.3)
+
+    assert brake.until == 133.6
 
 
 @given(
