@@ -312,6 +312,7 @@ def nightly(session: nox.Session) -> None:
     session.run("python", "examples/web/load.py", "--seconds", "600")
     session.run("python", f"{soak}/chaos.py")
     session.run("python", f"{soak}/chaos.py", "--posts", "8000", "--callbacks")
+    session.run("python", f"{soak}/answers.py")
     session.run("python", f"{soak}/crash.py", "--runs", "100", "--callbacks")
     session.run("python", f"{soak}/callbacks.py")
 
