@@ -20,16 +20,16 @@ def anyio_backend():
 async def test_tasks_that_begin_at_odd_times_share_wake_ups():
     """However many tasks wait, the tracker wakes at most once a tick."""
     async with Rig(done_after(10_000), latency=0.03) as rig:
-        for index in range(1_000):
+        for index in range(400):
             rig.watch(f"t{index}")
             await asyncio.sleep(0.0137)
         before, asked = rig.clock.wakes, len(rig.transport.calls)
-        await asyncio.sleep(100)
+        await asyncio.sleep(50)
         wakes = rig.clock.wakes - before
         polls = len(rig.transport.calls) - asked
 
-        assert polls >= 1_000 * 39
-        assert wakes <= 100 / TICK_S + 2
+        assert polls >= 400 * 19
+        assert wakes <= 50 / TICK_S + 2
 
 
 async def test_a_lonely_task_wakes_it_once_a_poll():

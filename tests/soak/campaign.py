@@ -32,7 +32,7 @@ SECRET_WORD = "moonlit-canary-prompt"
 IN_FLIGHT = 40
 SERVICE_S = 0.02
 INTERVAL_S = 0.05
-PATIENCE_S = 2.0  # the emulator calls within 20 ms, and again after 1 s
+PATIENCE_S = 4.0  # the emulator calls within 20 ms, and again after 1 s
 HOW = ("generate", "submit", "edit", "generate-model")
 
 
@@ -182,7 +182,7 @@ async def run(  # noqa: PLR0913  what a run can vary in
             api_key=KEY,
             polling=PollPolicy.unchecked(interval=INTERVAL_S, deadline=30),
             retry=RetryPolicy(attempts=attempts, base=0.05, cap=0.5),
-            timeouts=Timeouts(connect=2, read=0.8, generate=0.8),
+            timeouts=Timeouts(connect=5, read=2.5, generate=2.5),
             fresh_connections=fresh and not lent,
             http=http,
             callback=callback,

@@ -164,6 +164,7 @@ class ChaosProxy:
         self._serving: set[asyncio.Task] = set()
         self._idle: set[asyncio.StreamWriter] = set()
         self._away: asyncio.Task | None = None
+        self._back = asyncio.Event()
         self._server = None
         self.port = 0
 
@@ -198,8 +199,8 @@ class ChaosProxy:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
-    def leave(self, seconds):
-        """Listen no more, for a time; idle connections end."""
+    def leave(self, seconds=None):
+        """Listen no more, for a time or until it comes back; idle connections end."""
         if self._away is None or self._away.done():
             self._away = asyncio.create_task(self._stay_away(seconds))
 
@@ -207,8 +208,15 @@ class ChaosProxy:
         await self._deafen()
         for writer in tuple(self._idle):
             writer.close()
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._back.wait()
+        self._back.clear()
         await self._listen()
+
+    def come_back(self):
+        """Listen again."""
+        self._back.set()
 
     async def _accept(self, reader, writer):
         task = asyncio.current_task()
