@@ -59,8 +59,9 @@ def path(callback, nonce):
 
 async def test_a_delivery_becomes_a_hint(callback, taker, nonce, path):
     """Nonce and task id reach the session, and 200 says so."""
-    assert await Receiver(callback).deliver(path, BODY) == 200
-    assert taker.hints == [Hint(nonce, "clx1")]
+    for where in (path, f"{path}/"):
+        assert await Receiver(callback).deliver(where, BODY) == 200
+    assert taker.hints == [Hint(nonce, "clx1")] * 2
 
 
 async def test_a_strange_path_is_absent(callback, taker, path):

@@ -219,6 +219,7 @@ async def _start(
             output=output,
             retry_failed=reorder.retry_failed,
             resubmit_unknown=reorder.resubmit_unknown,
+            base_url=common.base_url,
         )
         await run.execute(session)
     return await print_summary(run)

@@ -60,6 +60,8 @@ class Run:
     output: Output
     retry_failed: bool = False
     resubmit_unknown: bool = False
+    base_url: str | None = None
+    """As an option gave it."""
     signal: int | None = None
     """The signal that stopped it."""
     halted: ApiModelsError | None = None
