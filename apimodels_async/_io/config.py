@@ -144,12 +144,11 @@ def _base_url_problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-        legible = has_plain_brackets(parts.netloc)  # urlsplit reads [::1]x as ::1
     except ValueError:
-        legible = False
-    if not legible:
         return "its host or port cannot be read"
-    if not host or not url.isascii() or not url.isprintable() or " " in url:
+    plain = url.isascii() and url.isprintable() and " " not in url
+    # urlsplit reads [::1]x as ::1
+    if not host or not plain or not has_plain_brackets(parts.netloc):
         return "it must be an absolute URL of plain characters"
     if "?" in url or "#" in url:
         return "it must have no query and no fragment"
