@@ -13,16 +13,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from attrs import define, evolve, field
 
 from apimodels_async._api import requests
+from apimodels_async._api.checks import check_task_id
 from apimodels_async._core.files.names import dump_files, load_files
 from apimodels_async._core.money.records import dump_result, load_result
 from apimodels_async._core.money.resume import RecordState, Step, next_step, state_after
+from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -40,6 +41,7 @@ from apimodels_async.models import ImageResult, Outcome
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from apimodels_async._core.money.budget import Budget
     from apimodels_async._core.money.records import Keys
@@ -221,7 +223,7 @@ class ItemRunner:
         return price or Decimal(0)
 
     async def _run(self, item: Item, record: BatchRecord) -> Outcome:
-        known = await self.journal.find(item.key) if self.journal else None
+        known = await self._find(item)
         step = next_step(
             known,
             retry_failed=self.retry_failed,
@@ -245,6 +247,32 @@ class ItemRunner:
         except ApiModelsError as error:
             return await self._failed(item, record, error)
         return await self._completed(item, record, result)
+
+    async def _find(self, item: Item) -> Record | None:
+        """
+        Return what the journal knows of *item*, checked: a file may be damaged, or
+        somebody else's. A completed item has its result then.
+
+        Raises:
+            HaltError: That cannot be read. Whether it is paid for is not known, so it
+                is not touched.
+        """
+        if self.journal is None:
+            return None
+        known: Record | None = None
+        try:
+            known = await self.journal.find(item.key)
+            if known is not None:
+                item.result = _result_in(known)
+        except JournalError as error:
+            raise HaltError(error) from None
+        except ValueError as error:
+            reason = str(error)
+        else:
+            return known
+        task = f" (task {known.task_id})" if known and known.task_id else ""
+        msg = f"item {item.index} in the journal{task} is damaged: {reason}"
+        raise HaltError(JournalError(msg))
 
     async def _buy(self, item: Item, record: BatchRecord) -> ImageResult:
         if self.halted is not None:  # another item's answer, since this was read
@@ -343,15 +371,17 @@ class ItemRunner:
 
     async def _replay(self, item: Item, record: BatchRecord, known: Record) -> Outcome:
         """Return what an earlier run found out; nothing is ordered."""
-        if known.result is not None:
-            item.result = result = load_result(known.result)
-            paths = tuple(map(Path, load_files(known.file)))
+        if (result := item.result) is not None:
+            paths: tuple[Path, ...] = ()
+            if self.folder is not None:
+                # The journal says what they are called, never where they are.
+                paths = self.folder.paths_of(load_files(known.file))
             # A release that saved the first picture alone has written that one down.
-            whole = len(paths) >= len(result.urls) or self.folder is None
-            if paths and whole and await _are_files(paths):
+            if paths and len(paths) >= len(result.urls) and await _are_files(paths):
                 return Outcome(item.index, item.request, result, paths=paths)
             return await self._saved(item, record, result)
-        text = known.error or (
+        text = known.error and printable(known.error)
+        text = text or (
             "an earlier run ended between sending this request and its answer; it may "
             "have been charged"
         )
@@ -365,8 +395,19 @@ class ItemRunner:
         return Outcome(item.index, item.request, error=error)
 
 
+def _result_in(known: Record) -> ImageResult | None:
+    """Return the result of a completed record; ``ValueError``: it is damaged."""
+    result = None
+    if known.state is RecordState.COMPLETED:
+        result = load_result(known.result or "")
+    for task_id in (known.task_id, result and result.task_id):
+        if task_id is not None:
+            check_task_id(task_id)
+    return result
+
+
 async def _are_files(paths: Iterable[Path]) -> bool:
-    for path in paths:
-        if not await anyio.Path(path).is_file():
+    for path in map(anyio.Path, paths):
+        if await path.is_symlink() or not await path.is_file():
             return False
     return True

@@ -307,6 +307,10 @@ class BatchFolder:
     _path: Path
     _provenance: Provenance
 
+    def paths_of(self, files: Iterable[str]) -> tuple[Path, ...]:
+        """Return where *files* are, of which only the last part of the name counts."""
+        return tuple(self._path / Path(file).name for file in files)
+
     async def save(
         self, result: ImageResult, index: int, request: AnyRequest
     ) -> tuple[list[Path], DownloadError | None]:

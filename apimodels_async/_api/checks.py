@@ -31,6 +31,7 @@ _LORA: Final = re.compile(
     r"huggingface\.co/[\w.-]+/[\w.-]+(/[\w./-]+\.safetensors)?", re.ASCII
 )
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_BRACKETS: Final = re.compile(r"[^\[\]]*|([^\[\]]*@)?\[[^\[\]]+\](:\d*)?")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """The API's ids look like ``clxxx...``; anything else never enters a URL."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
@@ -198,7 +199,13 @@ def is_http_url(value: str) -> bool:
         and bool(parts.hostname)
         and value.isprintable()
         and " " not in value
+        and has_plain_brackets(parts.netloc)
     )
+
+
+def has_plain_brackets(netloc: str) -> bool:
+    """Return whether brackets in *netloc*, if any, hold the whole of its host."""
+    return _BRACKETS.fullmatch(netloc) is not None
 
 
 def check_json(parameter: str, value: Any, depth: int = 0) -> Any:

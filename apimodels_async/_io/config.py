@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
+from apimodels_async._api.checks import has_plain_brackets
 from apimodels_async._ports import Secret
 from apimodels_async._text import is_loopback
 from apimodels_async.errors import ConfigurationError
@@ -38,8 +39,9 @@ def resolve_key(api_key: str | Secret | None) -> Secret:
     Return the key: *api_key*, ``APIMODELS_API_KEY`` or the credentials file.
 
     Raises:
-        ConfigurationError: None of them has one, it cannot be a key, or others can
-            read the file. Neither the message nor a frame below holds the key.
+        ConfigurationError: None of them has one, it cannot be a key, or the file is
+            somebody else's or one that others can read. Neither the message nor a frame
+            below holds the key.
     """
     # Locals are shown by whatever shows tracebacks, so no frame that raises has text.
     given, api_key = Secret.of(api_key), None
@@ -75,18 +77,24 @@ def _stored_key() -> Secret | None:
     else:
         try:
             # The open file is asked, not the path: nobody can swap it in between.
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                reason = "it is not a file"
-            elif mode & (stat.S_IRWXG | stat.S_IRWXO):
-                reason = f"others can read it; run: chmod 600 {path}"
-            else:
+            reason = credentials_problem(os.fstat(descriptor), os.geteuid(), path)
+            if reason is None:
                 found = os.read(descriptor, 4096).decode(errors="replace")
                 return Secret.of(_first_value(found))
         finally:
             os.close(descriptor)
     msg = f"{path} is not used: {reason}"
     raise ConfigurationError(msg)
+
+
+def credentials_problem(found: os.stat_result, user: int, path: Path) -> str | None:
+    """Return why the key at *path* is not to be used by *user*; None: it is."""
+    if not stat.S_ISREG(found.st_mode):
+        return "it is not a file"
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return f"others can read it; run: chmod 600 {path}"
+    # With a key of somebody else's, prompts and pictures would be on their account.
+    return None if found.st_uid in {0, user} else "it is somebody else's"
 
 
 def _first_value(text: str) -> str | None:
@@ -138,7 +146,9 @@ def _base_url_problem(url: str) -> str | None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return "its host or port cannot be read"
-    if not host or not url.isascii() or not url.isprintable() or " " in url:
+    plain = url.isascii() and url.isprintable() and " " not in url
+    # urlsplit reads [::1]x as ::1
+    if not host or not plain or not has_plain_brackets(parts.netloc):
         return "it must be an absolute URL of plain characters"
     if "?" in url or "#" in url:
         return "it must have no query and no fragment"

@@ -12,10 +12,12 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import queue
 import sqlite3
+import stat
 import threading
 from contextlib import suppress
 from decimal import Decimal
@@ -23,12 +25,15 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import define, field
 
-from apimodels_async._core.money.resume import Record, RecordState
+from apimodels_async._core.money.records import read_amount, read_record
+from apimodels_async._core.money.resume import RecordState
 from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from apimodels_async._core.money.resume import Record
 
 T = TypeVar("T")
 
@@ -124,27 +129,29 @@ class Journal:
         await asyncio.to_thread(self._thread.join)
 
     async def find(self, key: str) -> Record | None:
-        """Return the record of *key*."""
+        """
+        Return the record of *key*.
 
-        def work(connection: sqlite3.Connection) -> Record | None:
-            columns = "state, task_id, result, file, error, price, nonce"
-            age = "unixepoch() - unixepoch(intended_at)"
-            row = connection.execute(
-                f"SELECT {columns}, {age} FROM items WHERE key = ?",  # noqa: S608  a constant
-                (key,),
-            ).fetchone()
-            if row is None:
-                return None
-            state, task_id, result, file, error, price, nonce, age = row
-            known = (task_id, result, file, error)
-            return Record(
-                key, RecordState(state), *known, Decimal(price), nonce, float(age)
-            )
-
-        return await self._do(work)
+        Raises:
+            JournalError: It is damaged.
+        """
+        columns = "state, task_id, result, file, error, price, nonce"
+        age = "unixepoch() - unixepoch(intended_at)"
+        query = f"SELECT {columns}, {age} FROM items WHERE key = ?"  # noqa: S608  a constant
+        row = await self._do(lambda db: db.execute(query, (key,)).fetchone())
+        # Read here, not in the thread: what is wrong with one row undoes no write.
+        try:
+            return None if row is None else read_record(key, row)
+        except ValueError as error:
+            raise _journal_error(self._path, error) from None
 
     async def sums(self) -> tuple[Decimal, Decimal]:
-        """Return what earlier runs spent, and what they reserved for unknown ends."""
+        """
+        Return what earlier runs spent, and what they reserved for unknown ends.
+
+        Raises:
+            JournalError: An amount is damaged.
+        """
 
         def work(connection: sqlite3.Connection) -> tuple[Decimal, Decimal]:
             spent = reserved = Decimal(0)
@@ -152,9 +159,9 @@ class Journal:
                 "SELECT state, price, cost FROM items"
             ):
                 if state == RecordState.COMPLETED:
-                    spent += Decimal(cost or price)
+                    spent += read_amount(price if cost is None else cost)
                 elif state not in {RecordState.FAILED, RecordState.REFUSED}:
-                    reserved += Decimal(price)
+                    reserved += read_amount(price)
             return spent, reserved
 
         return await self._do(work)
@@ -280,12 +287,11 @@ class Journal:
 
 def _take_lock(path: Path) -> int:
     lock = path.with_name(path.name + ".lock")
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     reason: str | None = None
     descriptor = -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, flags, 0o600)
+        descriptor = _open_lock(lock)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.truncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
@@ -300,6 +306,17 @@ def _take_lock(path: Path) -> int:
         os.close(descriptor)
     msg = f"the journal {path} cannot be used: {reason}"
     raise JournalError(msg)
+
+
+def _open_lock(lock: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(lock, flags, 0o600)
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    # Its holder empties it.
+    raise OSError(errno.EPERM, f"{lock} is a name of another file")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

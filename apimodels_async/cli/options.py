@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,8 @@ Count = Annotated[
     int | None, Parameter(validator=validators.Number(gte=1), show_default=False)
 ]
 Dollars = Annotated[
-    Decimal | None, Parameter(validator=validators.Number(gt=0), show_default=False)
+    Decimal | None,
+    Parameter(validator=validators.Number(gt=0, lt=math.inf), show_default=False),
 ]
 
 

@@ -91,8 +91,10 @@ class Callback:
     def nonce_of(self, path: str) -> str | None:
         """
         Return the nonce in the last segment of *path*; None if it is none of ours.
+
+        A slash at the end counts for nothing: Litestar puts one there.
         """
-        signature = path.rpartition("/")[2]
+        signature = path.removesuffix("/").rpartition("/")[2]
         return verify(self._secret.reveal().encode(), signature)
 
     def __repr__(self) -> str:

@@ -84,6 +84,8 @@ class Receiver:
                         return LARGE
         except TimeoutError:
             return SLOW
+        except _HalfBodyError:
+            return MALFORMED
         return await self.deliver(path, bytes(body))
 
     async def __call__(
@@ -109,8 +111,15 @@ class Receiver:
         """Return an application for ``app.add_subapp(prefix, ...)``."""
         from aiohttp import web
 
+        async def read(request: web.Request) -> AsyncIterator[bytes]:
+            try:
+                async for chunk in request.content.iter_any():
+                    yield chunk
+            except (ConnectionError, web.RequestPayloadError):
+                raise _HalfBodyError from None
+
         async def handle(request: web.Request) -> web.Response:
-            chunks = request.content.iter_any()
+            chunks = read(request)
             return web.Response(
                 status=await self._receive(request.method, request.path, chunks)
             )
@@ -120,12 +129,16 @@ class Receiver:
         return app
 
 
+class _HalfBodyError(Exception):
+    """The sender hung up, or what it sent cannot be unpacked."""
+
+
 async def _chunks(receive: Callable[[], Awaitable[Message]]) -> AsyncIterator[bytes]:
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return  # what came is no whole body, and will not read as one
+            raise _HalfBodyError
         yield message.get("body", b"")
         more = message.get("more_body", False)
 

@@ -152,6 +152,10 @@ class Studio:
             )
             return {"task": handle.to_token()}
         except ApiModelsError as error:
+            if error.task_id is not None and error.charged is not False:
+                # The answer broke off, and names the task all the same.
+                logger.warning("task %s is taken up: %s", error.task_id, error)
+                return {"task": error.task_id}
             logger.warning("not ordered: %s", error)
             return {"error": explain(error)}
 
@@ -192,6 +196,7 @@ class Studio:
         words = [part["error"] for part in order.parts if "error" in part]
         for index, fate in enumerate(fates):
             if isinstance(fate, ApiModelsError):
+                logger.warning("task %s: %s", fate.task_id, fate)
                 words.append(explain(fate))
                 continue
             try:

@@ -22,25 +22,35 @@ TEXT_MAX = 300
 
 
 WORDS = {
-    OutcomeUnknownError: "I sent the order and got no answer. It may have been made "
-    "and paid for, so I did not send it again.",
+    OutcomeUnknownError: "I sent the order and got no answer that I can read, so I did "
+    "not send it again.",
     InsufficientCreditsError: "The bot has run out of credit. Its owner has to top it "
-    "up. Nothing was charged.",
+    "up.",
     AuthenticationError: "The bot's access to the image service is not accepted.",
     PermissionDeniedError: "The bot's access to the image service is not accepted.",
     RateLimitError: "The image service is busy. Try again in a few minutes.",
     TaskTimeoutError: "The picture is taking very long. I stopped waiting for it.",
-    TransportError: "The image service cannot be reached. Nothing was ordered.",
+    TransportError: "The image service cannot be reached.",
 }
-REFUSED = "The image service refused the order. Nothing was charged."
+REFUSED = "The image service gave no picture."
+MONEY = {
+    False: "Nothing was charged.",
+    None: "It may have been made and paid for.",
+    True: "It was paid for.",
+}
+"""By what the error says of it, whatever its kind."""
 
 
 def explain(error: ApiModelsError) -> str:
-    """Return what a user needs to know of *error*: one or two sentences."""
+    """Return what a user needs to know of *error*: two or three sentences."""
+    return f"{_happened(error)} {MONEY[error.charged]}"
+
+
+def _happened(error: ApiModelsError) -> str:
     if isinstance(error, GenerationFailedError):
         reason = error.fail_message[:TEXT_MAX] or "no reason given"
-        return f"The picture could not be made: {reason}. Nothing was charged."
+        return f"The picture could not be made: {reason}."
     if isinstance(error, InvalidRequestError):
-        return f"That cannot be ordered: {str(error)[:TEXT_MAX]}"
+        return f"That cannot be ordered: {str(error)[:TEXT_MAX]}."
     words = (text for kind, text in WORDS.items() if isinstance(error, kind))
     return next(words, REFUSED)

@@ -17,6 +17,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from apimodels_async.emulator import Emulator
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 EXAMPLES = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium")
 FLAGS = (

@@ -23,7 +23,6 @@ from apimodels_async import (
     ApiModelsError,
     BudgetExceededError,
     ImageResult,
-    OutcomeUnknownError,
     Session,
     TaskHandle,
 )
@@ -117,8 +116,8 @@ class Studio:
                 return  # for the next start; or withdrawn meanwhile, or no budget
             try:
                 product = await self._place(card)
-            except OutcomeUnknownError as error:
-                if error.task_id is None:
+            except ApiModelsError as error:
+                if error.task_id is None or error.charged is False:
                     raise
                 product = self._session.images.attach(error.task_id)
             if isinstance(product, TaskHandle) and not product.task_id:

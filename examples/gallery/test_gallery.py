@@ -15,6 +15,10 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import expect
 
+from apimodels_async import TransportError, UnexpectedResponseError
+from gallery.cards import Stage
+from gallery.words import explain
+
 HERE = Path(__file__).parent
 MODEL = "flux-2-klein-4b"
 MANY = [f"a red fox, take {number}" for number in range(9)]
@@ -620,3 +624,11 @@ def test_the_history_is_plain_sql(gallery, vendor, tmp_path):
     rows.close()
 
     assert found == [("a moose", 1)]
+
+
+def test_an_order_that_may_be_paid_for_is_not_called_free():
+    """Where an error does not say that nothing was charged, the card does not."""
+    paid = UnexpectedResponseError("odd", charged=True)
+
+    assert explain(paid, accepted=False).stage is Stage.UNKNOWN
+    assert "Nothing was charged" in explain(TransportError("x"), accepted=False).advice

@@ -103,6 +103,8 @@ def explain(error: ApiModelsError, *, accepted: bool) -> Trouble:
     if accepted:
         advice = advice or "The task goes on. Pick it up again."
         return Trouble(Stage.LOST, title, reason, advice)
+    if error.charged is not False:
+        return evolve(CUT_OFF, reason=reason)
     advice = advice or "Nothing was charged. You can order it again."
     return Trouble(Stage.REFUSED, title, reason, advice)
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from bot_studio import LimitError, Limits
+from bot_studio import LimitError, Limits, explain
 
+from apimodels_async import (
+    TaskNotFoundError,
+    TransportError,
+    UnexpectedResponseError,
+)
 from telegram_bot.bot import WishError, read_wish
 from telegram_bot.stub import TOKEN
 
@@ -95,6 +100,29 @@ async def test_a_lost_answer_is_told_and_not_ordered_again(telegram, emulator, s
         await telegram.write("/help")
         await telegram.until("Usage")
     assert len(orders(emulator)) == 1
+
+
+async def test_a_task_in_a_broken_answer_is_delivered(telegram, emulator, start):
+    """An answer that breaks off after the task's id loses no picture."""
+    emulator.fault("create", "truncated", after=True, at=90)
+    async with start():
+        await telegram.write("/imagine a red fox --n 2")
+        await telegram.until_files(1)
+        await telegram.until("done")
+    assert len(telegram.files[0]) == 2
+    assert len(orders(emulator)) == 2
+
+
+@pytest.mark.parametrize(
+    ("charged", "says"),
+    [(False, "Nothing was charged"), (None, "may have been"), (True, "was paid for")],
+)
+def test_words_about_money_are_those_of_the_error(charged, says):
+    """Whatever kind of error it is, what it says of money is what the user is told."""
+    for kind in (UnexpectedResponseError, TaskNotFoundError, TransportError):
+        error = kind("x")
+        error.charged = charged
+        assert says in explain(error)
 
 
 async def test_a_user_has_limits(telegram, start):

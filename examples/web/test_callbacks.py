@@ -77,10 +77,36 @@ async def test_one_callback_one_look(framework):
                 for number in range(20)
             ]
             await asyncio.gather(*calls)
-            assert session.stats().polls == 20
+            assert session.stats().polls == session.stats().callbacks == 20
             async with (
                 aiohttp.ClientSession() as http,
                 http.post(f"{url}/{'A' * 43}", json={}) as reply,
             ):
                 assert reply.status == 404
                 assert await reply.read() == b""
+
+
+@pytest.mark.parametrize("framework", [*ASGI, "aiohttp"])
+async def test_a_caller_that_hangs_up_is_no_fault(framework, caplog):
+    """Half a body, and a whole one that was to go on, leave no traceback behind."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        callback = Callback(f"http://127.0.0.1:{port}/hooks")
+        app = getattr(callbacks, framework)(callback)
+        serve = served_by_uvicorn if framework in ASGI else served_by_aiohttp
+        async with serve(app, listener):
+            path = callback.address(callback.new_nonce()).partition(str(port))[2]
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n"
+            for body in (b'{"data"', b'{"data": {"taskId": "clx1"}}'):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(head.encode() + body)
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+            async with (
+                aiohttp.ClientSession() as http,
+                http.post(f"http://127.0.0.1:{port}{path}", data=b"x") as reply,
+            ):
+                assert reply.status == 400
+    assert [record for record in caplog.records if record.exc_info] == []

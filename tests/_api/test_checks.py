@@ -236,6 +236,8 @@ def test_a_url_is_absolute_http():
         ("https:///a.jpg", False),
         ("https://", False),
         ("https://[::1/a", False),
+        ("https://[::1]x/a", False),
+        ("https://u@[::1]:8/a", True),
         ("ftp://example.com/a", False),
         ("file:///etc/passwd", False),
         ("data:image/png;base64,AAAA", False),

@@ -14,6 +14,7 @@ from support.cases import check_all
 from support.sessions import KEY
 
 from apimodels_async._io.config import (
+    credentials_problem,
     resolve_base_url,
     resolve_key,
     resolve_polling,
@@ -192,6 +193,38 @@ def test_a_file_others_can_open_is_not_read(store):
     check_all(cases, check)
 
 
+def test_a_file_of_somebody_elses_is_not_read(tmp_path):
+    """Only this user and root may have written it, however private it is."""
+    path = tmp_path / "credentials"
+    found = {
+        owner: credentials_problem(
+            os.stat_result((stat.S_IFREG | 0o600, 0, 0, 1, owner, 0, 0, 0, 0, 0)),
+            1000,
+            path,
+        )
+        for owner in (1000, 0, 1001)
+    }
+
+    assert found == {1000: None, 0: None, 1001: "it is somebody else's"}
+
+
+def test_nothing_in_the_working_directory_says_key_or_address(
+    monkeypatch, tmp_path_factory
+):
+    """Files that other tools read there are not read."""
+    place = tmp_path_factory.mktemp("project")
+    monkeypatch.chdir(place)
+    text = "APIMODELS_API_KEY=sk_stray\nAPIMODELS_BASE_URL=https://stray.example\n"
+    names = (".env", "credentials", ".apimodels/credentials", "apimodels.toml")
+    for name in (*names, "batch.json", ".netrc", "config"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(text)
+        (place / name).chmod(0o600)
+
+    assert refusal(resolve_key).startswith("no API key")
+    assert resolve_base_url(None) == BASE_URL
+
+
 def test_a_link_is_not_followed(store, tmp_path):
     """A symbolic link in place of the file is refused."""
     path = store(KEY)
@@ -309,6 +342,9 @@ def test_a_base_url_that_could_leak_the_key_is_refused():
         ("http://[fe80::1%25eth0]/api", ""),
         ("http://2130706433/api", "http://2130706433 would send the key"),
         ("https://[x]", "its host or port cannot be read"),
+        ("http://[::1]x/", "it"),
+        ("http://[::1]x:80/", "it"),
+        ("http://x[::1]/", "it"),
         (
             "http://apimodels.app/api/v1",
             "http://apimodels.app would send the key in the clear; use https",

@@ -220,6 +220,38 @@ async def test_a_lock_that_names_nobody_is_a_lock(path):
         assert "pid unknown" in await refused(path)
 
 
+async def test_a_lock_that_is_another_files_name_is_refused(path):
+    """A link or a second name in its place is not written to."""
+    path.parent.mkdir()
+    diary = path.with_name("diary")
+    diary.write_text("dear diary")
+    lock = path.with_name("j.sqlite.lock")
+    for make, why in (
+        (lock.symlink_to, "cannot be used"),
+        (lock.hardlink_to, "a name of another file"),
+    ):
+        make(diary)
+        assert why in await refused(path)
+        lock.unlink()
+    assert diary.read_text() == "dear diary"
+
+
+async def test_a_damaged_row_is_told_of_and_undoes_no_write(journal, path):
+    """Whoever asks for it gets an error; what is written beside it stays."""
+    await journal.begin("bad", 0, "m", "{}")
+    await journal._do(lambda db: db.execute("UPDATE items SET intended_at = 'soon'"))
+    ends = await asyncio.gather(
+        journal.begin("good", 1, "m", "{}"),
+        journal.find("bad"),
+        return_exceptions=True,
+    )
+    assert [None, JournalError] == [ends[0], type(ends[1])]
+    assert (await journal.find("good")).state is RecordState.INTENDED
+    await journal._do(lambda db: db.execute("UPDATE items SET price = '-5'"))
+    with pytest.raises(JournalError, match="below zero"):
+        await journal.sums()
+
+
 async def test_another_version_is_refused_untouched(path):
     """A newer release's journal is not written to."""
     await made(path)

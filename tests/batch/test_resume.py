@@ -290,6 +290,60 @@ async def test_a_state_of_another_kind_ends_in_an_error(emulator, session, journ
     assert len(orders(emulator)) == 1
 
 
+async def test_a_damaged_item_stops_the_batch_and_stays_as_it_is(
+    emulator, session, journal
+):
+    """A result or an id that cannot be read is named; nothing is ordered for it."""
+    await drain(session.images.batch(["moose"], journal=journal))
+    (kept,) = rows(journal, "result")[:1]
+    for change in (
+        "result = '{\"urls\": 5}'",
+        "result = NULL",
+        "task_id = 'x&y=z'",
+        "state = 'accepted', task_id = NULL",
+        "state = 'accepted', task_id = '../balance'",
+        'result = replace(result, \'"task_id": null\', \'"task_id": "a/b"\')',
+    ):
+        rewrite(journal, f"UPDATE items SET {change}")  # noqa: S608  ours
+        before = rows(journal, "state, task_id, result")
+        outcomes, raised = await drain(session.images.batch(["moose"], journal=journal))
+        assert (outcomes, type(raised)) == ({}, JournalError), change
+        assert before == rows(journal, "state, task_id, result")
+        restore = "UPDATE items SET state = 'completed', task_id = NULL, result = ?"
+        rewrite(journal, restore, kept)
+    outcomes, _ = await drain(session.images.batch(["moose"], journal=journal))
+    assert outcomes[0].result is not None
+    assert len(orders(emulator)) == 1
+
+
+async def test_a_journal_says_what_files_are_called_not_where(
+    emulator, session, journal, tmp_path
+):
+    """Only files in the folder given count, so that it may be moved, and no links."""
+    (tmp_path / "secret.png").write_bytes(b"private")
+    options = {"journal": journal, "download_to": tmp_path / "out"}
+    first, _ = await drain(session.images.batch(["moose"], **options))
+    name = first[0].path.name
+    rewrite(journal, "UPDATE items SET file = ?", str(tmp_path / "secret.png"))
+    stray, _ = await drain(session.images.batch(["moose"], **options))
+    assert stray[0].paths == first[0].paths
+
+    (tmp_path / "out").rename(tmp_path / "moved")
+    options["download_to"] = tmp_path / "moved"
+    before = len(emulator.requests)
+    moved, _ = await drain(session.images.batch(["moose"], **options))
+    assert moved[0].path == tmp_path / "moved" / name
+    assert before == len(emulator.requests)
+
+    moved[0].path.unlink()
+    moved[0].path.symlink_to(tmp_path / "secret.png")
+    linked, _ = await drain(session.images.batch(["moose"], **options))
+    assert linked[0].path.read_bytes() != b"private"
+    assert (tmp_path / "secret.png").read_bytes() == b"private"
+    nowhere, _ = await drain(session.images.batch(["moose"], journal=journal))
+    assert nowhere[0].paths == ()
+
+
 async def test_words_that_are_no_text_end_in_an_error(
     emulator, session, journal, tmp_path
 ):

@@ -27,6 +27,7 @@ def test_what_cannot_work_is_refused():
         ({"url": "https://example.com/#a"}, "query"),
         ({"url": "https://me:pass@example.com/"}, "user"),
         ({"url": "hooks"}, "http"),
+        ({"url": "http://[::1]x/hooks"}, "http"),
         ({"secret": "short"}, "32"),
         ({"interval": 0}, "interval"),
         ({"patience": math.inf}, "patience"),

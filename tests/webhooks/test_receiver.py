@@ -59,8 +59,9 @@ def path(callback, nonce):
 
 async def test_a_delivery_becomes_a_hint(callback, taker, nonce, path):
     """Nonce and task id reach the session, and 200 says so."""
-    assert await Receiver(callback).deliver(path, BODY) == 200
-    assert taker.hints == [Hint(nonce, "clx1")]
+    for where in (path, f"{path}/"):
+        assert await Receiver(callback).deliver(where, BODY) == 200
+    assert taker.hints == [Hint(nonce, "clx1")] * 2
 
 
 async def test_a_strange_path_is_absent(callback, taker, path):
@@ -105,11 +106,11 @@ async def url(callback):
     await runner.cleanup()
 
 
-async def ask(url, method="POST", data=BODY):
+async def ask(url, method="POST", data=BODY, **options):
     """Return status, headers and body of an answer."""
     async with (
         aiohttp.ClientSession() as http,
-        http.request(method, url, data=data) as reply,
+        http.request(method, url, data=data, **options) as reply,
     ):
         headers = {k: v for k, v in reply.headers.items() if k != "Date"}
         return reply.status, headers, await reply.read()
@@ -156,6 +157,26 @@ async def test_a_large_body_is_not_read_to_its_end(url, taker, path):
         return  # it hung up while we were still sending: just as well
     assert status == 413
     assert taker.hints == []
+
+
+async def test_half_a_body_is_no_fault_of_ours(url, taker, path, caplog):
+    """Whoever hangs up within a body or garbles it gets 400, and no traceback."""
+    port = int(url.rpartition(":")[2])
+    for headers, body in (
+        ("Content-Length: 100", BODY),
+        ("Transfer-Encoding: chunked", b"99\r\n" + BODY),
+    ):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode())
+        writer.write(body)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+    status, *_ = await ask(url + path, headers={"Content-Encoding": "gzip"})
+
+    assert status == 400
+    assert taker.hints == []
+    assert "Error handling request" not in caplog.text
 
 
 def scope(path, method="POST", kind="http"):
@@ -227,9 +248,10 @@ def test_a_slow_body_is_given_up(callback, path):
 
 
 async def test_a_sender_that_hangs_up_said_nothing(callback, taker, path):
-    """Half a body tells no session anything."""
-    server = Server(chunk(BODY[:9], more=True), {"type": "http.disconnect"})
-    assert await server.run(Receiver(callback), scope(path)) == 400
+    """Half a body tells no session anything, nor a whole one that was to go on."""
+    for piece in (BODY[:9], BODY):
+        server = Server(chunk(piece, more=True), {"type": "http.disconnect"})
+        assert await server.run(Receiver(callback), scope(path)) == 400
     assert taker.hints == []
 
 

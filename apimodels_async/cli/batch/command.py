@@ -1,7 +1,7 @@
 """``apimodels batch`` and ``apimodels resume``: many pictures, one folder."""
 
 import contextlib
-import os
+import math
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -87,7 +87,9 @@ async def batch(
     if out is None:
         msg = "--out is missing: the folder for the pictures"
         raise InvalidRequestError(msg, parameter="out")
-    if embedded.speed is not None and not (embedded.emulator and embedded.speed > 0):
+    if embedded.speed is not None and not (
+        embedded.emulator and 0 < embedded.speed < math.inf
+    ):
         msg = "--speed needs --emulator, and a number above 0"
         raise InvalidRequestError(msg, parameter="speed")
     plan = Plan(
@@ -98,7 +100,6 @@ async def batch(
         model=model,
         shard=shard,
         speed=(embedded.speed or SPEED) if embedded.emulator else None,
-        base_url=common.base_url or os.environ.get("APIMODELS_BASE_URL"),
         poll_interval=common.poll_interval,
         max_pending=limits.max_pending or MAX_PENDING,
         max_cost=limits.max_cost,
@@ -107,7 +108,9 @@ async def batch(
     how = await anyio.to_thread.run_sync(folder.check, plan, prompt_file)
     if how:
         output.note(f"{folder.path}: going on, {how}.")
-    return await _start(folder, plan, prompt_file, found, reorder or Reorder(), output)
+    return await _start(
+        folder, plan, prompt_file, found, reorder or Reorder(), common, output
+    )
 
 
 async def resume(
@@ -120,8 +123,9 @@ async def resume(
     """
     Go on with the batch in FOLDER: attach its tasks, order what was never taken.
 
-    FOLDER holds all that is needed. Nothing that may have been paid for is
-    ordered again unless an option says so.
+    FOLDER holds all that is needed but the key and the address of the API: the
+    latter must be the one it was ordered at. Nothing that may have been paid for
+    is ordered again unless an option says so.
 
     Args:
         folder: As given to "apimodels batch --out".
@@ -132,14 +136,17 @@ async def resume(
     plan = await anyio.to_thread.run_sync(place.started)
     plan = evolve(
         plan,
-        base_url=common.base_url or plan.base_url,
         poll_interval=common.poll_interval or plan.poll_interval,
         max_pending=limits.max_pending or plan.max_pending,
         max_cost=limits.max_cost or plan.max_cost,
     )
     prompt_file = await anyio.to_thread.run_sync(place.prompt_file, plan)
     found = await _check(prompt_file, plan.model, plan.part, plan.max_cost, output)
-    return await _start(place, plan, prompt_file, found, reorder or Reorder(), output)
+    if limits.max_cost is None and plan.max_cost is not None:
+        output.note(f"--max-cost ${plan.max_cost} of the last run is in force.")
+    return await _start(
+        place, plan, prompt_file, found, reorder or Reorder(), common, output
+    )
 
 
 async def _check(
@@ -163,13 +170,15 @@ async def _start(
     prompt_file: PromptFile,
     found: Preflight,
     reorder: Reorder,
+    common: Common,
     output: Output,
 ) -> int:
     """
     Run the batch and return its exit code.
 
     Raises:
-        ConfigurationError: Another process is at work there, or it cannot be written.
+        ConfigurationError: Another process is at work there, it cannot be written, or
+            it was ordered at another address.
         InvalidRequestError: An answer is needed that nobody gives.
         JournalError: The journal cannot be used; nothing was sent.
     """
@@ -181,20 +190,25 @@ async def _start(
         )
         raise ConfigurationError(msg)
     before = await anyio.to_thread.run_sync(read_states, folder.journal)
-    if reorder.resubmit_unknown:
-        await confirm_reorder(before, output, yes=reorder.yes)
     replays = set(REPLAYED)
     if reorder.retry_failed:
         replays -= {"failed"}
     if reorder.resubmit_unknown:
         replays -= {"unknown", "intended"}
-    async with _session(plan, found) as session:
+    async with _session(plan, found, common) as session:
+        if plan.speed is None:
+            await anyio.to_thread.run_sync(folder.check_address, session.base_url)
+            plan = evolve(plan, base_url=session.base_url)
+        if reorder.resubmit_unknown:
+            await confirm_reorder(before, output, yes=reorder.yes)
+        # Counted now: what the folder says of itself may be wrong.
+        plan = evolve(plan, rows=found.rows, ordered=found.ordered)
         await anyio.to_thread.run_sync(folder.write, plan, prompt_file)
         _announce(plan, found, output)
         progress = Progress(
             total=plan.ordered,
             before=before,
-            max_pending=plan.max_pending,
+            max_pending=min(plan.max_pending, plan.ordered),
             started_at=time.monotonic(),
             replays=frozenset(replays),
         )
@@ -205,18 +219,19 @@ async def _start(
             output=output,
             retry_failed=reorder.retry_failed,
             resubmit_unknown=reorder.resubmit_unknown,
+            base_url=common.base_url,
         )
         await run.execute(session)
     return await print_summary(run)
 
 
 @contextlib.asynccontextmanager
-async def _session(plan: Plan, found: Preflight) -> AsyncIterator[Session]:
+async def _session(
+    plan: Plan, found: Preflight, common: Common
+) -> AsyncIterator[Session]:
     """Yield the session, not yet open, on the API or on an emulator inside."""
     if plan.speed is None:
-        yield open_session(
-            Common(base_url=plan.base_url, poll_interval=plan.poll_interval)
-        )
+        yield open_session(evolve(common, poll_interval=plan.poll_interval))
         return
     credits_ = Decimal(100 + PER_ROW_USD * found.ordered)
     server = Emulator(port=0, speed=plan.speed, credits=credits_)
@@ -229,7 +244,7 @@ def _announce(plan: Plan, found: Preflight, output: Output) -> None:
     prices = f"${found.usd} by published hints"
     if found.unpriced:
         prices += f", {found.unpriced} rows without a price"
-    where = ""
+    where = f"; ordered at {plan.base_url}"
     if plan.speed is not None:
         where = (
             f"; on an emulator at {plan.speed:g} times the real speed, no real money"

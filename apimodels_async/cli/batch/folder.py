@@ -3,29 +3,56 @@ The folder of a batch: what was asked for, and where everything is.
 
 ``batch.json`` and a copy of the prompts say all that ``apimodels resume`` needs; a
 later edit of the file they came from changes nothing here.
+
+Rules of this file:
+1. A folder may be somebody else's work. It says what to order, at most; where the key
+   goes, which files are read and written, and the limits that were typed are not its
+   to say. All names in it are ours, and nothing is used through a link.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import math
+import stat
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
-from attrs import frozen
+from attrs import field, frozen, validators
 from cattrs.errors import BaseValidationError
 from cattrs.preconf.json import JsonConverter, make_converter
 
 from apimodels_async import ConfigurationError, InvalidRequestError
+from apimodels_async._text import printable
 from apimodels_async.cli.batch.preflight import Shard
-from apimodels_async.cli.batch.rows import PromptFile, first_change
+from apimodels_async.cli.batch.rows import READERS, PromptFile, first_change
+from apimodels_async.cli.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from attrs import Attribute
+
 VERSION: Final = 1
 MAX_PENDING: Final = 50
+PLAN: Final = "batch.json"
+PLAN_BYTES_MAX: Final = 1 << 20
+PROMPTS: Final = frozenset(f"prompts{suffix}" for suffix in READERS)
+JOURNAL: Final = "journal.sqlite"
+PICTURES: Final = "pictures"
+USED: Final = (
+    *(PLAN, PICTURES, *sorted(PROMPTS)),
+    *(JOURNAL + beside for beside in ("", "-wal", "-shm", "-journal", ".lock")),
+)
+"""What is read from and written to in place; the page is replaced as a whole."""
+SHOWN_CHARS: Final = 200
+
+
+def _check_positive(_: Plan, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None and not 0 < value < math.inf:
+        msg = f"{attribute.name} is not above 0"
+        raise ValueError(msg)
 
 
 @frozen(kw_only=True)
@@ -34,7 +61,7 @@ class Plan:
 
     file: str
     """Where the prompts came from, as it was typed."""
-    prompts: str
+    prompts: str = field(validator=validators.in_(PROMPTS))
     """Their copy in the folder."""
     rows: int
     """In the file, all shards together."""
@@ -43,13 +70,14 @@ class Plan:
     model: str | None = None
     """For rows that name none."""
     shard: str | None = None
-    speed: float | None = None
+    speed: float | None = field(default=None, validator=_check_positive)
     """Of the embedded emulator; None: the API."""
     base_url: str | None = None
+    """Where it was ordered, to compare; None: not told."""
     poll_interval: float | None = None
     """Seconds."""
-    max_pending: int = MAX_PENDING
-    max_cost: Decimal | None = None
+    max_pending: int = field(default=MAX_PENDING, validator=_check_positive)
+    max_cost: Decimal | None = field(default=None, validator=_check_positive)
     """US dollars."""
     version: int = VERSION
 
@@ -73,12 +101,12 @@ class Folder:
     @property
     def journal(self) -> Path:
         """What was sent and what became of it."""
-        return self.path / "journal.sqlite"
+        return self.path / JOURNAL
 
     @property
     def pictures(self) -> Path:
         """Where the pictures are."""
-        return self.path / "pictures"
+        return self.path / PICTURES
 
     @property
     def index(self) -> Path:
@@ -90,22 +118,59 @@ class Folder:
         Return what the folder was started with; None if nothing was started there.
 
         Raises:
-            ConfigurationError: ``batch.json`` cannot be read, or is of a later release.
+            ConfigurationError: ``batch.json`` cannot be read, or is of a later release;
+                or something there is a link.
         """
-        path = self.path / "batch.json"
+        self._refuse_links()
+        path = self.path / PLAN
         try:
-            found = json.loads(path.read_bytes())
+            with path.open("rb") as file:
+                found = json.loads(file.read(PLAN_BYTES_MAX))
             if found["version"] != VERSION:
-                reason = f"version {found['version']}; this release reads {VERSION}"
+                version = printable(str(found["version"]), SHOWN_CHARS)
+                reason = f"version {version}; this release reads {VERSION}"
             else:
                 return _converter().structure(found, Plan)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             reason = error.strerror or str(error)
-        except (ValueError, LookupError, TypeError, BaseValidationError):
+        except _UNREADABLE:
             reason = "it is damaged"
         msg = f"{path} cannot be read: {reason}"
+        raise ConfigurationError(msg)
+
+    def _refuse_links(self) -> None:
+        for path in map(self.path.joinpath, USED):
+            try:
+                mode = path.lstat().st_mode
+            except OSError:  # not there, or whoever uses it will tell
+                continue
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                msg = (
+                    f"{path} is a link, a pipe or a device: put the file or directory "
+                    "itself there; nothing in the folder of a batch leads elsewhere"
+                )
+                raise ConfigurationError(msg)
+
+    def check_address(self, base_url: str) -> None:
+        """
+        Refuse to go on at another address than the batch was ordered at. Its tasks are
+        known there alone, and the key goes only where the user says.
+
+        Raises:
+            ConfigurationError: What was started there names another one.
+        """
+        before = self.plan()
+        there = before and before.base_url
+        if not there or there.rstrip("/") == base_url:
+            return
+        there = printable(there, SHOWN_CHARS)
+        msg = (
+            f"{self.path} says it was ordered at {there}, and the address in force is "
+            f"{base_url}: nothing was sent. If you know and trust {there}, say so with "
+            "--base-url or APIMODELS_BASE_URL; else start another folder"
+        )
         raise ConfigurationError(msg)
 
     def started(self) -> Plan:
@@ -183,23 +248,17 @@ class Folder:
 
         def write() -> None:
             self.pictures.mkdir(parents=True, exist_ok=True)
-            _replace(self.path / plan.prompts, prompt_file.data)
+            replace_file(self.path / plan.prompts, [prompt_file.data])
             text = json.dumps(_converter().unstructure(plan), indent=1)
-            _replace(self.path / "batch.json", text.encode())
+            replace_file(self.path / PLAN, [text.encode()])
 
         _guarded(self.path, write)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+_UNREADABLE: Final = (
+    *(ValueError, LookupError, TypeError),
+    *(ArithmeticError, RecursionError, BaseValidationError),
+)
 
 
 def _guarded(path: Path, write: Callable[[], None]) -> None:

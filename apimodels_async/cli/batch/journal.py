@@ -12,19 +12,22 @@ import fcntl
 import os
 import sqlite3
 from decimal import Decimal
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from urllib.parse import quote
 
 from attrs import define, frozen
 
 from apimodels_async import JournalError
 from apimodels_async._core.files.names import load_files
+from apimodels_async._core.money.records import read_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 State = Literal["completed", "pending", "failed", "refused", "unknown"]
+_STATES: Final = get_args(State)
 _COLUMNS: Final = (
     "number, model, state, price, cost, task_id, file, error, "
     "json_extract(request, '$.prompt'), json_extract(request, '$.seed'), "
@@ -74,27 +77,30 @@ class Totals:
 
 
 def read_entries(
-    journal: Path, *, running: bool, limit: int | None = None
+    journal: Path, pictures: Path, *, running: bool, limit: int | None = None
 ) -> list[JournalEntry]:
     """
     Return what was ordered, by number; nothing if there is no journal yet. Blocking.
 
     Args:
+        pictures: The folder in which its files are, wherever that was when they came.
+
         running: Whether a batch is at work on it: then what was written down just
             before it is sent is on its way, else of unknown fate.
 
         limit: Most entries; those that did not complete come first.
 
     Raises:
-        JournalError: It cannot be read.
+        JournalError: It cannot be read, or is damaged.
     """
     query = (
         f"SELECT {_COLUMNS} FROM items "  # noqa: S608  constants
         "ORDER BY state = 'completed', number LIMIT ?"
     )
     rows = _read(journal, query, -1 if limit is None else limit)
-    entries = [_entry(row, running=running) for row in rows]
-    return sorted(entries, key=lambda entry: entry.number)
+    with _readable(journal):
+        entries = [_entry(row, pictures, running=running) for row in rows]
+        return sorted(entries, key=lambda entry: entry.number)
 
 
 def read_totals(journal: Path) -> Totals:
@@ -102,16 +108,17 @@ def read_totals(journal: Path) -> Totals:
     Return the money of all runs together. Blocking.
 
     Raises:
-        JournalError: It cannot be read.
+        JournalError: It cannot be read, or is damaged.
     """
-    totals = Totals()
-    for state, price, cost in _read(journal, "SELECT state, price, cost FROM items"):
-        if state == "completed":
-            totals.spent += Decimal(cost or price)
-            totals.stated += cost is not None
-            totals.priced += cost is None
-        elif state not in {"failed", "refused"}:
-            totals.reserved += Decimal(price)
+    totals, rows = Totals(), _read(journal, "SELECT state, price, cost FROM items")
+    with _readable(journal):
+        for state, price, cost in rows:
+            if state == "completed":
+                totals.spent += read_amount(price if cost is None else cost)
+                totals.stated += cost is not None
+                totals.priced += cost is None
+            elif state not in {"failed", "refused"}:
+                totals.reserved += read_amount(price)
     return totals
 
 
@@ -130,7 +137,7 @@ def running_pid(journal: Path) -> int | None:
     Return the id of the process that works with *journal*. Blocking, for a moment.
     """
     lock = journal.with_name(journal.name + ".lock")
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, OverflowError):
         pid = int(lock.read_text(encoding="ascii"))
         os.kill(pid, 0)
         # The number may be another process's by now: ask the lock itself, shared.
@@ -142,23 +149,40 @@ def running_pid(journal: Path) -> int | None:
     return None
 
 
-def _entry(row: tuple[Any, ...], *, running: bool) -> JournalEntry:
+def _entry(row: tuple[Any, ...], pictures: Path, *, running: bool) -> JournalEntry:
     number, model, state, price, cost, task_id, file, error, prompt, seed, time_s = row
     if state == "intended":
         state = "pending" if running else "unknown"
+    state = "pending" if state == "accepted" else state
+    word: State | None = next((each for each in _STATES if each == state), None)
+    texts = all(isinstance(each, str | None) for each in (task_id, file, error))
+    if not (texts and isinstance(number, int) and isinstance(model, str) and word):
+        msg = "it is damaged"
+        raise ValueError(msg)
     return JournalEntry(
         number=number,
         model=model,
-        prompt=prompt or "",
-        state="pending" if state == "accepted" else state,
-        price=Decimal(price),
-        cost=None if cost is None else Decimal(cost),
+        prompt=prompt if isinstance(prompt, str) else "",
+        state=word,
+        price=read_amount(price),
+        cost=None if cost is None else read_amount(cost),
         task_id=task_id,
-        files=tuple(map(Path, load_files(file))),
+        # The folder may have been moved, and is not to lead out of itself.
+        files=tuple(pictures / Path(each).name for each in load_files(file)),
         error=error,
         seed=seed if isinstance(seed, int) else None,
-        time_s=time_s,
+        time_s=time_s if isinstance(time_s, float) and isfinite(time_s) else None,
     )
+
+
+@contextlib.contextmanager
+def _readable(journal: Path) -> Iterator[None]:
+    """Turn what is wrong with a row into a ``JournalError``."""
+    try:
+        yield
+    except ValueError as error:
+        msg = f"the journal {journal} cannot be read: {error}"
+        raise JournalError(msg) from None
 
 
 def _read(journal: Path, query: str, *values: object) -> Iterator[Any]:

@@ -78,7 +78,7 @@ async def ls(folder: Path, *, state: States = None, json: Flag = False) -> None:
 
 
 def _entries(place: Folder, running: bool) -> list[JournalEntry]:  # noqa: FBT001  a thread's
-    return read_entries(place.journal, running=running)
+    return read_entries(place.journal, place.pictures, running=running)
 
 
 def _cells(entry: JournalEntry) -> tuple[str, ...]:

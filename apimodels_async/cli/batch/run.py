@@ -60,6 +60,8 @@ class Run:
     output: Output
     retry_failed: bool = False
     resubmit_unknown: bool = False
+    base_url: str | None = None
+    """As an option gave it."""
     signal: int | None = None
     """The signal that stopped it."""
     halted: ApiModelsError | None = None
@@ -92,7 +94,7 @@ class Run:
             rows = read_rows(file, path.name, path.suffix, self.plan.model)
             batch = session.images.batch(
                 self._items(islice(rows, part.first - 1, None, part.of)),
-                max_pending=self.plan.max_pending,
+                max_pending=self.progress.max_pending,
                 max_cost=self.plan.max_cost,
                 journal=self.folder.journal,
                 download_to=self.folder.pictures,
@@ -195,7 +197,8 @@ class Run:
 
     def _write_gallery(self, running: bool) -> None:  # noqa: FBT001  through a thread
         most = self.cards_max
-        entries = read_entries(self.folder.journal, running=running, limit=most)
+        journal, pictures = self.folder.journal, self.folder.pictures
+        entries = read_entries(journal, pictures, running=running, limit=most)
         cards = [
             Card(
                 number=entry.number,

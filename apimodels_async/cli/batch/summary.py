@@ -54,7 +54,11 @@ async def print_summary(run: Run) -> int:
     for line in group_failures(progress.failures):
         output.line(line, "red")
     steps = next_steps(
-        progress, run.halted, run.folder.path, stopped=run.signal is not None
+        progress,
+        run.halted,
+        run.folder.path,
+        stopped=run.signal is not None,
+        base_url=run.base_url,
     )
     bad = ", ".join(
         f"{count} {state}" for state, count in states.items() if state != "completed"
@@ -150,10 +154,22 @@ def batch_exit_code(progress: Progress, halted: ApiModelsError | None) -> ExitCo
 
 
 def next_steps(
-    progress: Progress, halted: ApiModelsError | None, folder: Path, *, stopped: bool
+    progress: Progress,
+    halted: ApiModelsError | None,
+    folder: Path,
+    *,
+    stopped: bool,
+    base_url: str | None = None,
 ) -> list[str]:
-    """Return what to do or to run next, the most pressing first."""
+    """
+    Return what to do or to run next, the most pressing first.
+
+    Args:
+        base_url: As it was typed: a folder does not say where to order.
+    """
     resume = f"apimodels resume {shlex.quote(str(folder))}"
+    if base_url is not None:
+        resume += f" --base-url {shlex.quote(base_url)}"
     states = progress.states
     steps: list[str] = []
     if halted is not None or progress.broken:

@@ -8,7 +8,6 @@ asks nobody for anything but the pictures beside it.
 from __future__ import annotations
 
 import os
-import secrets
 from base64 import b64encode
 from collections import Counter
 from decimal import Decimal
@@ -24,6 +23,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from apimodels_async import ConfigurationError
+from apimodels_async.cli.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +86,6 @@ def write_gallery(
     Raises:
         ConfigurationError: The file cannot be written; what was there is untouched.
     """
-    part = index.with_name(f".{index.name[:100]}.{secrets.token_hex(4)}.part")
     pieces = _template().generate(
         title=title,
         facts=facts,
@@ -98,13 +97,8 @@ def write_gallery(
     )
     try:
         index.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # "replace": a prompt from JSON can hold half of a surrogate pair.
-            with part.open("w", encoding="utf-8", errors="replace") as page:
-                page.writelines(pieces)
-            part.replace(index)
-        finally:
-            part.unlink(missing_ok=True)
+        # "replace": a prompt from JSON can hold half of a surrogate pair.
+        replace_file(index, (piece.encode(errors="replace") for piece in pieces))
     except OSError as error:
         msg = (
             f"the gallery {index} cannot be written: {error.strerror}; "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,8 +11,16 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import check_all
 
-from apimodels_async._core.money.records import Keys, dump_result, load_result
+from apimodels_async._core.money.records import (
+    Keys,
+    dump_result,
+    load_result,
+    read_amount,
+    read_record,
+)
+from apimodels_async._core.money.resume import Record, RecordState
 from apimodels_async.models import ImageResult
 
 
@@ -52,7 +62,7 @@ RESULTS = st.builds(
     urls=st.lists(TEXT, min_size=1).map(tuple),
     task_id=st.none() | TEXT,
     model=st.none() | TEXT,
-    credits=st.none() | st.decimals(allow_nan=False, allow_infinity=False),
+    credits=st.none() | st.decimals(0, 1000, places=6),
     duration_s=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     created_at=TIMES,
     completed_at=TIMES,
@@ -65,6 +75,83 @@ RESULTS = st.builds(
 def test_a_result_comes_back_as_it_was(result):
     """Everything of a result survives the journal, money and times exactly."""
     assert result == load_result(dump_result(result))
+
+
+# --- what somebody else wrote -----------------------------------------------------
+
+DAMAGED = [
+    *("", "null", "[]", "5", '"text"', "{", "{}", "[" * 100_000),
+    *('{"urls": []}', '{"urls": "https://a/b"}', '{"urls": [null]}'),
+    *('{"urls": ["a"], "credits": "-5"}', '{"urls": ["a"], "credits": "NaN"}'),
+    *('{"urls": ["a"], "credits": 5}', '{"urls": ["a"], "credits": "1e99999"}'),
+    *('{"urls": ["a"], "task_id": 7}', '{"urls": ["a"], "raw": 7}'),
+    *('{"urls": ["a"], "duration_s": NaN}', '{"urls": ["a"], "duration_s": "x"}'),
+    *('{"urls": ["a"], "expires_at": "soon"}', '{"urls": ["a"], "model": {}}'),
+    '{"urls": ["a"], "completed_at": "2024-01-13T05:24:10"}',
+]
+
+
+def test_a_damaged_result_is_a_value_error():
+    """Whatever is wrong with the text, it is one kind of error, in a few words."""
+
+    def check(text):
+        with pytest.raises(ValueError, match="a result that cannot be") as caught:
+            load_result(text)
+        assert type(caught.value) is ValueError
+
+    check_all([(text,) for text in DAMAGED], check)
+
+
+@given(JSON, st.sampled_from([*ImageResult.__annotations__]), RESULTS)
+def test_any_json_is_a_result_or_a_value_error(value, name, result):
+    """A field with anything in it makes a result whose figures can be used, or none."""
+    fields = json.loads(dump_result(result)) | {name: value}
+    with contextlib.suppress(ValueError):
+        found = load_result(json.dumps(fields))
+        assert found.url == found.urls[0]
+        assert found.credits is None or 0 <= found.credits < 10**19
+
+
+def test_an_amount_is_a_plain_sum():
+    """Nothing below zero, not a number, or beyond all money touches a budget."""
+    assert read_amount("0.0250") == Decimal("0.0250")
+    bad = ["", "x", "-0.01", "NaN", "sNaN", "Infinity", "1e999999999", None, 5, b"1"]
+
+    def check(value):
+        with pytest.raises(ValueError, match="an amount"):
+            read_amount(value)
+
+    check_all([(value,) for value in bad], check)
+
+
+ROW = ("completed", "clx1", "{}", "a.png", None, "0.01", None, 5)
+
+
+def test_a_row_is_a_record_or_a_value_error():
+    """Each column has its kind, and an end has what belongs to it."""
+    record = Record(
+        "k", RecordState.COMPLETED, "clx1", "{}", "a.png", price=Decimal("0.01")
+    )
+    assert read_record("k", ROW) == record
+    bad = {
+        0: [None, 5, b"completed", "dreaming"],
+        1: [5, b"clx1"],
+        2: [5, b"{}"],
+        3: [5, b"a"],
+        4: [5, b"no"],
+        5: [None, 1, "-1", "x"],
+        6: [5],
+        7: [None, "soon", b""],
+    }
+
+    def check(column, value):
+        with pytest.raises(ValueError, match=r"\w") as caught:
+            read_record("k", [*ROW[:column], value, *ROW[column + 1 :]])
+        assert type(caught.value) is ValueError
+
+    check_all([(at, value) for at, values in bad.items() for value in values], check)
+    with pytest.raises(ValueError, match="its task is missing"):
+        read_record("k", ["accepted", None, *ROW[2:]])
 
 
 BODIES = st.lists(st.sampled_from([b"{}", b'{"prompt":"a"}', b'{"prompt":"b"}']))

@@ -36,6 +36,9 @@ async def test_wrong_options_send_nothing(run, emulator, prompts):
         (): "--out is missing",
         ("--out", "D", "--speed", "5"): "--speed needs --emulator",
         ("--out", "D", "--emulator", "--speed", "-1"): "a number above 0",
+        ("--out", "D", "--emulator", "--speed", "inf"): "a number above 0",
+        ("--out", "D", "--max-cost", "inf"): "Must be < inf",
+        ("--out", "D", "--max-cost", "nan"): "Invalid value",
         ("--out", "D", "--shard", "x"): "--shard needs one of",
     }
     name, found = prompts("a fox"), []
@@ -221,6 +224,53 @@ async def test_a_damaged_journal_is_named(run, emulator, prompts, folder):
     assert "journal.sqlite cannot be read" in done.err
     assert "journal.sqlite cannot be read" in listed.err
     assert len(emulator.requests) == before
+
+
+async def test_a_folder_does_not_choose_the_api(
+    run, emulator, prompts, folder, monkeypatch
+):
+    """Where it was ordered is compared with options and environment, and never used."""
+    await run("batch", prompts("a fox"), "--out", "D")
+    before = len(emulator.requests)
+    elsewhere = emulator.base_url.replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("APIMODELS_BASE_URL", elsewhere)
+    resumed = await run("resume", "D")
+    again = await run("batch", "p.txt", "--out", "D")
+    asked = await run("resume", "D", "--base-url", emulator.base_url)
+
+    assert (resumed.code, again.code, asked.code) == (2, 2, 0)
+    assert f"--base-url {emulator.base_url}" not in resumed.err
+    assert f"it was ordered at {emulator.base_url}, and" in resumed.err
+    assert f"ordered at {emulator.base_url}" in asked.err
+    assert before == len(emulator.requests)
+
+
+async def test_a_folder_does_not_set_limits_unseen(run, emulator, prompts, folder):
+    """The limit of the last run is told, and rows are counted, not believed."""
+    await run("batch", prompts("a fox"), "--out", "D", "--max-cost", "1")
+    plan = json.loads((folder / "D/batch.json").read_text())
+    forged = plan | {"max_cost": "500", "rows": 9, "ordered": 9, "max_pending": 10**9}
+    (folder / "D/batch.json").write_text(json.dumps(forged))
+    done = await run("resume", "D")
+
+    assert done.code == 0
+    assert "--max-cost $500 of the last run is in force" in done.err
+    assert "1 of 1 saved" in done.out
+
+
+async def test_the_pictures_of_a_batch_do_not_leave_its_folder(
+    run, emulator, prompts, folder
+):
+    """With a link for its directory nothing is ordered and nothing is written."""
+    (folder / "D").mkdir()
+    (folder / "home").mkdir()
+    (folder / "D/pictures").symlink_to(folder / "home")
+    done = await run("batch", prompts("a fox"), "--out", "D")
+
+    assert done.code == 2
+    assert "pictures is a link" in done.err
+    assert not emulator.requests
+    assert [*(folder / "home").iterdir()] == []
 
 
 async def test_a_gallery_in_the_way_does_not_stop_a_batch(run, prompts, folder):

@@ -78,6 +78,10 @@ def test_what_to_do_next_is_said():
     assert next_steps(progress_of(None), None, place, stopped=True) == [
         f"apimodels resume '{place}'"
     ]
+    typed = next_steps(
+        progress_of(None), None, place, stopped=True, base_url="https://a.b/v1"
+    )
+    assert typed == [f"apimodels resume '{place}' --base-url https://a.b/v1"]
 
 
 async def test_a_journal_that_broke_is_named_at_the_end(run_of, folder, capsys):
