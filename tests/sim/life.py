@@ -149,6 +149,8 @@ class Life:
             self.site.world.at(self.site.world.now + 0.5, self._check_left)
 
     def _check_left(self):
+        if self.busy:  # somebody came to the closed session; whose end looks again
+            return
         left = [task.get_name() for task in self.loop.unfinished()]
         left += [f"{t}" for t in self.site.world.timers_of(self.loop)]
         if left:
