@@ -276,6 +276,46 @@ class Turn(Protocol):
         ...
 
 
+class Disk(Protocol):
+    """
+    What a file system is asked to do; for threads, and raises ``OSError``.
+
+    A *part* is a file under a passing name, to be given its own once it is whole.
+    """
+
+    def enter(self, folder: Path) -> list[Path]:
+        """Make *folder*, and return the directories that were missing."""
+        ...
+
+    def create(self, path: Path) -> int:
+        """Open a new file at *path*, and return its descriptor."""
+        ...
+
+    def move(self, part: Path, path: Path) -> None:
+        """Give *part* a name that is free; ``FileExistsError`` where it is not."""
+        ...
+
+    def replace(self, part: Path, path: Path) -> None:
+        """Give *part* the name *path*, whatever has it."""
+        ...
+
+    def unlink(self, *paths: Path) -> None:
+        """Remove files as far as that can be done; raises nothing."""
+        ...
+
+    def sync(self, descriptor: int) -> None:
+        """Make an open file durable, where there is something to make durable."""
+        ...
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make the names in *folder* durable."""
+        ...
+
+    def is_never_durable(self, error: OSError) -> bool:
+        """Return whether *error* says that nothing there can be made durable."""
+        ...
+
+
 class Sink(Protocol):
     """Where the bytes of one file go."""
 

@@ -35,13 +35,14 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.files.embed import Splice
     from apimodels_async._io.files.downloads import Files
-    from apimodels_async._io.files.storage import Folders, Keeping
+    from apimodels_async._io.files.storage import Keeping
     from apimodels_async._io.journal import Journal
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ordering import Ordering, Product
     from apimodels_async._ports import (
         Clock,
+        Disk,
         Observer,
         OrderLimit,
         Secret,
@@ -132,7 +133,7 @@ class Adapters:
         target: Path,
         stem: str,
         threads: anyio.CapacityLimiter,
-        folders: Folders,
+        disk: Disk,
         sidecar: bytes | None,
         imprint: Callable[[bytes], Splice | None] | None,
         keeping: Keeping,
@@ -140,7 +141,7 @@ class Adapters:
         """Return the place for one file."""
         from apimodels_async._io.files.storage import FileSink
 
-        return FileSink(target, stem, threads, folders, sidecar, imprint, keeping)
+        return FileSink(target, stem, threads, disk, sidecar, imprint, keeping)
 
     def journal(self, path: Path) -> Journal:
         """Return the journal at *path*, not opened yet."""

@@ -16,9 +16,10 @@ from apimodels_async._api import calls, requests
 from apimodels_async._api.checks import refuse
 from apimodels_async._core.files.names import file_stem, item_stem
 from apimodels_async._core.files.provenance import describe, sidecar
+from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.inputs import load_file
 from apimodels_async._io.files.metadata import check_pillow, imprint
-from apimodels_async._io.files.storage import FILE_BYTES_MAX, Folders, Keeping
+from apimodels_async._io.files.storage import FILE_BYTES_MAX, Keeping
 from apimodels_async._io.files.turns import StoppedError, Turns
 from apimodels_async.errors import (
     ApiModelsError,
@@ -121,7 +122,7 @@ class Saver:
     _threads: anyio.CapacityLimiter = field(
         init=False, factory=lambda: anyio.CapacityLimiter(FILE_THREADS)
     )
-    _folders: Folders = field(init=False, factory=Folders)
+    _disk: LocalDisk = field(init=False, factory=LocalDisk)
     _downloads: Turns = field(init=False)
     _uploads: Turns = field(init=False)
 
@@ -173,7 +174,7 @@ class Saver:
             target.path,
             stem,
             self._threads,
-            self._folders,
+            self._disk,
             sidecar(facts) if facts is not None and provenance.sidecar else None,
             partial(imprint, facts) if facts is not None and provenance.embed else None,
             Keeping(

@@ -31,6 +31,7 @@ from apimodels_async import (
     TransportError,
 )
 from apimodels_async._io.clock import LoopClock
+from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.downloads import Files
 from apimodels_async._io.files.storage import FileSink
 
@@ -354,7 +355,9 @@ async def test_files_need_no_turn(host, tmp_path):
     threads = anyio.CapacityLimiter(1)
     host.answers["/x"] = [say(b"", 503), say()]
     path = await files.download(
-        host.result("/x"), 0, lambda: FileSink(tmp_path / "x", "x", threads)
+        host.result("/x"),
+        0,
+        lambda: FileSink(tmp_path / "x", "x", threads, LocalDisk()),
     )
     await files.aclose()
 

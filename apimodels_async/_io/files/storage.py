@@ -14,11 +14,9 @@ import contextlib
 import errno
 import logging
 import os
-import re
 import secrets
 import stat
 import threading
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apimodels_async._core.files.embed import Splice
+    from apimodels_async._ports import Disk
 
 logger = logging.getLogger("apimodels_async.files")
 
@@ -46,22 +45,9 @@ FILE_BYTES_MAX: Final = 512 << 20
 BUFFER_BYTES: Final = 8 << 20
 """One thread hop per this much; a hop per 64 KB chunk costs 1.5 times the CPU."""
 COMPARED_BYTES: Final = 1 << 20
-NUMBERS_MAX: Final = 100_000
+NUMBERS_MAX: Final = 10_000
 CUT: Final = "its own format says that its end is missing"
-STALE_S: Final = 86_400
-"""A part nobody wrote to for a day was left by a process that was killed."""
-_PART: Final = re.compile(r"\..+\.[0-9a-f]{8,32}\.part", re.DOTALL)
 _SIDECAR: Final = ".json"
-_CREATE: Final = (
-    os.O_RDWR
-    | os.O_CREAT
-    | os.O_EXCL
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
-_NOT_SYNCED: Final = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-"""What a file system says that has nothing to make durable."""
 
 
 @define(frozen=True, kw_only=True)
@@ -80,49 +66,6 @@ class Keeping:
 
 
 @define(eq=False)
-class Folders:
-    """The directories a session writes to. Its methods are for threads."""
-
-    _entered: set[Path] = field(init=False, factory=set["Path"])
-
-    def enter(self, folder: Path) -> list[Path]:
-        """
-        Make *folder*; the first time, also remove stale parts in it.
-
-        Returns:
-            The directories that were missing, outermost first.
-        """
-        missing: list[Path] = []
-        if not folder.exists():
-            missing = [each for each in folder.parents if not each.exists()]
-            missing = [*reversed(missing), folder]
-        folder.mkdir(parents=True, exist_ok=True)
-        if folder not in self._entered:
-            self._entered.add(folder)
-            _remove_stale(folder)
-        return missing
-
-    def sync(self, folder: Path) -> None:
-        """Make the names in *folder* durable; raises ``OSError`` where it cannot."""
-        opened = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
-
-
-def _remove_stale(folder: Path) -> None:
-    oldest = time.time() - STALE_S
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if (
-                _PART.fullmatch(entry.name)
-                and entry.stat(follow_symlinks=False).st_mtime < oldest
-            ):
-                os.unlink(entry)  # noqa: PTH108  a DirEntry
-
-
-@define(eq=False)
 class FileSink:
     """
     Gathers the bytes of one picture in a ``.part`` beside *target*, then names it.
@@ -132,7 +75,7 @@ class FileSink:
     _stem: str
     """File name, should *target* be a directory."""
     _threads: anyio.CapacityLimiter
-    _folders: Folders = field(factory=Folders)
+    _disk: Disk
     _sidecar: bytes | None = None
     """What to put into a file beside it, named ``fox.png.json``."""
     _imprint: Callable[[bytes], Splice | None] | None = None
@@ -249,12 +192,12 @@ class FileSink:
         if self._keeping.folder or _is_folder(self._target):
             self._target /= self._stem
         self._part, folder = self._part_of(self._target), self._target.parent
-        self._made = self._folders.enter(folder)
+        self._made = self._disk.enter(folder)
         try:
-            return os.open(self._part, _CREATE, 0o666)
+            return self._disk.create(self._part)
         except FileNotFoundError:  # another sink has just removed what it had made
-            self._made += self._folders.enter(folder)
-            return os.open(self._part, _CREATE, 0o666)
+            self._made += self._disk.enter(folder)
+            return self._disk.create(self._part)
 
     def _part_of(self, path: Path) -> Path:
         stem = path.name.encode("ascii", "replace")[:100].decode().replace("?", "_")
@@ -274,9 +217,10 @@ class FileSink:
         self._close(opened)
         self._name(suffix)
         try:
-            self._folders.sync(self._target.parent)
+            self._disk.sync_folder(self._target.parent)
         except OSError as error:
-            level = logging.DEBUG if error.errno in _NOT_SYNCED else logging.WARNING
+            harmless = self._disk.is_never_durable(error)
+            level = logging.DEBUG if harmless else logging.WARNING
             logger.log(level, "%s is not synced: %s", self._target.parent, error)
 
     def _name(self, suffix: str) -> None:
@@ -301,12 +245,12 @@ class FileSink:
             if not _are_equal(part, path):
                 return False
             self._give_sidecar(path)
-            _unlink(part)
+            self._disk.unlink(part)
             return True
         try:
             if not self._give_sidecar(path):
                 return False
-            _move(part, path)
+            self._disk.move(part, path)
         except FileExistsError:  # somebody was faster
             self._take_back()
             return _are_equal(part, path) and self._give(path)
@@ -323,7 +267,7 @@ class FileSink:
         place = path.with_name(path.name + _SIDECAR)
         with self._sidecar_part(self._sidecar, place) as part:
             try:
-                _move(part, place)
+                self._disk.move(part, place)
             except FileExistsError:
                 return _are_equal(part, place)
         self._shown.append(place)
@@ -335,31 +279,31 @@ class FileSink:
         if self._sidecar is not None:
             place = path.with_name(path.name + _SIDECAR)
             with self._sidecar_part(self._sidecar, place) as text:
-                text.replace(place)
-        part.replace(path)
+                self._disk.replace(text, place)
+        self._disk.replace(part, path)
 
     @contextlib.contextmanager
     def _sidecar_part(self, text: bytes, place: Path) -> Iterator[Path]:
         part = self._part_of(place)
         try:
-            opened = os.open(part, _CREATE, 0o666)
+            opened = self._disk.create(part)
             try:
                 _write(opened, text)
-                _sync(opened)
+                self._disk.sync(opened)
             finally:
                 os.close(opened)
             yield part
         finally:
-            _unlink(part)
+            self._disk.unlink(part)
 
     def _take_back(self) -> None:
-        _unlink(*self._shown)  # never half of it
+        self._disk.unlink(*self._shown)  # never half of it
         self._shown.clear()
 
     def _close(self, descriptor: int) -> None:
         self._descriptor = None
         try:
-            _sync(descriptor)
+            self._disk.sync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -371,7 +315,7 @@ class FileSink:
                 self._descriptor = None
             self._take_back()
             if self._part is not None:
-                _unlink(self._part)
+                self._disk.unlink(self._part)
             for folder in reversed(self._made):
                 with contextlib.suppress(OSError):  # somebody else's file is in it
                     folder.rmdir()
@@ -382,24 +326,6 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):  # a name too long, say: writing will tell
         return False
-
-
-def _move(part: Path, path: Path) -> None:
-    """
-    Give *part* its final name; ``FileExistsError`` where there is something.
-    """
-    try:
-        path.hardlink_to(part)
-    except FileExistsError:
-        raise
-    except OSError:  # no links there (FAT, some shares); other reasons come again
-        os.close(os.open(path, _CREATE, 0o666))
-        try:
-            part.replace(path)
-        except OSError:
-            _unlink(path)
-            raise
-    _unlink(part)
 
 
 def _are_equal(part: Path, path: Path) -> bool:
@@ -428,21 +354,6 @@ def _write(descriptor: int, content: bytes | bytearray) -> None:
             done += os.write(descriptor, whole[done:])
 
 
-def _sync(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NOT_SYNCED:
-            raise
-
-
 def _empty(descriptor: int) -> None:
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
-
-
-def _unlink(*paths: Path) -> None:
-    for path in paths:
-        # No way there means that nothing is there.
-        with contextlib.suppress(OSError, ValueError):
-            path.unlink()

@@ -32,6 +32,7 @@ from apimodels_async import (
     TransportError,
 )
 from apimodels_async._io.clock import LoopClock
+from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.downloads import Files
 from apimodels_async._io.files.storage import FileSink
 from apimodels_async._ports import File
@@ -285,7 +286,7 @@ async def test_this_machine_is_out_of_bounds(public, folder, host):
             await public.download(
                 at(f"https://{host}:{port}/x"),
                 0,
-                lambda: FileSink(folder / "x", "x", threads),
+                lambda: FileSink(folder / "x", "x", threads, LocalDisk()),
             )
 
         assert server.connections == 0
@@ -298,7 +299,7 @@ async def test_plain_http_is_out_of_bounds(public, folder):
     for url in ("http://files.example/x", "x", "javascript:1"):
         with pytest.raises(DownloadError, match="is not https"):
             await public.download(
-                at(url), 0, lambda: FileSink(folder / "x", "x", threads)
+                at(url), 0, lambda: FileSink(folder / "x", "x", threads, LocalDisk())
             )
     with pytest.raises(TransportError, match="is not https"):
         await public.put("http://files.example/x", File("a", "image/png", PNG))

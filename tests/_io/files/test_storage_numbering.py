@@ -7,19 +7,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from pathlib import Path
+from functools import partial
 
 import anyio
 import pytest
 
 from apimodels_async import DownloadError
-from apimodels_async._io.files import storage
-from apimodels_async._io.files.storage import (
-    BUFFER_BYTES,
-    FileSink,
-    Folders,
-    Keeping,
-)
+from apimodels_async._io.files.disk import LocalDisk
+from apimodels_async._io.files.storage import BUFFER_BYTES, FileSink, Keeping
 from apimodels_async._ports import CutError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
@@ -42,12 +37,9 @@ def threads():
 def sink(tmp_path, threads):
     """Return a maker of sinks in one directory."""
 
-    def make(name="fox", sidecar=None, **keeping):
-        options = Keeping(**keeping)
-        folders = Folders()
-        return FileSink(
-            tmp_path / name, "stem", threads, folders, sidecar, None, options
-        )
+    def make(name="fox", sidecar=None, *, disk=None, **keeping):
+        options, disk = Keeping(**keeping), disk or LocalDisk()
+        return FileSink(tmp_path / name, "stem", threads, disk, sidecar, None, options)
 
     return make
 
@@ -137,73 +129,78 @@ async def test_many_at_once_keep_every_picture(sink, tmp_path):
     assert {path.read_bytes() for path in tmp_path.iterdir()} == set(contents)
 
 
-async def test_where_there_are_no_links_a_name_is_reserved(sink, tmp_path, monkeypatch):
+class Odd(LocalDisk):
+    """A disk that can do less than this one."""
+
+    def __init__(self, **unable):
+        super().__init__()
+        self._unable = unable
+
+    def _refuse(self, what, *paths):
+        error = self._unable.get(what)
+        if error is not None:
+            error = error(*paths) if callable(error) else error
+        if error is not None:
+            raise OSError(error, os.strerror(error))
+
+    def link(self, part, path):
+        self._refuse("link", path)
+        super().link(part, path)
+
+    def replace(self, part, path):
+        self._refuse("replace", path)
+        super().replace(part, path)
+
+    def flush(self, descriptor):
+        self._refuse("flush")
+        super().flush(descriptor)
+
+
+async def test_where_there_are_no_links_a_name_is_reserved(sink, tmp_path):
     """On FAT and some shares the result is the same, errors included."""
-
-    def refuse(*_):
-        raise OSError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
-    await test_many_at_once_keep_every_picture(sink, tmp_path)
+    unlinked = partial(sink, disk=Odd(link=errno.EPERM))
+    await test_many_at_once_keep_every_picture(unlinked, tmp_path)
     for path in tmp_path.iterdir():
         path.unlink()
-    await test_a_sidecar_goes_with_its_number(sink, tmp_path)
-    monkeypatch.setattr(Path, "replace", refuse)
+    await test_a_sidecar_goes_with_its_number(unlinked, tmp_path)
+    unable = Odd(link=errno.EPERM, replace=errno.EPERM)
     with pytest.raises(DownloadError, match="not permitted"):
-        await store(sink("hare", sidecar=b"{}"))
+        await store(sink("hare", sidecar=b"{}", disk=unable))
     assert not [name for name in names(tmp_path) if "hare" in name]
 
 
-async def test_a_faster_writer_is_not_overwritten(sink, tmp_path, monkeypatch):
+async def test_a_faster_writer_is_not_overwritten(sink, tmp_path):
     """Between the look and the name somebody else may write: theirs stays."""
-    link, others = Path.hardlink_to, [tmp_path / "fox.png"]
+    others = [tmp_path / "fox.png"]
 
-    def later(path, part):
+    def later(path):
         if path in others:
             others.remove(path)
             path.write_bytes(b"theirs")
-        link(path, part)
 
-    monkeypatch.setattr(Path, "hardlink_to", later)
-    path = await store(sink(sidecar=b"{}"))
+    path = await store(sink(sidecar=b"{}", disk=Odd(link=later)))
 
     assert path.name == "fox-2.png"
     assert (tmp_path / "fox.png").read_bytes() == b"theirs"
     assert names(tmp_path) == ["fox-2.png", "fox-2.png.json", "fox.png"]
 
 
-async def test_no_room_for_the_picture_takes_the_sidecar_back(
-    sink, tmp_path, monkeypatch
-):
+async def test_no_room_for_the_picture_takes_the_sidecar_back(sink, tmp_path):
     """Both are there, or neither."""
-    link = Path.hardlink_to
 
-    def refuse(path, part):
-        if path.suffix == ".png":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        link(path, part)
+    def full(path):
+        return errno.ENOSPC if path.suffix == ".png" else None
 
-    def refuse_all(_part, path):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
-    monkeypatch.setattr(Path, "replace", refuse_all)
     with pytest.raises(DownloadError, match="No space"):
-        await store(sink(sidecar=b"{}"))
+        await store(sink(sidecar=b"{}", disk=Odd(link=full, replace=errno.ENOSPC)))
 
     assert names(tmp_path) == []
 
 
-async def test_numbers_end(sink, tmp_path, monkeypatch):
+async def test_numbers_end(sink, tmp_path):
     """Where every name is said to be taken, that is told."""
-
-    def taken(*_):
-        raise FileExistsError(errno.EEXIST, "File exists")
-
-    monkeypatch.setattr(storage, "NUMBERS_MAX", 3)
-    monkeypatch.setattr(Path, "hardlink_to", taken)
     with pytest.raises(DownloadError, match="File exists"):
-        await store(sink())
+        await store(sink(disk=Odd(link=errno.EEXIST)))
     assert names(tmp_path) == []
 
 
@@ -248,7 +245,7 @@ async def test_after_an_error_no_directory_is_left(sink, tmp_path):
 async def test_a_directory_removed_meanwhile_is_made_again(sink, threads, tmp_path):
     """One sink that cleans up does not fail another in the same directory."""
 
-    class Hasty(Folders):
+    class Hasty(LocalDisk):
         def enter(self, folder):
             made = super().enter(folder)
             if not self.gone:
@@ -263,18 +260,14 @@ async def test_a_directory_removed_meanwhile_is_made_again(sink, threads, tmp_pa
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
-async def test_a_file_is_synced_where_it_can_be(sink, tmp_path, monkeypatch, number):
+async def test_a_file_is_synced_where_it_can_be(sink, tmp_path, number):
     """A file system without fsync keeps pictures; a broken disk is told."""
-
-    def refuse(_descriptor):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(storage.os, "fsync", refuse)
+    to = sink(sidecar=b"{}", disk=Odd(flush=number))
     if number == errno.EINVAL:
-        await store(sink(sidecar=b"{}"))
+        await store(to)
     else:
         with pytest.raises(DownloadError, match="Input/output"):
-            await store(sink(sidecar=b"{}"))
+            await store(to)
         assert names(tmp_path) == []
 
 
