@@ -397,9 +397,9 @@ def test_an_outcome_has_all_paths(tmp_path):
         Outcome(0, None).unwrap()
 
 
-async def test_what_is_no_result_is_refused_with_what_to_give(session, tmp_path):
+async def test_what_is_no_result_is_refused_with_what_to_give(connect, tmp_path):
     """A handle is to be awaited first, an outcome unwrapped; an address is none."""
-    result = ImageResult(urls=("https://a.b/c.png",))
+    session, result = connect(), ImageResult(urls=("https://a.b/c.png",))
     wrong = {
         "await the handle first": session.images.attach("clx1"),
         "outcome.unwrap() is one": Outcome(0, None, result),

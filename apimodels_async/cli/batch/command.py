@@ -226,7 +226,7 @@ async def _session(plan: Plan, found: Preflight) -> AsyncIterator[Session]:
 
 def _announce(plan: Plan, found: Preflight, output: Output) -> None:
     part = f"shard {plan.shard}: {found.ordered} of " if plan.shard else ""
-    prices = f"${found.usd} by published hints"
+    prices = f"at most ${found.usd} by published hints"
     if found.unpriced:
         prices += f", {found.unpriced} rows without a price"
     where = ""

@@ -76,8 +76,8 @@ async def mcp(
     Serve the Model Context Protocol on stdin and stdout, for an agent.
 
     Tools: generate, edit, submit (cost money); status, wait, list_models, balance
-    (free). Ends when stdin does, or with Ctrl-C; what is then still under way is
-    said on stderr.
+    (free). Ends when stdin does, or with Ctrl-C or SIGTERM; what is then still under
+    way is said on stderr.
 
     Args:
         max_cost: US dollars this server may spend until it ends; 0: nothing. What
