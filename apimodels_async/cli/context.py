@@ -189,8 +189,11 @@ class CommandContext:
             each for each in self.handles if not each.state.finished
         ]
         for each in self.due:
-            failed = isinstance(each, TaskHandle) and each.state == TaskState.FAILED
-            if not failed and each not in found:
+            # A failed task was free; one without an id cannot be asked for.
+            moot = isinstance(each, TaskHandle) and (
+                each.state == TaskState.FAILED or not each.task_id
+            )
+            if not moot and each not in found:
                 found.append(each)
         return found
 

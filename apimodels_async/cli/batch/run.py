@@ -233,16 +233,12 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def _background_jobs(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run *jobs* while the body runs; an error in one of them ends the body."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(job) for job in jobs]
-            yield
-            for each in running:
-                each.cancel()
-    except BaseExceptionGroup as broken:
-        # What happened, as those above know it: a closed pipe, say.
-        raise broken.exceptions[0] from None
+    """Run *jobs* while the body runs."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(job) for job in jobs]
+        yield
+        for each in running:
+            each.cancel()
 
 
 def _chunk(rows: Iterator[Row]) -> list[Row]:

@@ -295,9 +295,13 @@ class Toolbox:
         try:
             yield
         except ApiModelsError:  # names the task
-            self.due.remove(bought)
+            self._told(bought)
             raise
-        self.due.remove(bought)
+        self._told(bought)
+
+    def _told(self, bought: TaskHandle | ImageResult) -> None:
+        # In place: the command holds this list. Another call may have told of it.
+        self.due[:] = [each for each in self.due if each is not bought]
 
     @contextlib.contextmanager
     def _asking(self, task_id: str) -> Iterator[TaskHandle]:
@@ -307,7 +311,7 @@ class Toolbox:
             yield handle
         except TaskNotFoundError:
             if task_id not in self._ordered:
-                self.handles.remove(handle)
+                self.handles[:] = [each for each in self.handles if each is not handle]
             raise
         self.due[:] = [each for each in self.due if each.task_id != task_id]
 

@@ -185,7 +185,8 @@ async def test_a_second_signal_names_the_tasks_and_the_folder(
     name = prompts("a moose [stuck]", "a fox [stuck]")
     argv = ("--model", "gpt-image-2", "--out", "D D", "--poll-interval", "0.05")
     process = program("batch", name, *argv)
-    await until(lambda: len(emulator.tasks) == 2)
+    tasks = emulator.tasks
+    await until(lambda: len(tasks) == 2 and all(t.polls for t in tasks.values()))
     process.send_signal(signal.SIGINT)
     said = await asyncio.to_thread(_read_until, process.stderr, "Stopping: ")
     process.send_signal(signal.SIGINT)
