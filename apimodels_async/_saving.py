@@ -13,7 +13,7 @@ import anyio
 from attrs import define, field
 
 from apimodels_async._api import calls, requests
-from apimodels_async._api.checks import refuse
+from apimodels_async._api.checks import check_result, refuse
 from apimodels_async._core.files.names import file_stem, item_stem
 from apimodels_async._core.files.provenance import describe, sidecar
 from apimodels_async._io.files.disk import LocalDisk
@@ -218,7 +218,7 @@ class Saver:
             Where they are, in their order, and why others are not, if any is not.
         """
         prompt = None if request is None else _checked(request).prompt
-        count, paths = len(result.urls), list[Path]()
+        count, paths = len(check_result(result).urls), list[Path]()
         trouble: DownloadError | None = None
         for index in range(count):
             try:

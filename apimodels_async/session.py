@@ -7,7 +7,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Self
 
-from apimodels_async._api.checks import check_index
+from apimodels_async._api.checks import check_index, check_result
 from apimodels_async._io.config import (
     check_options,
     resolve_base_url,
@@ -332,7 +332,7 @@ class Session:
             DownloadError: Not a picture, too large, truncated, from a private address,
                 the disk refuses, or the session was closed meanwhile.
         """
-        check_index(index, len(result.urls))
+        check_index(index, len(check_result(result).urls))
         saver = self._runtime.open().saver
         from apimodels_async._saving import Target
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from apimodels_async._api.spelling import UPLOAD_HINT
 from apimodels_async._text import printable
 from apimodels_async.errors import InvalidRequestError
+from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -266,6 +267,18 @@ def check_start(value: object) -> None:
     number = plain(value)
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         refuse("start", value, "a whole number of at least 0")
+
+
+def check_result(result: object) -> ImageResult:
+    """Return *result* if it is one; a handle is none yet."""
+    if isinstance(result, ImageResult):
+        return result
+    allowed = "an ImageResult, as generate() returns it"
+    if hasattr(result, "task_id") and hasattr(result, "result"):
+        allowed = "an ImageResult: await the handle first (handle.result() in threads)"
+    elif hasattr(result, "unwrap"):
+        allowed = "an ImageResult: outcome.unwrap() is one"
+    refuse("result", result, allowed)
 
 
 def check_index(index: object, count: int) -> None:

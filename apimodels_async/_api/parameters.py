@@ -79,10 +79,10 @@ def count_images(params: Mapping[str, Any]) -> int:
     count, seen = 0, set[str]()
     for name in IMAGE_NAMES:
         value = params.get(name)
-        images = [value] if isinstance(value, str) else value
-        if isinstance(images, (list, tuple)):
-            count += sum(str(image) not in seen for image in images if image)
-            seen.update(map(str, images))
+        found = value if isinstance(value, (list, tuple)) else [value]
+        images = [str(each) for each in found if isinstance(each, (str, dict)) and each]
+        count += sum(image not in seen for image in images)
+        seen.update(images)
     return count
 
 

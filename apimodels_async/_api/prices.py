@@ -32,17 +32,31 @@ def price_of(request: AnyRequest) -> Decimal | None:
     """
     Return the published price of *request* in US dollars, its input images included.
 
-    None: there is none, or how many pictures are asked for cannot be read.
+    What the request leaves open costs the most it can. None: there is no price, or
+    nobody can tell how many pictures will be charged.
     """
     known = find_model(requests.model_of(request))
     if known is None:
         return None
     params = requests.sent_params(request)
-    each = price_hint(known, params.get("resolution"), params.get("quality"))
+    layers = params.get("layer_decomposition")
+    if layers is not None and layers is not False:
+        return None  # each layer is a picture, and the API decides how many there are
+    each = price_hint(known, _resolution(known, params), params.get("quality"))
     count = _count(params.get("n"))
     if each is None or count is None:
         return None
     return (each + known.image_price * count_images(params)) * count
+
+
+def _resolution(known: KnownModel, params: Mapping[str, Any]) -> object:
+    """Return the tier that is asked for by either name; None: it is not clear."""
+    resolution, size = params.get("resolution"), params.get("size")
+    if size is None:
+        return resolution
+    tiers = {part for tier in known.prices for part in tier.upper().split("/")}
+    word = str(size).upper()
+    return size if resolution is None and word in tiers else None
 
 
 def _count(given: object) -> int | None:

@@ -35,6 +35,7 @@ _NAMED: Final = re.compile(
     rb'\\?"task_?id\\?"\s*:\s*(?:\\?"([A-Za-z0-9._-]{1,128})\\?"|(\d{1,128})[\s,}\]])',
     re.IGNORECASE,
 )
+_BASE: Final = "Or base_url, APIMODELS_BASE_URL, without its /api/v1?"
 _CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
 _TYPES: Final[dict[int, tuple[type[APIStatusError], str]]] = {
     400: (BadRequestError, "the API refused the request"),
@@ -44,7 +45,7 @@ _TYPES: Final[dict[int, tuple[type[APIStatusError], str]]] = {
     ),
     402: (InsufficientCreditsError, "not enough credits on the account"),
     403: (PermissionDeniedError, "the key may not do this"),
-    404: (NotFoundError, "the API does not know this"),
+    404: (NotFoundError, f"the API does not know this (a wrong id? {_BASE})"),
     408: (APIStatusError, "the API gave up waiting for the request"),
     429: (RateLimitError, "too many requests"),
     425: (APIStatusError, "the API wants the request later"),
@@ -76,7 +77,8 @@ def read_body(reply: Reply) -> Any:
     except UnreadableError as error:
         reason = str(error)
     if reason:
-        msg = f"the API's answer is {reason}"
+        page = reply.body.lstrip()[:1] == b"<"
+        msg = f"the API's answer is {reason}" + (f". {_BASE}" if page else "")
         raise UnexpectedResponseError(msg, status=reply.status)
     if isinstance(body, dict):
         _check_code(reply, body)

@@ -23,7 +23,7 @@ from apimodels_async._api.catalogue import (
     sends_as_it_is,
 )
 from apimodels_async._api.parameters import IMAGE_NAMES
-from apimodels_async._api.spelling import EXTRA_HINT
+from apimodels_async._api.spelling import EXTRA_HINT, did_you_mean
 from apimodels_async._ports import File, Kind, Request
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import AnyRequest, ImageRequest, SparkPixEdit, SparkPixImage
@@ -222,7 +222,11 @@ def _edited(request: SparkPixEdit) -> list[Any]:
     if isinstance(named, str):
         checks.check_image("images", named, inline=False)
     if isinstance(named, str) or not images:
-        checks.refuse("images", named, "a list of at least one http(s) URL")
+        allowed = "a list of at least one http(s) URL"
+        other = next((each for each in IMAGE_NAMES if each in request.extra), None)
+        if other is not None:  # as other models call it
+            allowed += f"; `{other}`: {did_you_mean(['images'])}"
+        checks.refuse("images", named, allowed)
     with _offering_extra():
         for index, image in enumerate(images):
             checks.check_image(f"images[{index}]", image, inline=False)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 from cyclopts import App, CycloptsError
 
 from apimodels_async import ApiModelsError, InvalidRequestError, __version__
-from apimodels_async.cli.context import InterruptedCommand
+from apimodels_async.cli.context import InterruptedCommand, interruptible
 from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.output import Output, screen
+from apimodels_async.cli.streams import standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,8 @@ Exit codes:
   3    no credit, or the key was refused
   4    outcome unknown: it may have been, or may still be, charged
   130  Ctrl-C (128 + signal)
-  141  stdout was closed
+  141  whoever read stdout left; 1 where stdout fails otherwise. What was for it
+       is on stderr then, if it was paid for.
 
 Errors are one line on stderr: what happened, whether it was charged, and
 what to do next.
@@ -56,12 +58,12 @@ With --json, stdout has one object a line. Its "event" says what it is:
   dry_run    rows, usd, unpriced, prices_read_on
   progress   total, completed, pending, failed, images_s, spent, reserved, eta_s
   outcome    number, state (completed, unsaved, failed, refused, unknown,
-             pending), prompt, path, task_id, credits, error
+             pending), prompt, path, paths, task_id, credits, error
   batch      total, earlier, not_ordered, a count for each state, spent,
              reserved, wall_s, gallery, next
   item       number, state (completed, pending, failed, refused, unknown),
-             model, prompt, credits, price, task_id, path, seed, duration_s,
-             error
+             model, prompt, credits, price, task_id, path, paths, seed,
+             duration_s, error
   demo       saved, failed, wall_s, service_s, polls, connections, spent, page
 """
 
@@ -117,6 +119,12 @@ COMMANDS: Final = (
 )
 
 
+FREE: Final = frozenset({"demo", "ls", "balance", "models", "emulator", "mcp"})
+"""Commands whose output was not paid for."""
+ORDERING: Final = frozenset({"generate", "edit"})
+HELPS: Final = frozenset({"--help", "-h", "--version"})
+
+
 def build(*, whole: bool) -> App:
     """
     Return the program.
@@ -140,17 +148,33 @@ def build(*, whole: bool) -> App:
     return app
 
 
+def _only_lists(argv: Sequence[str]) -> bool:
+    """Return whether stdout gets nothing that was paid for."""
+    return not argv or argv[0] in FREE or not HELPS.isdisjoint(argv)
+
+
 def _lists_commands(argv: Sequence[str]) -> bool:
-    return not argv or argv[0] in {"--help", "-h"}
+    return not argv or argv[0] in HELPS
 
 
 async def execute(argv: Sequence[str]) -> int:
     """
     Run the command *argv* names and return its exit code.
-
-    Raises:
-        BrokenPipeError: Nobody reads stdout any more.
     """
+    with standard_streams(lists=_only_lists(argv)) as stdout:
+        try:
+            # Around all of a command: what it has for itself, it sets up later.
+            with interruptible():
+                code = await _execute(argv)
+        except InterruptedCommand as interrupt:
+            code = interrupt.exit_code
+    failure = stdout.failure
+    if failure is not None and code in {ExitCode.OK, ExitCode.FAILED}:
+        return failure.exit_code
+    return code
+
+
+async def _execute(argv: Sequence[str]) -> int:
     output = Output(json="--json" in argv)
     try:
         code = await build(whole=_lists_commands(argv)).run_async(
@@ -165,7 +189,5 @@ async def execute(argv: Sequence[str]) -> int:
         return ExitCode.USAGE
     except ApiModelsError as error:
         output.error(error)
-        return exit_code(error)
-    except InterruptedCommand as interrupt:
-        return interrupt.exit_code
+        return exit_code(error, ordered=argv[0] in ORDERING)
     return code if isinstance(code, int) else ExitCode.OK

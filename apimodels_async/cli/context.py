@@ -1,9 +1,9 @@
 """
 The session of one command, and its signal handlers.
 
-Theory of operation: the first SIGINT or SIGTERM cancels the command; the session then
-closes, which lets paid requests finish. From then on the signals have their default
-action, so that a second one ends the process at once whatever it is doing.
+Theory of operation: the first SIGINT, SIGTERM or SIGHUP cancels the command; the
+session then closes, which lets paid requests finish. The second one ends the process at
+once, whatever it is doing, and says what is then left.
 """
 
 from __future__ import annotations
@@ -12,29 +12,40 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING, Final, cast
+import sys
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from attrs import define, field
 
 from apimodels_async import (
+    ApiModelsError,
     ImageResult,
+    OutcomeUnknownError,
     PollPolicy,
     Session,
     TaskHandle,
+    TaskState,
     Timeouts,
 )
-from apimodels_async._text import is_loopback
-from apimodels_async.cli.errors import signal_exit_code
-from apimodels_async.cli.output import print_result
+from apimodels_async._text import escaped, is_loopback
+from apimodels_async.cli.errors import next_step, signal_exit_code
+from apimodels_async.cli.output import addresses, print_result
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from typing import TextIO
 
     from apimodels_async.cli.options import Common
     from apimodels_async.cli.output import Output
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: Final = tuple(
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if name in signal.Signals.__members__  # Windows has no SIGHUP
+)
+Unfinished: TypeAlias = TaskHandle | ImageResult | OutcomeUnknownError
+"""What was paid for, or may have been, and nobody has been told."""
 
 
 class InterruptedCommand(Exception):  # noqa: N818  not an error: somebody asked for it
@@ -46,34 +57,53 @@ class InterruptedCommand(Exception):  # noqa: N818  not an error: somebody asked
 
 
 @contextlib.contextmanager
-def on_first_signal(stop: Callable[[int], None]) -> Iterator[None]:
-    """Call *stop* with the number of the first signal during the body."""
+def on_signals(
+    stop: Callable[[int], None], last_words: Callable[[], str]
+) -> Iterator[None]:
+    """
+    Call *stop* in the loop with the number of the first signal during the body.
+
+    The next one ends the process at once, with *last_words* on stderr.
+    """
     loop = asyncio.get_running_loop()
+    caught = False
 
-    def caught(number: int) -> None:
-        restore()
-        stop(number)
+    def handle(number: int, _: object) -> None:
+        nonlocal caught
+        if caught:
+            _leave(number, last_words())
+        caught = True
+        loop.call_soon_threadsafe(stop, number)
 
-    def restore() -> None:
-        for each in SIGNALS:
-            if loop.remove_signal_handler(each):
-                signal.signal(each, signal.SIG_DFL)
-
-    before = [signal.getsignal(each) for each in SIGNALS]
+    before: dict[signal.Signals, Any] = {}
     for each in SIGNALS:
-        loop.add_signal_handler(each, caught, each)
+        handler = signal.getsignal(each)
+        # What nohup ignores stays ignored; Ctrl-C is ignored by mere habit of a shell.
+        if handler != signal.SIG_IGN or each == signal.SIGINT:
+            before[each] = handler
+            signal.signal(each, handle)
     try:
         yield
     finally:
-        restore()
-        for each, handler in zip(SIGNALS, before, strict=True):
+        for each, handler in before.items():
             signal.signal(each, handler)
 
 
+def _leave(number: int, words: str) -> NoReturn:
+    # No stream and no loop: what was interrupted may hold them.
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # it is closed
+        stderr = cast("TextIO", sys.__stderr__).fileno()
+        os.write(stderr, f"Leaving at once.\n{words}".encode(errors="backslashreplace"))
+    os._exit(signal_exit_code(number))
+
+
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(last_words: Callable[[], str] = str) -> Iterator[None]:
     """
     Turn the first signal into a cancellation of the body, and that into an exception.
+
+    Args:
+        last_words: Of the process, should a second one end it.
 
     Raises:
         InterruptedCommand: A signal came and the body has ended.
@@ -85,7 +115,7 @@ def interruptible() -> Iterator[None]:
         caught.append(number)
         body.cancel()
 
-    with on_first_signal(stop):
+    with on_signals(stop, last_words):
         try:
             yield
         except asyncio.CancelledError:
@@ -95,6 +125,38 @@ def interruptible() -> Iterator[None]:
             raise InterruptedCommand(caught[0]) from None
 
 
+def unfinished_words(session: Session, found: Iterable[Unfinished] = ()) -> str:
+    """
+    Return a line for each of *found*, of the session's tasks, and of its open orders.
+    """
+    lines, tasks = list[str](), dict.fromkeys(session.pending, False)
+    for each in (*found, *session.orphans):
+        if isinstance(each, TaskHandle):
+            tasks[each.task_id] = each.state.finished
+        elif isinstance(each, ImageResult):
+            lines.append(f"Finished and paid for: {addresses(each)}")
+        else:
+            lines.append(f"{each} | charged: unknown | next: {next_step(each)}")
+    lines += [task_words(task_id, ended) for task_id, ended in tasks.items()]
+    open_orders = session.stats().under_way
+    if open_orders:
+        lines.append(
+            f"Paid requests without an answer: {open_orders}; whether they are charged "
+            "is unknown. Compare: apimodels balance"
+        )
+    return "".join(f"{escaped(line)}\n" for line in lines)
+
+
+def task_words(task_id: str, ended: bool = False) -> str:  # noqa: FBT001, FBT002
+    """Return what is to be known of a task that nobody waits for any more."""
+    state = (
+        "has ended; it is charged if it was completed"
+        if ended
+        else "may still be running; it is charged when it completes"
+    )
+    return f"Task {task_id} {state}. Find it again: apimodels wait {task_id}"
+
+
 @define(eq=False)
 class CommandContext:
     """One command's session, and what to print if it is interrupted."""
@@ -102,22 +164,14 @@ class CommandContext:
     session: Session
     output: Output
     handles: list[TaskHandle] = field(factory=list[TaskHandle])
-    """Tasks this command waits for."""
-    ordering: bool = False
-    """Whether a paid request is on its way."""
-
-    @contextlib.contextmanager
-    def order(self) -> Iterator[None]:
-        """Mark a paid request as under way during the body."""
-        self.ordering = True
-        # No finally: a cancelled order is still under way, an error ends the command.
-        yield
-        self.ordering = False
+    """Tasks this command asked about."""
+    due: list[TaskHandle | ImageResult] = field(factory=list[TaskHandle | ImageResult])
+    """What this command is about to tell of, also once it has ended."""
 
     def print_stopping(self) -> None:
         """Print why it may take a while to stop."""
-        if self.ordering:
-            at_most = f"{Timeouts().generate:g} s"
+        if self.session.stats().under_way:
+            at_most = f"{Timeouts().close:g} s"
             self.output.note(
                 "Stopping. A paid request is under way: it is let finish, at most "
                 f"{at_most}, so that you learn what you paid for. Ctrl-C again leaves "
@@ -127,25 +181,38 @@ class CommandContext:
         else:
             self.output.note("Stopping.", "yellow")
 
-    def print_unfinished(self) -> None:
-        """Print the tasks that go on after this command, and how to find them again."""
+    @property
+    def unfinished(self) -> list[Unfinished]:
+        """What nobody has been told about, short of the session's orphans."""
         # The closed session is their outcome by now: their state is what counts.
-        left = [each.task_id for each in self.handles if not each.state.finished]
-        for orphan in self.session.orphans:
-            if isinstance(orphan, TaskHandle):
-                left.append(orphan.task_id)
-            elif isinstance(orphan, ImageResult):
-                self.output.note("Finished and paid for:", "")
-                print_result(self.output, orphan, [])
-            else:
-                self.output.error(orphan)
-        for task_id in left:
-            self.output.record("running", task_id=task_id)
-            self.output.note(
-                f"Task {task_id} is still running and is charged when it completes. "
-                f"Find it again: apimodels wait {task_id}",
-                "",
+        found: list[Unfinished] = [
+            each for each in self.handles if not each.state.finished
+        ]
+        for each in self.due:
+            # A failed task was free; one without an id cannot be asked for.
+            moot = isinstance(each, TaskHandle) and (
+                each.state == TaskState.FAILED or not each.task_id
             )
+            if not moot and each not in found:
+                found.append(each)
+        return found
+
+    def last_words(self) -> str:
+        """Return what to say of all that, in a process that ends now."""
+        return unfinished_words(self.session, self.unfinished)
+
+    def print_unfinished(self) -> None:
+        """Print what goes on after this command, and how to find it again."""
+        for each in (*self.unfinished, *self.session.orphans):
+            if isinstance(each, TaskHandle):
+                ended = each.state.finished
+                self.output.record("running", task_id=each.task_id)
+                self.output.note(task_words(each.task_id, ended), "")
+            elif isinstance(each, ImageResult):
+                self.output.note("Finished and paid for:", "")
+                print_result(self.output, each, [])
+            else:
+                self.output.error(each)
 
 
 @contextlib.asynccontextmanager
@@ -162,7 +229,7 @@ async def command_context(
         InterruptedCommand: After Ctrl-C, when all is closed and said.
     """
     context = CommandContext(session, output)
-    with interruptible():
+    with interruptible(context.last_words if lasting else str):
         try:
             async with session:
                 try:
@@ -170,7 +237,9 @@ async def command_context(
                 except asyncio.CancelledError:
                     context.print_stopping()
                     raise
-        except asyncio.CancelledError:
+        except ApiModelsError:  # says what is known of its order
+            raise
+        except BaseException:
             if lasting:
                 context.print_unfinished()
             raise

@@ -29,6 +29,7 @@ async def follow(
         ApiModelsError: As awaiting a handle.
     """
     context.handles.append(handle)
+    context.due.append(handle)
     limit = asyncio.timeout(timeout)
     with spinner(context.output, f"task {handle.task_id}") as say:
         try:
@@ -77,6 +78,7 @@ async def deliver(
     Raises:
         DownloadError: One could not be saved; its URL was said.
     """
+    context.due[:] = [result]
     paths: list[Path] = []
     failure: DownloadError | None = None
     if target is not None:
@@ -87,5 +89,6 @@ async def deliver(
             paths = [Path(each) for each in error.saved]
             failure = error
     print_result(context.output, result, paths)
+    context.due.clear()
     if failure is not None:
         raise failure

@@ -7,6 +7,7 @@ from typing import Final
 
 from apimodels_async import (
     ApiModelsError,
+    APIStatusError,
     AuthenticationError,
     BadRequestError,
     BudgetExceededError,
@@ -61,7 +62,7 @@ _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (InsufficientCreditsError, "top up the account; see: apimodels balance"),
     (RateLimitError, "wait a little and run it again"),
     (BadRequestError, "change the prompt or the parameters"),
-    (NotFoundError, "check --base-url"),
+    (NotFoundError, "check APIMODELS_BASE_URL or --base-url: it ends in /api/v1"),
     (ServerError, "run it again later"),
     (GenerationFailedError, "change the prompt, or try again"),
     (TaskTimeoutError, _WAIT),
@@ -76,8 +77,18 @@ _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
 )
 
 
-def exit_code(error: ApiModelsError) -> ExitCode:
-    """Return the exit code that *error* ends a command with."""
+def exit_code(error: ApiModelsError, *, ordered: bool = False) -> ExitCode:
+    """
+    Return the exit code that *error* ends a command with.
+
+    Args:
+        ordered: The command orders; what may be charged is of unknown outcome then,
+            whatever ended the wait for it.
+    """
+    if ordered and error.charged is None:
+        return ExitCode.UNKNOWN
+    if isinstance(error, SessionClosedError) and error.charged is False:
+        return ExitCode.FAILED
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
@@ -96,5 +107,9 @@ def next_step(error: ApiModelsError) -> str:
     if isinstance(error, OutcomeUnknownError):
         # Without an id there is nothing to attach; with one, asking is free.
         return _WAIT.format(task_id=error.task_id) if error.task_id else _STEPS[-1][1]
+    if isinstance(error, SessionClosedError) and error.charged is False:
+        return "nothing was sent: run it again"
     step = next(step for kind, step in _STEPS if isinstance(error, kind))
+    if isinstance(error, APIStatusError) and error.charged is None and error.task_id:
+        step += f"; {_WAIT}"  # a verdict on the key, not on the task
     return step.format(task_id=error.task_id or "TASK_ID")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
 EXTRA: Final = ("cyclopts", "jinja2", "PIL", "rich")
 USAGE: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
-CLOSED_PIPE: Final = 141  # 128 + SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,17 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         # Outside the commands, which handle the signal themselves.
         return INTERRUPTED
-    except BrokenPipeError:
-        _abandon_stdout()
-        return CLOSED_PIPE
-
-
-def _abandon_stdout() -> None:
-    # The interpreter flushes stdout once more at exit and would complain.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 if __name__ == "__main__":

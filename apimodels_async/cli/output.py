@@ -5,6 +5,7 @@ Rules of this file:
 1. Text from elsewhere is escaped (``_text.escaped``) and never read as markup.
 2. Results go to stdout; what is said about them (errors, notes) to stderr.
 3. Colour and movement are for a terminal without ``NO_COLOR``.
+4. Nothing here fails: ``streams`` sees to what stdout or stderr cannot take.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import sys
 from datetime import date, datetime
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any
 
 from attrs import define, field
 from rich.console import Console
@@ -33,14 +34,6 @@ if TYPE_CHECKING:
     from apimodels_async import ApiModelsError, ImageResult
 
 
-class Screen(Console):
-    """A console that raises on a closed pipe instead of exiting."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        """Pass the error on: ``main`` knows the exit code."""
-        raise BrokenPipeError
-
-
 def truncated(text: str, most: int) -> str:
     """Return *text* in at most *most* characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
@@ -55,10 +48,10 @@ def is_interactive(stream: IO[str]) -> bool:
     )
 
 
-def screen(stream: IO[str]) -> Screen:
+def screen(stream: IO[str]) -> Console:
     """Return a console for *stream*, plain or for a terminal."""
     interactive = is_interactive(stream)
-    return Screen(
+    return Console(
         file=stream,
         force_terminal=interactive,
         color_system="auto" if interactive else None,
@@ -77,13 +70,18 @@ class Output:
 
     json: bool = False
     """One JSON object a line on stdout, instead of text."""
-    stdout: Screen = field(factory=lambda: screen(sys.stdout))
-    stderr: Screen = field(factory=lambda: screen(sys.stderr))
+    stdout: Console = field(factory=lambda: screen(sys.stdout))
+    stderr: Console = field(factory=lambda: screen(sys.stderr))
 
     @property
     def interactive(self) -> bool:
         """Whether both streams are terminals, for people."""
         return not self.json and self.stdout.is_terminal and self.stderr.is_terminal
+
+    @property
+    def failed(self) -> bool:
+        """Whether stdout takes no more (``streams``)."""
+        return getattr(self.stdout.file, "failure", None) is not None
 
     def line(self, text: str, style: str = "") -> None:
         """Print one line for people."""
@@ -105,7 +103,7 @@ class Output:
         """Print one JSON object, for programs."""
         if self.json:
             text = json.dumps({"event": event, **fields}, default=_plain)
-            print(text, file=self.stdout.file, flush=True)
+            self.stdout.file.write(f"{text}\n")
 
     def note(self, text: str, style: str = "dim") -> None:
         """Print a note on stderr."""
@@ -149,11 +147,16 @@ def spinner(output: Output, text: str) -> Iterator[Callable[[str], None]]:
         yield lambda words: progress.update(row, description=escaped(words))
 
 
+def addresses(result: ImageResult) -> str:
+    """Return where the API keeps the pictures of *result*, for people."""
+    inline = "(sent inline)"
+    return " ".join(url if url.startswith("http") else inline for url in result.urls)
+
+
 def print_result(output: Output, result: ImageResult, paths: Sequence[Path]) -> None:
     """Print where a picture is: its URLs, and its files if it was saved."""
-    inline = "(sent inline)"
     output.facts(
-        url=" ".join(u if u.startswith("http") else inline for u in result.urls),
+        url=addresses(result),
         saved=" ".join(map(str, paths)) or None,
         task=result.task_id,
         cost=None if result.credits is None else f"${result.credits}",

@@ -100,6 +100,31 @@ REQUESTS = [
     (ImageRequest("gpt-image-2", "a"), "0.05"),
     (ImageRequest("gpt-image-2-beta", "a", {"n": 3}), None),
     (ImageRequest("something-new", "a"), None),
+    # By either name of the size; by both, or by pixels, whatever may be meant.
+    (ImageRequest("gpt-image-2-all", "a", {"size": "2K", "quality": "low"}), "0.025"),
+    (
+        ImageRequest("gpt-image-2-all", "a", {"size": "960x960", "quality": "low"}),
+        "0.06",
+    ),
+    (
+        ImageRequest("gpt-image-2-all", "a", {"size": "4K", "resolution": "1K"}),
+        "0.23",
+    ),
+    # Nobody knows how many layers there will be.
+    (
+        ImageRequest("doubao-seedream-5-0-flash", "a", {"layer_decomposition": True}),
+        None,
+    ),
+    (
+        ImageRequest("doubao-seedream-5-0-flash", "a", {"layer_decomposition": False}),
+        "0.03",
+    ),
+    # Images in any shape, those that are sent unchecked included.
+    (
+        ImageRequest("kling-v2-1", "a", extra={"image_reference": {"url": "x"}}),
+        "0.045",
+    ),
+    (ImageRequest("kling-v2-1", "a", extra={"image_urls": ["x", "y"]}), "0.074"),
 ]
 
 

@@ -103,6 +103,15 @@ def test_a_redirect_is_never_followed_nor_repeated():
         assert status == caught.value.status
 
 
+def test_a_wrong_base_url_is_pointed_to():
+    """What is no answer of the API's asks whether base_url lacks its path."""
+    question = "base_url, APIMODELS_BASE_URL, without its /api/v1?"
+
+    assert question in str(refusal(answer(404, "Not Found")))
+    with pytest.raises(UnexpectedResponseError, match="/api/v1"):
+        read_body(answer(200, b" <html>Welcome</html>"))
+
+
 def test_an_empty_refusal_has_no_words():
     """A refusal without a body ends after its status."""
     assert str(refusal(answer(402))) == "not enough credits on the account (HTTP 402)"

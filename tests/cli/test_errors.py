@@ -5,9 +5,10 @@ from __future__ import annotations
 from apimodels_async import (
     AuthenticationError,
     OutcomeUnknownError,
+    SessionClosedError,
     TaskTimeoutError,
 )
-from apimodels_async.cli.errors import next_step
+from apimodels_async.cli.errors import ExitCode, exit_code, next_step
 
 
 def test_advice_names_the_task_where_there_is_one():
@@ -16,3 +17,24 @@ def test_advice_names_the_task_where_there_is_one():
     assert "apimodels balance" in next_step(OutcomeUnknownError("x"))
     assert "apimodels wait TASK_ID" in next_step(TaskTimeoutError("x"))
     assert "APIMODELS_API_KEY" in next_step(AuthenticationError("x"))
+
+
+def test_a_verdict_on_the_key_is_none_on_the_task():
+    """A key refused while an ordered task is polled leaves its outcome unknown."""
+    error = AuthenticationError("x", task_id="cl1")
+    error.charged = None
+
+    assert exit_code(error, ordered=True) == ExitCode.UNKNOWN
+    assert exit_code(error) == ExitCode.NO_CREDIT_OR_KEY
+    assert "apimodels wait cl1" in next_step(error)
+    assert exit_code(AuthenticationError("x"), ordered=True) == 3
+    assert "wait" not in next_step(AuthenticationError("x", task_id="cl1"))
+
+
+def test_what_was_never_sent_is_not_waited_for():
+    """An order that its closing session never sent may be given again."""
+    unsent = SessionClosedError("x", charged=False)
+
+    assert exit_code(unsent) == ExitCode.FAILED
+    assert next_step(unsent) == "nothing was sent: run it again"
+    assert exit_code(SessionClosedError("x")) == ExitCode.UNKNOWN

@@ -83,3 +83,11 @@ def test_the_synchronous_session_refuses_and_sends_alike():
             session.images.edit("x", images=["https://a/b"], extra=5)
         with pytest.raises(InvalidRequestError, match="a mapping of parameters"):
             session.images.generate("x", extra=5)
+
+
+async def test_images_by_another_models_name_are_pointed_to_their_own(session):
+    """edit(image=...) says that SparkPix Image Edit takes images=."""
+    for name in ("image", "image_url", "image_urls"):
+        with pytest.raises(InvalidRequestError) as caught:
+            await session.images.edit("x", **{name: "https://example.com/a.png"})
+        assert f"`{name}`: did you mean images?" in str(caught.value)

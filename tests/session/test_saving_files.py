@@ -398,3 +398,19 @@ def test_an_outcome_has_all_paths(tmp_path):
         Outcome(0, None, error=error).unwrap()
     with pytest.raises(ValueError, match="a result or an error"):
         Outcome(0, None).unwrap()
+
+
+async def test_what_is_no_result_is_refused_with_what_to_give(connect, tmp_path):
+    """A handle is to be awaited first, an outcome unwrapped; an address is none."""
+    session, result = connect(), ImageResult(urls=("https://a.b/c.png",))
+    wrong = {
+        "await the handle first": session.images.attach("clx1"),
+        "outcome.unwrap() is one": Outcome(0, None, result),
+        "as generate() returns it": "https://a.b/c.png",
+    }
+    for words, given in wrong.items():
+        for save in (session.download, session.download_all):
+            with pytest.raises(InvalidRequestError) as caught:
+                await save(given, tmp_path / "fox")
+            assert words in str(caught.value)
+            assert caught.value.parameter == "result"

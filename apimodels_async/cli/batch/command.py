@@ -241,7 +241,7 @@ async def _session(
 
 def _announce(plan: Plan, found: Preflight, output: Output) -> None:
     part = f"shard {plan.shard}: {found.ordered} of " if plan.shard else ""
-    prices = f"${found.usd} by published hints"
+    prices = f"at most ${found.usd} by published hints"
     if found.unpriced:
         prices += f", {found.unpriced} rows without a price"
     where = f"; ordered at {plan.base_url}"

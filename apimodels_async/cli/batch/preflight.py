@@ -200,10 +200,10 @@ def print_prices(found: Preflight, output: Output) -> None:
         rows=found.ordered
         if found.ordered == found.rows
         else f"{found.ordered} of the {found.rows} in the file",
-        sum=f"${found.usd}"
+        sum=f"at most ${found.usd}"
         + (f", and {found.unpriced} rows without a price" if found.unpriced else ""),
-        prices=f"hints from the vendor's pages, read on {', '.join(dates)}; the API "
-        "decides what it charges",
+        prices=f"hints from the vendor's pages, read on {', '.join(dates)}; what a row "
+        "leaves open counts at its dearest, and the API decides what it charges",
     )
     output.record(
         "dry_run",

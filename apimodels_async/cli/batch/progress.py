@@ -64,6 +64,8 @@ class Progress:
     replays: frozenset[str] = REPLAYED
     given: int = 0
     """Rows handed to the library."""
+    stopping: bool = False
+    """No further row is handed to it."""
     earlier: int = 0
     """Ended in an earlier run; nothing was ordered for them in this one."""
     states: Counter[str] = field(factory=Counter[str])
@@ -120,7 +122,8 @@ class Progress:
     def eta_s(self, now: float) -> float | None:
         """Return the seconds the rest should take; None while nobody can tell."""
         pace = self.pace(now)
-        return (self.total - self.ended) / pace if pace else None
+        expected = self.given if self.stopping else self.total
+        return (expected - self.ended) / pace if pace else None
 
 
 def outcome_state(outcome: Outcome) -> str:
@@ -168,7 +171,7 @@ def figures(progress: Progress, money: Spending, now: float) -> str:
     ]
     if money.reserved:
         parts.append(f"${money.reserved:.3f} on its way or unknown")
-    if left is not None and progress.ended < progress.total:
+    if left:
         parts.append(f"{duration(left)} left")
     return ", ".join(parts)
 

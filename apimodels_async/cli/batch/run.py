@@ -3,14 +3,15 @@ Runs a batch: reads rows, counts and prints outcomes, writes the gallery.
 
 Theory of operation: rows are read from the folder's copy of the prompts as the library
 asks for them. The first signal ends that reading; what is under way is finished and
-handed over as ever. From then on signals have their default action: the next one ends
-the process, and the journal knows what was under way.
+handed over as ever. The next one ends the process, and the journal knows what was under
+way. A stdout that fails ends the reading, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -22,7 +23,7 @@ from apimodels_async import ApiModelsError, ConfigurationError
 from apimodels_async.cli.batch.journal import read_entries
 from apimodels_async.cli.batch.progress import Spending, live_progress, print_progress
 from apimodels_async.cli.batch.rows import read_rows
-from apimodels_async.cli.context import on_first_signal
+from apimodels_async.cli.context import on_signals, unfinished_words
 from apimodels_async.cli.gallery.page import Card, write_gallery
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Run:
         except OSError as error:
             msg = f"the copy of the prompts, {path}, cannot be read: {error.strerror}"
             raise ConfigurationError(msg) from error
-        with file, on_first_signal(self._on_signal):
+        with file, on_signals(self._on_signal, lambda: self._last_words(session)):
             rows = read_rows(file, path.name, path.suffix, self.plan.model)
             batch = session.images.batch(
                 self._items(islice(rows, part.first - 1, None, part.of)),
@@ -108,6 +109,7 @@ class Run:
 
     def _on_signal(self, number: int) -> None:
         self.signal = number
+        self.progress.stopping = True
         self.stop_display()
         under_way = self.progress.given - self.progress.ended
         self.output.note(
@@ -118,10 +120,17 @@ class Run:
             "yellow",
         )
 
+    def _last_words(self, session: Session) -> str:
+        folder = shlex.quote(str(self.folder.path))
+        return f"{unfinished_words(session)}Or all of them: apimodels resume {folder}\n"
+
     async def _items(self, rows: Iterator[Row]) -> AsyncIterator[dict[str, Any]]:
         while chunk := await anyio.to_thread.run_sync(_chunk, rows):
             for row in chunk:
-                if self.signal is not None or self.progress.broken:
+                if self.progress.stopping or self.progress.broken:
+                    return
+                if self.output.failed:  # nobody hears any more what is paid for
+                    self.progress.stopping = True
                     return
                 self.progress.given += 1
                 yield row.item
@@ -227,16 +236,12 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def _background_jobs(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run *jobs* while the body runs; an error in one of them ends the body."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(job) for job in jobs]
-            yield
-            for each in running:
-                each.cancel()
-    except BaseExceptionGroup as broken:
-        # What happened, as those above know it: a closed pipe, say.
-        raise broken.exceptions[0] from None
+    """Run *jobs* while the body runs."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(job) for job in jobs]
+        yield
+        for each in running:
+            each.cancel()
 
 
 def _chunk(rows: Iterator[Row]) -> list[Row]:

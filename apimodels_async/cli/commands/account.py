@@ -67,6 +67,8 @@ async def models(*, common: Common | None = None) -> None:
             prices=dict(hint.prices) if hint else None,
             prices_read_on=hint.read_on if hint else None,
         )
+    if output.failed:  # as others do: no word to a reader who left
+        return
     dates = ", ".join(price_dates())
     output.note(
         f"{len(rows)} models. Prices are hints, US dollars an image, read on {dates}; "

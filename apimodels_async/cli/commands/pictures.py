@@ -231,14 +231,14 @@ async def _hosted(context: CommandContext, image: str | Path) -> str:
 async def _order(
     context: CommandContext, prompt: str, model: str, params: dict[str, Any]
 ) -> ImageResult:
-    with spinner(context.output, f"{model}: generating"), context.order():
+    with spinner(context.output, f"{model}: generating"):
         return await context.session.images.generate(prompt, model=model, **params)
 
 
 async def _submit(
     context: CommandContext, prompt: str, model: str, params: dict[str, Any]
 ) -> TaskHandle:
-    with spinner(context.output, f"{model}: submitting"), context.order():
+    with spinner(context.output, f"{model}: submitting"):
         handle = await context.session.images.submit(prompt, model=model, **params)
     context.output.record(
         "submitted", task_id=handle.task_id, model=model, state=handle.state

@@ -58,7 +58,9 @@ async def answered(session: Session, handle: TaskHandle) -> None:
         while not first.done():
             if session.stats().poll_errors >= POLL_ERRORS_MAX:
                 msg = f"no readable answer in {POLL_ERRORS_MAX} tries"
-                raise TransportError(msg, task_id=handle.task_id)
+                error = TransportError(msg, task_id=handle.task_id)
+                error.charged = None  # the question is free; the task is another matter
+                raise error
             await asyncio.wait([first], timeout=LOOK_S)
         await first
     finally:

@@ -7,7 +7,6 @@ The package *mcp* is an extra and takes a second to load: it is imported inside.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import select
 import sys
@@ -21,8 +20,10 @@ from apimodels_async import ConfigurationError, __version__, known_models
 from apimodels_async._core.money.budget import Budget
 from apimodels_async.cli.commands.account import price_dates
 from apimodels_async.cli.context import command_context, open_session
+from apimodels_async.cli.errors import ExitCode
 from apimodels_async.cli.options import Common, Flag
 from apimodels_async.cli.output import Output, screen
+from apimodels_async.cli.streams import Failure
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -35,6 +36,32 @@ real money, each call anew; this server may spend ${limit} in all, see balance. 
 that answers with a task_id has been paid for: call wait with it, never order again.
 After an error that says DO NOT REPEAT, ask the user. Links are good for 7 days."""
 
+# No docstrings: python -OO has none, and an agent must read what costs money.
+PAID: Final = {
+    "generate": """\
+Make a picture and wait for it. COSTS MONEY.
+
+Every call is a new order. If the picture is not ready in time, the answer has a
+task_id: call wait with it, not generate again.""",
+    "edit": """\
+Change or combine pictures and wait for the result. COSTS MONEY.
+
+Takes links, also those of earlier results; no local files. Otherwise as generate.""",
+    "submit": """\
+Order a picture without waiting for it. COSTS MONEY.
+
+For several at once: submit each, then wait for each. Every call is a new order.""",
+}
+FREE: Final = {
+    "status": "Ask how an order is, without waiting. Free.",
+    "wait": "Wait for an order made earlier, and return its picture. Free; may be "
+    "repeated.",
+    "list_models": "List the models the API has now, with price hints in US dollars. "
+    "Free.",
+    "balance": "Show what the account has, what this server may still spend of it, and "
+    "what became of cancelled calls. Free.",
+}
+
 Limit = Annotated[Decimal, Parameter(validator=validators.Number(gte=0))]
 
 
@@ -44,13 +71,13 @@ async def mcp(
     inline: Flag = False,
     base_url: str | None = None,
     poll_interval: Annotated[float | None, Parameter(show_default=False)] = None,
-) -> None:
+) -> int:
     """
     Serve the Model Context Protocol on stdin and stdout, for an agent.
 
     Tools: generate, edit, submit (cost money); status, wait, list_models, balance
-    (free). Ends when stdin does, or with Ctrl-C; what is then still under way is
-    said on stderr.
+    (free). Ends when stdin does, or with Ctrl-C or SIGTERM; what is then still under
+    way is said on stderr.
 
     Args:
         max_cost: US dollars this server may spend until it ends; 0: nothing. What
@@ -70,13 +97,21 @@ async def mcp(
         name, _, _ = str(error.name).partition(".")
         msg = f"{name} is not installed; run: pip install 'apimodels-async[mcp]'"
         raise ConfigurationError(msg) from None
+    if sys.stdin is None or not hasattr(sys.stdout, "buffer"):
+        msg = "stdin or stdout is closed: an agent's program starts this server"
+        raise ConfigurationError(msg)
     # Nothing but the protocol may come out of stdout.
     output = Output(stdout=screen(sys.stderr))
     session = open_session(Common(base_url=base_url, poll_interval=poll_interval))
     async with command_context(session, output) as context:
         budget = Budget(max_cost)
-        await serve(Toolbox(session, budget, context.handles, inline=inline))
+        tools = Toolbox(session, budget, context.handles, context.due, inline=inline)
+        failure = await serve(tools)
     context.print_unfinished()
+    if failure is None:
+        return ExitCode.OK
+    output.note(f"stdout cannot be written: {failure.reason}", "yellow")
+    return failure.exit_code
 
 
 def build_server(tools: Toolbox) -> MCPServer:
@@ -105,11 +140,11 @@ def build_server(tools: Toolbox) -> MCPServer:
         version=__version__,
         log_level="ERROR",
     )
-    for paid in (tools.generate, tools.edit, tools.submit):
-        words = f"{inspect.getdoc(paid)}\n\n{_prices()}"
-        server.add_tool(paid, description=words, annotations=for_paid)
-    for free in (tools.status, tools.wait, tools.list_models, tools.balance):
-        server.add_tool(free, description=inspect.getdoc(free), annotations=for_free)
+    for name, words in PAID.items():
+        priced = f"{words}\n\n{_prices()}"
+        server.add_tool(getattr(tools, name), description=priced, annotations=for_paid)
+    for name, words in FREE.items():
+        server.add_tool(getattr(tools, name), description=words, annotations=for_free)
     return server
 
 
@@ -122,26 +157,37 @@ def _prices() -> str:
     )
 
 
-async def serve(tools: Toolbox) -> None:
+async def serve(tools: Toolbox) -> Failure | None:
     """
-    Serve *tools* on stdin and stdout until stdin ends.
+    Serve *tools* on stdin and stdout until stdin ends, or stdout fails.
 
-    Cancelling it ends stdin: the library reads it in a thread that cannot be
-    interrupted otherwise, so it is given a pipe of ours in its place.
+    The library reads stdin in a thread that nothing can interrupt but the end of stdin.
+    So it is given a pipe of ours in its place, which ends with this call.
+
+    Returns:
+        Why stdout failed, if it did; seen at the client's next message.
     """
     server = build_server(tools)
     source = os.dup(0)
     ours, theirs = os.pipe()
     os.dup2(ours, 0)
     os.close(ours)
+    failure = None
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(_pump, source, theirs)
-            await server.run_stdio_async()
-            group.cancel_scope.cancel()
+            group.start_soon(server.run_stdio_async)
+            await _pump(source, theirs)
+    except* OSError as broken:
+        failure = Failure.of(_first(broken))
     finally:
         os.dup2(source, 0)
         os.close(source)
+    return failure
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+    error = group.exceptions[0]
+    return error if isinstance(error, OSError) else _first(error)
 
 
 async def _pump(source: int, target: int) -> None:

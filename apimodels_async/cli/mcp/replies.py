@@ -1,4 +1,11 @@
-"""Replies to an agent: results as links and facts, errors with what to do next."""
+"""
+Replies to an agent: results as links and facts, errors with what to do next.
+
+Rules of this file:
+1. Whatever the API said is cut and cleaned: an agent pays for each word it reads, and
+   takes it for more than text.
+2. What was paid for and does not fit is named by what finds it.
+"""
 
 import base64
 from datetime import datetime
@@ -38,11 +45,18 @@ from apimodels_async import (
     TransportError,
 )
 from apimodels_async._core.files.media import type_of
-from apimodels_async._text import escaped
+from apimodels_async._text import printable
 from apimodels_async.cli.errors import charged_word
 
 INLINE_BYTES: Final = 1_000_000
 """A picture larger than that is linked only; as base64 it is a third larger still."""
+
+URLS_MAX: Final = 20
+"""Links in one reply; a picture in layers has up to 17."""
+URL_CHARS_MAX: Final = 2000
+MODELS_MAX: Final = 200
+ID_CHARS: Final = 128
+WORD_CHARS: Final = 64
 
 _LATER: Final = "The task goes on and may be charged: call wait with its task_id."
 # The first that fits counts: subclasses stand before their bases.
@@ -101,6 +115,7 @@ class Models(BaseModel):
     """What can be ordered."""
 
     models: list[Listed]
+    left_out: int = Field(description="How many more the API lists")
 
 
 class Account(BaseModel):
@@ -113,6 +128,12 @@ class Account(BaseModel):
     left: Money = Field(description="What this server may still order")
     tasks: list[str] = Field(
         description="Orders that have not ended, and those of cancelled calls; see wait"
+    )
+    pictures: list[str] = Field(
+        description="Links of finished orders of cancelled calls; they are paid for"
+    )
+    unknown: int = Field(
+        description="Orders of cancelled calls that may be charged, without a task_id"
     )
 
 
@@ -127,10 +148,14 @@ def error_text(error: ApiModelsError) -> str:
                 else "Tell the user; balance shows what the account has left."
             )
         )
+    elif isinstance(error, SessionClosedError) and error.charged is False:
+        step = "Nothing was sent: this server ends."
     else:
         step = next(step for kind, step in _STEPS if isinstance(error, kind))
-    said = escaped(f"{type(error).__name__}: {error}")
-    task = f" Task: {escaped(error.task_id)}." if error.task_id else ""
+        if error.charged is None and step != _LATER:
+            step += " DO NOT ORDER IT AGAIN: what was ordered may still be charged."
+    said = printable(f"{type(error).__name__}: {error}")
+    task = f" Task: {printable(error.task_id, ID_CHARS)}." if error.task_id else ""
     return f"{said}.{task} Charged: {charged_word(error.charged)}. Next: {step}"
 
 
@@ -141,11 +166,11 @@ def pending_reply(handle: TaskHandle, seconds: float | None = None) -> CallToolR
     Args:
         seconds: How long it has been waited for, if it has.
     """
-    task_id = handle.task_id
+    task_id, state = handle.task_id, printable(handle.state.value, WORD_CHARS)
     waited = "" if seconds is None else f" after {seconds:g} s"
     step = f"Call wait with task_id {task_id}; that is free. Do not order it again."
-    picture = Picture(state=handle.state.value, task_id=task_id, next=step)
-    text = f"Task {task_id} is {escaped(handle.state.value)}{waited}. {step}"
+    picture = Picture(state=state, task_id=task_id, next=step)
+    text = f"Task {task_id} is {state}{waited}. {step}"
     return _reply(picture, [TextContent(text=text)])
 
 
@@ -160,12 +185,12 @@ async def finished_reply(
 
         most: Bytes it may have for that.
     """
-    links = [url for url in result.urls if _is_web(url)]
+    links = links_of(result)
     picture = Picture(
         state="completed",
-        task_id=result.task_id,
+        task_id=result.task_id and printable(result.task_id, ID_CHARS),
         urls=links,
-        model=result.model,
+        model=result.model and printable(result.model, ID_CHARS),
         cost=None if result.credits is None else str(result.credits),
         expires_at=result.expires_at,
     )
@@ -173,7 +198,13 @@ async def finished_reply(
     text = f"Done: {count} picture{'s' if count > 1 else ''}."
     if result.expires_at is not None:
         text += f" The links are good until {result.expires_at:%Y-%m-%d %H:%M} UTC."
-    if not links:
+    left_out = len(set(filter(_is_web, result.urls))) - len(links)
+    if left_out:
+        text += (
+            f" {left_out} more are not listed here; the user gets them all with: "
+            f"apimodels wait {picture.task_id or 'TASK_ID'}"
+        )
+    elif not links:
         text += (
             " It came as data, without a link: a server started with --inline shows it."
         )
@@ -182,7 +213,7 @@ async def finished_reply(
         try:
             content.append(await _inline(result, session, most))
         except DownloadError as error:
-            text += f" Not shown here: {escaped(str(error))}."
+            text += f" Not shown here: {printable(str(error))}."
     return _reply(picture, [TextContent(text=text), *content])
 
 
@@ -197,6 +228,12 @@ async def _inline(result: ImageResult, session: Session, most: int) -> ImageCont
     return ImageContent(
         data=base64.b64encode(data).decode(), mime_type=_type_of(file.name)
     )
+
+
+def links_of(result: ImageResult) -> list[str]:
+    """Return the links of *result*, each once, at most 20, none of them huge."""
+    links = dict.fromkeys(filter(_is_web, result.urls))
+    return [url for url in links if len(url) <= URL_CHARS_MAX][:URLS_MAX]
 
 
 def _link(url: str, number: int) -> ResourceLink:

@@ -10,7 +10,7 @@ Rules of this file:
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -27,8 +27,12 @@ from apimodels_async import (
     ImageRequest,
     ImageResult,
     InvalidRequestError,
+    OutcomeUnknownError,
     Session,
+    SparkPixEdit,
+    SparkPixImage,
     TaskHandle,
+    TaskNotFoundError,
     TaskTimeoutError,
     TransportError,
     check_request,
@@ -36,7 +40,7 @@ from apimodels_async import (
 from apimodels_async._api.catalogue import find_model, near_models
 from apimodels_async._api.spelling import EXTRA_HINT, did_you_mean, reworded
 from apimodels_async._core.money.budget import Budget
-from apimodels_async._text import escaped
+from apimodels_async._text import printable
 from apimodels_async.cli.commands.pictures import (
     SPARKPIX,
     SPARKPIX_EDIT,
@@ -44,12 +48,16 @@ from apimodels_async.cli.commands.pictures import (
 )
 from apimodels_async.cli.delivery import first_answer
 from apimodels_async.cli.mcp.replies import (
+    ID_CHARS,
+    MODELS_MAX,
+    WORD_CHARS,
     Account,
     Listed,
     Models,
     Picture,
     error_text,
     finished_reply,
+    links_of,
     pending_reply,
 )
 
@@ -91,6 +99,8 @@ class Toolbox:
     budget: Budget
     handles: list[TaskHandle] = field(factory=list[TaskHandle])
     """Every task that was ordered or asked about; the command accounts for them."""
+    due: list[TaskHandle | ImageResult] = field(factory=list[TaskHandle | ImageResult])
+    """What was bought and no call has told of yet; also accounted for."""
     inline: bool = False
     tick_s: float = TICK_S
     ask_s: float = ASK_S
@@ -98,6 +108,7 @@ class Toolbox:
         init=False, factory=list[tuple[TaskHandle, Decimal]]
     )
     """Orders that have not ended, with their reserved price."""
+    _ordered: set[str] = field(init=False, factory=set[str])
 
     async def generate(
         self,
@@ -111,12 +122,7 @@ class Toolbox:
         extra: Extra = None,
         wait_s: Wait = WAIT_S,
     ) -> PictureResult:
-        """
-        Make a picture and wait for it. COSTS MONEY.
-
-        Every call is a new order. If the picture is not ready in time, the answer has
-        a task_id: call wait with it, not generate again.
-        """
+        """Order a picture and wait for it, *wait_s* seconds at most."""
         order = _order(
             params,
             prompt=prompt,
@@ -143,12 +149,7 @@ class Toolbox:
         extra: Extra = None,
         wait_s: Wait = WAIT_S,
     ) -> PictureResult:
-        """
-        Change or combine pictures and wait for the result. COSTS MONEY.
-
-        Takes links, also those of earlier results; no local files. Otherwise as
-        generate.
-        """
+        """Order an edit and wait for it, *wait_s* seconds at most."""
         known = find_model(model)
         if known is None or known.image_field is None:
             msg = f"Model {model!r} is not known to take images. Next: see list_models."
@@ -177,11 +178,7 @@ class Toolbox:
         params: Params = None,
         extra: Extra = None,
     ) -> PictureResult:
-        """
-        Order a picture without waiting for it. COSTS MONEY.
-
-        For several at once: submit each, then wait for each. Every call is a new order.
-        """
+        """Order a picture and return its task."""
         order = _order(
             params,
             prompt=prompt,
@@ -196,70 +193,74 @@ class Toolbox:
             if not isinstance(request.request, ImageRequest):
                 msg = f"{model} is answered at once and has no task: call generate"
                 raise InvalidRequestError(msg, parameter="model")
-            return await self._current_reply(
-                await self._submit(request, request.request)
-            )
+            handle = await self._submit(request, request.request)
+            with self._telling(handle):
+                return await self._current_reply(handle)
 
     async def status(self, task_id: TaskId) -> PictureResult:
-        """
-        Ask how an order is, without waiting. Free.
-        """
-        with as_tool_error():
-            handle = self._find(task_id)
+        """Return the state of a task, or its picture."""
+        with as_tool_error(), self._asking(task_id) as handle:
             try:
                 async with asyncio.timeout(self.ask_s):
                     await first_answer(handle)
             except TimeoutError:
                 msg = f"no readable answer in {self.ask_s:g} s"
-                raise TransportError(msg, task_id=task_id) from None
+                error = TransportError(msg, task_id=task_id)
+                error.charged = None  # the question is free; the task is another matter
+                raise error from None
             return await self._current_reply(handle)
 
     async def wait(
         self, context: Context, task_id: TaskId, wait_s: Wait = WAIT_S
     ) -> PictureResult:
-        """
-        Wait for an order made earlier, and return its picture. Free; may be repeated.
-        """
-        with as_tool_error():
-            return await self._follow(context, self._find(task_id), wait_s)
+        """Wait for a task, *wait_s* seconds at most, and return its picture."""
+        with as_tool_error(), self._asking(task_id) as handle:
+            return await self._follow(context, handle, wait_s)
 
     async def list_models(self) -> Models:
-        """
-        List the models the API has now, with price hints in US dollars. Free.
-        """
+        """Return the models the API has now, with price hints."""
         with as_tool_error():
             found = await self.session.models()
         listed = []
-        for info in found:
+        for info in found[:MODELS_MAX]:
             hint = find_model(info.id)
             prices = {} if hint is None else hint.prices
             listed.append(
                 Listed(
-                    id=info.id,
-                    modality=info.modality,
+                    id=printable(info.id, ID_CHARS),
+                    modality=info.modality and printable(info.modality, WORD_CHARS),
                     prices={tier or "each": str(usd) for tier, usd in prices.items()},
                     takes_images=None if hint is None else bool(hint.image_field),
                 )
             )
-        return Models(models=listed)
+        return Models(models=listed, left_out=len(found) - len(listed))
 
     async def balance(self) -> Account:
-        """
-        Show what the account has, and what this server may still spend of it. Free.
-        """
+        """Return what the account has, and what this server may still spend."""
         with as_tool_error():
             held = await self.session.balance()
         await self._settle()
         budget, waiting = self.budget, [handle for handle, _ in self._open]
-        # Nobody has read the ids of these yet.
-        lost = [each for each in self.session.orphans if isinstance(each, TaskHandle)]
+        # Nobody has been told of these yet.
+        lost = [*self.due, *self.session.orphans]
+        tasks = [each.task_id for each in (*waiting, *lost) if each.task_id]
         return Account(
             balance=str(held.balance),
             budget=str(budget.limit),
             spent=str(budget.spent),
             reserved=str(budget.reserved),
             left=str(budget.left),
-            tasks=[handle.task_id for handle in (*waiting, *lost)],
+            tasks=list(dict.fromkeys(tasks)),
+            pictures=[
+                url
+                for each in lost
+                if isinstance(each, ImageResult)
+                for url in links_of(each)
+            ],
+            unknown=sum(
+                isinstance(each, OutcomeUnknownError) and not each.task_id
+                for each in lost
+            ),
         )
 
     async def _generate(
@@ -269,12 +270,13 @@ class Toolbox:
             checked = check_request(order)
             if isinstance(checked.request, ImageRequest):
                 handle = await self._submit(checked, checked.request)
-                return await self._follow(context, handle, wait_s)
+                with self._telling(handle):
+                    return await self._follow(context, handle, wait_s)
             with await self._reserved(checked) as price:
-                generating = self.session.images.generate(checked.request)
-                result = await self._with_progress(context, generating)
+                result = await self._with_progress(context, checked.request)
             self.budget.settle(price, result)
-            return await finished_reply(result, self.session, inline=self.inline)
+            with self._telling(result):
+                return await finished_reply(result, self.session, inline=self.inline)
 
     async def _submit(
         self, checked: CheckedRequest, request: ImageRequest
@@ -282,8 +284,36 @@ class Toolbox:
         with await self._reserved(checked) as price:
             handle = await self.session.images.submit(request)
         self.handles.append(handle)
+        self.due.append(handle)
+        self._ordered.add(handle.task_id)
         self._open.append((handle, price))
         return handle
+
+    @contextlib.contextmanager
+    def _telling(self, bought: TaskHandle | ImageResult) -> Iterator[None]:
+        """Tell of *bought* in the body; a cancelled call has told nobody."""
+        try:
+            yield
+        except ApiModelsError:  # names the task
+            self._told(bought)
+            raise
+        self._told(bought)
+
+    def _told(self, bought: TaskHandle | ImageResult) -> None:
+        # In place: the command holds this list. Another call may have told of it.
+        self.due[:] = [each for each in self.due if each is not bought]
+
+    @contextlib.contextmanager
+    def _asking(self, task_id: str) -> Iterator[TaskHandle]:
+        """Find a task for the body; one that the API does not know is forgotten."""
+        handle = self._find(task_id)
+        try:
+            yield handle
+        except TaskNotFoundError:
+            if task_id not in self._ordered:
+                self.handles[:] = [each for each in self.handles if each is not handle]
+            raise
+        self.due[:] = [each for each in self.due if each.task_id != task_id]
 
     async def _reserved(
         self, checked: CheckedRequest
@@ -345,18 +375,24 @@ class Toolbox:
             waited = time.monotonic() - started
             if waited >= wait_s:
                 return pending_reply(handle, wait_s)
-            words = f"task {handle.task_id}: {handle.state.value}"
-            await context.report_progress(waited, wait_s, escaped(words))
+            state = printable(handle.state.value, WORD_CHARS)
+            words = f"task {handle.task_id}: {state}"
+            await context.report_progress(waited, wait_s, words)
             with contextlib.suppress(TaskTimeoutError):
                 await handle.result(timeout=min(self.tick_s, wait_s - waited))
         return await self._current_reply(handle)
 
     async def _with_progress(
-        self, context: Context, generating: Coroutine[Any, Any, ImageResult]
+        self, context: Context, request: SparkPixImage | SparkPixEdit
     ) -> ImageResult:
+        async def generate() -> ImageResult:
+            result = await self.session.images.generate(request)
+            self.due.append(result)  # in this step: the call may be cancelled in it
+            return result
+
         # Some clients give a tool more time as long as they hear from it.
         started = time.monotonic()
-        order = asyncio.create_task(generating, name="apimodels-mcp-order")
+        order = asyncio.create_task(generate(), name="apimodels-mcp-order")
         try:
             while not (await asyncio.wait([order], timeout=self.tick_s))[0]:
                 waited = time.monotonic() - started

@@ -7,6 +7,7 @@ import json
 import signal
 
 from cli.conftest import FAST
+from support.waiting import until
 
 
 async def test_a_dry_run_prices_and_sends_nothing(run, emulator, prompts, folder):
@@ -178,6 +179,35 @@ async def test_ctrl_c_finishes_what_is_paid_for(interrupted, emulator, folder):
     assert done.code == 130
     assert 0 < saved < 40
     assert "Stopping: nothing more is ordered" in done.err
+
+
+async def test_a_second_signal_names_the_tasks_and_the_folder(
+    program, environment, emulator, prompts
+):
+    """A batch that is left at once says which tasks go on, and what finds them."""
+    name = prompts("a moose [stuck]", "a fox [stuck]")
+    argv = ("--model", "gpt-image-2", "--out", "D D", "--poll-interval", "0.05")
+    process = program("batch", name, *argv)
+    tasks = emulator.tasks
+    await until(lambda: len(tasks) == 2 and all(t.polls for t in tasks.values()))
+    process.send_signal(signal.SIGINT)
+    said = await asyncio.to_thread(_read_until, process.stderr, "Stopping: ")
+    process.send_signal(signal.SIGINT)
+    rest = await asyncio.to_thread(process.stderr.read)
+
+    assert await asyncio.to_thread(process.wait, 20) == 130
+    assert "Ctrl-C again leaves at once" in said
+    for task_id in emulator.tasks:
+        assert f"apimodels wait {task_id}" in rest
+    assert "/D D'" in rest
+    assert "apimodels resume '" in rest
+
+
+def _read_until(stream, words):
+    for line in stream:
+        if words in line:
+            return line
+    return ""
 
 
 async def test_a_killed_batch_is_resumed_without_paying_twice(

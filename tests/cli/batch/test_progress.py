@@ -69,6 +69,17 @@ def test_progress_is_one_line():
     assert figures(progress_of(total=3), Money(), time.monotonic()).endswith("unknown")
 
 
+def test_a_batch_that_stops_is_over_with_what_is_under_way():
+    """After Ctrl-C the time left is that of the rows under way, not of the file."""
+    progress = progress_of(None, None, total=1000)
+    progress.given, progress.stopping = 4, True
+
+    assert progress.eta_s(progress.started_at + 10) == pytest.approx(10)
+    assert "10 s left" in figures(progress, Money(), time.monotonic())
+    progress.given = 2
+    assert "left" not in figures(progress, Money(), time.monotonic())
+
+
 def test_durations_are_for_people():
     """Seconds, minutes, or hours and minutes."""
     shown = {0.4: "0 s", 119: "119 s", 180: "3 min", 7500: "2 h 5 min"}

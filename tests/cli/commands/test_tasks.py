@@ -68,6 +68,7 @@ async def test_the_status_without_readable_answers_gives_up(run, submit, emulato
 
     assert done.code == 1
     assert "no readable answer in 3 tries" in done.err
+    assert "charged: unknown" in done.err
 
 
 async def test_the_status_of_an_unknown_task(run):

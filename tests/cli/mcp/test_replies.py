@@ -8,7 +8,13 @@ from io import BytesIO
 from mcp.types import ImageContent, ResourceLink, TextContent
 from PIL import Image
 
-from apimodels_async import GenerationFailedError, ImageResult, OutcomeUnknownError
+from apimodels_async import (
+    AuthenticationError,
+    GenerationFailedError,
+    ImageResult,
+    OutcomeUnknownError,
+    SessionClosedError,
+)
 from apimodels_async.cli.mcp.replies import error_text, finished_reply
 
 
@@ -50,6 +56,35 @@ def test_advice_names_the_task_and_leads_to_it():
     assert "Task: clx1." in said
     assert "DO NOT REPEAT" in said
     assert "Call wait with task_id clx1." in said
+
+
+async def test_what_the_api_says_is_bounded(session):
+    """Links are cut in number and length, each is there once; words are cut, too."""
+    links = [f"https://x.org/{number}" for number in range(20_000)]
+    urls = ("https://x.org/0", "https://x.org/" + "a" * 5000, *links)
+    result = ImageResult(urls=urls, model="\x1b[2J" + "!" * 9000, task_id="clx1")
+    told = await finished_reply(result, session, inline=False)
+    facts = told.structured_content
+
+    assert facts["urls"] == links[:20]
+    assert len([each for each in told.content if isinstance(each, ResourceLink)]) == 20
+    assert facts["model"].isprintable()
+    assert len(told.model_dump_json()) < 20_000
+    assert "19981 more are not listed here" in text_of(told)
+    assert "apimodels wait clx1" in text_of(told)
+
+
+def test_errors_say_what_may_be_charged():
+    """A verdict on a request is none on the task that another one bought."""
+    refused = AuthenticationError("no", task_id="clx1")
+    refused.charged = None
+    unsent = SessionClosedError("bye", charged=False)
+
+    assert "DO NOT ORDER IT AGAIN" in error_text(refused)
+    assert "DO NOT ORDER" not in error_text(AuthenticationError("no"))
+    assert "Nothing was sent" in error_text(unsent)
+    assert "call wait" in error_text(SessionClosedError("bye", task_id="clx1"))
+    assert len(error_text(GenerationFailedError("x" * 90_000))) < 3_000
 
 
 def test_advice_is_one_line_whatever_the_api_said():

@@ -19,8 +19,10 @@ from apimodels_async import (
     check_request,
 )
 from apimodels_async._core.money.budget import Budget
+from apimodels_async.cli.context import CommandContext
 from apimodels_async.cli.mcp.command import build_server
 from apimodels_async.cli.mcp.tools import Toolbox
+from apimodels_async.cli.output import Output
 
 TASK = "gpt-image-2"
 PAID = {"generate", "edit", "submit"}
@@ -329,6 +331,53 @@ async def test_a_cancelled_call_keeps_its_money_aside(agent, tools, emulator, mo
     assert account["tasks"] == list(emulator.tasks)
 
 
+async def test_an_order_of_a_cancelled_call_is_told_by_balance(agent, tools, emulator):
+    """A task that ended meanwhile, a picture and a lost answer are all to be found."""
+    for prompt, model in (("a", TASK), ("[slow] b", TASK), ("c", None), ("d", None)):
+        if prompt == "d":
+            emulator.fault("sync", "drop", after=True, match="d")
+        emulator.fault("paid", "slow", seconds=0.3, match=prompt)
+        before = len(emulator.requests)
+        more = {} if model is None else {"model": model}
+        call_ = asyncio.create_task(
+            agent.call_tool("generate", {"prompt": prompt, **more})
+        )
+        if prompt == "[slow] b":  # while it waits for the task
+            await until(lambda: tools.handles)
+        else:
+            await until(lambda before=before: len(emulator.requests) > before)
+        call_.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call_
+
+    await until(lambda: len(tools.session.orphans) == 3)
+    emulator.advance(3600)
+    await until(lambda: all(handle.done for handle in tools.handles))
+    _, account = await call(agent, "balance")
+
+    assert set(account["tasks"]) == set(emulator.tasks)
+    assert len(account["pictures"]) == account["unknown"] == 1
+    task_id = tools.handles[0].task_id
+    assert [each.task_id for each in tools.due] == [task_id]
+    await call(agent, "wait", task_id=task_id)
+    assert tools.due == []
+
+
+async def test_a_picture_that_was_not_told_of_is_kept(agent, tools, emulator):
+    """A call cancelled while it fetches the picture leaves it to be found."""
+    tools.inline = True
+    emulator.fault("file", "hang")
+    call_ = asyncio.create_task(agent.call_tool("generate", {"prompt": "a fox"}))
+    await until(lambda: any(each.endpoint == "file" for each in emulator.requests))
+    call_.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call_
+    _, account = await call(agent, "balance")
+
+    assert len(account["pictures"]) == 1
+    assert tools.due[0].urls == tuple(account["pictures"])
+
+
 # --- errors and the account -------------------------------------------------------
 
 
@@ -355,12 +404,36 @@ async def test_an_unknown_task_is_an_error_in_words(agent):
     assert "Check the task_id" in said
 
 
+async def test_a_task_that_the_api_does_not_know_is_not_said_to_go_on(emulator, capsys):
+    """A mistyped id is forgotten; an order of this server's own is not."""
+    async with Session(
+        base_url=emulator.base_url,
+        api_key=emulator.api_key,
+        polling=PollPolicy.unchecked(interval=0.02),
+    ) as session:
+        tools = Toolbox(session, Budget(Decimal(1)))
+        async with Client(build_server(tools)) as agent:
+            await refused(agent, "wait", task_id="clnothing")
+            _, facts = await call(agent, "submit", prompt="a [stuck] moose", model=TASK)
+            tools.handles.append(session.images.attach("clgone"))
+            tools._ordered.add("clgone")
+            await refused(agent, "wait", task_id="clgone")
+        CommandContext(session, Output(), tools.handles).print_unfinished()
+
+    said = capsys.readouterr().err
+    assert "clnothing" not in said
+    assert "clgone" in said
+    assert facts["task_id"] in said
+
+
 async def test_a_silent_api_is_said(agent, tools, emulator):
     """A status that gets no readable answer says so after a while."""
     tools.ask_s = 0.2
     emulator.fault("poll", "status", times=None, status=502)
 
-    assert "no readable answer" in await refused(agent, "status", task_id="clx1")
+    said = await refused(agent, "status", task_id="clx1")
+    assert "no readable answer" in said
+    assert "Charged: unknown." in said
 
 
 async def test_a_task_past_its_deadline_is_taken_up_again(emulator):
@@ -389,6 +462,7 @@ async def test_models_are_listed_with_prices(agent):
     models = {model["id"]: model for model in facts["models"]}
     assert models[TASK]["takes_images"] is True
     assert models["sparkpix-image"]["prices"]["each"]
+    assert facts["left_out"] == 0
 
 
 async def test_errors_of_the_account_say_who_must_act(agent, emulator):
