@@ -94,7 +94,9 @@ class LocalLimit:
         try:
             return LocalPermit(self, await turn)
         except asyncio.CancelledError:
-            if not turn.cancelled():  # its turn had come in this very step
+            if turn.cancelled():
+                self._let_go()  # whom nobody waits for leaves no timer
+            else:  # its turn had come in this very step
                 self.ended(answered=False)
             raise
 

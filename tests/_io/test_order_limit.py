@@ -130,3 +130,17 @@ async def test_a_permit_that_is_given_back_unanswered_blocks_nobody():
 
     async with asyncio.timeout(1):
         await waiting
+
+
+async def test_who_is_cancelled_leaves_no_timer():
+    """Once nobody waits for a permit, the loop has nothing left to do."""
+    limit = LocalLimit()
+    (await limit.acquire()).throttled(600.0)
+    waiting = [asyncio.create_task(limit.acquire()) for _ in range(3)]
+    await asyncio.sleep(1)
+    for order in waiting:
+        order.cancel()
+    await asyncio.wait(waiting)
+
+    timers = asyncio.get_running_loop()._scheduled
+    assert not [timer for timer in timers if not timer.cancelled()]
