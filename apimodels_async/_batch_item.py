@@ -45,9 +45,8 @@ if TYPE_CHECKING:
     from apimodels_async._core.money.resume import Record
     from apimodels_async._io.journal import Journal
     from apimodels_async._ordering import Ordering
-    from apimodels_async._paid_request import Product
     from apimodels_async._saving import BatchFolder
-    from apimodels_async.handle import TaskHandle
+    from apimodels_async.handle import Product, TaskHandle
     from apimodels_async.models import (
         AnyRequest,
     )

@@ -30,7 +30,6 @@ from apimodels_async._api import calls, requests
 from apimodels_async._core.money.resume import CALLED_BACK_S
 from apimodels_async._core.money.retry import disowned, info_of, unknown_error
 from apimodels_async._core.polling.entry import Entry
-from apimodels_async._paid_request import PaidRequest
 from apimodels_async.errors import (
     ApiModelsError,
     NotFoundError,
@@ -38,7 +37,7 @@ from apimodels_async.errors import (
     SessionClosedError,
     UnexpectedResponseError,
 )
-from apimodels_async.handle import TaskHandle
+from apimodels_async.handle import PaidRequest, TaskHandle
 from apimodels_async.models import (
     ImageResult,
     Reconciliation,
@@ -54,8 +53,8 @@ if TYPE_CHECKING:
     from apimodels_async._io.pacer import StartPacer
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
-    from apimodels_async._paid_request import Product
     from apimodels_async._ports import Observer, OrderRecord
+    from apimodels_async.handle import Product
     from apimodels_async.models import AnyRequest, ImageRequest
     from apimodels_async.webhooks.expected import ExpectedCallback, ExpectedCallbacks
 

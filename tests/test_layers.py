@@ -37,7 +37,6 @@ LAYERS = {
     "batch": 3,  # below images
     "_batch_item": 3,
     "_ordering": 3,
-    "_paid_request": 3,
     "_saving": 3,
     "webhooks": 3,  # below session, which takes a Callback and knows no receiver
     "sync": 4,
@@ -60,13 +59,10 @@ SAME_LAYER = {
     ("_ports", "models"),
     ("_api", "_api"),
     ("_core", "_core"),
-    ("_paid_request", "handle"),
-    ("_paid_request", "webhooks"),
-    ("_ordering", "_paid_request"),
+    ("handle", "webhooks"),
     ("_ordering", "handle"),
     ("_ordering", "webhooks"),
     ("_batch_item", "_ordering"),
-    ("_batch_item", "_paid_request"),
     ("_batch_item", "_saving"),
     ("_batch_item", "handle"),
     ("_runtime", "_ordering"),

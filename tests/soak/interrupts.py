@@ -211,13 +211,13 @@ def cli(account, served, orders, seed):
             seconds = rng.uniform(0.3, 1.3) * whole
             said.append(pool.submit(_command, served, prompts, number, seconds, place))
             number += 1
+        ended = [each.result() for each in said]
         works = served.works()
         for work in works:
             if work["prompt"] == "a whole one":
                 account.note("printed", work["id"])
                 account.orders += 1
-        for each in said:
-            prompts, text, code, journal = each.result()
+        for prompts, text, code, journal in ended:
             account.cut["SIGINT"] += code != 0
             ours = [work for work in works if work["prompt"] in prompts]
             _note_command(account, ours, prompts, text, journal)
