@@ -46,7 +46,7 @@ def test_a_cut_call_leaves_what_was_paid_for_where_it_is_found(surfaces):
 def test_the_books_tell_what_is_nowhere():
     """A paid order without a place is lost; one that is free is not missed."""
     account = Account("x")
-    account.note("returned", ImageResult(("https://files.example/a.png",), "t", "m"))
+    account.note("returned", ImageResult(urls=("https://files.example/a.png",)))
     account.note("error", OutcomeUnknownError("?"), "b")
     account.note("error", RateLimitError("no", charged=False), "c")
     account.audit([*map(work, "abc"), work("d", charged=False)])
@@ -58,8 +58,8 @@ def test_the_books_tell_what_is_nowhere():
 def test_an_unknown_fate_without_a_name_stands_for_one_order():
     """Of two orders that are nowhere, one line of the log excuses one."""
     account, words = Account("x"), "POST images was cut when the session closed"
-    works = [*map(work, "ab")]
+    works = [work("one"), work("two")]
     account.note_text("log", words, works)
     account.audit(works)
 
-    assert (account.found, account.lost) == ({"log": 1}, ["b"])
+    assert (account.found, account.lost) == ({"log": 1}, ["two"])
