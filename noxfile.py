@@ -315,6 +315,7 @@ def nightly(session: nox.Session) -> None:
     session.run("python", f"{soak}/answers.py")
     session.run("python", f"{soak}/crash.py", "--runs", "100", "--callbacks")
     session.run("python", f"{soak}/callbacks.py")
+    session.run("python", f"{soak}/accounting.py")
 
 
 @step(default=False)

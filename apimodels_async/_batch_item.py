@@ -10,7 +10,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -47,9 +46,9 @@ if TYPE_CHECKING:
     from apimodels_async._core.money.records import Keys
     from apimodels_async._core.money.resume import Record
     from apimodels_async._io.journal import Journal
-    from apimodels_async._ordering import Ordering, Product
+    from apimodels_async._ordering import Ordering
     from apimodels_async._saving import BatchFolder
-    from apimodels_async.handle import TaskHandle
+    from apimodels_async.handle import Product, TaskHandle
     from apimodels_async.models import (
         AnyRequest,
     )
@@ -193,7 +192,9 @@ class ItemRunner:
         record = BatchRecord(item, self.journal)
         try:
             outcome = await self._run(item, record)
-        except asyncio.CancelledError:
+        except HaltError:
+            raise
+        except BaseException:  # cancelled, or the observer raised
             if item.result is not None or item.error is not None:
                 left = Outcome(item.index, item.request, item.result, item.error)
                 self.interrupted.append(left)
@@ -282,7 +283,9 @@ class ItemRunner:
         with self.ordering.observer.ordering(item.request) as accepted:
             product = await self._order(item, record)
             if isinstance(product, ImageResult):
+                item.result = product
                 return product
+            self.pending[product.task_id] = product  # the observer may raise
             accepted(product.task_id)
             return await self._wait(item, product)
 
@@ -330,6 +333,7 @@ class ItemRunner:
             raise
         # Cancelled, it stays pending, also if the task ended in this very step: the
         # session has settled it, and nobody else would know its result.
+        item.result = result
         self.pending.pop(handle.task_id, None)
         return result
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
@@ -30,7 +30,6 @@ from apimodels_async._api import calls, requests
 from apimodels_async._core.money.resume import CALLED_BACK_S
 from apimodels_async._core.money.retry import disowned, info_of, unknown_error
 from apimodels_async._core.polling.entry import Entry
-from apimodels_async._ports import Sent
 from apimodels_async.errors import (
     ApiModelsError,
     NotFoundError,
@@ -38,7 +37,7 @@ from apimodels_async.errors import (
     SessionClosedError,
     UnexpectedResponseError,
 )
-from apimodels_async.handle import TaskHandle
+from apimodels_async.handle import PaidRequest, TaskHandle
 from apimodels_async.models import (
     ImageResult,
     Reconciliation,
@@ -48,37 +47,16 @@ from apimodels_async.models import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from apimodels_async._core.counters import Counters
     from apimodels_async._io.pacer import StartPacer
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ports import Observer, OrderRecord
-    from apimodels_async.models import (
-        AnyRequest,
-        ImageRequest,
-    )
+    from apimodels_async.handle import Product
+    from apimodels_async.models import AnyRequest, ImageRequest
     from apimodels_async.webhooks.expected import ExpectedCallback, ExpectedCallbacks
-
-Product: TypeAlias = TaskHandle | ImageResult
-"""What an order buys: a task to wait for, or the picture itself."""
-
-
-@define(eq=False)
-class PaidRequest:
-    """One order, from the call to the step that hands over its product."""
-
-    model: str
-    group: str
-    call: calls.Call[TaskSnapshot | ImageResult]
-    record: OrderRecord | None
-    expected: ExpectedCallback | None
-    patient: bool = field(init=False, default=False)
-    sent: Sent = field(init=False, factory=Sent)
-    """Of the current try."""
-    product: Product | None = field(init=False, default=None)
-    """Once the API has named it."""
-    abandoned: bool = field(init=False, default=False)
-    """Its caller was cancelled after it was sent."""
 
 
 @define(eq=False)
@@ -97,6 +75,7 @@ class Ordering:
         init=False, factory=dict
     )
     _closed: SessionClosedError | None = field(init=False, default=None)
+    _on_idle: Callable[[], object] | None = field(init=False, default=None)
 
     async def complete(self, request: AnyRequest) -> ImageResult:
         """Order *request* and wait for its result; raises as ``images.generate``."""
@@ -112,7 +91,7 @@ class Ordering:
         except ApiModelsError:  # carries what is known of the task
             raise
         except BaseException:  # cancelled, or the observer raised
-            self._keep(product)
+            self.keep(product)
             raise
 
     async def submit(self, request: ImageRequest) -> TaskHandle:
@@ -125,7 +104,7 @@ class Ordering:
                 if isinstance(product, TaskHandle):
                     accepted(product.task_id)
         except BaseException:
-            self._keep(product)
+            self.keep(product)
             raise
         if isinstance(product, TaskHandle):
             return product
@@ -166,7 +145,7 @@ class Ordering:
             if not runner.cancelled() or _cancellations() > before:
                 self._abandon(paid, runner)
                 raise
-        return self._cut(paid)  # by abort(), not by our caller
+        return paid.cut()  # by abort(), not by our caller
 
     def _prepare(self, request: AnyRequest, record: OrderRecord | None) -> PaidRequest:
         callbacks, expected = self._callbacks, None
@@ -274,6 +253,8 @@ class Ordering:
         try:
             self._tracker.watch(entry)
         except SessionClosedError as error:  # the tracker broke since: keep the id
+            error.task_id, error.charged = task_id, None
+            error.task_ids = (*error.task_ids, task_id)
             entry.outcome = error
         return entry
 
@@ -314,8 +295,12 @@ class Ordering:
     def take_orphans(self) -> tuple[Product | OutcomeUnknownError, ...]:
         """Return the orphans, oldest first, and keep them no longer."""
         taken = tuple(self.orphans)
-        self.orphans.clear()
+        self.drop_orphans(len(taken))
         return taken
+
+    def drop_orphans(self, count: int) -> None:
+        """Forget the oldest *count* orphans: somebody has them."""
+        del self.orphans[:count]  # a statement: no call that Ctrl-C could follow
 
     def adopt_late(self, entry: Entry) -> None:
         """Keep a task whose order was already reported as of unknown fate."""
@@ -369,8 +354,8 @@ class Ordering:
 
     def _abandon(self, paid: PaidRequest, runner: asyncio.Task[Product]) -> None:
         if runner.done():  # in this very step; _ended() still saw a reader
-            self._keep(self._fate(paid, runner))
-        elif paid.sent.at is None and paid.product is None:
+            self.keep(paid.fate(runner))
+        elif paid.unsent:
             runner.cancel()  # nothing left this machine: nothing to keep
         else:
             paid.abandoned = True
@@ -379,36 +364,16 @@ class Ordering:
         paid = self._under_way.pop(runner)
         if paid.sent.permit is not None:  # the order has ended without a task
             paid.sent.permit.release()
-        fate = self._fate(paid, runner)
+        fate = paid.fate(runner)
         self._counters.unknown += isinstance(fate, OutcomeUnknownError)
         if paid.abandoned:
-            self._keep(fate)
+            self.keep(fate)
+        self._tell_if_idle()
 
-    def _fate(
-        self, paid: PaidRequest, runner: asyncio.Task[Product]
-    ) -> Product | BaseException:
-        if not runner.cancelled():
-            # Asked for, it counts as retrieved: an abandoned one has no reader.
-            return runner.exception() or runner.result()
-        try:
-            return self._cut(paid)
-        except ApiModelsError as error:
-            return error
-
-    def _keep(self, fate: Product | BaseException | None) -> None:
+    def keep(self, fate: object) -> None:
+        """Keep what was bought, or may have been, for a caller who is gone."""
         if isinstance(fate, (TaskHandle, ImageResult, OutcomeUnknownError)):
             self.orphans.append(fate)
-
-    def _cut(self, paid: PaidRequest) -> Product:
-        """Return what a cancelled order had bought, or raise what is to be said."""
-        if paid.product is not None:
-            return paid.product
-        if paid.sent.at is None:
-            msg = "the session closed before the request was sent"
-            raise SessionClosedError(msg, charged=False)
-        info = info_of(paid.call.request, paid.sent)
-        msg = f"{info.method} {info.path} was cut when the session closed"
-        raise unknown_error(msg, info)
 
     # --- closing ------------------------------------------------------------------
 
@@ -416,6 +381,21 @@ class Ordering:
     def under_way(self) -> int:
         """How many orders have no answer yet."""
         return len(self._under_way)
+
+    @property
+    def left_open(self) -> list[Product | BaseException]:
+        """What becomes of the orders under way if their loop turns no more."""
+        return [paid.fate(runner) for runner, paid in self._under_way.items()]
+
+    def call_when_idle(self, callback: Callable[[], object]) -> None:
+        """Call *callback* once no order is under way, in a later step of the loop."""
+        self._on_idle = callback
+        self._tell_if_idle()
+
+    def _tell_if_idle(self) -> None:
+        if self._on_idle is not None and not self._under_way:
+            asyncio.get_running_loop().call_soon(self._on_idle)
+            self._on_idle = None
 
     def stop(self, error: SessionClosedError) -> None:
         """
@@ -425,7 +405,7 @@ class Ordering:
         """
         self._closed = error
         for runner, paid in self._under_way.items():
-            if paid.sent.at is None and paid.product is None:
+            if paid.unsent:
                 runner.cancel()
 
     async def drain(self, seconds: float | None = None) -> None:

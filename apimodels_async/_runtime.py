@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import random
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -24,10 +24,11 @@ from apimodels_async.errors import (
     OutcomeUnknownError,
     SessionClosedError,
 )
+from apimodels_async.handle import TaskHandle
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.journal import Journal
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
-    from apimodels_async._ordering import Ordering, Product
+    from apimodels_async._ordering import Ordering
     from apimodels_async._ports import (
         Clock,
         Disk,
@@ -197,7 +198,8 @@ class Runtime:
     _lost: tuple[str, ...] = field(init=False, default=())
     """Ids of the tasks that were pending when it closed."""
     _closing: asyncio.Task[None] | None = field(init=False, default=None)
-    _reported: bool = field(init=False, default=False)
+    _told: dict[int, object] = field(init=False, factory=dict)
+    """What the log has named, by identity."""
 
     def open(self) -> Parts:
         """
@@ -311,7 +313,8 @@ class Runtime:
         parts = self.parts
         if parts is not None and parts.loop.is_closed():
             self.state = State.CLOSED
-            self._report()
+            self.report()
+            self._hang_up()
             return
         if parts is not None and parts.loop is not _running_loop():
             msg = "this Session belongs to another event loop: close it there"
@@ -351,37 +354,69 @@ class Runtime:
             with anyio.move_on_after(CLOSE_S):
                 await parts.transport.aclose()
                 await parts.saver.aclose()
-            self._report()
+            self.report()
 
     def _on_tracker_end(self) -> None:
         # Not by aclose(): the program's tasks are cancelled because its loop ends, or
-        # the tracker broke. Orders that were cut in the same step come a step later.
+        # the tracker broke. Orders that are cut in the same go end some steps later.
         if self.state is State.OPEN and self.parts is not None:
-            self.parts.loop.call_soon(self._report)
+            self.parts.ordering.call_when_idle(self._wind_up)
 
-    def _report(self) -> None:
-        """Say once, when the session or its loop has ended, what can be taken up."""
-        if self._reported or self.parts is None:
+    def _wind_up(self) -> None:
+        if self.state is State.OPEN:  # nobody has closed it since, and nobody may
+            self.report()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close the connections as far as that needs no loop."""
+        if self.parts is not None:
+            _begin(self.parts.transport.aclose())
+            _begin(self.parts.saver.aclose())
+
+    def report(self) -> None:
+        """Say, each thing once, what can be taken up: the session or its loop ended."""
+        if self.parts is None or self.parts.pid != os.getpid():
             return
-        self._reported = True
-        lost, orphans = self.parts.tracker.lost, self.parts.ordering.orphans
-        kept = [named for each in orphans if (named := _name(each)) not in {"", *lost}]
+        ordering, lost = self.parts.ordering, self.parts.tracker.lost
+        left: list[object] = [*ordering.orphans]
+        if self.parts.loop.is_closed():  # what was under way stays so
+            left += ordering.left_open
+        pending = [each for each in lost if self._is_news(each)]
+        kept = [
+            named
+            for each in left
+            if (named := _name(each)) not in {"", *lost} and self._is_news(each)
+        ]
         said = []
-        if lost:
-            said.append(f"{len(lost)} tasks pending; attach them again: ")
-            said[-1] += ", ".join(lost)
+        if pending:
+            said.append(f"{len(pending)} tasks pending; attach them again: ")
+            said[-1] += ", ".join(pending)
         if kept:
             said.append("paid for or of unknown fate, left by cancelled callers: ")
             said[-1] += ", ".join(kept)
         if said:
             logger.warning("session closed with %s", "; and ".join(said))
 
+    def _is_news(self, each: object) -> bool:
+        known = id(each) in self._told
+        self._told[id(each)] = each
+        return not known
 
-def _name(orphan: Product | OutcomeUnknownError) -> str:
+
+def _name(orphan: object) -> str:
     if isinstance(orphan, OutcomeUnknownError):
         return str(orphan)
-    url = orphan.url if isinstance(orphan, ImageResult) else ""
-    return orphan.task_id or url
+    if isinstance(orphan, ImageResult):
+        return orphan.task_id or orphan.url
+    return orphan.task_id if isinstance(orphan, TaskHandle) else ""
+
+
+def _begin(closing: Coroutine[object, None, None]) -> None:
+    # Not as a task: the loop may have closed, or close before that would have begun.
+    with suppress(StopIteration, RuntimeError):  # at its end; or the loop is closed
+        while closing.send(None) is None:  # a bare turn of the loop, no future
+            pass
+    closing.close()
 
 
 def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> Ledger:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, cast
 
 import anyio
@@ -81,13 +81,15 @@ class Batch:
         self._pending: dict[str, TaskHandle] = {}
         self._runner: ItemRunner
         self._turn = asyncio.Lock()
-        self._ended_items: deque[tuple[Outcome, asyncio.Future[None]]] = deque()
+        self._ended_items: deque[tuple[Outcome, asyncio.Future[None] | None]] = deque()
         """Not handed over yet, each with what its worker waits for."""
         self._interrupted: list[Outcome] = []
         """Paid results of items that were left while they were being saved."""
         self._news: asyncio.Future[None] | None = None
         """What readers wait for."""
         self._entered = False
+        self._begun = False
+        """Its workers were started."""
         self._stopped = False
         self._left = False
         self._broken: BaseException | None = None
@@ -144,6 +146,7 @@ class Batch:
             worker = loop.create_task(self._work(), name=f"apimodels-batch-{number}")
             self._workers.add(worker)
             worker.add_done_callback(self._on_worker_ended)
+        self._begun = True  # no await since the first worker: nobody was cancelled
         return self
 
     async def _open(self, journal: Journal) -> None:
@@ -253,9 +256,24 @@ class Batch:
             # Shared by all readers, so the cancellation of one is its own.
             await asyncio.shield(self._news)
         outcome, handed_over = self._ended_items.popleft()
-        with suppress(asyncio.InvalidStateError):  # cancelled: its worker is gone
+        if handed_over is not None and not handed_over.done():  # its worker may be gone
             handed_over.set_result(None)
         return outcome
+
+    def _put_back(self, outcome: Outcome) -> None:
+        """Take an outcome back from a reader who did not get it; from any thread."""
+        self._ended_items.appendleft((outcome, None))
+
+    async def _give_up(self) -> None:
+        """Leave a batch that nobody holds: what was paid for becomes orphans."""
+        if not self._begun:
+            return
+        try:
+            await self.__aexit__(None, None, None)
+        finally:
+            found = [outcome.result or outcome.error for outcome in self.unread]
+            for each in (*self.pending, *found):
+                self._runner.ordering.keep(each)
 
     def _end(self) -> BaseException:
         return self._broken or self._runner.halted or StopAsyncIteration()
@@ -276,8 +294,12 @@ class Batch:
             # under way go on in the session.
             for worker in list(self._workers):
                 worker.cancel()
+            # A task of its own: however often we are cancelled, it goes on.
+            closing = asyncio.get_running_loop().create_task(
+                self._close(), name="apimodels-batch-closing"
+            )
             with anyio.CancelScope(shield=True):
-                await self._close()
+                await asyncio.shield(closing)
 
     async def _all_gone(self) -> None:
         if self._workers:

@@ -16,9 +16,7 @@ from apimodels_async._io.config import (
 )
 from apimodels_async._ports import Secret
 from apimodels_async._runtime import Adapters, Options, Runtime, State
-from apimodels_async.errors import (
-    ConfigurationError,
-)
+from apimodels_async.errors import ConfigurationError
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
@@ -424,6 +422,7 @@ class Session:
         runtime: Runtime | None = getattr(self, "_runtime", None)
         if runtime is None or runtime.state is not State.OPEN or not runtime.parts:
             return
+        runtime.report()
         pending = ", ".join(runtime.parts.tracker.lost) or "none"
         warnings.warn(
             f"a Session was never closed (tasks pending: {pending}); use "

@@ -15,7 +15,7 @@ import ctypes
 import os
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
@@ -39,49 +39,36 @@ EXIT_S: Final = 5.0
 @define(eq=False)
 class _Call(Generic[T]):
     """
-    One call on the loop. What it returned goes to the caller, or to *kept*.
+    One call on the loop, and what it brought until its caller has it.
 
-    Two threads meet here without a lock: the loop's puts the result down and then looks
-    whether the caller is gone, the caller's says that it is gone and then looks for the
-    result. At least one of them sees the other, and only one can pop.
+    Two threads meet here without a lock: the loop's puts the result down, the caller's
+    takes it or says that it never will. Whatever lies here after both are done belongs
+    to nobody, and is collected.
     """
 
     function: Callable[..., Awaitable[T]]
     args: tuple[object, ...]
-    kept: list[object]
+    give_back: Callable[[T], None] | None
+    result: T | None = field(init=False, default=None)
     error: BaseException | None = field(init=False, default=None)
     """What the call itself raised."""
-    _result: list[T] = field(init=False, factory=list[T])
-    _abandoned: bool = field(init=False, default=False)
+    taken: bool = field(init=False, default=False)
+    abandoned: bool = field(init=False, default=False)
+    """Its caller was interrupted, perhaps while taking the result."""
     _scope: anyio.CancelScope | None = field(init=False, default=None)
     finished: threading.Event = field(init=False, factory=threading.Event)
     """Nothing of it runs any more."""
 
-    async def run(self) -> T | None:
+    async def run(self) -> None:
         """Await the function, in the loop's thread."""
         try:
-            return await self._run()
+            with anyio.CancelScope() as self._scope:
+                self.result = await self.function(*self.args)
+        except BaseException as error:
+            self.error = error
+            raise
         finally:
             self.finished.set()
-
-    async def _run(self) -> T | None:
-        with anyio.CancelScope() as self._scope:
-            try:
-                self._result.append(result := await self.function(*self.args))
-            except BaseException as error:
-                self.error = error
-                raise
-            if self._abandoned:
-                self._keep()
-            return result
-        return None  # cancelled: the caller is gone
-
-    def abandon(self) -> None:
-        """
-        Keep what the call returned, or will return: its caller was interrupted.
-        """
-        self._abandoned = True
-        self._keep()
 
     def cancel(self) -> None:
         """
@@ -89,10 +76,6 @@ class _Call(Generic[T]):
         """
         if self._scope is not None:
             self._scope.cancel()
-
-    def _keep(self) -> None:
-        with contextlib.suppress(IndexError):
-            self.kept.append(self._result.pop())
 
 
 @define(eq=False)
@@ -107,8 +90,8 @@ class _Loop:
     session: Session
     pid: int = field(init=False, factory=os.getpid)
     ended: SessionClosedError | None = field(init=False, default=None)
-    kept: list[object] = field(init=False, factory=list[object])
-    """What calls returned to a caller who was interrupted just then."""
+    _calls: set[_Call[Any]] = field(init=False, factory=set["_Call[Any]"])
+    """Those whose result is not with their caller yet."""
     _portal: BlockingPortal = field(init=False)
     _thread: threading.Thread = field(init=False)
 
@@ -120,43 +103,106 @@ class _Loop:
         self._thread.start()
         self._portal = ready.result()
 
-    def call(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
-        """Await ``function(*args)`` on the loop; an interrupted wait cancels it."""
-        call = _Call(function, args, self.kept)
+    def call(
+        self,
+        function: Callable[..., Awaitable[T]],
+        *args: object,
+        give_back: Callable[[T], None] | None = None,
+    ) -> T:
+        """
+        Await ``function(*args)`` on the loop; an interrupted wait cancels it.
+
+        Python looks for signals where a call begins and where a loop turns. So what
+        takes the result, and what says that nobody will, are plain assignments.
+        """
+        call = _Call(function, args, give_back)
+        self._calls.add(call)
         try:
             try:
-                future = self._portal.start_task_soon(call.run)
+                future = self._portal.start_task_soon(self._run, call)
             except RuntimeError:
                 if self.ended is None:  # called from the loop's own thread
                     raise
             else:
-                return cast("T", future.result())
+                future.result()
+                call.taken = True
+                return call.result  # type: ignore[return-value]  # None where T is
         except BaseException as error:
             # Ctrl-C may come at any line above, also between the start and the wait,
-            # where nobody knows the future yet.
+            # where nobody knows the future yet; and again at any call below.
             if error is not call.error:
-                call.abandon()
-                with contextlib.suppress(RuntimeError):  # never started: nothing runs
-                    self._portal.start_task_soon(call.cancel)
-                    # Until what was bought is among the orphans: who catches the
-                    # Ctrl-C looks there at once.
-                    call.finished.wait(HANDOVER_S)
+                call.abandoned = True
+                self._calls.add(call)  # it may have counted as taken
+                self._cancel(call)
             raise
         raise self.ended.fresh()
 
+    async def _run(self, call: _Call[T]) -> None:
+        self._collect()  # what earlier calls have left
+        await call.run()
+
+    def _cancel(self, call: _Call[T]) -> None:
+        with contextlib.suppress(RuntimeError):  # never started: nothing runs
+            self._portal.start_task_soon(call.cancel)
+            # Until what was bought can be collected: who catches the Ctrl-C looks at
+            # the orphans at once.
+            call.finished.wait(HANDOVER_S)
+
+    def collect(self) -> None:
+        """Let the session keep what calls brought whose callers were interrupted."""
+        try:
+            self._portal.start_task_soon(self._collect_soon).result()
+        except RuntimeError:  # the loop has ended, or this is its thread
+            self._collect()
+
+    async def _collect_soon(self) -> None:
+        self._collect()
+
+    def _collect(self) -> None:
+        # In the loop's thread, while it lives: no signal and no other thread is here.
+        for call in list(self._calls):
+            if not call.finished.is_set():
+                continue
+            if call.abandoned:
+                self._keep(call)
+            if call.abandoned or call.taken or call.error is not None:
+                self._calls.discard(call)
+
+    def _keep(self, call: _Call[Any]) -> None:
+        found = call.error if call.result is None else call.result
+        found = getattr(found, "_inner", found)  # a synchronous handle's own
+        parts = self.session._runtime.parts  # noqa: SLF001  the session behind this one
+        if call.give_back is not None and call.result is not None:
+            call.give_back(call.result)
+        elif parts is not None:
+            parts.ordering.keep(found)
+        call.result = call.error = None
+
+    def drop_orphans(self, count: int) -> None:
+        """Forget the oldest *count* orphans."""
+        parts = self.session._runtime.parts  # noqa: SLF001  as above
+        if parts is not None:
+            parts.ordering.drop_orphans(count)
+
     def close(self, seconds: float | None) -> None:
-        """Close the session, for *seconds* at most, and end the thread."""
-        self.call(self._close, seconds)
+        """Close the session, for *seconds* at most, and end the thread; idempotent."""
+        with contextlib.suppress(SessionClosedError):  # another thread was faster
+            self.call(self._close, seconds)
         self._thread.join()
 
     async def _close(self, seconds: float | None) -> None:
-        with anyio.move_on_after(seconds):
-            await self.session.aclose()
         try:
-            self.session.images.attach("closed")
-        except SessionClosedError as error:  # the session's own words, with all ids
-            self.ended = error
-        await self._portal.stop()
+            self._collect()
+            with anyio.move_on_after(seconds):
+                await self.session.aclose()
+        finally:
+            self._collect()  # orders that have ended since: the log names them, too
+            self.session._runtime.report()  # noqa: SLF001  as above
+            try:
+                self.session.images.attach("closed")
+            except SessionClosedError as error:  # the session's own words, with all ids
+                self.ended = error
+            await self._portal.stop()  # which waits for nothing
 
 
 async def _serve(ready: Future[BlockingPortal]) -> None:
@@ -195,49 +241,56 @@ class Portal:
     _lock: threading.Lock = field(init=False, factory=threading.Lock)
     _loop: _Loop | None = field(init=False, default=None)
 
-    def call(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
+    def call(
+        self,
+        function: Callable[..., Awaitable[T]],
+        *args: object,
+        give_back: Callable[[T], None] | None = None,
+    ) -> T:
         """
         Await ``function(*args)`` in the session's thread, and return what it returns.
+
+        Args:
+            give_back: Takes what it returned where Ctrl-C came first; else that is
+                among the session's orphans.
 
         Raises:
             ConfigurationError: After a fork.
             SessionClosedError: The session is closed.
         """
-        with self._lock:
-            if self._loop is None:
-                self._loop = _Loop(self.session)
-                _loops.add(self._loop)
-        if self._loop.pid != os.getpid():
+        loop = self._loop
+        if loop is None:
+            with self._lock:
+                loop = self._loop = self._loop or _Loop(self.session)
+        if loop.pid != os.getpid():
             msg = "this Session was opened before a fork: make one in each process"
             raise ConfigurationError(msg)
-        return self._loop.call(function, *args)
+        if loop.ended is None:  # each time: Ctrl-C may have come before
+            _loops.add(loop)
+        return loop.call(function, *args, give_back=give_back)
 
     def close(self) -> None:
         """Close the session and end its thread; idempotent."""
         if self._loop is None:
             self.call(_nothing)  # closed unused: later calls are refused all the same
         if self._loop is not None and self._loop in _loops:
-            _loops.discard(self._loop)
             self._loop.close(None)
+            _loops.discard(self._loop)  # last: interrupted, it is closed at exit
 
-    @property
-    def kept(self) -> tuple[object, ...]:
-        """What calls returned to a caller who was interrupted just then."""
-        return () if self._loop is None else tuple(self._loop.kept)
-
-    def take_kept(self) -> tuple[object, ...]:
-        """Return what is kept, and keep it no longer."""
-        taken: list[object] = []
+    def collect(self) -> None:
+        """Let the session keep what interrupted callers did not get."""
         if self._loop is not None:
-            with contextlib.suppress(IndexError):  # another thread may take, too
-                while True:
-                    taken.append(self._loop.kept.pop(0))
-        return tuple(taken)
+            self._loop.collect()
+
+    def drop_orphans(self, count: int) -> None:
+        """Forget the oldest *count* orphans."""
+        if self._loop is not None:
+            self._loop.drop_orphans(count)
 
     @property
     def forgotten(self) -> bool:
         """Whether it was opened here and never closed."""
-        return self._loop in _loops
+        return self._loop in _loops and self._loop.ended is None
 
 
 async def _nothing() -> None:

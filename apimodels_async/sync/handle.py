@@ -110,7 +110,11 @@ class Batch:
         return self._inner.reserved
 
     def __enter__(self) -> Self:
-        self._portal.call(self._inner.__aenter__)
+        try:
+            self._portal.call(self._inner.__aenter__)
+        except BaseException:  # it may order all the same, and no `with` leaves it
+            self._portal.call(self._inner._give_up)  # noqa: SLF001  ours
+            raise
         return self
 
     def __iter__(self) -> Self:
@@ -119,7 +123,10 @@ class Batch:
     def __next__(self) -> Outcome:
         """Return the next outcome; raises what the asynchronous batch raises."""
         try:
-            return self._portal.call(self._inner.__anext__)
+            return self._portal.call(
+                self._inner.__anext__,
+                give_back=self._inner._put_back,  # noqa: SLF001  ours
+            )
         except StopAsyncIteration:
             pass
         raise StopIteration
@@ -130,4 +137,8 @@ class Batch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._portal.call(self._inner.__aexit__, kind, error, traceback)
+        try:
+            self._portal.call(self._inner.__aexit__, kind, error, traceback)
+        except KeyboardInterrupt:  # perhaps before it began: left it is, at once
+            self._portal.call(self._inner.__aexit__, kind, error, traceback)
+            raise

@@ -123,10 +123,14 @@ class Images:
     ) -> TaskHandle:
         """As ``Images.submit``: submit one task, return its handle. Costs money."""
 
-        async def call() -> AsyncTaskHandle:
-            return await self._inner.submit(prompt, model=model, extra=extra, **params)
+        # Made on the loop: Ctrl-C may come in a call that follows the handover.
+        async def call() -> TaskHandle:
+            handle = await self._inner.submit(
+                prompt, model=model, extra=extra, **params
+            )
+            return TaskHandle(handle, self._portal)
 
-        return TaskHandle(self._portal.call(call), self._portal)
+        return self._portal.call(call)
 
     def attach(self, task: str) -> TaskHandle:
         """As ``Images.attach``: take up a task by its id or token; free."""

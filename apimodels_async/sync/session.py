@@ -8,9 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Self, cast
 
 from apimodels_async._ports import Secret
-from apimodels_async.errors import OutcomeUnknownError
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
-from apimodels_async.models import ImageResult
 from apimodels_async.session import Session as AsyncSession
 from apimodels_async.sync._portal import Portal
 from apimodels_async.sync.handle import TaskHandle
@@ -23,9 +21,11 @@ if TYPE_CHECKING:
 
     from apimodels_async._io.files.inputs import Source
     from apimodels_async._ports import Observer, OrderLimit
+    from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.models import (
         AnyRequest,
         Balance,
+        ImageResult,
         ModelInfo,
         Reconciliation,
         SessionStats,
@@ -117,24 +117,21 @@ class Session:
 
         Oldest first.
         """
-        return self._wrapped((*self._inner.orphans, *self._portal.kept))
+        self._portal.collect()
+        return tuple(
+            TaskHandle(each, self._portal)
+            if isinstance(each, AsyncTaskHandle)
+            else each
+            for each in self._inner.orphans
+        )
 
     def take_orphans(
         self,
     ) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
         """Return :attr:`orphans` and forget them; a long-lived program calls this."""
-        return self._wrapped((*self._inner.take_orphans(), *self._portal.take_kept()))
-
-    def _wrapped(
-        self, found: tuple[object, ...]
-    ) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
-        return tuple(
-            TaskHandle(each, self._portal)
-            if isinstance(each, AsyncTaskHandle)
-            else each
-            for each in found
-            if isinstance(each, (AsyncTaskHandle, ImageResult, OutcomeUnknownError))
-        )
+        taken = self.orphans
+        self._portal.drop_orphans(len(taken))  # last: Ctrl-C before it takes nothing
+        return taken
 
     def balance(self) -> Balance:
         """As ``Session.balance``: the account's balance; free."""

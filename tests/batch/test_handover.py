@@ -5,13 +5,15 @@ What was paid for is handed over, or stays where its user finds it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import random
 
 import pytest
 from support.batches import tasks
 from support.waiting import until
 
-from apimodels_async import ConfigurationError, Session
+from apimodels_async import ConfigurationError, ImageResult, Session, TaskHandle
 from apimodels_async._runtime import Adapters
 
 
@@ -151,3 +153,81 @@ async def test_a_picture_is_handed_over_although_saving_breaks(emulator, tmp_pat
         outcome = await anext(outcomes)
     assert outcome.result.url
     assert isinstance(outcome.error, ConfigurationError)
+
+
+class Rude:
+    """An observer that raises at the end of an order, or when a task is accepted."""
+
+    def __init__(self, *, at_once):
+        self.at_once = at_once
+
+    @contextlib.contextmanager
+    def ordering(self, _request):
+        """Surround one order."""
+        yield self.accepted
+        raise KeyError
+
+    def accepted(self, _task_id):
+        """Hear of a task."""
+        if self.at_once:
+            raise KeyError
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("model", [None, "gpt-image-2"])
+async def test_an_observer_that_raises_costs_no_result(
+    emulator, session, model, at_once
+):
+    """What was bought is in unread or pending when the batch ends by its error."""
+    session.observe(Rude(at_once=at_once))
+    item = {"prompt": "a fox", **({"model": model} if model else {})}
+    batch = session.images.batch([item])
+    with pytest.raises(KeyError):
+        async with batch as outcomes:
+            [_ async for _ in outcomes]
+
+    assert len(batch.unread) + len(batch.pending) == 1
+
+
+async def test_a_source_is_closed_however_often_leaving_is_cancelled(session):
+    """Cancelled twice while it is left, a batch still closes its suspended source."""
+    closed, held = [], []
+
+    async def source():
+        try:
+            for number in itertools.count():
+                yield f"fox {number}"
+        finally:
+            await asyncio.sleep(0.05)
+            closed.append(True)
+
+    async def use():
+        async with session.images.batch(source(), max_pending=2) as outcomes:
+            held.append(await anext(outcomes))
+
+    user = asyncio.create_task(use())
+    await until(lambda: held)
+    for _ in range(3):
+        user.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([user])
+    assert user.cancelled()
+    await until(lambda: closed)
+
+
+async def test_a_batch_that_was_never_entered_can_be_given_up(session):
+    """There is nothing to leave, and nothing to keep."""
+    batch = session.images.batch(["a fox"])
+    await batch._give_up()
+
+    assert session.orphans == ()
+
+
+async def test_what_a_given_up_batch_bought_becomes_orphans(session):
+    """Results and tasks of a batch that nobody holds are the session's."""
+    items = ["a fox", {"prompt": "[stuck]", "model": "gpt-image-2"}]
+    batch = await session.images.batch(items).__aenter__()
+    await until(lambda: batch.unread and batch.pending)
+    await batch._give_up()
+
+    assert {type(each) for each in session.orphans} == {ImageResult, TaskHandle}

@@ -398,8 +398,8 @@ class Files:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._session.close()
         await self._uploads.close()
+        await self._session.close()
 
 
 def _expiry(result: ImageResult) -> datetime | None:
