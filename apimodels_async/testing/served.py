@@ -42,6 +42,7 @@ class ServedEmulator:
         self._poll_interval = poll_interval
         self._record = Record(self._look, time.monotonic())
         self._faults = Faults(self._look)
+        self._ended = False
 
     @property
     def base_url(self) -> str:
@@ -114,8 +115,14 @@ class ServedEmulator:
         return here | given
 
     def _look(self, at: Callable[[Emulator], Any]) -> Any:
+        if self._ended:
+            return at(self._emulator)
         # In the emulator's thread: what it holds belongs to its loop.
         return self._portal.call(at, self._emulator)
+
+    def _end(self) -> None:
+        """Let what was asked be looked at also after the emulator has ended."""
+        self._ended = True
 
     def __repr__(self) -> str:
         return f"<ServedEmulator {self.base_url}>"
@@ -156,4 +163,8 @@ def serve_emulator(
         start_blocking_portal(name="apimodels-emulator") as portal,
         portal.wrap_async_context_manager(emulator),
     ):
-        yield ServedEmulator(portal, emulator, poll_interval)
+        served = ServedEmulator(portal, emulator, poll_interval)
+        try:
+            yield served
+        finally:
+            served._end()  # noqa: SLF001  of this module

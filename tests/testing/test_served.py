@@ -175,6 +175,8 @@ def test_another_process_finds_it_by_its_environment(monkeypatch):
         assert emulator.record.orders == [Order("sparkpix-image", "a fox")]
         assert emulator.balance < Decimal(1)
 
+    assert "a fox" in repr(emulator.record)  # after its end, too
+
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
     """The lazy module says what it has not."""
