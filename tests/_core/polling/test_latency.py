@@ -172,11 +172,20 @@ def test_it_can_be_saved_and_loaded():
     assert saved["m"] == sorted(saved["m"])
 
 
+def test_the_middles_of_twentieths_are_saved():
+    """Of a hundred tasks each a second longer, those of 3, 8, 13, ... 98 seconds."""
+    latency, now = taught([float(seconds) for seconds in range(1, 101)])
+
+    assert latency.save(now)["m"] == [float(each) for each in range(3, 100, 5)]
+
+
 def test_what_is_saved_does_not_reach_beyond_what_was_seen():
     """Where most still run, the upper quantiles are the longest seen to end."""
     latency = Latency(INTERVAL)
     samples = [latency.join("m", 0.0) for _ in range(100)]
-    for sample in samples[:25]:
-        latency.ended(sample, 5.0, 6.0)
+    for number, sample in enumerate(samples[:25], 1):
+        latency.polled(sample)
+        latency.ended(sample, float(number), 30.0)
 
-    assert latency.save(10.0) == {"m": [5.0] * SAVED}
+    last = [25.0] * (SAVED - 5)
+    assert latency.save(30.0) == {"m": [3.0, 8.0, 13.0, 18.0, 23.0, *last]}

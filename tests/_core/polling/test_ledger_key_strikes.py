@@ -133,3 +133,18 @@ def test_a_mere_look_is_nobodys_task(ledger):
     assert ledger.drop(looks[0], 102.0) == []
     assert not ledger.knows("look0")
     assert looks[1] in ledger.due(101.0)
+    assert isinstance(looks[0].outcome, TaskNotFoundError)
+    assert looks[0].outcome.task_id == "look0"
+    assert looks[0].outcome.message == "nobody waits for task look0"
+
+
+def test_a_look_that_was_wanted_is_no_new_orders(ledger):
+    """An id that somebody waited for stays known once its task has ended."""
+    look = Entry("look", attached=True, glance=True)
+    ledger.watch(look, 100.0)
+    ledger.keep(look)
+    failed = GenerationFailedError("no", task_id="look")
+    hear(ledger, "look", TaskSnapshot("look", TaskState.FAILED, error=failed), 101)
+
+    assert ledger.get("look") is None
+    assert ledger.knows("look")
