@@ -227,6 +227,13 @@ async def test_an_unreadable_answer_may_still_name_its_task():
     assert "attach('clx9')" in str(error)
 
 
+async def test_a_cut_answer_may_still_name_its_task():
+    """The task id in what had arrived before the connection broke is saved too."""
+    desk = Desk(cut(phase=Phase.BODY, status=200, body=b'{"data":{"taskId":"clx9","'))
+
+    assert (await desk.error()).task_id == "clx9"
+
+
 @given(
     draws=st.lists(st.floats(0, 1), min_size=10, max_size=10),
     attempts=st.integers(1, 10),

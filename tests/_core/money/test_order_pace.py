@@ -142,7 +142,7 @@ def test_a_429_at_a_known_pace_slows_it_and_waits_as_long():
 
 
 def test_a_pace_that_holds_for_long_is_hastened():
-    """Each order taken makes it 2 % faster, from the 22nd in a row on by more."""
+    """Each order taken makes it 2 % faster, from the 22nd in a row on up to 10 %."""
     pace = paced()
     pace.started(2.0)
     pace.throttled(2.0, 2.0, None)
@@ -151,6 +151,9 @@ def test_a_pace_that_holds_for_long_is_hastened():
     assert interval_of(pace, 9.0) == pytest.approx(0.65 * 0.98**21)
     pace.taken(2.0)
     assert interval_of(pace, 99.0) == pytest.approx(0.65 * 0.98**23)
+    for _ in range(8):
+        pace.taken(2.0)
+    assert interval_of(pace, 199.0) == pytest.approx(0.65 * 0.98 ** (23 + 12 + 5 * 5))
 
 
 def test_a_finding_counts_from_the_one_before_it():

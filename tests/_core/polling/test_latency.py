@@ -109,6 +109,7 @@ def test_the_oldest_go_first_even_if_they_run_for_ever():
 
     latency, now = taught(uniform(COHORT), latency=latency)
     latency.ended(stuck[0], 9000.0, 9000.0)
+    latency.ended(stuck[1], None, 9000.0)
 
     assert latency.first_poll("m", now) == pytest.approx(5.6, abs=0.6)
 
@@ -144,6 +145,19 @@ def test_a_late_poll_now_and_then_is_expected():
             latency.ended(sample, 35.0, 36.0)
         else:
             latency.ended(sample, duration, 31.0)
+
+    assert latency.first_poll("m", now) is not None
+
+
+def test_a_task_that_is_found_running_restores_the_trust():
+    """Two late first polls and one in time are not three in a row."""
+    latency, now = taught(uniform(100, 30, 40))
+    late = [latency.join("m", now) for _ in range(4)]
+    for sample in late[:2]:
+        latency.ended(sample, 10.0, 31.0)
+    latency.polled(latency.join("m", now))
+    for sample in late[2:]:
+        latency.ended(sample, 10.0, 31.0)
 
     assert latency.first_poll("m", now) is not None
 
