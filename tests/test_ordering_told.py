@@ -12,6 +12,7 @@ from support.virtual_time import VIRTUAL_TIME
 from apimodels_async import (
     ImageRequest,
     OutcomeUnknownError,
+    RateLimitError,
     RetryPolicy,
     SessionClosedError,
     Verdict,
@@ -196,6 +197,34 @@ async def test_a_cancelled_caller_that_goes_on_is_told_of_a_cut():
             await caller
 
 
+async def test_stopping_ends_what_has_not_left_and_nothing_else():
+    """An unsent order ends at once and is free; one that is out has its answer."""
+    async with Desk(OK, latency=40, marks=False) as desk:
+        unsent = asyncio.create_task(desk.ordering.submit(MOOSE))
+        await asyncio.sleep(1)
+        desk.ordering.stop(SessionClosedError("closed", charged=False))
+        with pytest.raises(SessionClosedError, match="before the request was sent"):
+            await unsent
+        assert asyncio.get_running_loop().time() == 1
+
+    async with Desk(OK, latency=40) as desk:
+        out = asyncio.create_task(desk.ordering.submit(MOOSE))
+        await asyncio.sleep(1)
+        desk.ordering.stop(SessionClosedError("closed", charged=False))
+        assert (await out).task_id == "t1"
+
+
+async def test_a_patient_order_outlasts_any_number_of_429():
+    """It is asked again for as long as it takes; any other gives up after four."""
+    busy = [refused(429, retry_after="7")] * 9
+    async with Desk(*busy, OK) as desk:
+        assert (await desk.ordering.order(MOOSE, patient=True)).task_id == "t1"
+    async with Desk(*busy, OK) as desk:
+        with pytest.raises(RateLimitError):
+            await desk.ordering.order(MOOSE)
+        assert len(desk.transport.calls) == 4
+
+
 # --- attaching --------------------------------------------------------------------
 
 
@@ -207,6 +236,7 @@ async def test_a_task_is_taken_up_with_what_is_known_of_it():
         assert len(desk.ledger) == 1
         assert (await handle) is (await again)
         assert (handle.task_id, (await handle).model) == ("t1", "gpt-image-2")
+        assert asyncio.get_running_loop().time() < 1  # it was asked for at once
         with pytest.raises(OutcomeUnknownError, match="second order"):
             await desk.ordering.submit(MOOSE)
 
@@ -236,7 +266,9 @@ async def test_the_address_of_an_order_is_written_down_with_it():
         assert record.lines == [expected.nonce, "t1"]
         assert expected.model == "gpt-image-2"
         assert expected.record is record
-        assert desk.transport.calls[0].request.nonce == expected.nonce
+        request = desk.transport.calls[0].request
+        assert request.nonce == expected.nonce
+        assert desk.callback.address(expected.nonce).encode() in request.body
         assert desk.callbacks.task_of(expected.nonce) == "t1"
         assert desk.ledger.get("t1").expects_callback
 
