@@ -214,6 +214,18 @@ async def test_stopping_ends_what_has_not_left_and_nothing_else():
         assert (await out).task_id == "t1"
 
 
+async def test_draining_takes_no_longer_than_it_may():
+    """After so many seconds an order that is out is left under way."""
+    async with Desk(OK, latency=40) as desk:
+        out = asyncio.create_task(desk.ordering.submit(MOOSE))
+        await asyncio.sleep(1)
+        await desk.ordering.drain(5)
+        assert asyncio.get_running_loop().time() == 6
+        assert desk.ordering.under_way == 1
+        await desk.ordering.drain(None)
+        assert (await out).task_id == "t1"
+
+
 async def test_a_patient_order_outlasts_any_number_of_429():
     """It is asked again for as long as it takes; any other gives up after four."""
     busy = [refused(429, retry_after="7")] * 9
@@ -275,10 +287,13 @@ async def test_the_address_of_an_order_is_written_down_with_it():
 
 async def test_an_address_of_ones_own_is_left_alone():
     """An order with a callback address of its user's expects none of ours."""
-    async with Desk(OK) as desk:
+    async with Desk(OK, cut()) as desk:
         own = ImageRequest("gpt-image-2", "a moose", {"callback_url": "https://a.b/c"})
         await desk.ordering.submit(own)
 
+        with pytest.raises(OutcomeUnknownError):
+            await desk.ordering.submit(own)
+        assert asyncio.get_running_loop().time() < 1  # it was not waited for
         assert not desk.callbacks._expected
         assert desk.transport.calls[0].request.nonce is None
         assert not desk.ledger.get("t1").expects_callback
