@@ -113,6 +113,41 @@ def test_orders_of_one_instant_are_one_reason():
     assert pace.next_start(2.0) == 4.0
 
 
+def test_a_late_429_of_the_burst_is_not_the_probes():
+    """While a probe is out nothing else goes, whatever is heard of older orders."""
+    pace = OrderPace()
+    for _ in range(3):
+        pace.started(0.0)
+    pace.throttled(0.0, 0.2, None)
+    assert pace.next_start(0.2) == pytest.approx(1.2)
+    pace.started(1.2)
+    pace.throttled(0.0, 1.3, None)
+    assert pace.next_start(1.3) is None
+    pace.throttled(1.2, 1.4, None)
+    assert pace.next_start(1.4) == pytest.approx(3.4)
+
+
+def test_a_probe_that_is_refused_at_once_is_followed_by_another():
+    """Also where the API says "Retry-After: 0", and the clock has not moved."""
+    pace = OrderPace()
+    pace.started(5.0)
+    for _ in range(3):
+        pace.throttled(5.0, 5.0, 0.0)
+        assert pace.next_start(5.0) == 5.0
+        pace.started(5.0)
+
+
+def test_a_probe_that_was_not_sent_is_followed_by_another():
+    """Nobody waits for the answer to an order that never left."""
+    pace = OrderPace()
+    pace.started(0.0)
+    pace.throttled(0.0, 0.2, None)
+    pace.started(1.2)
+    assert pace.next_start(1.3) is None
+    pace.unsent()
+    assert pace.next_start(1.3) == 1.3
+
+
 def paced():
     """Return what has found that the API takes two orders a second, at 2 seconds."""
     pace = OrderPace()

@@ -72,6 +72,28 @@ def test_a_look_ahead_of_its_time_does_not_bring_the_next_forward():
     assert entry.due_at == pytest.approx(1012.6, abs=0.06)
 
 
+def test_first_polls_that_come_in_time_are_no_surprise():
+    """Tasks that had just ended when first asked for leave what was learned."""
+    ledger = learned()
+    for number in range(3):
+        entry = Entry(f"clx{number}", group="m")
+        ledger.watch(entry, 1000.0)
+        hear(ledger, entry, completed(entry.task_id, FIRST_S - 1), 1000.0 + FIRST_S)
+
+    assert ledger.latency.first_poll("m", 1011.0) is not None
+
+
+def test_a_task_that_was_taken_up_teaches_nothing():
+    """Nobody saw it begin; it is asked as often as any other, and ends like it."""
+    ledger = learned()
+    entry = Entry("clx1", group="m", attached=True)
+    ledger.watch(entry, 1000.0)
+    hear(ledger, entry, running(), 1000.0)
+    assert entry.due_at == pytest.approx(1002.5, abs=0.06)
+    hear(ledger, entry, completed("clx1", 60.0), 1002.5)
+    assert entry.done
+
+
 def test_a_task_that_is_running_has_taught_nothing_yet():
     """Only those that have ended say how long they take."""
     latency = Latency(2.5)
