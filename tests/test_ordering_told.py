@@ -193,8 +193,10 @@ async def test_a_cancelled_caller_that_goes_on_is_told_of_a_cut():
         caller.cancel()
         await asyncio.sleep(1)
         desk.ordering.abort()
-        with pytest.raises(OutcomeUnknownError, match="cut when the session closed"):
+        with pytest.raises(OutcomeUnknownError, match="cut when the session") as caught:
             await caller
+        assert caught.value.request.path == "images/generations"
+        assert caught.value.request.sent_at is not None
 
 
 async def test_stopping_ends_what_has_not_left_and_nothing_else():
@@ -337,3 +339,13 @@ async def test_a_lost_order_is_looked_up_by_its_callback_first():
         )
         assert await desk.ordering.look_up(OutcomeUnknownError("?")) is None
         assert len(desk.transport.calls) == sent
+
+
+async def test_a_task_that_is_found_late_can_be_awaited():
+    """It is an order that counts, and an orphan as good as any handle."""
+    async with Desk() as desk:
+        desk.ordering.adopt_late(desk.watch("t1"))
+
+        (orphan,) = desk.ordering.take_orphans()
+        assert (await orphan).task_id == "t1"
+        assert desk.counters.submitted == 1
