@@ -164,6 +164,18 @@ async def test_a_permit_lasts_as_long_as_the_order():
         assert desk.counters.unknown == 1
 
 
+async def test_every_order_of_unknown_fate_is_counted():
+    """Two that broke are two, whatever came after them."""
+    async with Desk(cut(), cut(), OK) as desk:
+        desk.callbacks.give_up()
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknownError):
+                await desk.ordering.submit(MOOSE)
+        await desk.ordering.submit(MOOSE)
+
+        assert desk.counters.unknown == 2
+
+
 async def test_a_caller_cancelled_as_its_order_is_cut_is_cancelled():
     """In one step with the session's end, the caller's own cancellation goes first."""
     async with Desk(OK, latency=40) as desk:
