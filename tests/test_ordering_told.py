@@ -17,6 +17,7 @@ from apimodels_async import (
     SessionClosedError,
     Verdict,
 )
+from apimodels_async._api.requests import group_of
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
@@ -263,8 +264,9 @@ async def test_a_task_is_taken_up_with_what_is_known_of_it():
         assert (await handle) is (await again)
         assert (handle.task_id, (await handle).model) == ("t1", "gpt-image-2")
         assert asyncio.get_running_loop().time() < 1  # it was asked for at once
-        with pytest.raises(OutcomeUnknownError, match="second order"):
+        with pytest.raises(OutcomeUnknownError, match="second order") as caught:
             await desk.ordering.submit(MOOSE)
+        assert caught.value.request.path == "images/generations"
 
 
 async def test_a_closed_session_names_the_task_that_is_not_taken_up():
@@ -297,6 +299,7 @@ async def test_the_address_of_an_order_is_written_down_with_it():
         assert desk.callback.address(expected.nonce).encode() in request.body
         assert desk.callbacks.task_of(expected.nonce) == "t1"
         assert desk.ledger.get("t1").expects_callback
+        assert desk.ledger.get("t1").group == group_of(MOOSE)
 
 
 async def test_an_address_of_ones_own_is_left_alone():

@@ -10,6 +10,7 @@ from apimodels_async._core.polling.callback_trust import CallbackTrust
 from apimodels_async._core.polling.entry import Entry
 from apimodels_async._core.polling.latency import Latency
 from apimodels_async._core.polling.ledger import Ledger
+from apimodels_async.errors import ConnectionFailedError
 from apimodels_async.models import ImageResult, TaskSnapshot, TaskState
 
 FIRST_S = 10.0
@@ -81,6 +82,18 @@ def test_first_polls_that_come_in_time_are_no_surprise():
         hear(ledger, entry, completed(entry.task_id, FIRST_S - 1), 1000.0 + FIRST_S)
 
     assert ledger.latency.first_poll("m", 1011.0) is not None
+
+
+def test_an_answer_that_is_an_error_teaches_nothing():
+    """What is known of a new task before its first poll is that it was taken."""
+    ledger = learned()
+    entry = Entry("clx1", group="m")
+    ledger.watch(entry, 1000.0)
+    assert entry.seen
+    hear(ledger, entry, ConnectionFailedError("nobody"), 1000.0 + FIRST_S)
+
+    assert not entry.sample.polled
+    assert entry.due_at == pytest.approx(1012.5, abs=0.06)
 
 
 def test_a_task_that_was_taken_up_teaches_nothing():
