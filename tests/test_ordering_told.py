@@ -300,6 +300,7 @@ async def test_the_address_of_an_order_is_written_down_with_it():
         assert desk.callbacks.task_of(expected.nonce) == "t1"
         assert desk.ledger.get("t1").expects_callback
         assert desk.ledger.get("t1").group == group_of(MOOSE)
+        assert desk.ledger.get("t1").model == "gpt-image-2"
 
 
 async def test_an_address_of_ones_own_is_left_alone():

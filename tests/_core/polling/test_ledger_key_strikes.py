@@ -86,6 +86,19 @@ def test_a_gateways_page_is_no_word_of_the_apis(ledger):
     assert isinstance(gone.outcome, TaskNotFoundError)
 
 
+def test_each_refusal_of_the_key_is_counted_anew(ledger):
+    """An interval from first to third is enough, and tasks made after it start at 0."""
+    for now in (103.0, 104.0, 105.5):
+        ended = hear(ledger, "clx0", REFUSED, now)
+    assert len(ended) == 3
+
+    ledger.watch(Entry("new"), 200.0)
+    assert hear(ledger, "new", REFUSED, 203.0) == []
+    assert hear(ledger, "new", REFUSED, 206.0) == []
+    (entry,) = hear(ledger, "new", REFUSED, 209.0)
+    assert entry.task_id == "new"
+
+
 def test_a_task_taken_up_again_keeps_its_pace(ledger):
     """Attached just after its wait ended, it is due an interval after its last poll."""
     for now in (103, 104, 106):
