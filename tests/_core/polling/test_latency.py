@@ -136,6 +136,17 @@ def test_what_has_become_faster_is_learned_anew():
     assert latency.first_poll("m", now) is None
 
 
+def test_an_end_that_is_seen_late_is_no_surprise_after_a_first_poll():
+    """Only a first poll can come too late; what is asked again was in time."""
+    latency, now = taught(uniform(100, 30, 40))
+    for _ in range(3):
+        sample = latency.join("m", now)
+        latency.polled(sample)
+        latency.ended(sample, 32.0, 60.0)
+
+    assert latency.first_poll("m", now) is not None
+
+
 def test_a_late_poll_now_and_then_is_expected():
     """One task in ten has ended before its first poll; that changes nothing."""
     latency, now = taught(uniform(100, 30, 40))

@@ -131,6 +131,21 @@ def test_a_bounded_rate_spreads_the_polls_of_many():
     assert entries[0].due_at == pytest.approx(120.0, abs=0.06)
 
 
+def test_a_callback_for_a_task_in_the_queue_does_not_ask_twice():
+    """What is due, and waits for its turn, is handed out once, whatever is heard."""
+    ledger = Ledger(max_rate=2.0)
+    entries = [Entry(f"clx{number}") for number in range(6)]
+    for entry in entries:
+        ledger.watch(entry, 100.0)
+    taken = ledger.due(102.5)
+    for entry in entries:
+        ledger.hint(entry, 102.5)
+    for tick in range(100):
+        taken += ledger.due(102.55 + tick / 20)
+
+    assert taken == entries
+
+
 def test_a_short_interval_holds_from_the_first_poll():
     """Taken up by id and polled at once, a task is due an interval later."""
     ledger = Ledger(0.5)
