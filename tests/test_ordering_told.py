@@ -145,6 +145,13 @@ async def test_a_picture_instead_of_a_task_is_a_handle_that_is_done():
         assert desk.counters.polls == 0
 
 
+async def test_a_task_is_in_the_state_that_its_order_was_told():
+    """Also where that is further than pending, or a word nobody knows."""
+    async with Desk(state("t1", "processing"), state("t2", "dreaming")) as desk:
+        assert (await desk.ordering.submit(MOOSE)).state == "processing"
+        assert (await desk.ordering.submit(MOOSE)).state == "dreaming"
+
+
 async def test_a_permit_lasts_as_long_as_the_order():
     """With one pending, the next order waits for the end of the task, or the call."""
     answers = (OK, refused(400), completed("t2"), PICTURE, OK)

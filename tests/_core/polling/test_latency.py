@@ -91,6 +91,13 @@ def test_the_few_that_end_early_do_not_wait_for_the_many():
     assert latency.first_poll("m", now) == 3.0
 
 
+def test_those_that_have_ended_wait_half_an_interval_on_average():
+    """A few that end a little later do not delay the question about the first."""
+    latency, now = taught([3.0] * 5 + [8.0] * 4 + [60.0] * 91)
+
+    assert latency.first_poll("m", now) == 3.0
+
+
 def test_a_burst_does_not_push_out_what_is_known():
     """10,000 tasks made at once leave the estimate as it was."""
     latency, now = taught(uniform(COHORT))
@@ -134,6 +141,7 @@ def test_what_has_become_faster_is_learned_anew():
         latency.ended(sample, 4.0, 30.0)
 
     assert latency.first_poll("m", now) is None
+    assert latency.join("m", now) is not None
 
 
 def test_an_end_that_is_seen_late_is_no_surprise_after_a_first_poll():

@@ -101,9 +101,14 @@ def test_each_refusal_of_the_key_is_counted_anew(ledger):
 
 def test_a_task_taken_up_again_keeps_its_pace(ledger):
     """Attached just after its wait ended, it is due an interval after its last poll."""
+    ledger.get("clx1").started_at = 105.0
     for now in (103, 104, 106):
         hear(ledger, "clx0", REFUSED, now)
     assert len(ledger) == 0
+    other = Entry("clx1", attached=True)
+    ledger.watch(other, 107.0)
+    assert other.due_at == pytest.approx(107.5, abs=0.06)
+    ledger.drop(other, 107.0)
     again = Entry("clx0", attached=True)
     ledger.watch(again, 107.0)
     assert again.due_at == pytest.approx(108.5, abs=0.06)

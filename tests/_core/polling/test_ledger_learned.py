@@ -10,7 +10,7 @@ from apimodels_async._core.polling.callback_trust import CallbackTrust
 from apimodels_async._core.polling.entry import Entry
 from apimodels_async._core.polling.latency import Latency
 from apimodels_async._core.polling.ledger import Ledger
-from apimodels_async.errors import ConnectionFailedError
+from apimodels_async.errors import ConnectionFailedError, GenerationFailedError
 from apimodels_async.models import ImageResult, TaskSnapshot, TaskState
 
 FIRST_S = 10.0
@@ -94,6 +94,31 @@ def test_an_answer_that_is_an_error_teaches_nothing():
 
     assert not entry.sample.polled
     assert entry.due_at == pytest.approx(1012.5, abs=0.06)
+
+
+def test_a_task_that_failed_teaches_nothing():
+    """How long a failure takes says nothing about pictures."""
+    ledger = learned()
+    before = ledger.latency.save(1000.0)
+    entry = Entry("clx1", group="m")
+    ledger.watch(entry, 1000.0)
+    error = GenerationFailedError("no", task_id="clx1")
+    failed = TaskSnapshot("clx1", TaskState.FAILED, error=error)
+    hear(ledger, entry, failed, 1000.0 + FIRST_S)
+
+    assert entry.done
+    assert ledger.latency.save(1011.0) == before
+
+
+def test_callbacks_are_judged_by_the_end_of_a_task():
+    """A task that still runs says nothing about the callback of its end."""
+    trust = CallbackTrust(60.0, trusted=True)
+    ledger = Ledger(callback_trust=trust)
+    entry = Entry("clx1", expects_callback=True)
+    ledger.watch(entry, 100.0)
+    for number in range(9):
+        hear(ledger, entry, running(), 160.0 + 60 * number)
+    assert trust.trusted
 
 
 def test_a_task_that_was_taken_up_teaches_nothing():
