@@ -136,7 +136,9 @@ def test_only_a_description_holds_a_picture():
 def test_fill_bytes_and_bare_markers_are_followed():
     """JPEG may have 0xFF before a marker, and markers without a length."""
     plain = picture("JPEG")
-    assert judge(plain[:2] + b"\xff\xfe\0\2" + plain[2:-9])
+    for odd in (b"\xff\xfe\0\2", b"\xff\xff\xff\x01", b"\xff\xd0", b"\xff\xff"):
+        assert not judge(plain[:2] + odd + plain[2:])
+        assert judge(plain[:2] + odd + plain[2:-9])
     assert not judge(plain[:2] + b"\xff\xfe\0\2\xff\xff\xff\x01" + plain[2:])
 
 
