@@ -145,6 +145,29 @@ async def test_a_picture_instead_of_a_task_is_a_handle_that_is_done():
         assert desk.counters.polls == 0
 
 
+async def test_tasks_that_are_done_at_once_are_counted_once_each():
+    """Two are two, and one that is taken up again is the same."""
+    async with Desk(completed("t1"), completed("t2")) as desk:
+        for _ in range(2):
+            await desk.ordering.submit(MOOSE)
+        await desk.ordering.attach("t1")
+
+        assert desk.counters.completed == 2
+
+
+async def test_a_task_whose_tracker_has_ended_keeps_its_id():
+    """Its handle is given out, and says that nobody follows it any more."""
+    async with Desk(OK, latency=5) as desk:
+        caller = asyncio.create_task(desk.ordering.submit(MOOSE))
+        await asyncio.sleep(1)
+        await desk.tracker.aclose()
+        handle = await caller
+
+        assert handle.task_id == "t1"
+        with pytest.raises(SessionClosedError):
+            await handle
+
+
 async def test_a_task_is_in_the_state_that_its_order_was_told():
     """Also where that is further than pending, or a word nobody knows."""
     async with Desk(state("t1", "processing"), state("t2", "dreaming")) as desk:

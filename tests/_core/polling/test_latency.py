@@ -147,9 +147,10 @@ def test_what_has_become_faster_is_learned_anew():
 def test_an_end_that_is_seen_late_is_no_surprise_after_a_first_poll():
     """Only a first poll can come too late; what is asked again was in time."""
     latency, now = taught(uniform(100, 30, 40))
-    for _ in range(3):
-        sample = latency.join("m", now)
+    samples = [latency.join("m", now) for _ in range(3)]
+    for sample in samples:
         latency.polled(sample)
+    for sample in samples:
         latency.ended(sample, 32.0, 60.0)
 
     assert latency.first_poll("m", now) is not None
