@@ -150,6 +150,7 @@ async def test_tasks_that_are_done_at_once_are_counted_once_each():
     async with Desk(completed("t1"), completed("t2")) as desk:
         for _ in range(2):
             await desk.ordering.submit(MOOSE)
+        assert desk.counters.completed == 2
         await desk.ordering.attach("t1")
 
         assert desk.counters.completed == 2
@@ -163,7 +164,7 @@ async def test_a_task_whose_tracker_has_ended_keeps_its_id():
         await desk.tracker.aclose()
         handle = await caller
 
-        assert handle.task_id == "t1"
+        assert (handle.task_id, handle.done) == ("t1", True)
         with pytest.raises(SessionClosedError):
             await handle
 
