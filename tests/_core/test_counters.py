@@ -40,3 +40,29 @@ def test_money_is_counted_once_it_is_known():
     stats = stats_of(counters)
     assert (stats.submitted, stats.completed, stats.failed) == (5, 1, 1)
     assert stats.spent == Decimal("0.06")
+
+
+def test_every_end_adds_up():
+    """Two tasks that end alike are two, and one that cost nothing costs nothing."""
+    counters = Counters()
+    ends = (PICTURE, FREE, GenerationFailedError("no"), GenerationFailedError("no"))
+    for number, outcome in enumerate(ends):
+        counters.ended(f"clx{number}", outcome)
+
+    stats = stats_of(counters)
+    assert (stats.completed, stats.failed) == (2, 2)
+    assert stats.spent == Decimal("0.03")
+
+
+def test_every_number_is_told_under_its_name():
+    """What was counted, and what is true only now, arrive as they are."""
+    counters = Counters(
+        submitted=1, completed=2, failed=3, unknown=4, poll_errors=5, callbacks=6
+    )
+    counters.polled(0.5)
+    stats = counters.stats(pending=7, under_way=8, connections=9)
+
+    assert (stats.submitted, stats.completed, stats.failed) == (1, 2, 3)
+    assert (stats.unknown, stats.poll_errors, stats.callbacks) == (4, 5, 6)
+    assert (stats.pending, stats.under_way, stats.connections) == (7, 8, 9)
+    assert (stats.polls, stats.lateness_s, stats.lateness_max_s) == (1, 0.5, 0.5)

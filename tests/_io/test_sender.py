@@ -25,6 +25,7 @@ from apimodels_async import (
     UnexpectedResponseError,
 )
 from apimodels_async._api.calls import Call
+from apimodels_async._api.refusals import read_body
 from apimodels_async._api.responses import read_created
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.sender import Sender
@@ -54,7 +55,9 @@ def read(answer):
 class Desk:
     """A sender over a transport that gives the answers of a list, the last for ever."""
 
-    def __init__(self, *answers, draw=lambda: 1.0, policy=None, latency=0.0, **more):
+    def __init__(
+        self, *answers, draw=lambda: 1.0, policy=None, latency=0.0, limit=None, **more
+    ):
         def script(_call):
             return answers[min(len(self.transport.calls), len(answers)) - 1]
 
@@ -62,7 +65,8 @@ class Desk:
         self.transport = FakeTransport(script, latency=latency, **more)
         self.clock = FakeClock()
         policy = policy or RetryPolicy()
-        self.sender = Sender(self.transport, self.clock, policy, draw, LocalLimit())
+        limit = limit or LocalLimit()
+        self.sender = Sender(self.transport, self.clock, policy, draw, limit)
 
     @property
     def sent(self):
@@ -223,6 +227,13 @@ async def test_an_unreadable_answer_may_still_name_its_task():
     assert "attach('clx9')" in str(error)
 
 
+async def test_a_cut_answer_may_still_name_its_task():
+    """The task id in what had arrived before the connection broke is saved too."""
+    desk = Desk(cut(phase=Phase.BODY, status=200, body=b'{"data":{"taskId":"clx9","'))
+
+    assert (await desk.error()).task_id == "clx9"
+
+
 @given(
     draws=st.lists(st.floats(0, 1), min_size=10, max_size=10),
     attempts=st.integers(1, 10),
@@ -254,6 +265,41 @@ async def test_retries_of_an_outage_are_few():
 
     assert {type(error) for error in errors} == {ConnectionFailedError}
     assert 1_000 < desk.sent <= 1_000 * 1.1 + 10
+
+
+async def test_a_429_is_no_outage():
+    """A hundred free calls that are told to wait a moment all go through."""
+    desk = Desk(*[refused(429, retry_after="1")] * 100, reply({"balance": 1}))
+    calls = (desk.go(Kind.FREE, read=read_body) for _ in range(100))
+
+    answers = await asyncio.gather(*calls)
+    assert [answer["data"] for answer in answers] == [{"balance": 1}] * 100
+    assert desk.sent == 200
+
+
+async def test_a_free_call_is_not_out_while_it_waits():
+    """Between two tries of a call that costs nothing, none is out."""
+    desk = Desk(refused(503, retry_after="60"), OK)
+    sent = Sent()
+    call = Call(request_of(Kind.FREE), read)
+    sending = asyncio.create_task(desk.sender.send(call, sent))
+    await asyncio.sleep(1)
+    assert sent.at is None
+    await sending
+    assert sent.at is not None
+
+
+async def test_the_permit_of_an_order_that_was_taken_is_left_to_the_caller():
+    """One that was refused gives its permit back, one that was taken keeps it."""
+    desk = Desk(refused(400), OK, limit=LocalLimit(pending=1))
+    await desk.error()
+    sent = Sent()
+    await desk.sender.order(Call(request_of(Kind.CREATE), read), sent)
+    another = asyncio.create_task(desk.go())
+    await asyncio.sleep(60)
+    assert desk.sent == 2
+    sent.permit.release()
+    await another
 
 
 async def test_what_may_have_been_taken_is_known_while_it_is_out():
@@ -292,6 +338,8 @@ async def test_a_bug_in_reading_a_paid_answer_is_an_unknown_outcome():
         await desk.go(read=broken)
 
     assert caught.value.task_id == "t1"
+    assert caught.value.request.path == "images/generations"
+    assert caught.value.message.startswith("POST images/generations was answered")
     assert isinstance(caught.value.__cause__, KeyError)
 
 
@@ -303,3 +351,13 @@ async def test_a_patient_order_outlasts_any_number_of_429():
     assert (await desk.sender.order(call, Sent(), patient=True)).task_id == "t1"
     assert desk.sent == 8
     assert asyncio.get_running_loop().time() == pytest.approx(7 * 120)
+
+
+async def test_patience_with_429_needs_no_further_attempts():
+    """With one attempt a patient order is asked again after a 429, and nothing else."""
+    desk = Desk(refused(429), cut(sent=False), policy=RetryPolicy(attempts=1))
+    call = Call(request_of(Kind.CREATE), read)
+
+    with pytest.raises(ConnectionFailedError):
+        await desk.sender.order(call, Sent(), patient=True)
+    assert desk.sent == 2

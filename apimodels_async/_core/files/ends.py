@@ -165,21 +165,20 @@ def _avif(file: _File) -> bool:
         length, kind = file.number(at, 4), file.take(at + 4, 4)
         if kind not in _BOXES:
             return _UNKNOWN
-        if kind == b"meta" and length <= WINDOW_BYTES:
-            seen |= {b"mdat"} & _inner(file, at, length)
-        seen.add(kind)
         if length == 0:  # to the end of the file
-            break
-        if length == 1:
+            length = file.size - at
+        elif length == 1:
             length = file.number(at + 8, 8)
         if length < 8:  # noqa: PLR2004  not even its own head
             return _UNKNOWN
+        if kind == b"meta" and _holds_data(file, at, length):
+            seen.add(b"mdat")
+        seen.add(kind)
         at += length
     return at > file.size or b"mdat" not in seen or not seen & {b"meta", b"moov"}
 
 
-def _inner(file: _File, at: int, length: int) -> set[bytes]:
-    # A small picture may lie in the description itself.
-    if b"idat" in file.take(at, min(length, file.size - at)):
-        return {b"mdat"}
-    return set()
+def _holds_data(file: _File, at: int, length: int) -> bool:
+    # A small picture may lie in the description itself, and who knows what in a long
+    # one.
+    return length > WINDOW_BYTES or b"idat" in file.take(at, length)

@@ -22,7 +22,7 @@ def unpack(address: str) -> bytes | None:
     head, _, packed = address.partition(",")
     if not head.lower().endswith(";base64"):
         return None
-    plain = "".join((unquote(packed) if "%" in packed else packed).split()).rstrip("=")
+    plain = "".join(unquote(packed).split()).rstrip("=")
     try:
         return base64.b64decode(
             plain.translate(_URL_SAFE) + "=" * (-len(plain) % 4), validate=True

@@ -69,8 +69,6 @@ def _params(request: AnyRequest) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     match value:
-        case str():
-            return _text(value)
         case Mapping():
             return {_text(str(name)): _plain(part) for name, part in value.items()}
         case list() | tuple():

@@ -8,6 +8,7 @@ each one that is taken and slower with each 429.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from attrs import define, field
@@ -40,7 +41,8 @@ class OrderPace:
     _next_at: float = field(init=False, default=0.0)
     _probing: bool = field(init=False, default=False)
     """The pace is not known: one order at a time, after each pause."""
-    _probe_out: bool = field(init=False, default=False)
+    _probe_at: float = field(init=False, default=math.inf)
+    """Start of the order that is out; infinite if none is."""
     _braked_at: float = field(init=False, default=-1.0)
     _streak: int = field(init=False, default=0)
     """Pauses in a row without an order that was taken."""
@@ -56,7 +58,7 @@ class OrderPace:
 
         None: only after an order that is out has been answered.
         """
-        if self._probing and self._probe_out:
+        if self._probing and self._probe_at < math.inf:
             return None
         return max(now, self._blocked_until, self._next_at)
 
@@ -64,18 +66,17 @@ class OrderPace:
         """Note that an order is sent now."""
         if self._counted_from is None:
             self._counted_from = now
-        self._probe_out = True
+        self._probe_at = now
         interval = max(self.interval_min, self._interval or 0.0)
         self._next_at = max(now, self._next_at) + interval
 
     def unsent(self) -> None:
         """Note that an order that was let go will not be answered."""
-        self._probe_out = False
+        self._probe_at = math.inf
 
     def taken(self, now: float) -> None:
         """Note that the API took an order, or refused it for another reason."""
         self._taken += 1
-        self._probe_out = False
         self._streak = 0
         self._run += 1
         if self._probing:
@@ -87,12 +88,13 @@ class OrderPace:
 
     def throttled(self, started: float, now: float, retry_after: float | None) -> None:
         """Note a 429 to an order that *started* then."""
-        self._probe_out = False
         if retry_after is not None:
             # A longer wish is that of one order. The others are not held up for hours
             # by it; they ask again.
             retry_after = min(retry_after, RETRY_AFTER_MAX_S)
             self._blocked_until = max(self._blocked_until, now + retry_after)
+        if not self._probing or started >= self._probe_at:
+            self._probe_at = math.inf  # an older order's 429 is not the probe's
         if started <= self._braked_at:
             return  # it left before the brake, and says nothing new
         self._braked_at = now

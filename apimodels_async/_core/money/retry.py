@@ -112,7 +112,7 @@ def disowned(error: OutcomeUnknownError, info: RequestInfo) -> OutcomeUnknownErr
 
 def is_refusal(error: ApiModelsError) -> bool:
     """Return whether *error* proves that a paid request was not taken."""
-    if not isinstance(error, APIStatusError) or error.status is None:
+    if not isinstance(error, APIStatusError):
         return False
     if error.task_id is not None:  # a no that names what it is said not to have made
         return False

@@ -49,7 +49,7 @@ class Brake:
         The 64 polls in flight at one refusal will be refused too; only one that started
         after the pause it caused says anything new.
         """
-        known = started < self.until and self._streak > 0
+        known = started < self.until
         if retry_after is not None:
             self._least = max(self._least, now + min(retry_after, RETRY_AFTER_MAX_S))
             self.until = max(self.until, self._least)

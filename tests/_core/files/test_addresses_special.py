@@ -47,7 +47,8 @@ def test_types_and_suffixes_are_ours():
         *((".gif", "image/gif"), (".avif", "image/avif")),
     ):
         assert type_of(f"a.b{suffix.upper()}") == kind
-        assert suffix_for(f"{kind.upper()}; q=1") == suffix
+        assert suffix_for(kind) == suffix
+        assert suffix_for(f"{kind.upper()}; q=1; v=b") == suffix
         assert suffix_in(f"v1.5 fox{suffix}") == suffix
     assert type_of("a.jpeg") == type_of("a.JFIF") == "image/jpeg"
     assert type_of("a.heic") == "image/heic"

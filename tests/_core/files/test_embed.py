@@ -59,8 +59,33 @@ def test_the_exif_of_a_jpeg_is_replaced():
     place = find_place(data)
 
     assert data[place.start : place.start + 2] == b"\xff\xe1"
+    assert place.suffix == ".jpg"
     assert place.exif.startswith(b"Exif\0\0")
     assert data[place.stop] == 0xFF
+    assert find_place(data[: place.stop]) == place
+    assert find_place(data[: place.stop - 1]) is None
+
+
+def test_exif_is_found_behind_other_segments():
+    """XMP, which shares its marker, and the last kind of segment are passed over."""
+    exif = Image.Exif()
+    exif[0x010E] = "as it came"
+    data = picture("JPEG", exif=exif)
+    at = find_place(data).start
+    more = b"\xff\xe1\x00\x0ahttp://n" + b"\xff\xef\x00\x04ab"
+
+    place = find_place(data[:at] + more + data[at:])
+    assert place.start == at + len(more)
+    assert place.exif == find_place(data).exif
+
+
+def test_no_more_than_the_head_of_a_segment_is_needed():
+    """The place is known as soon as the segment behind it shows its kind."""
+    data = picture("JPEG")
+    place = find_place(data)
+
+    assert find_place(data[: place.stop + 4]) == place
+    assert find_place(data[: place.stop + 3]) is None
 
 
 def test_nothing_else_has_a_place():
@@ -71,6 +96,8 @@ def test_nothing_else_has_a_place():
         b"<svg/>",
         b"",
         picture("PNG")[:20],
+        picture("PNG")[:33],
+        b"II" + picture("JPEG")[2:],
         b"\x89PNG\r\n\x1a\n" + bytes(100),
         picture("JPEG")[:20],
         b"\xff\xd8\xff",

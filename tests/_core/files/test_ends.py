@@ -40,6 +40,7 @@ def box(kind, content):
     return struct.pack(">I", 8 + len(content)) + kind + content
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
 FTYP = box(b"ftyp", b"avif\0\0\0\0avifmif1")
 WHOLE = {
     "png": picture("PNG"),
@@ -56,6 +57,14 @@ WHOLE = {
     + struct.pack(">I4sQ", 1, b"mdat", 16 + 99)
     + b"y" * 99,
     "avif in its description": FTYP + box(b"meta", b"x" + box(b"idat", b"y" * 50)),
+    "avif, description last": FTYP + box(b"mdat", b"y" * 99) + box(b"meta", b"x" * 40),
+    "avif, empty box": FTYP
+    + box(b"free", b"")
+    + box(b"meta", b"x" * 40)
+    + box(b"mdat", b"y" * 99),
+    "avif in a large description": FTYP
+    + struct.pack(">I4sQ", 1, b"meta", 16 + 58)
+    + box(b"idat", b"y" * 50),
     "moving avif": FTYP + box(b"moov", b"x" * 40) + box(b"mdat", b"y" * 99),
 }
 
@@ -80,7 +89,10 @@ def test_windows_do_not_matter(monkeypatch):
 
 
 UNKNOWN = {
-    "png of nothing": b"\x89PNG\r\n\x1a\n" + bytes(500),
+    "png of nothing": PNG + bytes(500),
+    "png, another first": PNG + struct.pack(">I", 9) + b"CgBI",
+    "png, odd header": PNG + struct.pack(">I", 12) + b"IHDR",
+    "png, no chunk": WHOLE["png"][:33] + bytes(64),
     "jpeg of nothing": b"\xff\xd8\xff\xe0" + b"x" * 64,
     "jpeg, no marker": b"\xff\xd8\xff\xfe\0\3xno",
     "jpeg, reserved": b"\xff\xd8\xff\x02\0\3xno",
@@ -99,20 +111,51 @@ def test_what_cannot_be_followed_is_not_called_cut(content):
     assert not judge(content)
 
 
+def test_a_last_box_may_end_where_the_file_ends():
+    """A box without a length may be the picture or hold it; it may still be amiss."""
+
+    def open_box(kind, content):
+        return struct.pack(">I", 0) + kind + content
+
+    meta = box(b"meta", b"x" * 40)
+    assert not judge(FTYP + meta + open_box(b"mdat", b"yy"))
+    assert not judge(FTYP + open_box(b"meta", box(b"idat", b"yy")))
+    assert judge(FTYP + open_box(b"mdat", b"yy"))
+    assert judge(FTYP + open_box(b"meta", b"x" * 40))
+
+
+def test_only_a_description_holds_a_picture():
+    """The word in another box is no picture; one too long to look into may hold it."""
+    window = ends.WINDOW_BYTES
+    assert judge(FTYP + box(b"free", b"idat") + box(b"meta", b"x" * 40))
+    assert not judge(FTYP + box(b"meta", b"idat" + bytes(window - 12)))
+    assert judge(FTYP + box(b"meta", bytes(window - 8)))
+    assert not judge(FTYP + box(b"meta", bytes(window - 7)))
+
+
 def test_fill_bytes_and_bare_markers_are_followed():
     """JPEG may have 0xFF before a marker, and markers without a length."""
     plain = picture("JPEG")
+    for odd in (b"\xff\xfe\0\2", b"\xff\xff\xff\x01", b"\xff\xd0", b"\xff\xff"):
+        assert not judge(plain[:2] + odd + plain[2:])
+        assert judge(plain[:2] + odd + plain[2:-9])
     assert not judge(plain[:2] + b"\xff\xfe\0\2\xff\xff\xff\x01" + plain[2:])
-    assert not judge(
-        FTYP + box(b"meta", b"x") + struct.pack(">I4s", 0, b"mdat") + b"yy"
-    )
 
 
 def test_pictures_inside_an_answer_are_read():
     """Line breaks, no padding, the other alphabet and percent signs are all base64."""
     for packed in ("+/8B", "+/8B\r\n", "-_8B", "%2B%2F8B", "+/\n8B"):
         assert unpack(f"data:image/png;base64,{packed}") == b"\xfb\xff\1"
-    assert unpack("data:image/png;base64,+/8") == b"\xfb\xff"
+    for packed in ("+/8", "+/8=", "+/8%3D", "+/8=="):
+        assert unpack(f"data:image/png;base64,{packed}") == b"\xfb\xff"
+    assert unpack("data:image/png;base64,AAAX") == b"\0\0\x17"
     assert unpack("data:;BASE64,") == b""
-    for other in ("data:image/png,abcd", "data:;base64,A", "data:;base64,@@", "data:"):
+    twice = "data:;base64,AAAA;base64,AAAA"
+    for other in (
+        twice,
+        "data:image/png,abcd",
+        "data:;base64,A",
+        "data:;base64,@@",
+        "data:",
+    ):
         assert unpack(other) is None

@@ -20,6 +20,8 @@ STEMS = [
     (None, "https://a/..%2f..%2fetc", "image"),
     (None, "https://a/b%20c.png", "b-c"),
     (None, "https://a/.bashrc", "image"),
+    (None, "https://a/%ff.png", "image"),
+    (None, "https://a/fox#b/c.png", "fox"),
     (None, "https://a/", "image"),
     (None, "https://a/" + "y" * 300, "y" * 60),
     ("", "https://a/ü.png", "ü"),

@@ -79,6 +79,7 @@ def test_what_is_added_to_a_name_fits():
     def check(stem, number, beside, expected):
         assert numbered(stem, number, ".png", beside) == expected
 
+    assert numbered("x" * 255, 1, ".png") == "x" * 251 + ".png"
     check_all(
         [
             ("fox", 1, "", "fox.png"),
@@ -99,10 +100,16 @@ def test_the_files_of_an_item_are_kept(files):
     assert list(load_files(dump_files(files))) == files
 
 
+def test_the_files_of_an_item_can_be_read_by_people():
+    """Names of every script stand in the journal as they are."""
+    assert dump_files(["狐.png", "狐-2.png"]) == '["狐.png", "狐-2.png"]'
+
+
 def test_old_journals_are_read():
     """One file stands as it is, as in every release; a list only for several."""
     assert dump_files(["out/fox.png"]) == "out/fox.png"
     assert load_files("out/fox.png") == ("out/fox.png",)
     assert load_files(None) == ()
+    assert load_files(dump_files(['["fox"]'])) == ('["fox"]',)
     for odd in ("[fox].png", "[1]", "[" * 10_000):
         assert load_files(odd) == (odd,)

@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from support.cases import check_all
+
 from apimodels_async._core.files.provenance import (
     EMBEDDED_BYTES_MAX,
     PROMPT_CHARS_MAX,
@@ -61,6 +63,33 @@ def test_secrets_and_bulk_are_left_out():
     assert facts["url"] == "data:image/png;base64,... (26 characters)"
 
 
+def test_only_addresses_lose_what_may_be_secret():
+    """A query or fragment is cut off an address, and off nothing else."""
+
+    def check(text, written):
+        request = ImageRequest("m", "a fox", {"note": text})
+        assert describe(RESULT, request, None, 0)["params"] == {"note": written}
+
+    check_all(
+        [
+            ("https://a.b/c?d=1?e=2", "https://a.b/c"),
+            ("http://a.b/c?d=1#e", "http://a.b/c"),
+            ("https://a.b/c#token=1", "https://a.b/c"),
+            ("https://a.b/c?d in snow, #2", "https://a.b/c?d in snow, #2"),
+            ("what?now#1", "what?now#1"),
+            ("data:text/plain,a,b", "data:text/plain,... (19 characters)"),
+        ],
+        check,
+    )
+
+
+def test_an_unknown_price_is_no_text():
+    """What a result without credits cost is written down as not known."""
+    free = ImageResult(urls=("https://a.b/1.png",))
+
+    assert describe(free, None, None, 0)["credits"] is None
+
+
 def test_without_a_request_less_is_known():
     """What was asked for is then empty; a lone surrogate is made readable."""
     facts = describe(RESULT, None, None, 0)
@@ -93,4 +122,7 @@ def test_a_long_prompt_is_shortened_in_a_picture():
 
     assert shown == {"prompt": "\N{FOX FACE}" * PROMPT_CHARS_MAX, "params": {}}
     assert len(compact(shown)) <= EMBEDDED_BYTES_MAX
+    fits = {"prompt": "", "params": {}}
+    fits["prompt"] = "x" * (EMBEDDED_BYTES_MAX - len(compact(fits)))
+    assert brief(fits) == fits
     assert brief({"prompt": None, "params": {"x": "y" * 50_000}})["prompt"] == ""

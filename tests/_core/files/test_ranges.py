@@ -17,6 +17,7 @@ BYTES = {"Accept-Ranges": "bytes", "Content-Length": "1000"}
 TAG = '"v1"'
 CHANGED = "Mon, 23 Nov 2026 09:00:00 GMT"
 LATER = "Mon, 23 Nov 2026 10:00:00 GMT"
+A_MINUTE_ON = "Mon, 23 Nov 2026 09:01:00 GMT"
 JUST_THEN = "Mon, 23 Nov 2026 09:00:30 GMT"
 
 
@@ -27,6 +28,7 @@ def test_only_a_sure_version_can_be_taken_up():
         ({**BYTES, "ETag": 'W/"v1"'}, None, 1000),
         ({**BYTES, "Last-Modified": CHANGED, "Date": LATER}, CHANGED, 1000),
         ({**BYTES, "Last-Modified": CHANGED, "Date": JUST_THEN}, None, 1000),
+        ({**BYTES, "Last-Modified": CHANGED, "Date": A_MINUTE_ON}, CHANGED, 1000),
         ({**BYTES, "Last-Modified": CHANGED}, None, 1000),
         ({**BYTES, "Last-Modified": "yesterday", "Date": LATER}, None, 1000),
         ({**BYTES, "Last-Modified": CHANGED[:-4], "Date": LATER}, None, 1000),
@@ -88,6 +90,14 @@ def test_a_part_must_fit():
         assert continues(Origin(URL, TAG, 1000), headers, 400) is fits
 
     check_all(cases, check)
+
+
+def test_a_part_that_says_nothing_of_its_place_does_not_fit():
+    """Without its header a part may be any part; the last byte alone is a part."""
+    origin = Origin(URL, TAG, 1000)
+
+    assert not continues(origin, {}, 400)
+    assert continues(origin, {"Content-Range": "bytes 999-999/1000"}, 999)
 
 
 def test_a_date_is_no_tag():

@@ -89,6 +89,138 @@ def test_nobody_waits_before_the_first_429():
         pace.started(5.0)
 
 
+def test_pauses_double_while_no_order_is_taken():
+    """Without a Retry-After, refused probes are 1, 2, 4, ... 30 seconds apart."""
+    pace, now, found = OrderPace(), 0.0, []
+    for _ in range(7):
+        pace.started(now)
+        pace.throttled(now, now, None)
+        found.append(pace.next_start(now) - now)
+        now += found[-1]
+    assert found == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+def test_orders_of_one_instant_are_one_reason():
+    """Of two that left and were refused at the same moment, the second is no news."""
+    pace = OrderPace()
+    pace.started(1.0)
+    pace.started(1.0)
+    pace.throttled(1.0, 1.0, None)
+    pace.throttled(1.0, 1.0, None)
+    pace.started(2.0)
+    pace.throttled(2.0, 2.0, None)
+
+    assert pace.next_start(2.0) == 4.0
+
+
+def test_a_late_429_of_the_burst_is_not_the_probes():
+    """While a probe is out nothing else goes, whatever is heard of older orders."""
+    pace = OrderPace()
+    for _ in range(3):
+        pace.started(0.0)
+    pace.throttled(0.0, 0.2, None)
+    assert pace.next_start(0.2) == pytest.approx(1.2)
+    pace.started(1.2)
+    pace.throttled(0.0, 1.3, None)
+    assert pace.next_start(1.3) is None
+    pace.throttled(1.2, 1.4, None)
+    assert pace.next_start(1.4) == pytest.approx(3.4)
+
+
+def test_a_probe_that_is_refused_at_once_is_followed_by_another():
+    """Also where the API says "Retry-After: 0", and the clock has not moved."""
+    pace = OrderPace()
+    pace.started(5.0)
+    for _ in range(3):
+        pace.throttled(5.0, 5.0, 0.0)
+        assert pace.next_start(5.0) == 5.0
+        pace.started(5.0)
+
+
+def test_a_probe_that_was_not_sent_is_followed_by_another():
+    """Nobody waits for the answer to an order that never left."""
+    pace = OrderPace()
+    pace.started(0.0)
+    pace.throttled(0.0, 0.2, None)
+    pace.started(1.2)
+    assert pace.next_start(1.3) is None
+    pace.unsent()
+    assert pace.next_start(1.3) == 1.3
+
+
+def paced():
+    """Return what has found that the API takes two orders a second, at 2 seconds."""
+    pace = OrderPace()
+    for number in range(5):
+        pace.started(number / 4)
+    for number in range(4):
+        pace.taken(number / 4 + 0.1)
+    pace.throttled(1.0, 1.0, 1.0)
+    return pace
+
+
+def interval_of(pace, now):
+    """Return the seconds between the next order and the one after it."""
+    first = pace.next_start(now)
+    pace.started(first)
+    return pace.next_start(first) - first
+
+
+def test_a_429_at_a_known_pace_slows_it_and_waits_as_long():
+    """Half a second becomes 0.65, and so long nobody orders."""
+    pace = paced()
+    pace.started(2.0)
+    pace.throttled(2.0, 2.1, None)
+
+    assert pace.next_start(2.1) == pytest.approx(2.75)
+    assert interval_of(pace, 2.1) == pytest.approx(0.65)
+
+
+def test_a_pace_that_holds_for_long_is_hastened():
+    """Each order taken makes it 2 % faster, from the 22nd in a row on up to 10 %."""
+    pace = paced()
+    pace.started(2.0)
+    pace.throttled(2.0, 2.0, None)
+    for _ in range(21):
+        pace.taken(2.0)
+    assert interval_of(pace, 9.0) == pytest.approx(0.65 * 0.98**21)
+    pace.taken(2.0)
+    assert interval_of(pace, 99.0) == pytest.approx(0.65 * 0.98**23)
+    for _ in range(8):
+        pace.taken(2.0)
+    assert interval_of(pace, 199.0) == pytest.approx(0.65 * 0.98 ** (23 + 12 + 5 * 5))
+
+
+def test_a_finding_counts_from_the_one_before_it():
+    """A refusal just after a pace that was none is judged by the one order since."""
+    pace = OrderPace()
+    for now in (0.0, 0.0, 0.001):
+        pace.started(now)
+    pace.throttled(0.0, 0.0, None)
+    pace.started(1.0)
+    pace.taken(0.002)
+    pace.taken(0.002)
+    pace.throttled(1.0, 1.2, 3.0)
+
+    assert pace.next_start(1.2) == pytest.approx(4.2)
+    assert interval_of(pace, 1.2) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("start", [0.0, 5000.0])
+def test_the_pace_is_what_was_taken_in_its_time(start):
+    """Four orders in a second and one more to wait: half a second for each."""
+    pace = OrderPace()
+    for number in range(5):
+        pace.started(start + number / 4)
+    for number in range(4):
+        pace.taken(start + number / 4 + 0.1)
+    pace.throttled(start + 1.0, start + 1.0, 1.0)
+
+    assert pace.next_start(start + 1.0) == start + 2.0
+    pace.started(start + 2.0)
+    assert pace.next_start(start + 2.0) == pytest.approx(start + 2.5)
+
+
 def test_a_pace_of_ones_own_holds_from_the_start():
     """With an interval of the user's own, orders go no faster than that."""
     pace = OrderPace(interval_min=0.5)

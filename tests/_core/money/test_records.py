@@ -183,3 +183,12 @@ def test_path_and_body_are_told_apart():
     """A byte that moves from the path to the body makes another key."""
     assert keys_of([b"c"], "ab") != keys_of([b"bc"], "a")
     assert keys_of([b"{}"], "images/edit") != keys_of([b"{}"], "images/generations")
+
+
+def test_keys_of_old_journals_are_found_again():
+    """A key is the same in every release: 16 bytes of SHA-256 in hex, and a number."""
+    digest = "3644c1bd17dfbb49ee8fb86946e72486"
+    assert keys_of([b"{}", b"{}"], "images/generations") == [
+        f"{digest}-1",
+        f"{digest}-2",
+    ]

@@ -6,7 +6,23 @@ import itertools
 
 from support.cases import check_all
 
-from apimodels_async._core.money.resume import Record, RecordState, Step, next_step
+from apimodels_async._core.money.resume import (
+    Record,
+    RecordState,
+    Step,
+    next_step,
+    state_after,
+)
+from apimodels_async.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConnectionFailedError,
+    GenerationFailedError,
+    OutcomeUnknownError,
+    SessionClosedError,
+    TaskTimeoutError,
+    UnexpectedResponseError,
+)
 
 # The record's state, the step, the step with retry_failed, with resubmit_unknown.
 STEPS = [
@@ -46,3 +62,43 @@ def test_what_was_sent_lately_and_has_an_address_may_be_called_back():
         assert not Record("k", state, age_s=1.0).awaits_callback
 
     check_all(RecordState, check)
+
+
+# How an order ended, the task it had been accepted as, the state that is written down.
+ENDS = [
+    (GenerationFailedError("no", task_id="clx1"), "clx1", RecordState.FAILED),
+    (GenerationFailedError("no", task_id="clx1"), None, RecordState.FAILED),
+    (AuthenticationError("no", status=401, code=401), "clx1", RecordState.ACCEPTED),
+    (TaskTimeoutError("late", task_id="clx1"), "clx1", RecordState.ACCEPTED),
+    (TaskTimeoutError("late", task_id="clx1"), None, RecordState.ACCEPTED),
+    (OutcomeUnknownError("cut", task_id="clx1"), None, RecordState.ACCEPTED),
+    (
+        UnexpectedResponseError("no use", task_id="clx1", charged=True),
+        None,
+        RecordState.ACCEPTED,
+    ),
+    (
+        OutcomeUnknownError("no, see", task_id="clx1", status=409),
+        None,
+        RecordState.UNKNOWN,
+    ),
+    (OutcomeUnknownError("cut"), None, RecordState.UNKNOWN),
+    (UnexpectedResponseError("no use", charged=True), None, RecordState.UNKNOWN),
+    (BadRequestError("no", status=400, code=400), None, RecordState.REFUSED),
+    (ConnectionFailedError("nobody"), None, RecordState.REFUSED),
+    (SessionClosedError("closed", charged=False), None, RecordState.REFUSED),
+    (
+        SessionClosedError("closed", charged=False, task_id="clx1"),
+        None,
+        RecordState.REFUSED,
+    ),
+]
+
+
+def test_an_end_is_written_down_as_what_it_means_for_money():
+    """Only what is known to be free is failed or refused; a task stays accepted."""
+
+    def check(error, accepted, state):
+        assert state_after(error, accepted) is state
+
+    check_all(ENDS, check)

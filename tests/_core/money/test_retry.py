@@ -4,6 +4,7 @@ The decision table: whether to send again, and what a failed request means for m
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from datetime import UTC, datetime
@@ -18,11 +19,12 @@ from apimodels_async._core.money.retry import (
     answer_error,
     backoff_ceiling,
     failure_error,
+    info_of,
     is_refusal,
     pause_before_retry,
     unknown_error,
 )
-from apimodels_async._ports import Failure, Kind, Phase, Reply
+from apimodels_async._ports import Failure, Kind, Phase, Reply, Request, Sent
 from apimodels_async.errors import (
     ApiModelsError,
     APIStatusError,
@@ -76,6 +78,26 @@ def refusal_of(reply):
 def repeated(kind, trouble):
     """Return whether a request is sent again after its first try."""
     return pause_before_retry(kind, trouble, 1, POLICY, 0.5) is not None
+
+
+def test_an_error_tells_its_request_and_no_secret():
+    """Method, path without its query, digest, when it left, and its nonce."""
+    request = Request(
+        method="POST",
+        path="images/generations?key=1",
+        kind=Kind.CREATE,
+        body=b"{}",
+        nonce="ab",
+    )
+    digest = hashlib.sha256(b"{}").hexdigest()[:16]
+    sent = Sent()
+    sent.at = datetime(2026, 11, 23, tzinfo=UTC)
+
+    assert info_of(request, sent) == RequestInfo(
+        "POST", "images/generations", digest, sent.at, "ab"
+    )
+    free = Request(method="GET", path="balance")
+    assert info_of(free, Sent()) == RequestInfo("GET", "balance")
 
 
 # --- requests without a whole answer ------------------------------------------------
@@ -184,6 +206,8 @@ def test_what_is_no_refusal_leaves_a_paid_request_in_doubt():
     cases = [
         UnexpectedResponseError("cut", status=200),
         UnexpectedResponseError("moved", status=307),
+        UnexpectedResponseError("a page", status=404),
+        APIStatusError("many", status=300, code=404),
         GenerationFailedError("no", status=200),
         APIStatusError("from nowhere"),
         ServerError("from nowhere", code=501),

@@ -80,8 +80,11 @@ def test_a_journal_neither_orders_it_again_nor_takes_it_for_accepted():
 
 def test_an_id_of_anothers_is_not_told():
     """Without the id, the error does not send anybody to that task."""
-    error = disowned(OutcomeUnknownError("cut", status=200, task_id="clx1"), INFO)
-    assert (error.task_id, error.charged, error.status) == (None, None, 200)
+    lost = OutcomeUnknownError("cut", status=200, code=409, task_id="clx1")
+    error = disowned(lost, INFO)
+    assert (error.task_id, error.charged, error.request) == (None, None, INFO)
+    assert (error.status, error.code) == (200, 409)
+    assert "about task clx1, which is not this order's" in str(error)
     assert "attach" not in str(error)
 
 

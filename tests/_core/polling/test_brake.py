@@ -58,6 +58,16 @@ def test_the_polls_under_way_are_one_refusal():
     assert brake.until == 101.0
 
 
+def test_an_old_refusal_that_comes_late_is_old():
+    """A poll of before the pause says nothing new, even after a good answer."""
+    brake = Brake()
+    brake.throttled(99.0, 100.0, None)
+    brake.recovered(101.0)
+    brake.throttled(99.9, 101.5, None)
+
+    assert brake.until == 101.0
+
+
 def test_a_later_wish_of_a_poll_under_way_is_kept():
     """A poll under way that is told to wait longer prolongs the pause."""
     brake = Brake()

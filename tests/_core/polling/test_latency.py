@@ -91,6 +91,13 @@ def test_the_few_that_end_early_do_not_wait_for_the_many():
     assert latency.first_poll("m", now) == 3.0
 
 
+def test_those_that_have_ended_wait_half_an_interval_on_average():
+    """A few that end a little later do not delay the question about the first."""
+    latency, now = taught([3.0] * 5 + [8.0] * 4 + [60.0] * 91)
+
+    assert latency.first_poll("m", now) == 3.0
+
+
 def test_a_burst_does_not_push_out_what_is_known():
     """10,000 tasks made at once leave the estimate as it was."""
     latency, now = taught(uniform(COHORT))
@@ -109,6 +116,8 @@ def test_the_oldest_go_first_even_if_they_run_for_ever():
 
     latency, now = taught(uniform(COHORT), latency=latency)
     latency.ended(stuck[0], 9000.0, 9000.0)
+    latency.ended(stuck[1], None, 9000.0)
+    assert latency.join("m", now) is not None
 
     assert latency.first_poll("m", now) == pytest.approx(5.6, abs=0.6)
 
@@ -132,6 +141,19 @@ def test_what_has_become_faster_is_learned_anew():
         latency.ended(sample, 4.0, 30.0)
 
     assert latency.first_poll("m", now) is None
+    assert latency.join("m", now) is not None
+
+
+def test_an_end_that_is_seen_late_is_no_surprise_after_a_first_poll():
+    """Only a first poll can come too late; what is asked again was in time."""
+    latency, now = taught(uniform(100, 30, 40))
+    samples = [latency.join("m", now) for _ in range(3)]
+    for sample in samples:
+        latency.polled(sample)
+    for sample in samples:
+        latency.ended(sample, 32.0, 60.0)
+
+    assert latency.first_poll("m", now) is not None
 
 
 def test_a_late_poll_now_and_then_is_expected():
@@ -144,6 +166,19 @@ def test_a_late_poll_now_and_then_is_expected():
             latency.ended(sample, 35.0, 36.0)
         else:
             latency.ended(sample, duration, 31.0)
+
+    assert latency.first_poll("m", now) is not None
+
+
+def test_a_task_that_is_found_running_restores_the_trust():
+    """Two late first polls and one in time are not three in a row."""
+    latency, now = taught(uniform(100, 30, 40))
+    late = [latency.join("m", now) for _ in range(4)]
+    for sample in late[:2]:
+        latency.ended(sample, 10.0, 31.0)
+    latency.polled(latency.join("m", now))
+    for sample in late[2:]:
+        latency.ended(sample, 10.0, 31.0)
 
     assert latency.first_poll("m", now) is not None
 
@@ -172,11 +207,20 @@ def test_it_can_be_saved_and_loaded():
     assert saved["m"] == sorted(saved["m"])
 
 
+def test_the_middles_of_twentieths_are_saved():
+    """Of a hundred tasks each a second longer, those of 3, 8, 13, ... 98 seconds."""
+    latency, now = taught([float(seconds) for seconds in range(1, 101)])
+
+    assert latency.save(now)["m"] == [float(each) for each in range(3, 100, 5)]
+
+
 def test_what_is_saved_does_not_reach_beyond_what_was_seen():
     """Where most still run, the upper quantiles are the longest seen to end."""
     latency = Latency(INTERVAL)
     samples = [latency.join("m", 0.0) for _ in range(100)]
-    for sample in samples[:25]:
-        latency.ended(sample, 5.0, 6.0)
+    for number, sample in enumerate(samples[:25], 1):
+        latency.polled(sample)
+        latency.ended(sample, float(number), 30.0)
 
-    assert latency.save(10.0) == {"m": [5.0] * SAVED}
+    last = [25.0] * (SAVED - 5)
+    assert latency.save(30.0) == {"m": [3.0, 8.0, 13.0, 18.0, 23.0, *last]}

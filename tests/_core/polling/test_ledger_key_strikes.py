@@ -86,11 +86,29 @@ def test_a_gateways_page_is_no_word_of_the_apis(ledger):
     assert isinstance(gone.outcome, TaskNotFoundError)
 
 
+def test_each_refusal_of_the_key_is_counted_anew(ledger):
+    """An interval from first to third is enough, and tasks made after it start at 0."""
+    for now in (103.0, 104.0, 105.5):
+        ended = hear(ledger, "clx0", REFUSED, now)
+    assert len(ended) == 3
+
+    ledger.watch(Entry("new"), 200.0)
+    assert hear(ledger, "new", REFUSED, 203.0) == []
+    assert hear(ledger, "new", REFUSED, 206.0) == []
+    (entry,) = hear(ledger, "new", REFUSED, 209.0)
+    assert entry.task_id == "new"
+
+
 def test_a_task_taken_up_again_keeps_its_pace(ledger):
     """Attached just after its wait ended, it is due an interval after its last poll."""
+    ledger.get("clx1").started_at = 105.0
     for now in (103, 104, 106):
         hear(ledger, "clx0", REFUSED, now)
     assert len(ledger) == 0
+    other = Entry("clx1", attached=True)
+    ledger.watch(other, 107.0)
+    assert other.due_at == pytest.approx(107.5, abs=0.06)
+    ledger.drop(other, 107.0)
     again = Entry("clx0", attached=True)
     ledger.watch(again, 107.0)
     assert again.due_at == pytest.approx(108.5, abs=0.06)
@@ -133,3 +151,18 @@ def test_a_mere_look_is_nobodys_task(ledger):
     assert ledger.drop(looks[0], 102.0) == []
     assert not ledger.knows("look0")
     assert looks[1] in ledger.due(101.0)
+    assert isinstance(looks[0].outcome, TaskNotFoundError)
+    assert looks[0].outcome.task_id == "look0"
+    assert looks[0].outcome.message == "nobody waits for task look0"
+
+
+def test_a_look_that_was_wanted_is_no_new_orders(ledger):
+    """An id that somebody waited for stays known once its task has ended."""
+    look = Entry("look", attached=True, glance=True)
+    ledger.watch(look, 100.0)
+    ledger.keep(look)
+    failed = GenerationFailedError("no", task_id="look")
+    hear(ledger, "look", TaskSnapshot("look", TaskState.FAILED, error=failed), 101)
+
+    assert ledger.get("look") is None
+    assert ledger.knows("look")
