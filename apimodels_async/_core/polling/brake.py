@@ -49,14 +49,13 @@ class Brake:
         The 64 polls in flight at one refusal will be refused too; only one that started
         after the pause it caused says anything new.
         """
-        known = started < self.until
+        is_news, ended = started >= self.until, self.until
         if retry_after is not None:
             self._least = max(self._least, now + min(retry_after, RETRY_AFTER_MAX_S))
             self.until = max(self.until, self._least)
-        if known:
+        if not is_news:
             return
-        if started >= self.until:
-            self._round = self.until
+        self._round = ended
         self._streak += 1
         pause = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** min(self._streak - 1, 30))
         self._least = max(self._least, now + PAUSE_MIN_S)
