@@ -314,7 +314,7 @@ class ItemRunner:
             return None
         with self.may_cut():
             handle = await self.ordering.await_callback(
-                item.request, record, known.nonce
+                item.request, record, known.nonce, max(known.age_s, 0.0)
             )
         if handle is not None:
             await record.accepted(handle.task_id)

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from apimodels_async._api import calls, requests
-from apimodels_async._core.money.resume import CALLED_BACK_S
 from apimodels_async._core.money.retry import disowned, info_of, unknown_error
 from apimodels_async._core.polling.entry import Entry
 from apimodels_async.errors import (
@@ -263,7 +262,7 @@ class Ordering:
         request: AnyRequest,
         record: OrderRecord,
         nonce: str,
-        age_s: float = CALLED_BACK_S,
+        age_s: float,
     ) -> TaskHandle | None:
         """
         Wait for the callback of an order that an earlier process sent.

@@ -46,8 +46,9 @@ logger = logging.getLogger("apimodels_async.webhooks")
 KEPT_S: Final = 3600.0
 """A task ends within 30 minutes, or we stop asking; the API calls for 30 more."""
 RELISTEN_S: Final = 5.0
-EARLY_S: Final = 5.0
-"""Before we began to send, by the API's clock, which it tells in whole seconds."""
+EARLY_S: Final = 2.0
+"""Before we began to send, by the API's clock, which it tells in whole seconds; so does
+a journal."""
 LATE_S: Final = 30.0
 """After the answer was lost: a gateway may still have held the request."""
 LOOK_MIN_S: Final = 2.0

@@ -46,7 +46,7 @@ class Audit(Record):
     def bought(self, purchase):
         """Take down that the vendor has taken an order on."""
         case = self.cases[purchase.order.number]
-        purchase.ask = case.asks
+        purchase.ask, purchase.asked_at = case.asks, case.asked_at
         alive = sum(old.costs for old in case.bought)
         case.bought.append(purchase)
         self.by_url[purchase.url] = self._by_key[purchase.key] = purchase
@@ -96,6 +96,7 @@ class Audit(Record):
         """Take down that a user orders."""
         case = self.cases[number]
         case.asks += 1
+        case.asked_at = self._world.now
         case.ended = False
         self.note("asks", number, case.asks)
 

@@ -83,6 +83,7 @@ class Case:
     __slots__ = (
         "actor",
         "allowed",
+        "asked_at",
         "asks",
         "batch",
         "bought",
@@ -94,7 +95,7 @@ class Case:
     def __init__(self, actor):
         self.actor = actor
         self.allowed = 1
-        self.asks = 0
+        self.asks = self.asked_at = 0
         self.bought = []
         self.ended = True
         """Whether nobody waits for it, now."""

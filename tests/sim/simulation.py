@@ -19,6 +19,8 @@ from sim.plan import Actor, Close, Death, Fault, Leave, Order, Process, Storm
 from sim.world import StuckError, World
 
 RESTART_S = 5.0
+APART_S = 4.0
+"""Two orders are told from each other by times of the API in whole seconds."""
 
 
 @dataclass
@@ -173,10 +175,17 @@ class Site:
         return heard[-1] == 200
 
     def _named_by(self, kind, purchase):
-        """Return the task that a callback names."""
+        """
+        Return the task that a callback names.
+
+        "wrong" is one that the process called knows to be another order's; "forged" one
+        that only its time tells from the order's own.
+        """
+        called = self.lives[purchase.process.process.number]
         for task_id, other in self.vendor.tasks.items():
-            same = other.process is purchase.process
-            if (kind == "wrong" and same) or (kind == "forged" and not same):
+            known = other.process is called
+            apart = other.made < purchase.asked_at - APART_S
+            if (kind == "wrong" and known) or (kind == "forged" and apart):
                 return task_id
         return purchase.task_id
 

@@ -4,12 +4,15 @@ Batches whose answers were lost, taken up by the callbacks that come to the next
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 from support.batches import drain, orders, rewrite, rows, tasks
 from webhooks.conftest import SECRET
 
 from apimodels_async import ImageRequest, OutcomeUnknownError
-from apimodels_async.webhooks import Callback
+from apimodels_async.webhooks import Callback, Receiver
 
 
 @pytest.fixture
@@ -50,6 +53,36 @@ async def test_the_next_run_is_called_back(
     assert batch.spent == emulator.spent
     assert len(orders(emulator)) == 2
     assert rows(journal) == ["completed", "completed"]
+
+
+async def test_a_task_of_before_the_lost_order_is_not_its_task(
+    emulator, called_back, post, short, quick, journal
+):
+    """The next run believes no call that names what was made before the order was."""
+    other = await called_back(None, polling=quick).images.submit(
+        "a hare", model="gpt-image-2"
+    )
+    await other
+    emulator.advance(60)
+    await lose(emulator, called_back, post, short, journal)
+    address = orders(emulator)[1].body["callback_url"]
+    callback = Callback(post.url, secret=SECRET, patience=1.0)
+    post.receiver = Receiver(callback)
+    batch = called_back(callback, polling=quick).images.batch(tasks(2), journal=journal)
+    calls = asyncio.create_task(call(post.receiver, address, other.task_id))
+    outcomes, _ = await drain(batch)
+    calls.cancel()
+
+    assert isinstance(outcomes[0].error, OutcomeUnknownError)
+    assert rows(journal) == ["unknown", "completed"]
+
+
+async def call(receiver, address, task_id):
+    """Call again and again, as the API does until a session knows the order."""
+    body = json.dumps({"code": 200, "data": {"taskId": task_id}}).encode()
+    while True:
+        await receiver.deliver(address, body)
+        await asyncio.sleep(0.02)
 
 
 async def test_what_nobody_calls_about_stays_unknown(

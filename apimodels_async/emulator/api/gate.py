@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from email.utils import formatdate
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -69,8 +70,13 @@ async def serve(
     )
     append_capped(world.requests, record)
     response = await _answer(world, Call(request, where, record), name, endpoint)
-    record.status = None if response is None else response.status
-    return web.Response() if response is None else response
+    if response is None:
+        return web.Response()
+    record.status = response.status
+    # Of the clock that the times in the answer are of, which advance() moves.
+    now_ms = world.timeline.epoch_ms(world.timeline.now())
+    response.headers["Date"] = formatdate(now_ms / 1000, usegmt=True)
+    return response
 
 
 def authenticate(world: World, request: web.Request) -> None:

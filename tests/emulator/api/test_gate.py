@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from email.utils import parsedate_to_datetime
 from io import BytesIO
 
 import aiohttp
@@ -173,3 +174,13 @@ async def test_a_client_that_leaves_while_sending(emulator, caplog, until):
     await asyncio.sleep(0.02)
 
     assert (answer, emulator.requests[0].status, caplog.records) == (b"", None, [])
+
+
+async def test_the_date_of_an_answer_is_of_the_clock_that_is_moved(api):
+    """Date and createTime tell how old a task is, also after advance()."""
+    task = await api.submit()
+    api.emulator.advance(3600)
+    _, headers, _ = await api.send("GET", "balance")
+    told = parsedate_to_datetime(headers["Date"]).timestamp()
+
+    assert 3600 <= told - task.created_ms // 1000 < 3660

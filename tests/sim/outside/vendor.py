@@ -32,7 +32,7 @@ class Purchase:
     """One order that the vendor has taken on."""
 
     __slots__ = (
-        *("answered_at", "ask", "body", "callback", "chance", "charged"),
+        *("answered_at", "ask", "asked_at", "body", "callback", "chance", "charged"),
         *("made", "must_be_free", "order", "polls", "price", "process", "reply"),
         *("starts", "stops", "task_id", "told", "url", "word_told"),
     )
@@ -40,7 +40,7 @@ class Purchase:
     def __init__(self, order, serial, now, process):
         self.order = order
         self.process = process
-        self.ask = 0
+        self.ask = self.asked_at = 0
         sync = order.model.startswith("sparkpix")
         self.task_id = None if sync else f"t{serial}.{order.number}"
         self.url = f"https://files.example/{serial}.{order.number}.png"
