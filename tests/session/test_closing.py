@@ -282,7 +282,9 @@ async def main():
     if not child:
         asyncio._set_running_loop(None)
         asyncio.set_event_loop(None)
-        print(asyncio.new_event_loop().run_until_complete(use()), flush=True)
+        loop = asyncio.new_event_loop()
+        print(loop.run_until_complete(use()), flush=True)
+        loop.close()
         os._exit(0)
     os.waitpid(child, 0)
     await session.aclose()

@@ -39,7 +39,7 @@ async def test_a_copy_that_is_gone_is_named(run_of):
 
 async def test_an_api_that_falls_silent_is_reported(outcome, capsys, emulator):
     """While no poll is answered, that is said, and what is paid for is not given up."""
-    emulator.fault("poll", "reset", times=8)
+    emulator.fault("poll", "reset", times=25)
     run = await outcome(period_s=0.05)
 
     assert "The API does not answer. 1 tasks are paid for" in capsys.readouterr().err
