@@ -116,8 +116,9 @@ async def mcp(
 
 def build_server(tools: Toolbox) -> MCPServer:
     """Return the MCP server of *tools*, not connected yet."""
-    from mcp.server.mcpserver import MCPServer
     from mcp.types import ToolAnnotations
+
+    from apimodels_async.cli.mcp.server import StrictServer
 
     # Destructive, although it only adds pictures: money that is spent does not come
     # back, and this hint is what makes a client ask its user.
@@ -133,7 +134,7 @@ def build_server(tools: Toolbox) -> MCPServer:
         idempotent_hint=True,
         open_world_hint=True,
     )
-    server: MCPServer = MCPServer(
+    server = StrictServer(
         "apimodels",
         title="apimodels image API",
         instructions=INSTRUCTIONS.format(limit=tools.budget.limit),
