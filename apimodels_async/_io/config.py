@@ -149,7 +149,7 @@ def _base_url_problem(url: str) -> str | None:
     plain = url.isascii() and url.isprintable() and " " not in url
     # urlsplit reads [::1]x as ::1
     if not host or not plain or not has_plain_brackets(parts.netloc):
-        return "it must be an absolute URL of plain characters"
+        return f"it must be an absolute URL of plain characters, as {BASE_URL} is"
     if "?" in url or "#" in url:
         return "it must have no query and no fragment"
     if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from apimodels_async import ApiModelsError, InvalidRequestError, __version__
 from apimodels_async.cli.context import InterruptedCommand, interruptible
@@ -185,9 +185,18 @@ async def _execute(argv: Sequence[str]) -> int:
             result_action="return_value",
         )
     except CycloptsError as error:
-        output.error(InvalidRequestError(f"{error} (see: apimodels --help)"))
+        output.error(InvalidRequestError(f"{error} ({_advice(error, argv)})"))
         return ExitCode.USAGE
     except ApiModelsError as error:
         output.error(error)
         return exit_code(error, ordered=argv[0] in ORDERING)
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _advice(error: CycloptsError, argv: Sequence[str]) -> str:
+    names = {path.partition(":")[2] for path in COMMANDS}
+    words = [word for word in argv[:1] if word in names]
+    see = " ".join(("see: apimodels", *words, "--help"))
+    if isinstance(error, UnusedCliTokensError):
+        return f"put quotes around what has blanks in it; {see}"
+    return see

@@ -70,7 +70,10 @@ _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (TaskNotFoundError, "check the task id and the key it was made with"),
     (ResultExpiredError, "generate it again"),
     (DownloadError, "the picture is paid for: fetch its URL within 7 days"),
-    (TransportError, "check the network and run it again"),
+    (
+        TransportError,
+        "check the network, and --base-url or APIMODELS_BASE_URL; run it again",
+    ),
     (BudgetExceededError, "run it again with a higher --max-cost"),
     (JournalError, "make it usable, or start with another --out"),
     (ApiModelsError, "look at: apimodels balance, before running it again"),

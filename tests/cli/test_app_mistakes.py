@@ -302,3 +302,16 @@ async def test_an_id_close_to_a_known_one_is_said_on_one_line(run, emulator, fol
 
     assert "no price is known for gpt-imgae-2; did you mean gpt-image-2?" in limited.err
     assert emulator.spent == 0
+
+
+async def test_a_mistake_in_the_command_line_says_what_to_do(run, emulator):
+    """A prompt without quotes, and a wait that nothing could be waited for."""
+    for words, expected in (
+        (["generate", "a", "fox"], "put quotes around what has blanks in it; see"),
+        (["generate"], "see: apimodels generate --help"),
+        (["nonsense"], "see: apimodels --help"),
+        (["generate", "a", "--no-wait"], "leave out --no-wait"),
+    ):
+        code, _, err = await run(*words)
+        assert (code, expected in err) == (2, True), err
+    assert emulator.requests == []

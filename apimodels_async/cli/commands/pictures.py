@@ -133,14 +133,18 @@ async def _make(
     files = _files(model, params)
     with said_for_a_command():
         check_request({"prompt": prompt, "model": model, **_placed(params, files)})
+    known = known_models().get(model)
+    at_once = known is not None and known.synchronous
+    if at_once and delivery.no_wait:
+        msg = f"{model} answers at once, so there is no task: leave out --no-wait"
+        raise InvalidRequestError(msg, parameter="no_wait")
     warning = sends_as_it_is(model)
     if warning is not None:
         output.note(warning, "yellow")
     async with command_context(open_session(common), output) as context:
         addresses = {file: await _hosted(context, file) for file in files}
         params = _placed(params, addresses)
-        known = known_models().get(model)
-        if known is not None and known.synchronous and not delivery.no_wait:
+        if at_once:
             result = await _order(context, prompt, model, params)
         else:
             handle = await _submit(context, prompt, model, params)
