@@ -78,6 +78,8 @@ class BatchRecord:
 
     item: Item
     journal: Journal | None
+    again: bool = False
+    """It is ordered once more after an order of unknown outcome."""
     durable: bool = False
     """Whether its task, or how it ended, would be known after a crash."""
     broken: JournalError | None = None
@@ -122,9 +124,12 @@ class BatchRecord:
         """Write down how it ended without a result."""
         if self.journal is None:
             return
-        write = self.journal.ended(
-            self.item.key, state, task_id=task_id, error=str(error)
-        )
+        text = str(error)
+        if self.again and state in {RecordState.REFUSED, RecordState.FAILED}:
+            # Of this order alone. The one before may be paid for, and has no other row.
+            state = RecordState.UNKNOWN
+            text = f"an earlier order may have been charged; ordered again: {text}"
+        write = self.journal.ended(self.item.key, state, task_id=task_id, error=text)
         await self._write(write, task_id)
 
     async def saved(self, paths: Sequence[Path], task_id: str | None) -> None:
@@ -232,6 +237,7 @@ class ItemRunner:
         )
         try:
             if known is None or step is Step.SUBMIT:
+                record.again = known is not None and known.is_lost
                 result = await self._buy(item, record)
             elif step is Step.ATTACH:
                 item.price = known.price  # reserved since the journal was opened

@@ -99,6 +99,28 @@ async def test_what_may_have_been_paid_is_not_ordered_again(
     assert rows(journal) == ["completed"]
 
 
+@pytest.mark.parametrize("status", [400, None], ids=["refused", "failed"])
+async def test_an_order_again_that_is_free_leaves_the_first_unknown(
+    emulator, session, journal, status
+):
+    """A refusal or failure of the second order says nothing of the first one."""
+    emulator.fault("create", "drop", after=True)
+    await drain(session.images.batch(tasks(1), journal=journal))
+    if status is None:
+        emulator.fault("create", "refused")
+    else:
+        emulator.fault("create", "status", status=status)
+    await drain(session.images.batch(tasks(1), journal=journal, resubmit_unknown=True))
+    assert rows(journal) == ["unknown"]
+    batch = session.images.batch(tasks(1), journal=journal)
+    outcomes, _ = await drain(batch)
+
+    assert isinstance(outcomes[0].error, OutcomeUnknownError)
+    assert "an earlier order may have been charged" in str(outcomes[0].error)
+    assert batch.reserved > 0
+    assert len(orders(emulator)) == 2
+
+
 async def test_a_failed_task_is_ordered_again_on_request(emulator, session, journal):
     """Its failure is told again; retry_failed orders it anew."""
     emulator.fault("create", "refused")

@@ -55,10 +55,14 @@ class Record:
     """Seconds since it was intended."""
 
     @property
+    def is_lost(self) -> bool:
+        """Whether its fate is unknown: it may be paid for."""
+        return self.state in {RecordState.INTENDED, RecordState.UNKNOWN}
+
+    @property
     def awaits_callback(self) -> bool:
         """Whether its fate is unknown, and its callback may still come."""
-        lost = self.state in {RecordState.INTENDED, RecordState.UNKNOWN}
-        return lost and self.nonce is not None and self.age_s < CALLED_BACK_S
+        return self.is_lost and self.nonce is not None and self.age_s < CALLED_BACK_S
 
 
 class Step(Enum):
