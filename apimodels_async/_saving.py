@@ -98,7 +98,7 @@ class Target:
             path = Path(text)
         except TypeError:
             refuse("target", target, "a path, as str or pathlib.Path")
-        folder = text.endswith((os.sep, os.altsep or os.sep)) or not path.name
+        folder = text.endswith((os.sep, os.altsep or os.sep)) or path.name in {"", ".."}
         return cls(
             path=path,
             folder=folder,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from attrs import define, field
 
 from apimodels_async import _display
+from apimodels_async._api.checks import check_timeout
 from apimodels_async._core.money.retry import info_of, unknown_error
 from apimodels_async._ports import Sent
 from apimodels_async.errors import (
@@ -93,9 +94,10 @@ class TaskHandle:
             AuthenticationError: The key was refused while polling.
             SessionClosedError: The session closed first; carries all pending ids.
             ConfigurationError: Awaited in another event loop than the session's.
+            InvalidRequestError: *timeout* is no number.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(check_timeout(timeout)):
                 await self._tracker.wait(self._entry)
         outcome = self._entry.outcome
         if outcome is None:

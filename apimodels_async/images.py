@@ -281,6 +281,8 @@ class Images:
         checks.check_start(start)
         checks.check_count("step", step)
         checks.check_amount("max_cost", max_cost)
+        checks.check_path("journal", journal)
+        checks.check_path("download_to", download_to)
         provenance = Provenance(sidecar=sidecar, embed=embed)
         provenance.check()
         limit = None

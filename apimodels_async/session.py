@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from apimodels_async._api.checks import check_index, check_result
 from apimodels_async._io.config import (
+    check_http,
     check_options,
     resolve_base_url,
     resolve_key,
@@ -114,9 +115,7 @@ class Session:
             callback=(callback, "address"),
             limit=(limit, "acquire"),
         )
-        if http is not None and http.closed:
-            msg = "the aiohttp.ClientSession given as http= is closed"
-            raise ConfigurationError(msg)
+        check_http(http)
         key, where = resolve_key(given), resolve_base_url(base_url)
         self._runtime = Runtime(
             Options(

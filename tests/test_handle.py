@@ -104,6 +104,15 @@ async def test_a_cancelled_last_waiter_does_not_stop_the_task():
         assert (await handle).task_id == "t1"
 
 
+async def test_a_timeout_that_is_no_number_is_refused():
+    """A wait for "5" seconds is refused by name, and the task stays tracked."""
+    async with Rig(hang) as rig:
+        handle = handle_of(rig)
+        with pytest.raises(InvalidRequestError, match="timeout"):
+            await handle.result(timeout="5")
+        assert not handle.done
+
+
 @pytest.mark.parametrize("script", [hang, done_after(60)], ids=["hang", "slow"])
 async def test_a_timeout_is_this_waiters_only(script):
     """After a timeout, told within 50 ms, the task is still tracked."""

@@ -300,6 +300,26 @@ def check_amount(parameter: str, value: object) -> None:
         refuse(parameter, value, "a positive amount of US dollars")
 
 
+def check_timeout(timeout: object) -> float | None:
+    """Return *timeout* in seconds; None: there is no end."""
+    if timeout is None:
+        return None
+    seconds, number = math.nan, plain(timeout)
+    if isinstance(number, (int, float)) and not isinstance(number, bool):
+        with contextlib.suppress(OverflowError):  # 10**400
+            seconds = float(number)
+    if math.isnan(seconds):
+        refuse("timeout", timeout, "a number of seconds")
+    return seconds
+
+
+def check_path(parameter: str, value: Any) -> None:
+    """A path that a file can have, or None."""
+    text = value.__fspath__() if isinstance(value, PathLike) else value
+    if value is not None and (not isinstance(text, str) or "\0" in text):
+        refuse(parameter, value, "a path, as str or pathlib.Path")
+
+
 def check_text(task: object) -> str:
     """Return *task* if it is text: an id or a token."""
     if not isinstance(task, str):

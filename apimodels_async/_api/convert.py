@@ -29,6 +29,8 @@ AMOUNT_DIGITS_MAX: Final = 18
 """Before or behind the point; no amount of money has more."""
 COST_MAX: Final = Decimal(1000)
 """US dollars for one order; the dearest known picture costs 0.30."""
+_NOTHING: Final = frozenset({"", "null", "none", "undefined", "false", "[]", "{}"})
+"""What stands, in small letters, where there is no reason to give."""
 
 
 @frozen
@@ -53,7 +55,7 @@ class WireTask:
 class WireImage:
     """``data`` of a SparkPix answer. Source: API page, SparkPix notes."""
 
-    url: Any
+    url: Any = None
     model: str | None = None
     credits: Decimal | None = None
     duration: float | None = None
@@ -154,9 +156,19 @@ def _list(value: Any) -> list[Any] | None:
 
 def _reason(value: Any) -> str | None:
     """Return a reason, an error or a code of the vendor's as text; None: no such."""
-    if value is None or value is False or value in ("", [], {}):
+    if not _says(value):
         return None
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _says(value: Any) -> bool:
+    # Many JSON writers fill in every field: with 0, "0", "null", or nothing but those.
+    if isinstance(value, str):
+        return value.strip().strip("0.").lower() not in _NOTHING
+    if isinstance(value, (list, dict)):
+        inner = value.values() if isinstance(value, dict) else value
+        return any(_says(each) for each in inner)
+    return bool(value)
 
 
 def reason_text(value: Any) -> str | None:

@@ -40,6 +40,8 @@ from apimodels_async.models import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from apimodels_async._ports import Reply
 
 __all__ = [
@@ -72,12 +74,12 @@ def read_created(reply: Reply, model: str | None) -> TaskSnapshot | ImageResult:
     data: Any = body.get("data") if isinstance(body, dict) else None
     if isinstance(data, list):
         return _openai_result(reply, body, model)
-    if isinstance(data, dict) and "url" in data and "taskId" not in data:
+    if isinstance(data, dict) and _is_picture(data):
         return _sync_result(reply, data, model)
-    wire = _structure(reply, data, WireTask)
+    wire = _structure(reply, _ended(data), WireTask, raw=_mapping(data, body))
     if wire.state == TaskState.COMPLETED and not wire.result_urls:
         # One client in the wild saw the URLs follow later: polling will tell.
-        return TaskSnapshot(_task_id(reply, wire), TaskState.PROCESSING)
+        return TaskSnapshot(_task_id(reply, wire, data), TaskState.PROCESSING)
     return _snapshot(reply, wire, data, model)
 
 
@@ -96,7 +98,7 @@ def read_task(reply: Reply, asked: str, model: str | None) -> TaskSnapshot:
         word = data.get("state")
         if word in _UNFINISHED:  # most answers: nothing else in them matters
             return TaskSnapshot(asked, TaskState(word))
-    wire = _structure(reply, data, WireTask)
+    wire = _structure(reply, _ended(data), WireTask, raw=_mapping(data, body))
     if wire.task_id != asked:
         msg = f"asked for task {asked}, got an answer for {printable(wire.task_id, 80)}"
         raise UnexpectedResponseError(msg, task_id=asked, status=reply.status)
@@ -142,12 +144,19 @@ def _data(reply: Reply) -> Any:
     return body.get("data") if isinstance(body, dict) else None
 
 
-def _structure(reply: Reply, data: Any, wire: type[T], at: str = "$.data") -> T:
+def _mapping(*found: Any) -> dict[str, Any] | None:
+    """Return the first of *found* that is an object, to be shown as it came."""
+    return next((each for each in found if isinstance(each, dict)), None)
+
+
+def _structure(
+    reply: Reply, data: Any, wire: type[T], raw: dict[str, Any] | None = None
+) -> T:
     try:
-        return structure(data, wire, at)
+        return structure(data, wire)
     except UnreadableError as error:
         reason = str(error)
-    raise _misfit(reply, reason)
+    raise _misfit(reply, reason, raw=raw or _mapping(data))
 
 
 def _misfit(
@@ -161,30 +170,69 @@ def _misfit(
     return UnexpectedResponseError(msg, status=reply.status, charged=charged, raw=raw)
 
 
-def _task_id(reply: Reply, wire: WireTask) -> str:
+def _is_picture(data: dict[str, Any]) -> bool:
+    """Return whether *data* names no task to ask for, and is the picture itself."""
+    named = data.get("taskId")
+    if type(named) in (int, str) and TASK_ID.fullmatch(str(named)):
+        return False
+    shows = "url" in data or bool(_pictures(data))
+    return shows and _word(data) != TaskState.FAILED
+
+
+def _ended(data: Any) -> Any:
+    """Return *data* of a task; with pictures and no other word it is completed."""
+    urls = _pictures(data) if isinstance(data, dict) else ()
+    if not urls or _word(data) not in {None, TaskState.COMPLETED}:
+        return data
+    return {**data, "state": TaskState.COMPLETED.value, "resultUrls": [*urls]}
+
+
+def _word(data: dict[str, Any]) -> TaskState | None:
+    """Return the word for the state in *data*; None: there is none to be read."""
+    found = data.get("state")
+    try:
+        return TaskState(printable(found)) if isinstance(found, str) else None
+    except ValueError:  # empty, or longer than any word
+        return None
+
+
+def _pictures(data: dict[str, Any]) -> tuple[str, ...]:
+    """Return the addresses in *data* that can be used, of either shape."""
+    several = data.get("resultUrls")
+    listed = several if isinstance(several, list) else [several]
+    return _usable(listed) or _usable([data.get("url")])
+
+
+def _usable(found: Iterable[Any]) -> tuple[str, ...]:
+    """Return those of *found* that can be used, in their order."""
+    urls = (usable_address(each) for each in found)
+    return tuple(each for each in urls if each is not None)
+
+
+def _task_id(reply: Reply, wire: WireTask, raw: dict[str, Any]) -> str:
     if not TASK_ID.fullmatch(wire.task_id):
-        raise _misfit(reply, f"not a task id: {printable(wire.task_id, 80)}")
+        reason = f"not a task id: {printable(wire.task_id, 80)}"
+        raise _misfit(reply, reason, raw=raw)
     return wire.task_id
 
 
 def _snapshot(
     reply: Reply, wire: WireTask, raw: dict[str, Any], model: str | None
 ) -> TaskSnapshot:
-    task_id = _task_id(reply, wire)
-    try:
-        state = TaskState(printable(wire.state))
-    except ValueError:  # empty, or longer than any word
-        state = None
+    task_id = _task_id(reply, wire, raw)
+    state = _word({"state": wire.state})
     if state is None:
-        raise _misfit(reply, f"not a state: {printable(wire.state, 80)}")
+        raise _misfit(reply, f"not a state: {printable(wire.state, 80)}", raw=raw)
     word = str(state)  # any, where the type checker sees four
     if word in _UNFINISHED:  # whatever else is in the answer
         return TaskSnapshot(task_id, state)
     ended: ImageResult | ApiModelsError
     if word == TaskState.FAILED:
         ended = _failure(wire, reply)
-    elif word == TaskState.COMPLETED or (wire.result_urls and _usable(wire)):
+    elif word == TaskState.COMPLETED or _usable(wire.result_urls or ()):
         state, ended = TaskState.COMPLETED, _completed(reply, wire, raw, model)
+    elif _runs(word):
+        return TaskSnapshot(task_id, state)
     elif wire.fail_message or wire.fail_code:
         ended = _strange_end(reply, wire, raw, state)
     else:
@@ -199,10 +247,9 @@ def _snapshot(
     )
 
 
-def _usable(wire: WireTask) -> tuple[str, ...]:
-    """Return the addresses of a task's result that can be used, in their order."""
-    found = (usable_address(each) for each in wire.result_urls or ())
-    return tuple(each for each in found if each is not None)
+def _runs(word: str) -> bool:
+    """Return whether *word* is one for a task that runs, in whatever letters."""
+    return word.strip().lower() in _UNFINISHED
 
 
 def _failure(wire: WireTask, reply: Reply) -> GenerationFailedError:
@@ -236,7 +283,7 @@ def _strange_end(
 def _completed(
     reply: Reply, wire: WireTask, raw: dict[str, Any], model: str | None
 ) -> ImageResult | UnexpectedResponseError:
-    urls = _usable(wire)
+    urls = _usable(wire.result_urls or ())
     if urls:
         return _task_result(wire, urls, raw, model)
     shown = ", ".join(printable(str(each), 80) for each in wire.result_urls or ())
@@ -276,7 +323,7 @@ def _sync_result(reply: Reply, raw: dict[str, Any], model: str | None) -> ImageR
         duration /= 1000
     at = http_date(reply.headers.get("date", ""))
     return ImageResult(
-        urls=_addresses(reply, [wire.url], raw),
+        urls=_pictures(raw) or _addresses(reply, [wire.url], raw),
         model=model or wire.model,
         credits=wire.credits,
         duration_s=duration if duration is None or duration >= 0 else None,
@@ -310,9 +357,7 @@ def _openai_result(
 
 def _addresses(reply: Reply, found: list[Any], raw: dict[str, Any]) -> tuple[str, ...]:
     """Return those of *found* that can be used, of an answer that is the picture."""
-    urls = [usable_address(each) for each in found]
-    kept = tuple(each for each in urls if each is not None)
-    if kept:
+    if kept := _usable(found):
         return kept
     shown = ", ".join(printable(str(each), 80) for each in found if each)
     msg = f"not a result URL: {shown}" if shown else "no result URL"

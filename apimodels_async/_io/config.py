@@ -9,7 +9,7 @@ import re
 import secrets
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from attrs import evolve
@@ -183,6 +183,23 @@ def resolve_polling(polling: PollPolicy, base_url: str) -> PollPolicy:
 def is_local(base_url: str) -> bool:
     """Return whether the API at *base_url* is on this machine."""
     return is_loopback(urlsplit(base_url).hostname or "")
+
+
+def check_http(http: Any) -> None:
+    """
+    Refuse what is no ``aiohttp.ClientSession``, or a closed one; None is none.
+
+    Raises:
+        ConfigurationError: It cannot carry requests.
+    """
+    if http is None:
+        return
+    if not hasattr(http, "connector") or not hasattr(http, "closed"):
+        msg = f"http= takes an aiohttp.ClientSession, not {type(http).__name__}"
+        raise ConfigurationError(msg)
+    if http.closed:
+        msg = "the aiohttp.ClientSession given as http= is closed"
+        raise ConfigurationError(msg)
 
 
 def check_options(**given: tuple[object, type | str]) -> None:

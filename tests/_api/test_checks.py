@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -402,3 +403,25 @@ def test_an_amount_of_money_is_positive_and_finite():
         [0, -1, math.nan, math.inf, True, "5", Decimal("NaN"), Decimal("sNaN"), HUGE],
         check,
     )
+
+
+def test_a_timeout_is_a_number_of_seconds():
+    """A wait takes a number or None; text, NaN and what no clock reaches are named."""
+
+    def check(value):
+        assert refused(checks.check_timeout, value).parameter == "timeout"
+        for seconds in (None, 0, 1.5, Decimal("0.5"), math.inf):
+            assert checks.check_timeout(seconds) == seconds
+
+    check_all([("5",), (math.nan,), (True,), (HUGE,), ([],)], check)
+
+
+def test_a_path_is_one_a_file_can_have():
+    """A path is text or a path object without NUL, or None; others are named."""
+
+    def check(value):
+        assert refused(checks.check_path, "journal", value).parameter == "journal"
+        for path in (None, "a", Path("b/c")):
+            checks.check_path("journal", path)
+
+    check_all([5, b"a", "a\0b", Path("a\0b"), True], check)

@@ -170,6 +170,97 @@ def test_a_task_that_runs_is_not_ended_by_a_reason(word):
         assert (snapshot.state, snapshot.result, snapshot.error) == (word, None, None)
 
 
+ALL_EMPTY = {"code": None, "msg": ["", {"en": "null"}, 0]}
+NO_REASONS = (0, "0", 0.0, "0.0", " ", "null", "None", False, ALL_EMPTY, [[], {}], "{}")
+
+
+def test_a_field_that_was_only_filled_in_is_no_reason():
+    """Zeros, blanks, words for nothing and what holds only those end no wait."""
+
+    def check(nothing):
+        snapshot = read(state="queued", failMsg=nothing, failCode=nothing)
+        assert (snapshot.state, snapshot.error) == ("queued", None)
+        failed = read(state="failed", failMsg=nothing, failCode=nothing).error
+        assert (failed.fail_message, failed.fail_code) == ("no reason given", None)
+        assert read(state="queued", failMsg=[nothing, "nsfw"]).error is not None
+
+    check_all([(each,) for each in NO_REASONS], check)
+
+
+def test_a_task_that_runs_runs_in_any_letters():
+    """A reason does not end a task whose word is a running one in other letters."""
+    for word in ("PROCESSING", "Pending", " processing "):
+        snapshot = read(state=word, failMsg="slow", failCode=7)
+        assert (snapshot.state, snapshot.error) == (word, None)
+
+
+PICTURES = (
+    *({"url": GOOD}, {"resultUrls": [None, GOOD]}, {"resultUrls": GOOD}),
+    {"resultUrls": [], "url": GOOD},
+)
+NO_WORDS = ({}, {"state": None}, {"state": 3}, {"state": ""}, {"state": "x" * 65})
+
+
+def test_a_picture_without_a_usable_task_is_a_result():
+    """A paid answer with a picture is a result, whatever stands for its task."""
+
+    def check(named):
+        for pictures in PICTURES:
+            for word in (*NO_WORDS, {"state": "completed"}, {"state": "pending"}):
+                data = {**named, **word, **pictures, "credits": 0.01}
+                reply = Reply(200, {}, json.dumps({"data": data}).encode())
+                result = read_created(reply, "m")
+                assert (result.urls, result.task_id) == ((GOOD,), None)
+                assert (result.credits, result.raw) == (Decimal("0.01"), data)
+
+    names = ({}, *({"taskId": bad} for bad in (None, "", "a/b", 1.5, True, [])))
+    check_all([(each,) for each in names], check)
+
+
+def test_a_picture_without_a_word_is_completed():
+    """A task shown with its picture is completed, in orders and polls, without word."""
+
+    def check(word):
+        for pictures in PICTURES:
+            reply = told(**word, **pictures)
+            created, polled = read_created(reply, "m"), read_task(reply, "clx1", "m")
+            assert created == polled
+            assert created.state is TaskState.COMPLETED
+            assert (created.result.urls, created.result.task_id) == ((GOOD,), "clx1")
+            assert created.result.raw == {"taskId": "clx1", **word, **pictures}
+
+    check_all([(each,) for each in (*NO_WORDS, {"state": "completed"})], check)
+
+
+def test_a_picture_beside_a_failure_is_none():
+    """A failed task stays failed, and an answer of another one is not taken."""
+    assert read(state="failed", url=GOOD, resultUrls=[GOOD]).error.charged is False
+    for named in ("clx2", None):
+        with pytest.raises(UnexpectedResponseError):
+            read_task(told(taskId=named, url=GOOD), "clx1", None)
+    with pytest.raises(UnexpectedResponseError):
+        read_created(told(taskId=None, state="failed", url=GOOD), None)
+
+
+def test_an_answer_that_cannot_be_read_is_shown():
+    """What the API sent is on the error, also where no field of it can be used."""
+    envelope = {"code": 200, "data": [1]}
+    cases = (
+        ({"code": 200, "data": {"taskId": None}}, {"taskId": None}),
+        (envelope, envelope),
+        ({"code": 200, "data": None}, {"code": 200, "data": None}),
+        ({"data": {"taskId": "a/b", "state": "x"}}, {"taskId": "a/b", "state": "x"}),
+        ({"data": {"taskId": "clx1", "state": ""}}, {"taskId": "clx1", "state": ""}),
+    )
+
+    def check(body, shown):
+        with pytest.raises(UnexpectedResponseError) as caught:
+            read_created(Reply(200, {}, json.dumps(body).encode()), None)
+        assert caught.value.raw == shown
+
+    check_all(cases, check)
+
+
 REASONS = {
     "object": ({"why": ["nsfw"]}, '{"why": ["nsfw"]}'),
     "list": (["a", 1], '["a", 1]'),

@@ -14,6 +14,7 @@ from support.cases import check_all
 from support.sessions import KEY
 
 from apimodels_async._io.config import (
+    check_http,
     credentials_problem,
     resolve_base_url,
     resolve_key,
@@ -425,3 +426,14 @@ def test_an_interval_that_cannot_be_is_refused(monkeypatch):
             resolve_polling(PollPolicy(), "http://localhost/api/v1")
 
     check_all(cases, check)
+
+
+def test_what_is_borrowed_is_a_session_of_aiohttps():
+    """What cannot carry requests is refused by name; no session is the usual case."""
+    check_http(None)
+
+    def check(value):
+        with pytest.raises(ConfigurationError, match=f"not {type(value).__name__}"):
+            check_http(value)
+
+    check_all(["http://a", 5, b"", {}], check)

@@ -223,10 +223,13 @@ async def test_a_single_prompt_is_no_source(session, source):
         ("max_cost", True),
         ("max_cost", Decimal("nan")),
         ("max_cost", float("inf")),
+        ("download_to", 5),
+        ("journal", b"j"),
+        ("journal", "a\0b"),
     ],
 )
 async def test_numbers_out_of_range_are_refused(emulator, session, parameter, value):
-    """Nothing is sent, and the error names the parameter."""
+    """Nor is what is no path: nothing is sent, and the error names the parameter."""
     with pytest.raises(InvalidRequestError, match=parameter) as caught:
         session.images.batch(["a moose"], **{parameter: value})
     assert parameter == caught.value.parameter

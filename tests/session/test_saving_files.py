@@ -149,6 +149,12 @@ async def test_every_picture_is_stored(host, connect, tmp_path):
     assert named.name == "ein-fuchs-im-schnee.png"
 
 
+async def test_two_dots_are_a_directory(host, connect, tmp_path):
+    """A target that ends in ".." is the directory above, be the one below missing."""
+    saved = await connect().download(host.result("/a"), tmp_path / "sub" / "..")
+    assert saved.resolve() == (tmp_path / "clx1.png").resolve()
+
+
 async def test_one_that_cannot_be_had_stops_no_other(host, connect, tmp_path):
     """The error comes at the end and says what was stored."""
     host.answers["/b"] = [say(b"", 410)]

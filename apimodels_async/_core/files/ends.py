@@ -29,6 +29,7 @@ _BOXES: Final = {
     *(b"ftyp", b"styp", b"meta", b"moov", b"mdat", b"free", b"skip", b"uuid"),
     *(b"moof", b"mfra", b"sidx", b"pdin", b"wide", b"idat", b"emsg", b"jumb"),
 }
+_BOX_HEAD: Final = 8  # its length and kind
 _UNKNOWN: Final = False
 """There is no evidence."""
 
@@ -161,7 +162,7 @@ def _after_blocks(file: _File, at: int) -> int:
 
 def _avif(file: _File) -> bool:
     at, seen = 0, set[bytes]()
-    while at < file.size:
+    while at + _BOX_HEAD <= file.size:  # less is no box: a line break behind it, say
         length, kind = file.number(at, 4), file.take(at + 4, 4)
         if kind not in _BOXES:
             return _UNKNOWN
@@ -169,7 +170,7 @@ def _avif(file: _File) -> bool:
             length = file.size - at
         elif length == 1:
             length = file.number(at + 8, 8)
-        if length < 8:  # noqa: PLR2004  not even its own head
+        if length < _BOX_HEAD:
             return _UNKNOWN
         if kind == b"meta" and _holds_data(file, at, length):
             seen.add(b"mdat")

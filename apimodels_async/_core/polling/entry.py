@@ -50,6 +50,9 @@ class Entry:
     answered_at: datetime | None = None
     """The date of that answer, by the same clock."""
     strikes: int = 0
+    """Answers in a row of the same kind, see the ledger."""
+    struck_by: type[ApiModelsError] | None = None
+    """That kind."""
     misses: int = 0
     """Polls in a row without a readable answer."""
     group: str = ""

@@ -40,6 +40,7 @@ from apimodels_async.errors import (
     PermissionDeniedError,
     TaskNotFoundError,
     TaskTimeoutError,
+    TransportError,
     UnexpectedResponseError,
 )
 
@@ -58,7 +59,8 @@ SPREAD, SPREAD_MAX = 0.1, 1.0
 do not come back at once, and an outage is asked less, not more."""
 MISSES_MAX: Final = 10  # more change nothing, and 2.0**1024 overflows
 STRIKES: Final = 3
-"""Answers in a row (404, completed without a URL, a refused key) before one counts."""
+"""Answers of one kind in a row (404, completed without a URL, a refused key) before it
+is believed."""
 
 
 @define(eq=False)
@@ -199,8 +201,8 @@ class Ledger:
                 return self._settle_all(self._key_refused(answer), now)
             entry.misses = min(entry.misses + 1, MISSES_MAX)
             wait *= 1 + self._draw() * min(SPREAD_MAX, SPREAD * 2.0**entry.misses)
-            entry.strikes = entry.strikes + 1 if _is_strike(answer) else 0
-            ended = self._verdict(entry, answer, now)
+            believed = _strikes(entry, answer)
+            ended = self._verdict(entry, answer, now) if believed else None
         else:
             entry.strikes = entry.misses = self._key_strikes = 0
             entry.seen = True
@@ -258,8 +260,6 @@ class Ledger:
     def _verdict(
         self, entry: Entry, error: ApiModelsError, now: float
     ) -> ApiModelsError | None:
-        if entry.strikes < STRIKES:
-            return None
         if isinstance(error, UnexpectedResponseError):
             return error
         if not entry.attached and now < entry.watched_at + NOT_FOUND_GRACE_S:
@@ -341,7 +341,18 @@ def _is_the_apis(error: ApiModelsError) -> bool:
     return isinstance(error, APIStatusError) and error.code is not None
 
 
-def _is_strike(error: ApiModelsError) -> bool:
+def _strikes(entry: Entry, error: ApiModelsError) -> bool:
+    """Count *error* with those of its kind; return whether it is to be believed."""
+    if isinstance(error, TransportError):  # nobody answered: that says nothing
+        return False
+    kind = _kind(error)
+    entry.strikes = entry.strikes + 1 if kind is entry.struck_by else 1
+    entry.struck_by = kind
+    return kind is not None and entry.strikes >= STRIKES
+
+
+def _kind(error: ApiModelsError) -> type[ApiModelsError] | None:
     if isinstance(error, NotFoundError):
-        return _is_the_apis(error)
-    return isinstance(error, UnexpectedResponseError) and error.charged is True
+        return NotFoundError if _is_the_apis(error) else None
+    without_urls = isinstance(error, UnexpectedResponseError) and error.charged is True
+    return UnexpectedResponseError if without_urls else None

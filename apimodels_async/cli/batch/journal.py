@@ -97,8 +97,7 @@ def read_entries(
         f"SELECT {_COLUMNS} FROM items "  # noqa: S608  constants
         "ORDER BY state = 'completed', number LIMIT ?"
     )
-    rows = _read(journal, query, -1 if limit is None else limit)
-    with _readable(journal):
+    with _rows(journal, query, -1 if limit is None else limit) as rows:
         entries = [_entry(row, pictures, running=running) for row in rows]
         return sorted(entries, key=lambda entry: entry.number)
 
@@ -110,8 +109,8 @@ def read_totals(journal: Path) -> Totals:
     Raises:
         JournalError: It cannot be read, or is damaged.
     """
-    totals, rows = Totals(), _read(journal, "SELECT state, price, cost FROM items")
-    with _readable(journal):
+    totals = Totals()
+    with _rows(journal, "SELECT state, price, cost FROM items") as rows:
         for state, price, cost in rows:
             if state == "completed":
                 totals.spent += read_amount(price if cost is None else cost)
@@ -129,7 +128,8 @@ def read_states(journal: Path) -> dict[int, str]:
     Raises:
         JournalError: It cannot be read.
     """
-    return dict(_read(journal, "SELECT number, state FROM items"))
+    with _rows(journal, "SELECT number, state FROM items") as rows:
+        return dict(rows)
 
 
 def running_pid(journal: Path) -> int | None:
@@ -176,26 +176,21 @@ def _entry(row: tuple[Any, ...], pictures: Path, *, running: bool) -> JournalEnt
 
 
 @contextlib.contextmanager
-def _readable(journal: Path) -> Iterator[None]:
-    """Turn what is wrong with a row into a ``JournalError``."""
+def _rows(journal: Path, query: str, *values: object) -> Iterator[Iterator[Any]]:
+    """
+    Hand over the rows of *query*; what is wrong with one is a ``JournalError``.
+
+    The connection is closed on the way out: SQLite wants that from the same thread.
+    """
     try:
-        yield
-    except ValueError as error:
+        if not journal.exists():
+            yield iter(())
+            return
+        with contextlib.closing(_connect(journal)) as connection:
+            yield connection.execute(query, values)
+    except (sqlite3.Error, ValueError) as error:
         msg = f"the journal {journal} cannot be read: {error}"
         raise JournalError(msg) from None
-
-
-def _read(journal: Path, query: str, *values: object) -> Iterator[Any]:
-    if not journal.exists():
-        return
-    try:
-        with contextlib.closing(_connect(journal)) as connection:
-            yield from connection.execute(query, values)
-    except sqlite3.Error as error:
-        msg = f"the journal {journal} cannot be read: {error}"
-    else:
-        return
-    raise JournalError(msg)
 
 
 def _connect(journal: Path) -> sqlite3.Connection:

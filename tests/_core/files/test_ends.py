@@ -124,6 +124,14 @@ def test_a_last_box_may_end_where_the_file_ends():
     assert judge(FTYP + open_box(b"meta", b"x" * 40))
 
 
+@pytest.mark.parametrize("behind", [b"\n", b"\0" * 4, b"\r\n\r\n\0\0\0"])
+def test_a_few_bytes_behind_a_picture_do_not_cut_it(behind):
+    """What is too short for a box is none: behind a whole AVIF it changes nothing."""
+    for name in (name for name in WHOLE if "avif" in name):
+        assert not judge(WHOLE[name] + behind)
+    assert judge(FTYP + box(b"meta", b"x" * 40) + behind)
+
+
 def test_only_a_description_holds_a_picture():
     """The word in another box is no picture; one too long to look into may hold it."""
     window = ends.WINDOW_BYTES

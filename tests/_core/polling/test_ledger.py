@@ -249,7 +249,7 @@ def test_one_404_later_on_is_not_believed():
     """After the grace, it takes three 404s in a row; another answer starts anew."""
     ledger, entry = watched("clx1")
     pending = TaskSnapshot("clx1", TaskState.PENDING)
-    answers = [NOT_FOUND] * 11 + [pending] + [NOT_FOUND, NOT_FOUND, PASSING[0]]
+    answers = [NOT_FOUND] * 11 + [pending] + [NOT_FOUND, NOT_FOUND, PASSING[2]]
     for answer in [*answers, NOT_FOUND, NOT_FOUND]:
         polled(ledger, entry, answer)
     assert not entry.done
@@ -283,6 +283,29 @@ def test_a_completed_task_without_urls_is_believed_the_third_time():
 
     assert [entry] == polled(ledger, entry, NO_URLS)[1]
     assert NO_URLS is entry.outcome
+
+
+def test_each_kind_of_strike_is_counted_by_itself():
+    """Neither 404s nor missing URLs are believed by what is said in between."""
+    silence = [TransportTimeoutError("silence"), ConnectionFailedError("reset")]
+    cases = [
+        ([NOT_FOUND, NO_URLS, NOT_FOUND], NOT_FOUND, None),
+        ([NOT_FOUND, NOT_FOUND], NO_URLS, None),
+        ([NO_URLS, NO_URLS], NOT_FOUND, None),
+        ([NOT_FOUND, NOT_FOUND, ServerError("down", status=500)], NOT_FOUND, None),
+        ([NOT_FOUND, *silence, NOT_FOUND], silence[0], None),
+        ([NOT_FOUND, *silence, NOT_FOUND], NOT_FOUND, TaskNotFoundError),
+        ([NO_URLS, *silence, NO_URLS], NO_URLS, UnexpectedResponseError),
+    ]
+
+    def check(before, last, kind):
+        ledger, entry = watched("clx1", attached=True)
+        for answer in before:
+            assert polled(ledger, entry, answer)[1] == []
+        polled(ledger, entry, last)
+        assert type(entry.outcome) is (kind or type(None))
+
+    check_all(cases, check)
 
 
 # --- the key --------------------------------------------------------------------

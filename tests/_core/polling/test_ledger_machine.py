@@ -67,6 +67,7 @@ KEY_REFUSED = {
     "403": PermissionDeniedError("no", status=403, code=403),
 }
 STRIKES = {"404", "no urls"}
+SILENCE = {"timeout", "reset"}
 SAID = [*sorted(ANSWERS), *["404", "no urls", "pending"] * 4]  # three in a row are rare
 
 
@@ -83,7 +84,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.pending = {}  # task id -> entry
         self.polled = set()  # ids of entries whose poll is under way
         self.settled = {}  # entry -> outcome
-        self.strikes = {}  # entry -> strikes in a row
+        self.strikes = {}  # entry -> answers of the same kind in a row
         self.draws = []
         self.refusals = []  # of the key, since the last good answer
 
@@ -103,7 +104,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def _watch(self, entry):
         self.ledger.watch(entry, self.now)
         self.pending[entry.task_id] = entry
-        self.strikes[entry] = 0
+        self.strikes[entry] = []
 
     @rule(attached=st.booleans())
     def watch(self, attached):
@@ -169,10 +170,14 @@ class LedgerMachine(RuleBasedStateMachine):
             return entry
         if isinstance(ANSWERS[answer](entry.task_id), TaskSnapshot):
             self.refusals.clear()
-        self.strikes[entry] = self.strikes[entry] + 1 if answer in STRIKES else 0
+        if answer not in SILENCE:
+            again = self.strikes[entry][:1] == [answer]
+            self.strikes[entry] = [*(self.strikes[entry] if again else []), answer]
         young = not entry.attached and self.now < entry.watched_at + GRACE_S
         ends = answer in {"completed", "failed"} or (
-            self.strikes[entry] >= 3 and (answer == "no urls" or not young)
+            answer in STRIKES
+            and len(self.strikes[entry]) >= 3
+            and (answer == "no urls" or not young)
         )
         assert ([entry] if ends else []) == found
         if ends:
@@ -208,7 +213,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if not was_pending:
             assert found == []
             return
-        self.strikes[entry] = 0
+        self.strikes[entry] = []
         self.refusals.append(self.now)
         lasted = self.now - self.refusals[0]
         if len(self.refusals) < 3 or lasted < self.interval:

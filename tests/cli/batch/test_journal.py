@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
@@ -61,6 +62,17 @@ async def test_a_damaged_row_is_a_journal_error(run, prompts):
                 read_totals(JOURNAL)
 
     check_all([(name, each) for name, values in bad.items() for each in values], check)
+
+
+async def test_a_damaged_row_is_one_message(run, prompts, program):
+    """Nothing of SQLite's own is printed around the message about a damaged row."""
+    await run("batch", prompts("a fox", "a hen"), "--out", "D")
+    rewrite(JOURNAL, "UPDATE items SET state = 'dreaming'")
+    for command in ("ls", "resume"):
+        _, said = await asyncio.to_thread(program(command, "D").communicate)
+        assert "JournalError" in said.splitlines()[-1]
+        assert "Exception ignored" not in said
+        assert "Traceback" not in said
 
 
 async def test_a_table_of_somebody_elses_is_a_journal_error(run, prompts):
