@@ -21,9 +21,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# nohup and background jobs of a plain sh hand an ignored Ctrl-C on to all children.
+# nohup and background jobs of a plain sh hand ignored signals on to all children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 GRACE_S = 1.0  # for threads that were told to stop and are on their way out
 GRACE_TURNS = 10  # of the loop, for tasks that are done but for their last step
