@@ -15,7 +15,9 @@ from apimodels_async import InvalidRequestError
 from apimodels_async._api.spelling import reworded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from cyclopts import Token
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
@@ -27,9 +29,27 @@ Extra = Annotated[list[str] | None, Parameter(name="--extra", negative="")]
 Count = Annotated[
     int | None, Parameter(validator=validators.Number(gte=1), show_default=False)
 ]
+
+
+def _read_dollars(_: object, tokens: Sequence[Token]) -> Decimal:
+    try:
+        return Decimal(tokens[0].value)
+    except ArithmeticError:
+        msg = f"{tokens[0].value!r} is no amount: write US dollars as 0.50"
+        raise ValueError(msg) from None
+
+
 Dollars = Annotated[
     Decimal | None,
-    Parameter(validator=validators.Number(gt=0, lt=math.inf), show_default=False),
+    Parameter(
+        converter=_read_dollars,
+        validator=validators.Number(gt=0, lt=math.inf),
+        show_default=False,
+    ),
+]
+Amount = Annotated[
+    Decimal,
+    Parameter(converter=_read_dollars, validator=validators.Number(gte=0, lt=math.inf)),
 ]
 
 

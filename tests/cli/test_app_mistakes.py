@@ -311,6 +311,10 @@ async def test_a_mistake_in_the_command_line_says_what_to_do(run, emulator):
         (["generate"], "see: apimodels generate --help"),
         (["nonsense"], "see: apimodels --help"),
         (["generate", "a", "--no-wait"], "leave out --no-wait"),
+        (["mcp", "--max-cost", "x"], "'x' is no amount: write US dollars as 0.50"),
+        (["mcp", "--max-cost", "inf"], "--max-cost"),
+        (["emulator", "--credits", "abc"], "write US dollars as 0.50"),
+        (["batch", "a.txt", "--out", "b", "--max-cost", "5$"], "as 0.50"),
     ):
         code, _, err = await run(*words)
         assert (code, expected in err) == (2, True), err

@@ -171,18 +171,29 @@ class Run:
             await asyncio.sleep(self.period_s)
 
     async def _warn_if_unanswered(self, session: Session) -> None:
-        before = session.stats()
+        before, said = session.stats(), False
         while True:
             await asyncio.sleep(self.period_s)
             now = session.stats()
             asked = now.polls - before.polls
-            if asked and now.poll_errors - before.poll_errors == asked:
+            silent = asked > 0 and now.poll_errors - before.poll_errors == asked
+            if silent and self.signal is not None:
                 self.output.note(
-                    f"The API does not answer. {now.pending} tasks are paid for and "
-                    "are asked for again and again; leave whenever you like, the next "
-                    "run finds them.",
+                    "The API does not answer: leaving. The next run finds what is paid "
+                    "for.",
                     "yellow",
                 )
+                await session.aclose()
+                return
+            if silent and not said:
+                self.output.note(
+                    f"The API does not answer. {now.pending} tasks are paid for and "
+                    "are asked for again and again; leave whenever you like (Ctrl-C), "
+                    "the next run finds them.",
+                    "yellow",
+                )
+            if asked:
+                said = silent
             before = now
 
     async def _update_gallery(self) -> None:

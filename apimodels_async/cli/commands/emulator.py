@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Annotated, Final
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from apimodels_async import (
     ConfigurationError,
@@ -15,7 +15,7 @@ from apimodels_async import (
     Session,
 )
 from apimodels_async.cli.context import interruptible
-from apimodels_async.cli.options import Flag, Port, Positive
+from apimodels_async.cli.options import Amount, Flag, Port, Positive
 from apimodels_async.cli.output import Output
 from apimodels_async.emulator import Emulator, Fault
 
@@ -23,7 +23,6 @@ INTERVAL_S: Final = 2.5
 """Between two polls of one task, at the API's own speed."""
 
 Faults = Annotated[list[str] | None, Parameter(name="--fault", negative="")]
-Credits = Annotated[Decimal, Parameter(validator=validators.Number(gte=0))]
 
 
 async def emulator(
@@ -31,7 +30,7 @@ async def emulator(
     host: str = "127.0.0.1",
     port: Port = 8787,
     api_key: str = "sk_emulator0123456789abcdef",
-    credits: Credits = Decimal(100),  # noqa: A002  the option's name
+    credits: Amount = Decimal(100),  # noqa: A002  the option's name
     speed: Positive = 1.0,
     faults: Faults = None,
     json: Flag = False,

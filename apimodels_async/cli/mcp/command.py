@@ -14,14 +14,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from apimodels_async import ConfigurationError, __version__, known_models
 from apimodels_async._core.money.budget import Budget
 from apimodels_async.cli.commands.account import price_dates
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.errors import ExitCode
-from apimodels_async.cli.options import Common, Flag
+from apimodels_async.cli.options import Amount, Common, Flag
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.streams import Failure
 
@@ -62,12 +62,10 @@ FREE: Final = {
     "what became of cancelled calls. Free.",
 }
 
-Limit = Annotated[Decimal, Parameter(validator=validators.Number(gte=0))]
-
 
 async def mcp(
     *,
-    max_cost: Limit = Decimal(1),
+    max_cost: Amount = Decimal(1),
     inline: Flag = False,
     base_url: str | None = None,
     poll_interval: Annotated[float | None, Parameter(show_default=False)] = None,
