@@ -11,16 +11,16 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from attrs import define, evolve, field
 
-from apimodels_async._api import requests
-from apimodels_async._api.checks import check_task_id
+from apimodels_async._api import checks, requests
 from apimodels_async._core.files.names import dump_files, load_files
-from apimodels_async._core.money.records import dump_result, load_result
+from apimodels_async._core.money.records import dump_result, load_result, read_amount
 from apimodels_async._core.money.resume import RecordState, Step, next_step, state_after
 from apimodels_async._text import printable
 from apimodels_async.errors import (
@@ -172,7 +172,7 @@ class ItemRunner:
     budget: Budget
     journal: Journal | None
     folder: BatchFolder | None
-    price_of: Callable[[AnyRequest], Decimal | None]
+    price_of: Callable[[AnyRequest], Decimal | float | None]
     keys: Keys
     may_cut: Callable[[], AbstractContextManager[None]]
     """Marks a wait that is safe to cancel: nothing paid for is lost by it."""
@@ -226,7 +226,7 @@ class ItemRunner:
                 "cannot be kept: pass price="
             )
             raise InvalidRequestError(msg, parameter="price")
-        return price or Decimal(0)
+        return Decimal(0) if price is None else _checked(price)
 
     async def _run(self, item: Item, record: BatchRecord) -> Outcome:
         known = await self._find(item)
@@ -405,6 +405,18 @@ class ItemRunner:
         return Outcome(item.index, item.request, error=error)
 
 
+def _checked(price: object) -> Decimal:
+    """Return what a user's function said of a price, which may be anything."""
+    number = price if isinstance(price, Decimal) else checks.plain(price)
+    fits = isinstance(number, (Decimal, int, float)) and not isinstance(number, bool)
+    amount: Decimal | None = None
+    with suppress(ValueError):  # of int too, whose text has 4,300 digits at most
+        amount = read_amount(str(number) if fits else "")
+    if amount is None:
+        checks.refuse("price", price, "US dollars, 0 or more, of at most 18 digits")
+    return amount or Decimal(0)
+
+
 def _result_in(known: Record) -> ImageResult | None:
     """Return the result of a completed record; ``ValueError``: it is damaged."""
     result = None
@@ -412,7 +424,7 @@ def _result_in(known: Record) -> ImageResult | None:
         result = load_result(known.result or "")
     for task_id in (known.task_id, result and result.task_id):
         if task_id is not None:
-            check_task_id(task_id)
+            checks.check_task_id(task_id)
     return result
 
 

@@ -164,7 +164,7 @@ class Ordering:
             if bought is not None:  # that task may be charged; no order was unsent
                 error.charged = None
             raise error
-        self._tracker.check_alive()
+        self._tracker.check_usable(bought)
 
     async def _carry_out(self, paid: PaidRequest) -> Product:
         """The straight line of one order, in its own task."""

@@ -222,7 +222,7 @@ class Runtime:
         if self.parts.loop is not loop:
             msg = "this Session belongs to another event loop: make one for each loop"
             raise ConfigurationError(msg)
-        self.parts.tracker.check_alive()
+        self.parts.tracker.check_usable()
         return self.parts
 
     def observe(self, observer: Observer) -> None:

@@ -5,6 +5,7 @@ Text from outside: made fit for a terminal, a log and a page; hosts by their nam
 from __future__ import annotations
 
 import ipaddress
+import traceback
 from typing import Final
 
 MESSAGE_CHARS_MAX: Final = 2000  # a refusal is a sentence; a page of HTML is not
@@ -29,6 +30,15 @@ def escaped(text: str, kept: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)
+
+
+def describe(error: Exception) -> str:
+    """
+    Return the class and the words of *error*, which is nobody's that we know: a user's
+    hook or resolver raised it. Of any length, without control characters.
+    """
+    # Unlike str(error), this raises nothing, whatever the class does.
+    return escaped("".join(traceback.format_exception_only(error)).strip())
 
 
 def is_loopback(host: str) -> bool:

@@ -47,7 +47,7 @@ class BatchOptions:
     numbers: Iterator[int]
     """Of the items, in the source's order."""
     max_pending: int
-    price_of: Callable[[AnyRequest], Decimal | None]
+    price_of: Callable[[AnyRequest], Decimal | float | None]
     journal: Path | None
     download_to: Path | None
     provenance: Provenance

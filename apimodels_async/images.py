@@ -217,7 +217,7 @@ class Images:
         *,
         max_pending: int = 50,
         max_cost: Decimal | float | None = None,
-        price: Callable[[AnyRequest], Decimal | None] | None = None,
+        price: Callable[[AnyRequest], Decimal | float | None] | None = None,
         journal: str | os.PathLike[str] | None = None,
         download_to: str | os.PathLike[str] | None = None,
         sidecar: bool = False,
@@ -246,8 +246,9 @@ class Images:
                 order would pass it, ordering stops, and iteration ends with
                 ``BudgetExceededError``. Unknown outcomes count as spent.
 
-            price: Price of a request, where you know it; else the published hint
-                (:func:`known_models`). Once a result states its credits, these count.
+            price: Price of a request, 0 or more, where you know it (None: you do not);
+                else the published hint (:func:`known_models`). Once a result states its
+                credits, these count.
 
             journal: SQLite file that survives a crash. Run the same batch again with
                 it: what ended is handed over again, what was accepted is attached, and

@@ -112,7 +112,8 @@ class RetryPolicy:
     """
 
     attempts: int = field(default=4, validator=_whole)
-    """Tries in all, the first included."""
+    """Tries in all, the first included. An order's tries that met a 429 are counted
+    apart from those that could not be sent."""
     base: float = field(default=0.25, validator=_positive)
     cap: float = field(default=8.0, validator=_positive)
 

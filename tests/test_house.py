@@ -292,15 +292,20 @@ def bad_habits(source: str, *, in_io: bool = False) -> list[str]:
     return [f"line {line}: {what}" for line, what in sorted(found)]
 
 
+RUNS_USERS_CODE = {"_io/client.py": 1, "_io/files/downloads.py": 2, "_io/sender.py": 1}
+"""Where a hook, resolver or limit of the user's may raise anything -> how often."""
+
+
 def test_a_module_has_no_bad_habits():
     """No module swallows all errors, follows redirects or reads without bound."""
-    found = [
-        f"{relative(path)}: {habit}"
-        for path in FILES
-        for habit in bad_habits(
-            path.read_text(encoding="utf-8"), in_io="_io" in path.parts
-        )
-    ]
+    found = []
+    for path in FILES:
+        source = path.read_text(encoding="utf-8")
+        habits = bad_habits(source, in_io="_io" in path.parts)
+        catches = [habit for habit in habits if "catches everything" in habit]
+        for known in catches[: RUNS_USERS_CODE.get(str(relative(path)), 0)]:
+            habits.remove(known)
+        found += [f"{relative(path)}: {habit}" for habit in habits]
 
     assert found == []
 

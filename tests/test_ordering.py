@@ -85,6 +85,21 @@ async def cancel(caller):
 # --- cancelling -------------------------------------------------------------------
 
 
+async def test_an_order_after_the_tracker_ended_was_not_sent():
+    """It says charged=False and what to attach; a task that is taken up, None."""
+    async with Desk(OK) as desk:
+        await desk.ordering.submit(MOOSE)
+        await desk.tracker.aclose()
+        with pytest.raises(SessionClosedError) as order:
+            await desk.ordering.submit(MOOSE)
+        with pytest.raises(SessionClosedError) as task:
+            desk.ordering.attach("t2")
+
+        assert desk.sent == 1
+        assert (order.value.charged, order.value.task_ids) == (False, ("t1",))
+        assert (task.value.charged, task.value.task_id) == (None, "t2")
+
+
 async def test_cancelled_before_it_was_sent_it_never_is():
     """While no header has left, cancelling the caller takes the order back."""
     async with Desk(OK, latency=5, marks=False) as desk:

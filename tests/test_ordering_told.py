@@ -196,6 +196,39 @@ async def test_a_permit_lasts_as_long_as_the_order():
         assert desk.counters.unknown == 1
 
 
+class BrokenPermit:
+    """A user's permit that cannot be given back."""
+
+    def taken(self):
+        """Take note."""
+
+    def throttled(self, retry_after):
+        """Take note."""
+
+    def release(self):
+        """Fail."""
+        raise ConnectionError
+
+
+class BrokenLimit:
+    """A user's limit with such permits."""
+
+    async def acquire(self):
+        """Let everybody go."""
+        return BrokenPermit()
+
+
+async def test_a_permit_that_cannot_be_given_back_costs_nothing(caplog):
+    """Results of orders and of tasks are handed over, and the tracker lives on."""
+    async with Desk(OK, PICTURE, limit=BrokenLimit()) as desk:
+        assert (await desk.ordering.complete(MOOSE)).task_id == "t1"
+        assert (await desk.ordering.complete(MOOSE)).url
+        assert (await desk.ordering.attach("t2")).task_id == "t2"
+
+    shown = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert len(shown) == 1
+
+
 async def test_every_order_of_unknown_fate_is_counted():
     """Two that broke are two, whatever came after them."""
     async with Desk(cut(), cut(), OK) as desk:

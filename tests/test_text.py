@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.cases import check_all
 
-from apimodels_async._text import MESSAGE_CHARS_MAX, is_loopback, printable
+from apimodels_async._text import MESSAGE_CHARS_MAX, describe, is_loopback, printable
 
 
 def test_what_could_move_a_cursor_is_escaped():
@@ -30,6 +30,20 @@ def test_what_could_move_a_cursor_is_escaped():
         assert expected == printable(text)
 
     check_all(cases, check)
+
+
+class MuteError(Exception):
+    """An exception that cannot be shown."""
+
+    def __str__(self):
+        raise KeyError
+
+
+def test_any_exception_can_be_described():
+    """By class and words on one line, also where its own code fails."""
+    assert describe(KeyError("a\x1b")) == "KeyError: 'a\\x1b'"
+    assert describe(ValueError("two\nlines")) == "ValueError: two\\nlines"
+    assert describe(MuteError()).endswith("MuteError: <exception str() failed>")
 
 
 def test_a_long_text_is_cut_after_it_is_escaped():

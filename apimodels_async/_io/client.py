@@ -23,6 +23,7 @@ import aiohttp
 from yarl import URL
 
 from apimodels_async._ports import Failure, Kind, Phase, Reply, Request, Secret, Sent
+from apimodels_async._text import describe, printable
 from apimodels_async._version import __version__
 
 if TYPE_CHECKING:
@@ -165,10 +166,12 @@ class AiohttpTransport:
             if task is None or task.cancelling():
                 raise
             error = RuntimeError("Connector is closed")
-        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as raised:
+        except Exception as raised:  # noqa: BLE001  a user's trace hook raises anything
             error = raised
         body = self._key.mask(bytes(arrived))
-        failure = _failure(error, sent, status, body, session.closed)
+        # Masked before it is cut: half a key would not be found.
+        reason = printable(self._key.mask(_reason(error).encode()).decode())
+        failure = _failure(error, reason, sent, status, body, session.closed)
         del error  # its frames hold the request; nothing may find them through ours
         return failure
 
@@ -318,6 +321,7 @@ class _TooLargeError(ValueError):
 
 def _failure(
     error: Exception,
+    reason: str,
     sent: Sent,
     status: int | None,
     arrived: bytes,
@@ -326,11 +330,11 @@ def _failure(
     return Failure(
         sent=sent.at is not None,
         phase=_phase(error, sent, status),
-        reason=_reason(error),
+        reason=reason,
         timed_out=isinstance(error, TimeoutError),
         status=status,
         body=arrived,
-        retryable=not isinstance(error, _FINAL),
+        retryable=isinstance(error, _OUTSIDE) and not isinstance(error, _FINAL),
         closed=closed,
     )
 
@@ -339,7 +343,9 @@ _CERTIFICATE: Final = (
     aiohttp.ClientConnectorCertificateError,
     aiohttp.ServerFingerprintMismatch,
 )
-_FINAL: Final = (*_CERTIFICATE, RuntimeError, ValueError)  # a closed session, a bad URL
+_FINAL: Final = (*_CERTIFICATE, aiohttp.InvalidURL)
+_OUTSIDE: Final = (aiohttp.ClientError, OSError)
+"""The network's. Any other is a closed session's, or a bug: it comes again."""
 
 
 def _phase(error: Exception, sent: Sent, status: int | None) -> Phase:
@@ -354,18 +360,28 @@ def _phase(error: Exception, sent: Sent, status: int | None) -> Phase:
 
 
 def _reason(error: Exception) -> str:
-    """Return words for *error* that cannot hold a header: no text the server chose."""
+    """
+    Return words for *error*: no text the server chose, but what a user's hook says,
+    and so perhaps the key.
+    """
     name = type(error).__name__
     match error:
-        case _TooLargeError() | _BrokenError() | RuntimeError():
+        case _TooLargeError() | _BrokenError():
             return str(error)
         case aiohttp.ClientConnectorDNSError():
-            return f"{name}: the host name does not resolve"
+            what = "the host name does not resolve"
         case aiohttp.ClientConnectorCertificateError():
-            return f"{name}: the server's certificate is not trusted"
+            what = "the server's certificate is not trusted"
         case aiohttp.ClientResponseError():
-            return f"{name}: the answer is not HTTP"
+            what = "the answer is not HTTP"
         case OSError() if error.errno:
-            return f"{name}: {os.strerror(error.errno)}"
-        case _:
+            what = os.strerror(error.errno)
+        case aiohttp.ClientConnectionError(__cause__=Exception() as hooks) if (
+            type(error) is aiohttp.ClientConnectionError  # sending the body failed
+        ):
+            what = describe(hooks)
+        case aiohttp.ClientError() | OSError():
             return name
+        case _:
+            return describe(error)
+    return f"{name}: {what}"

@@ -7,6 +7,7 @@ answer brings (a task to track, money spent) is the caller's, once, after the lo
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
@@ -27,10 +28,64 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apimodels_async._api.calls import Call
-    from apimodels_async._ports import Clock, OrderLimit, Transport
+    from apimodels_async._ports import Clock, OrderLimit, Permit, Transport
     from apimodels_async.policies import RetryPolicy
 
 T = TypeVar("T")
+
+logger = logging.getLogger("apimodels_async.sender")
+
+
+@define(eq=False)
+class GuardedLimit:
+    """
+    The limit, which may be a user's own: once an order is answered, nothing that its
+    permit raises may cost it. What :meth:`acquire` raises ends an order unsent.
+    """
+
+    _limit: OrderLimit
+    _warned: bool = field(init=False, default=False)
+
+    async def acquire(self) -> GuardedPermit:
+        """Wait until one more order may be sent."""
+        return GuardedPermit(await self._limit.acquire(), self)
+
+    def failed(self, method: str) -> None:
+        """Log what is being raised: the first time for all to see."""
+        level = logging.DEBUG if self._warned else logging.WARNING
+        self._warned = True
+        msg = "the limit's permit failed in %s(); the order goes on"
+        logger.log(level, msg, method, exc_info=True)
+
+
+@define(eq=False)
+class GuardedPermit:
+    """The one way to a permit, for whoever has it: raises nothing."""
+
+    _permit: Permit
+    _limit: GuardedLimit
+    deaf: bool = field(init=False, default=False)
+    """Whether it was told of a 429 in vain, so that nobody slows down."""
+
+    def taken(self) -> None:
+        """Note that the order was answered, by whatever but a 429."""
+        self._tell("taken")
+
+    def throttled(self, retry_after: float | None) -> None:
+        """Note that it was answered by a 429; gives the permit back."""
+        self.deaf = not self._tell("throttled", retry_after)
+
+    def release(self) -> None:
+        """Give the permit back: the order has ended. Idempotent."""
+        self._tell("release")
+
+    def _tell(self, method: str, *args: object) -> bool:
+        try:
+            getattr(self._permit, method)(*args)
+        except Exception:  # noqa: BLE001  of the user's own code
+            self._limit.failed(method)
+            return False
+        return True
 
 
 @define(eq=False)
@@ -42,7 +97,7 @@ class Sender:
     _policy: RetryPolicy
     _draw: Callable[[], float]
     """Uniform in 0-1: the jitter."""
-    _limit: OrderLimit
+    _limit: GuardedLimit = field(converter=GuardedLimit)
     _retries: RetryBudget = field(init=False, factory=RetryBudget)
 
     async def send(self, call: Call[T], sent: Sent | None = None) -> T:
@@ -87,9 +142,8 @@ class Sender:
             OutcomeUnknownError: It was sent and its fate is not known.
             ApiModelsError: Refused, or never sent, after retries.
         """
-        attempt = 0
+        refused = failed = 0
         while True:
-            attempt += 1
             permit = await self._limit.acquire()
             try:
                 answer = await self._transport.send(call.request, sent)
@@ -97,6 +151,7 @@ class Sender:
             except BaseException:
                 permit.release()
                 raise
+            throttled = isinstance(found, RateLimitError)
             if isinstance(found, RateLimitError):
                 permit.throttled(found.retry_after)
             else:
@@ -105,10 +160,11 @@ class Sender:
                 sent.permit = permit
                 return found
             permit.release()
+            refused, failed = refused + throttled, failed + (not throttled)
             pause = pause_before_retry(
                 call.request.kind,
                 found,
-                0 if patient and isinstance(found, RateLimitError) else attempt,
+                refused if throttled else failed,
                 self._policy,
                 self._draw(),
                 patient=patient,
@@ -116,7 +172,7 @@ class Sender:
             if pause is None:
                 raise _explain(call, sent, found, answer)
             sent.at = None  # that try is over and was not taken
-            if not isinstance(found, RateLimitError):
+            if not throttled or permit.deaf:
                 await self._clock.sleep(pause)
 
     def _affordable(self, trouble: Failure | ApiModelsError) -> bool:

@@ -123,6 +123,19 @@ class Tracker:
         if self._end is not None:
             raise self._end.fresh()
 
+    def check_usable(self, task_id: str | None = None) -> None:
+        """
+        Refuse new work with ``SessionClosedError`` if nothing is tracked any more.
+
+        Args:
+            task_id: Of the task that it is about, which may be charged; None: it buys
+                something, and nothing was sent.
+        """
+        if self._end is not None:
+            error = self._end.fresh(task_id=task_id)
+            error.charged = None if task_id else False
+            raise error
+
     def watch(self, entry: Entry) -> None:
         """Track *entry* until it settles."""
         self.check_alive()

@@ -147,7 +147,7 @@ class Images:
         *,
         max_pending: int = 50,
         max_cost: Decimal | float | None = None,
-        price: Callable[[AnyRequest], Decimal | None] | None = None,
+        price: Callable[[AnyRequest], Decimal | float | None] | None = None,
         journal: str | os.PathLike[str] | None = None,
         download_to: str | os.PathLike[str] | None = None,
         sidecar: bool = False,

@@ -221,6 +221,68 @@ async def test_a_lent_sessions_traces_see_the_requests(connect):
     assert seen == ["GET", "POST"]
 
 
+@pytest.mark.parametrize(
+    ("where", "kind", "sent", "charged"),
+    [
+        ("on_request_start", ConnectionFailedError, 0, False),
+        ("on_request_headers_sent", ConnectionFailedError, 0, False),
+        ("on_request_chunk_sent", OutcomeUnknownError, 0, None),
+        ("on_request_end", OutcomeUnknownError, 1, None),
+    ],
+)
+async def test_a_hook_that_raises_ends_its_order_in_words(
+    connect, where, kind, sent, charged
+):
+    """A bug in a lent session's hook is named in a typed error, without the key."""
+    trace = aiohttp.TraceConfig()
+
+    async def fail(_session, _context, params):
+        if getattr(params, "method", "POST") == "POST":
+            msg = f"no metric for {KEY}"
+            raise KeyError(msg)
+
+    getattr(trace, where).append(fail)
+    async with (
+        RawServer(by_method(GET=respond(BALANCE), POST=respond(PICTURE))) as server,
+        aiohttp.ClientSession(trace_configs=[trace]) as http,
+    ):
+        session = connect(server, http=http)
+        with pytest.raises(kind, match="KeyError: 'no metric for") as caught:
+            await session.images.generate("a fox")
+
+        error = caught.value
+        assert error.charged is charged
+        assert KEY not in str(error)
+        assert (error.__cause__, error.__context__) == (None, None)
+        assert len(server.posts) == sent
+        assert (await session.balance()).balance == 5
+
+
+async def test_a_hook_that_raises_in_a_poll_ends_no_task(connect):
+    """A bug in a lent session's hook is a failed poll, and the next one succeeds."""
+    seen = []
+    trace = aiohttp.TraceConfig()
+
+    async def fail_once(_session, _context, params):
+        seen.append(params.method)
+        if seen.count("GET") == 1 and params.method == "GET":
+            raise LookupError
+
+    trace.on_request_end.append(fail_once)
+    urls = ["https://a.b/c.png"]
+    done = {"taskId": "clraw1", "state": "completed", "resultUrls": urls}
+    answer = by_method(GET=respond(envelope(done)), POST=respond(CREATED))
+    async with (
+        RawServer(answer) as server,
+        aiohttp.ClientSession(trace_configs=[trace]) as http,
+    ):
+        session = connect(server, http=http)
+        handle = await session.images.submit("a fox", **TASK)
+
+        assert (await handle.result(timeout=10)).url == "https://a.b/c.png"
+        assert seen == ["POST", "GET", "GET"]
+
+
 async def test_a_lent_session_still_tells_what_was_sent(connect):
     """An order cut over a lent pool is of unknown fate too, and sent once."""
     async with (

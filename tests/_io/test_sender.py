@@ -203,8 +203,8 @@ async def test_a_refused_order_goes_through_later(kind):
 
     assert (await desk.go(kind)).task_id == "t1"
     assert desk.sent == 4
-    assert desk.clock.slept == [0.5]  # after a 429 it waits for a permit
-    assert asyncio.get_running_loop().time() >= 1 + 0.5 + 7
+    assert desk.clock.slept == [0.25]  # after a 429 it waits for a permit
+    assert asyncio.get_running_loop().time() >= 1 + 0.25 + 7
 
 
 async def test_an_upload_is_not_sent_twice_behind_anyones_back():
@@ -302,6 +302,58 @@ async def test_the_permit_of_an_order_that_was_taken_is_left_to_the_caller():
     await another
 
 
+class OwnLimit:
+    """A user's limit that holds nobody back; one of its methods fails."""
+
+    def __init__(self, broken):
+        self.broken = broken
+
+    async def acquire(self):
+        self.note("acquire")
+        return self
+
+    def taken(self):
+        self.note("taken")
+
+    def throttled(self, _retry_after):
+        self.note("throttled")
+
+    def release(self):
+        self.note("release")
+
+    def note(self, method):
+        if method == self.broken:
+            msg = "redis is gone"
+            raise ConnectionError(msg)
+
+
+@pytest.mark.parametrize("method", ["taken", "throttled", "release"])
+async def test_a_limit_that_fails_after_the_answer_costs_no_order(method, caplog):
+    """Orders go through, after the pause that was asked for, with one WARNING."""
+    desk = Desk(refused(429, retry_after="7"), OK, limit=OwnLimit(method))
+    sent = Sent()
+    for _ in range(2):
+        call = Call(request_of(Kind.CREATE), read)
+        assert (await desk.sender.order(call, sent)).task_id == "t1"
+        sent.permit.release()
+
+    assert desk.clock.slept == ([7.25] if method == "throttled" else [])
+    shown = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert [each.getMessage() for each in shown] == [
+        f"the limit's permit failed in {method}(); the order goes on"
+    ]
+    assert "redis is gone" in caplog.text
+
+
+async def test_a_limit_that_fails_before_sending_is_heard():
+    """What it raises reaches the caller, and nothing is sent."""
+    desk = Desk(OK, limit=OwnLimit("acquire"))
+
+    with pytest.raises(ConnectionError, match="redis is gone"):
+        await desk.go()
+    assert desk.sent == 0
+
+
 async def test_what_may_have_been_taken_is_known_while_it_is_out():
     """Whoever waits can tell at any moment whether a request is out."""
     desk = Desk(refused(429, retry_after="60"), OK, latency=5)
@@ -351,6 +403,17 @@ async def test_a_patient_order_outlasts_any_number_of_429():
     assert (await desk.sender.order(call, Sent(), patient=True)).task_id == "t1"
     assert desk.sent == 8
     assert asyncio.get_running_loop().time() == pytest.approx(7 * 120)
+
+
+@pytest.mark.parametrize("patient", [True, False])
+async def test_tries_that_met_a_429_are_not_those_of_a_lost_connection(patient):
+    """After three 429 an order that cannot be sent is tried four times, as ever."""
+    desk = Desk(*[refused(429)] * 3, *[cut(sent=False)] * 3, OK)
+    call = Call(request_of(Kind.CREATE), read)
+
+    assert (await desk.sender.order(call, Sent(), patient=patient)).task_id == "t1"
+    assert desk.sent == 7
+    assert desk.clock.slept == [0.25, 0.5, 1.0]
 
 
 async def test_patience_with_429_needs_no_further_attempts():

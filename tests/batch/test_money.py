@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from decimal import Decimal
 
 import pytest
@@ -100,6 +101,37 @@ async def test_without_a_price_max_cost_refuses(emulator, session):
     assert (error.parameter, error.charged) == ("price", False)
     assert "gpt-image-2-beta" in str(error)
     assert prompts_ordered(emulator) == {"hare": 1}
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+@pytest.mark.parametrize(
+    "price",
+    [Decimal(-1), -0.5, Decimal("NaN"), math.inf, Decimal("1E-20"), "0.02", True, [1]],
+)
+async def test_a_price_that_is_none_is_refused(emulator, session, price, limit):
+    """Below zero, not finite, out of range or no number: nothing is sent for it."""
+    batch = session.images.batch(
+        ["hare"], price=lambda _: price, max_cost=limit, max_pending=1
+    )
+    outcomes, raised = await drain(batch)
+
+    assert raised is None
+    assert isinstance(outcomes[0].error, InvalidRequestError)
+    assert (outcomes[0].error.parameter, outcomes[0].error.charged) == ("price", False)
+    assert orders(emulator) == []
+    assert batch.reserved == 0
+
+
+async def test_a_price_may_be_any_number(session):
+    """Decimals, whole numbers and floats from 0 on count, also in a journal."""
+    prices = iter([Decimal("0.25"), 0, 0.5, Decimal("-0"), 1])
+    batch = session.images.batch(
+        ["hare"] * 6, price=lambda _: next(prices), max_cost=0.9, max_pending=1
+    )
+    outcomes, raised = await drain(batch)
+
+    assert isinstance(raised, BudgetExceededError)
+    assert [bool(each.result) for each in outcomes.values()] == [True] * 4
 
 
 async def test_without_max_cost_no_price_is_needed(emulator, session):

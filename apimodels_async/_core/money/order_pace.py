@@ -17,7 +17,8 @@ from apimodels_async.policies import RETRY_AFTER_MAX_S
 
 PAUSE_MIN_S: Final = 1.0
 PAUSE_MAX_S: Final = 30.0
-"""Without a Retry-After, doubling from one refused probe to the next."""
+"""Between probes at least, doubling from one that is refused to the next, whatever a
+Retry-After says: "0" would be asked again with each round trip."""
 FASTER: Final = 0.98
 """What an order that is taken makes of the interval."""
 RUN_MIN: Final = 20
@@ -103,13 +104,13 @@ class OrderPace:
             self._interval = min(self._interval * SLOWER, PAUSE_MAX_S)
             self._blocked_until = max(self._blocked_until, now + self._interval)
             self._next_at = self._blocked_until
-        elif retry_after is not None and self._taken:
-            self._find(now, retry_after)
         else:
             pause = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** min(self._streak, 10))
-            if retry_after is None:
+            if self._taken and retry_after is not None and retry_after >= pause:
+                self._find(now, retry_after)
+            else:
                 self._blocked_until = max(self._blocked_until, now + pause)
-            self._probing = True
+                self._probing = True
         self._streak += 1
 
     def _find(self, now: float, wait: float) -> None:

@@ -157,13 +157,16 @@ def pause_before_retry(
     Return the seconds to wait before the next try, or None to give up.
 
     Args:
-        attempt: Tries made so far, 1 after the first.
+        attempt: Tries made so far that ended alike, 1 after the first.
 
         draw: Uniform in 0-1; the jitter.
 
-        patient: A Retry-After is waited out, however long.
+        patient: A 429 is waited out, however often and however long.
     """
-    if attempt >= policy.attempts or not _may_repeat(kind, trouble):
+    outlasted = patient and isinstance(trouble, RateLimitError)
+    if attempt >= policy.attempts and not outlasted:
+        return None
+    if not _may_repeat(kind, trouble):
         return None
     if isinstance(trouble, APIStatusError) and trouble.retry_after is not None:
         # More than the cap is an immediate error. A little jitter spreads the herd

@@ -25,7 +25,7 @@ from apimodels_async._core.files.inline import unpack
 from apimodels_async._core.files.ranges import continues, origin_of, resume_headers
 from apimodels_async._core.money.retry import backoff_ceiling
 from apimodels_async._ports import CutError
-from apimodels_async._text import printable
+from apimodels_async._text import describe, printable
 from apimodels_async._version import __version__
 from apimodels_async.errors import (
     ApiModelsError,
@@ -357,7 +357,7 @@ class Files:
                 return transfer.check_end()
         except ApiModelsError:
             raise
-        except (aiohttp.ClientError, OSError, ValueError) as raised:
+        except Exception as raised:  # noqa: BLE001  whatever it is, there is no file
             error = raised
         return _trouble(error)
 
@@ -392,7 +392,7 @@ class Files:
                 if 200 <= response.status < 300:  # noqa: PLR2004  .ok takes a 307
                     return None
                 return _Trouble(f"HTTP {response.status}", response.status)
-        except (aiohttp.ClientError, OSError, ValueError) as raised:
+        except Exception as raised:  # noqa: BLE001  whatever it is, it is not there
             error = raised
         return _trouble(error)
 
@@ -424,6 +424,8 @@ def _trouble(error: Exception) -> _Trouble:
         isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError)
     ):
         return _Trouble(UNUSABLE, passing=False)
+    if not isinstance(error, (aiohttp.ClientError, OSError)):
+        return _Trouble(printable(describe(error)), passing=False)  # a bug comes again
     return _Trouble(_words(error))
 
 

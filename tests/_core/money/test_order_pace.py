@@ -46,7 +46,11 @@ class TokenBucket:
 
 
 def play(api, count, *, told, at_once=50):
-    """Order *count*; return requests, those out at the first 429, and seconds."""
+    """
+    Order *count*; return requests, those out at the first 429, and seconds.
+
+    *told* makes the Retry-After out of the seconds that it would take.
+    """
     pace, now, answers = OrderPace(), 0.0, []
     left, done, requests, out, out_at_first = count, 0, 0, 0, None
     while done < count:
@@ -64,13 +68,21 @@ def play(api, count, *, told, at_once=50):
             done += 1
         else:
             out_at_first = out_at_first or out
-            pace.throttled(started, now, wait if told else None)
+            pace.throttled(started, now, told(wait))
             left += 1
         out -= 1
     return requests, out_at_first or 0, now
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["Retry-After", "silent"])
+TOLD = {
+    "Retry-After": lambda wait: wait,
+    "silent": lambda _: None,
+    "Retry-After: 0": lambda _: 0.0,
+    "Retry-After: 0.2": lambda _: 0.2,
+}
+
+
+@pytest.mark.parametrize("told", TOLD.values(), ids=TOLD)
 @pytest.mark.parametrize("api", [FixedWindow, TokenBucket])
 def test_the_allowed_rate_is_found_with_few_wasted_requests(api, told):
     """At least 80 % of the allowed rate, and at most 0.3 further requests an order."""
@@ -89,12 +101,13 @@ def test_nobody_waits_before_the_first_429():
         pace.started(5.0)
 
 
-def test_pauses_double_while_no_order_is_taken():
-    """Without a Retry-After, refused probes are 1, 2, 4, ... 30 seconds apart."""
+@pytest.mark.parametrize("told", [None, 0.0, 0.2])
+def test_pauses_double_while_no_order_is_taken(told):
+    """Refused probes are 1, 2, 4, ... 30 seconds apart at least."""
     pace, now, found = OrderPace(), 0.0, []
     for _ in range(7):
         pace.started(now)
-        pace.throttled(now, now, None)
+        pace.throttled(now, now, told)
         found.append(pace.next_start(now) - now)
         now += found[-1]
     assert found == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
@@ -128,12 +141,12 @@ def test_a_late_429_of_the_burst_is_not_the_probes():
 
 
 def test_a_probe_that_is_refused_at_once_is_followed_by_another():
-    """Also where the API says "Retry-After: 0", and the clock has not moved."""
+    """The clock need not have moved between a start and its answer."""
     pace = OrderPace()
     pace.started(5.0)
     for _ in range(3):
         pace.throttled(5.0, 5.0, 0.0)
-        assert pace.next_start(5.0) == 5.0
+        assert pace.next_start(5.0) == 6.0
         pace.started(5.0)
 
 

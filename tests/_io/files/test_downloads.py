@@ -307,6 +307,21 @@ async def test_plain_http_is_out_of_bounds(public, folder):
         await public.put("https://127.0.0.1/x", File("a", "image/png", PNG))
 
 
+async def test_an_exception_of_any_class_is_a_typed_error(public, folder):
+    """What aiohttp or a hook raises is named in the error, and is not tried again."""
+    threads = anyio.CapacityLimiter(1)
+    await public.aclose()
+    with pytest.raises(DownloadError, match=r"RuntimeError: Session is closed$"):
+        await public.download(
+            at("https://files.example/x"),
+            0,
+            lambda: FileSink(folder / "x", "x", threads, LocalDisk()),
+        )
+    with pytest.raises(TransportError, match="RuntimeError: Session is closed"):
+        await public.put("https://files.example/x", File("a", "image/png", PNG))
+    assert names(folder) == []
+
+
 async def test_an_untrusted_host_is_refused(connect, folder):
     """A file host without a valid certificate gives no file."""
     untrusted = certificate(trustme.CA(), "127.0.0.1")
