@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 
 import aiohttp
 import pytest
@@ -36,6 +37,7 @@ from apimodels_async._io.places import ConnectionPlaces
 from apimodels_async._ports import Secret
 
 TASK = {"model": "gpt-image-2"}
+ONCE = RetryPolicy(attempts=1)
 BALANCE = envelope({"balance": "5"})
 
 
@@ -387,3 +389,19 @@ async def test_more_orders_than_connections_wait_without_a_timeout(emulator, con
     )
 
     assert len({result.url for result in results}) == 8
+
+
+async def test_a_cancellation_at_the_end_of_patience_is_not_swallowed(connect):
+    """Whoever is cancelled in the very turn of the loop of a time-out is cancelled."""
+    loop, patience = asyncio.get_running_loop(), 0.3
+    async with RawServer(hang) as server:
+        session = connect(server, timeouts=Timeouts(read=patience), retry=ONCE)
+        ends = loop.time() + patience
+        calls = [asyncio.create_task(session.balance()) for _ in range(20)]
+        for call in calls:
+            loop.call_at(ends, call.cancel)
+        # A loop that is busy for a moment finds all these timers due in one turn.
+        loop.call_at(ends - 0.01, time.sleep, 0.1)
+        await asyncio.wait(calls)
+
+    assert all(call.cancelled() for call in calls)
