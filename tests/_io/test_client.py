@@ -401,7 +401,7 @@ async def test_a_cancellation_at_the_end_of_patience_is_not_swallowed(connect):
         for call in calls:
             loop.call_at(ends, call.cancel)
         # A loop that is busy for a moment finds all these timers due in one turn.
-        loop.call_at(ends - 0.01, time.sleep, 0.1)
+        loop.call_at(ends - 0.01, time.sleep, 0.6)
         await asyncio.wait(calls)
 
     assert all(call.cancelled() for call in calls)
