@@ -8,6 +8,7 @@ import pytest
 from cli.batch.conftest import progress_of
 
 from apimodels_async import ConfigurationError, PollPolicy, Session
+from apimodels_async.cli.batch.journal import read_entries
 from apimodels_async.cli.batch.rows import PromptFile
 from apimodels_async.cli.batch.summary import print_summary
 
@@ -44,6 +45,19 @@ async def test_an_api_that_falls_silent_is_reported(outcome, capsys, emulator):
 
     assert "The API does not answer. 1 tasks are paid for" in capsys.readouterr().err
     assert dict(run.progress.states) == {"completed": 1}
+
+
+async def test_who_is_told_to_stop_does_not_wait_for_a_silent_api(
+    outcome, capsys, emulator, folder
+):
+    """After a signal a silent API is left; the journal keeps what is paid for."""
+    emulator.fault("poll", "reset", times=None)
+    run = await outcome(period_s=0.05, signal=15)
+
+    assert "The API does not answer: leaving." in capsys.readouterr().err
+    (entry,) = read_entries(folder / "journal.sqlite", folder, running=False, limit=9)
+    assert (entry.state, entry.task_id in emulator.tasks) == ("pending", True)
+    assert run.progress.states["completed"] == 0
 
 
 async def test_a_very_large_batch_has_a_page_of_its_own_size(outcome, folder, capsys):
