@@ -70,6 +70,8 @@ class Ordering:
     observer: Observer
     orphans: list[Product | OutcomeUnknownError] = field(init=False, factory=list)
     """What became of orders whose caller was cancelled; oldest first."""
+    _unheard: dict[asyncio.Task[Product], PaidRequest] = field(init=False, factory=dict)
+    """Orders that have ended, and whose callers have not run since."""
     _under_way: dict[asyncio.Task[Product], PaidRequest] = field(
         init=False, factory=dict
     )
@@ -139,12 +141,20 @@ class Ordering:
         runner.add_done_callback(self._ended)
         before = _cancellations()
         try:
-            return await asyncio.shield(runner)
+            product = await asyncio.shield(runner)
         except asyncio.CancelledError:
+            self._unheard.pop(runner, None)
             if not runner.cancelled() or _cancellations() > before:
                 self._abandon(paid, runner)
                 raise
-        return paid.cut()  # by abort(), not by our caller
+            return paid.cut()  # by abort(), not by our caller
+        except Exception:
+            self._unheard.pop(runner, None)
+            raise
+        # Not in a finally block: that also runs when a dead loop's coroutine is
+        # collected, and then nobody has heard.
+        self._unheard.pop(runner, None)
+        return product
 
     def _prepare(self, request: AnyRequest, record: OrderRecord | None) -> PaidRequest:
         callbacks, expected = self._callbacks, None
@@ -354,10 +364,10 @@ class Ordering:
     def _abandon(self, paid: PaidRequest, runner: asyncio.Task[Product]) -> None:
         if runner.done():  # in this very step; _ended() still saw a reader
             self.keep(paid.fate(runner))
-        elif paid.unsent:
+            return
+        paid.abandoned = True
+        if paid.unsent:
             runner.cancel()  # nothing left this machine: nothing to keep
-        else:
-            paid.abandoned = True
 
     def _ended(self, runner: asyncio.Task[Product]) -> None:
         paid = self._under_way.pop(runner)
@@ -367,6 +377,8 @@ class Ordering:
         self._counters.unknown += isinstance(fate, OutcomeUnknownError)
         if paid.abandoned:
             self.keep(fate)
+        else:
+            self._unheard[runner] = paid
         self._tell_if_idle()
 
     def keep(self, fate: object) -> None:
@@ -383,8 +395,9 @@ class Ordering:
 
     @property
     def left_open(self) -> list[Product | BaseException]:
-        """What becomes of the orders under way if their loop turns no more."""
-        return [paid.fate(runner) for runner, paid in self._under_way.items()]
+        """What becomes of orders nobody has heard of if their loop turns no more."""
+        left = {**self._unheard, **self._under_way}
+        return [paid.fate(runner) for runner, paid in left.items()]
 
     def call_when_idle(self, callback: Callable[[], object]) -> None:
         """Call *callback* once no order is under way, in a later step of the loop."""

@@ -10,6 +10,7 @@ import os
 import random
 from contextlib import nullcontext, suppress
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -314,7 +315,7 @@ class Runtime:
         if parts is not None and parts.loop.is_closed():
             self.state = State.CLOSED
             self.report()
-            self._hang_up()
+            _hang_up(parts)
             return
         if parts is not None and parts.loop is not _running_loop():
             msg = "this Session belongs to another event loop: close it there"
@@ -359,19 +360,14 @@ class Runtime:
     def _on_tracker_end(self) -> None:
         # Not by aclose(): the program's tasks are cancelled because its loop ends, or
         # the tracker broke. Orders that are cut in the same go end some steps later.
-        if self.state is State.OPEN and self.parts is not None:
-            self.parts.ordering.call_when_idle(self._wind_up)
+        parts = self.parts
+        if self.state is State.OPEN and parts is not None:
+            parts.ordering.call_when_idle(partial(self._wind_up, parts))
 
-    def _wind_up(self) -> None:
+    def _wind_up(self, parts: Parts) -> None:
         if self.state is State.OPEN:  # nobody has closed it since, and nobody may
             self.report()
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        """Close the connections as far as that needs no loop."""
-        if self.parts is not None:
-            _begin(self.parts.transport.aclose())
-            _begin(self.parts.saver.aclose())
+            _hang_up(parts)
 
     def report(self) -> None:
         """Say, each thing once, what can be taken up: the session or its loop ended."""
@@ -409,6 +405,12 @@ def _name(orphan: object) -> str:
     if isinstance(orphan, ImageResult):
         return orphan.task_id or orphan.url
     return orphan.task_id if isinstance(orphan, TaskHandle) else ""
+
+
+def _hang_up(parts: Parts) -> None:
+    """Close the connections as far as that needs no loop."""
+    _begin(parts.transport.aclose())
+    _begin(parts.saver.aclose())
 
 
 def _begin(closing: Coroutine[object, None, None]) -> None:

@@ -112,6 +112,8 @@ class Batch:
     def __enter__(self) -> Self:
         try:
             self._portal.call(self._inner.__aenter__)
+        except Exception:
+            raise
         except BaseException:  # it may order all the same, and no `with` leaves it
             self._portal.call(self._inner._give_up)  # noqa: SLF001  ours
             raise

@@ -13,6 +13,7 @@ from support.raw import RawServer, hang
 from support.sessions import PATIENT
 from support.waiting import until
 
+from apimodels_async import SessionClosedError
 from apimodels_async.testing import serve_emulator
 
 TASK = {"model": "gpt-image-2"}
@@ -95,6 +96,7 @@ def test_a_loop_that_just_stops_leaves_no_order_unnamed(tmp_path):
     """Closed without cancelling anything, orders on their way are named as well."""
     code = """
 import asyncio, logging, os, sys
+from apimodels_async import SessionClosedError
 from apimodels_async.testing import serve_emulator
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 
@@ -126,6 +128,7 @@ def test_after_its_loop_nothing_of_a_session_is_left_open(closing, tmp_path):
     code = f"""
 import asyncio, gc, warnings
 from apimodels_async import Session
+from apimodels_async import SessionClosedError
 from apimodels_async.testing import serve_emulator
 
 async def begin(emulator):
@@ -167,3 +170,30 @@ async def test_an_order_answered_after_the_tracker_ended_is_named(emulator, conn
     assert caught.value.task_id == task_id
     assert task_id in caught.value.task_ids
     assert caught.value.charged is None
+
+
+async def test_a_session_that_is_closed_meanwhile_is_wound_up_once(emulator, connect):
+    """Closed in the step in which its tracker ended, it closes as ever."""
+    session = connect(emulator)
+    handle = await session.images.submit("a moose [stuck]", **TASK)
+    session._runtime._on_tracker_end()
+    await session.aclose()
+
+    with pytest.raises(SessionClosedError) as caught:
+        await handle
+    assert caught.value.task_ids == (handle.task_id,)
+
+
+async def test_what_ended_and_nobody_heard_of_is_in_the_warning(emulator, connect):
+    """In a loop that turns no more, an order stays named until its caller ran."""
+    session = connect(emulator)
+    call = asyncio.create_task(session.images.generate("a fox"))
+    ordering = session._runtime.open().ordering
+    await until(lambda: ordering.left_open)
+    (runner,) = ordering._under_way
+    seen = []
+    runner.add_done_callback(lambda _: seen.extend(ordering.left_open))
+    result = await call
+
+    assert seen == [result]
+    assert ordering.left_open == []
