@@ -160,13 +160,16 @@ class _Loop:
 
     def _collect(self) -> None:
         # In the loop's thread, while it lives: no signal and no other thread is here.
-        for call in list(self._calls):
-            if not call.finished.is_set():
-                continue
+        ended = [call for call in list(self._calls) if call.finished.is_set()]
+        for call in ended:
             if call.abandoned:
                 self._keep(call)
-            if call.abandoned or call.taken or call.error is not None:
-                self._calls.discard(call)
+        self._calls.difference_update(
+            # _keep() has taken the error of an abandoned one.
+            call
+            for call in ended
+            if call.abandoned or call.taken or call.error is not None
+        )
 
     def _keep(self, call: _Call[Any]) -> None:
         found = call.error if call.result is None else call.result
