@@ -7,7 +7,15 @@ import math
 from decimal import Decimal
 
 import pytest
-from support.batches import TASK, drain, orders, prompts_ordered, rows, tasks
+from support.batches import (
+    TASK,
+    drain,
+    orders,
+    prompts_ordered,
+    rewrite,
+    rows,
+    tasks,
+)
 from support.waiting import until
 
 from apimodels_async import (
@@ -16,6 +24,7 @@ from apimodels_async import (
     ImageRequest,
     InsufficientCreditsError,
     InvalidRequestError,
+    JournalError,
     OutcomeUnknownError,
     PermissionDeniedError,
     Session,
@@ -289,3 +298,17 @@ async def test_what_was_read_before_a_stop_is_not_ordered(emulator, connect, tmp
         with pytest.raises(InsufficientCreditsError):
             await anext(outcomes)
     assert len(orders(emulator)) == 1
+
+
+async def test_an_amount_that_is_damaged_lets_go_of_the_journal(session, tmp_path):
+    """A journal whose sums cannot be read is refused, and closed: it can be mended."""
+    journal = tmp_path / "j.sqlite"
+    await drain(session.images.batch(["moose"], journal=journal))
+    rewrite(journal, "UPDATE items SET state = 'unknown', price = 'x'")
+    with pytest.raises(JournalError):
+        await session.images.batch(["moose"], journal=journal).__aenter__()
+    rewrite(journal, "UPDATE items SET state = 'unknown', price = '0.01'")
+    batch = session.images.batch(["moose"], journal=journal)
+    await drain(batch)
+
+    assert batch.reserved == Decimal("0.01")
