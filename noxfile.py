@@ -210,7 +210,7 @@ def others(session: nox.Session) -> None:
 
 @step(tags=["full"])
 def coverage(session: nox.Session) -> None:
-    """Run the tests once more, and fail unless every line and branch was run."""
+    """Run the tests once more, and fail if lines or branches were not run."""
     session.install(EXTRAS, *group("test", "coverage"))
     data = session.cache_dir / "coverage" / "data"
     shutil.rmtree(data.parent, ignore_errors=True)
