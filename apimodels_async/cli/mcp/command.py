@@ -6,14 +6,10 @@ The package *mcp* is an extra and takes a second to load: it is imported inside.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
 import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Final
 
-import anyio
 from cyclopts import Parameter
 
 from apimodels_async import ConfigurationError, __version__, known_models
@@ -21,9 +17,9 @@ from apimodels_async._core.money.budget import Budget
 from apimodels_async.cli.commands.account import price_dates
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.errors import ExitCode
+from apimodels_async.cli.mcp.stdio import serve
 from apimodels_async.cli.options import Amount, Common, Flag
 from apimodels_async.cli.output import Output, screen
-from apimodels_async.cli.streams import Failure
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -104,7 +100,7 @@ async def mcp(
     async with command_context(session, output) as context:
         budget = Budget(max_cost)
         tools = Toolbox(session, budget, context.handles, context.due, inline=inline)
-        failure = await serve(tools)
+        failure = await serve(build_server(tools))
     context.print_unfinished()
     if failure is None:
         return ExitCode.OK
@@ -154,53 +150,3 @@ def _prices() -> str:
         f"A picture costs ${min(prices)} to ${max(prices)}, by model, size and quality "
         f"(as published on {price_dates()[-1]}; see list_models)."
     )
-
-
-async def serve(tools: Toolbox) -> Failure | None:
-    """
-    Serve *tools* on stdin and stdout until stdin ends, or stdout fails.
-
-    The library reads stdin in a thread that nothing can interrupt but the end of stdin.
-    So it is given a pipe of ours in its place, which ends with this call.
-
-    Returns:
-        Why stdout failed, if it did; seen at the client's next message.
-    """
-    server = build_server(tools)
-    source = os.dup(0)
-    ours, theirs = os.pipe()
-    os.dup2(ours, 0)
-    os.close(ours)
-    failure = None
-    try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(server.run_stdio_async)
-            await _pump(source, theirs)
-    except* OSError as broken:
-        failure = Failure.of(_first(broken))
-    finally:
-        os.dup2(source, 0)
-        os.close(source)
-    return failure
-
-
-def _first(group: BaseExceptionGroup[OSError]) -> OSError:
-    error = group.exceptions[0]
-    return error if isinstance(error, OSError) else _first(error)
-
-
-async def _pump(source: int, target: int) -> None:
-    try:
-        while data := await _read(source):
-            await anyio.wait_writable(target)
-            os.write(target, data)
-    finally:
-        os.close(target)
-
-
-async def _read(source: int) -> bytes:
-    # A file is always ready, and the selector says so by refusing it.
-    with contextlib.suppress(PermissionError):
-        await anyio.wait_readable(source)
-    # A pipe that is writable takes this much without blocking.
-    return os.read(source, select.PIPE_BUF)
