@@ -366,7 +366,10 @@ async def test_a_folder_in_the_way_is_said(tmp_path):
     assert "Is a directory" in await refused(tmp_path / "folder")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its rights")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0,
+    reason="only root can give up its rights",
+)
 async def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     """The message has the system's reason."""
     folder = tmp_path / "closed"

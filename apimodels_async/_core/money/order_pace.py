@@ -20,10 +20,12 @@ PAUSE_MAX_S: Final = 30.0
 """Between probes at least, doubling from one that is refused to the next, whatever a
 Retry-After says: "0" would be asked again with each round trip."""
 FASTER: Final = 0.98
-"""What an order that is taken makes of the interval."""
+"""What an order that is taken makes of the interval, at least."""
+FASTER_MOST: Final = 5
+"""Times that it may do so at once: by a tenth."""
 RUN_MIN: Final = 20
 """Orders taken in a row after which the estimate counts as too careful: from there on
-the interval shrinks with each by ever more, up to a tenth."""
+the interval shrinks with each by ever more."""
 SLOWER: Final = 1.3
 """What a 429 makes of it."""
 FREE_S: Final = 0.005
@@ -83,7 +85,10 @@ class OrderPace:
         if self._probing:
             self._find(now, 0.0)
         elif self._interval is not None:
-            self._interval *= FASTER ** min(max(1, self._run - RUN_MIN), 5)
+            # A long interval is measured in few orders, and those of a quiet time: once
+            # for each of its seconds, or it would take an hour to be rid of it.
+            times = max(1.0, self._run - RUN_MIN, self._interval)
+            self._interval *= FASTER ** min(times, FASTER_MOST)
             if self._interval < FREE_S:
                 self._interval = None
 

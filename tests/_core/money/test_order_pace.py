@@ -252,3 +252,20 @@ def test_what_left_before_the_brake_says_nothing_new():
     for _ in range(40):
         pace.throttled(0.0, 0.2, None)
     assert pace.next_start(0.2) == pytest.approx(1.2)
+
+
+def test_a_long_interval_is_soon_shortened():
+    """A pace of a quiet time gives way within minutes: 20 seconds become 1 in 300."""
+    pace = OrderPace()
+    for number in range(3):
+        pace.started(number * 20.0)
+        pace.taken(number * 20.0 + 0.1)
+    pace.throttled(40.0, 60.0, 1.0)
+    now, orders = pace.next_start(61.0), 0
+    while interval_of(pace, now) > 1.0:
+        now = pace.next_start(now)
+        pace.taken(now)
+        orders += 1
+
+    assert now < 61 + 2 * 300  # interval_of() itself orders, too
+    assert orders < 40
