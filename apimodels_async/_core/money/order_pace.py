@@ -88,9 +88,8 @@ class OrderPace:
             # A long interval is measured in few orders, and those of a quiet time: once
             # for each of its seconds, or it would take an hour to be rid of it.
             times = max(1.0, self._run - RUN_MIN, self._interval)
-            self._interval *= FASTER ** min(times, FASTER_MOST)
-            if self._interval < FREE_S:
-                self._interval = None
+            faster = self._interval * FASTER ** min(times, FASTER_MOST)
+            self._interval = faster if faster >= FREE_S else None
 
     def throttled(self, started: float, now: float, retry_after: float | None) -> None:
         """Note a 429 to an order that *started* then."""
