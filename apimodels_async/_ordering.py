@@ -11,7 +11,9 @@ Rules of this file:
 
 Theory of operation:
 1. ``order()`` encodes the request, which is where bad input is refused, and starts the
-   order's task: record, send, register, record. It waits for that task shielded.
+   order's task: record, send, register, record. It waits for that task shielded. What
+   was ordered before under the same idempotency key is not sent: what became of it is
+   the product.
 2. A cancelled waiter cancels an order whose headers have not left, as nothing is bought
    by it. Any other is marked abandoned, and what becomes of it is an orphan.
 3. Between two awaits nothing else runs: the product is registered in the step in which
@@ -27,35 +29,33 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from apimodels_async._api import calls, requests
-from apimodels_async._core.money.retry import disowned, info_of, unknown_error
+from apimodels_async._core.money.resume import OrderState
+from apimodels_async._core.money.retry import info_of, unknown_error
 from apimodels_async._core.polling.entry import Entry
 from apimodels_async.errors import (
     ApiModelsError,
-    NotFoundError,
+    ConfigurationError,
     OutcomeUnknownError,
     SessionClosedError,
-    UnexpectedResponseError,
 )
 from apimodels_async.handle import PaidRequest, TaskHandle
-from apimodels_async.models import (
-    ImageResult,
-    Reconciliation,
-    TaskSnapshot,
-    TaskState,
-    Verdict,
-)
+from apimodels_async.models import ImageResult, TaskSnapshot, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apimodels_async._core.counters import Counters
+    from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async._io.pacer import StartPacer
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
-    from apimodels_async._ports import Observer, OrderRecord
+    from apimodels_async._lost_orders import LostOrders
+    from apimodels_async._ports import EndListener, Observer
     from apimodels_async.handle import Product
     from apimodels_async.models import AnyRequest, ImageRequest
-    from apimodels_async.webhooks.expected import ExpectedCallback, ExpectedCallbacks
+    from apimodels_async.stores.sent import SentOrders
+    from apimodels_async.stores.store import OrderLog
+    from apimodels_async.webhooks.expected import ExpectedCallbacks
 
 
 @define(eq=False)
@@ -68,6 +68,8 @@ class Ordering:
     _counters: Counters
     _callbacks: ExpectedCallbacks | None
     observer: Observer
+    lost: LostOrders
+    _sent_orders: SentOrders | None
     orphans: list[Product | OutcomeUnknownError] = field(init=False, factory=list)
     """What became of orders whose caller was cancelled; oldest first."""
     _unheard: dict[asyncio.Task[Product], PaidRequest] = field(init=False, factory=dict)
@@ -78,30 +80,40 @@ class Ordering:
     _closed: SessionClosedError | None = field(init=False, default=None)
     _on_idle: Callable[[], object] | None = field(init=False, default=None)
 
-    async def complete(self, request: AnyRequest) -> ImageResult:
+    async def complete(
+        self, request: AnyRequest, idempotency_key: str | None = None
+    ) -> ImageResult:
         """Order *request* and wait for its result; raises as ``images.generate``."""
+        record = self._record(request, idempotency_key)
         await self._pacer.take()
         product: Product | None = None
         try:
             with self.observer.ordering(request) as accepted:
-                product = await self.order(request)
-                if isinstance(product, ImageResult):
-                    return product
-                accepted(product.task_id)
-                return await product
+                product = await self.order(request, record)
+                if isinstance(product, TaskHandle):
+                    accepted(product.task_id)
+                    result = await product
+                else:
+                    result = product
         except ApiModelsError:  # carries what is known of the task
             raise
         except BaseException:  # cancelled, or the observer raised
             self.keep(product)
             raise
+        if record is not None:
+            record.handed_over()  # no await from here on: the caller has it
+        return result
 
-    async def submit(self, request: ImageRequest) -> TaskHandle:
+    async def submit(
+        self, request: ImageRequest, idempotency_key: str | None = None
+    ) -> TaskHandle:
         """Order *request* and return its task's handle; raises as ``images.submit``."""
+        record = self._record(request, idempotency_key)
         await self._pacer.take()
         product: Product | None = None
         try:
             with self.observer.ordering(request) as accepted:
-                product = await self.order(request)
+                product = await self.order(request, record)
                 if isinstance(product, TaskHandle):
                     accepted(product.task_id)
         except BaseException:
@@ -115,7 +127,7 @@ class Ordering:
     async def order(
         self,
         request: AnyRequest,
-        record: OrderRecord | None = None,
+        record: OrderLog | None = None,
         *,
         patient: bool = False,
     ) -> Product:
@@ -156,7 +168,7 @@ class Ordering:
         self._unheard.pop(runner, None)
         return product
 
-    def _prepare(self, request: AnyRequest, record: OrderRecord | None) -> PaidRequest:
+    def _prepare(self, request: AnyRequest, record: OrderLog | None) -> PaidRequest:
         callbacks, expected = self._callbacks, None
         model, group = requests.model_of(request), requests.group_of(request)
         if callbacks is None or requests.callback_of(request) is not None:
@@ -166,7 +178,7 @@ class Ordering:
             address = callbacks.callback.address(nonce)
             call = calls.create(requests.call_back(request, address), nonce)
             expected = callbacks.expect(model, record, nonce)
-        return PaidRequest(model, group, call, record, expected)
+        return PaidRequest(request, model, group, call, record, expected)
 
     def _check_open(self, bought: str | None = None) -> None:
         if self._closed is not None:
@@ -179,9 +191,29 @@ class Ordering:
     async def _carry_out(self, paid: PaidRequest) -> Product:
         """The straight line of one order, in its own task."""
         record = paid.record
-        if record is not None:
-            await record.begin(paid.call.request.nonce)
+        if record is None:
+            return await self._buy(paid)
+        known = await record.begin(paid.call.request.nonce)
+        if known is not None:
+            paid.known = True
+            paid.product = await self.take_up(paid.request, record, known)
+            return paid.product
+        try:
             self._check_open()  # the session may have closed since
+            product = await self._buy(paid)
+        except ApiModelsError as error:
+            await record.ended(error)
+            raise
+        except asyncio.CancelledError:
+            record.settled(paid.cut_error())
+            raise
+        if isinstance(product, TaskHandle):
+            await record.accepted(product.task_id)
+        else:
+            await record.ended(product)
+        return product
+
+    async def _buy(self, paid: PaidRequest) -> Product:
         product: Product | OutcomeUnknownError
         try:
             created = await self._sender.order(
@@ -192,34 +224,33 @@ class Ordering:
             product = error
         if isinstance(product, OutcomeUnknownError):
             # Outside of the block: no error of ours has another behind it.
-            product = await self._find_lost(paid, self._check_owner(paid, product))
+            product = await self.lost.find(paid, product)
         paid.product = product
-        if record is not None and isinstance(product, TaskHandle):
-            await record.accepted(product.task_id)
         return product
 
-    def _check_owner(
-        self, paid: PaidRequest, error: OutcomeUnknownError
-    ) -> OutcomeUnknownError:
-        """Return *error*, without its task id if that task is known to be another's."""
-        if error.task_id is None or not self._tracker.ledger.knows(error.task_id):
-            return error
-        return disowned(error, info_of(paid.call.request, paid.sent))
+    async def take_up(
+        self, request: AnyRequest, record: OrderLog, known: OrderRecord
+    ) -> Product:
+        """
+        Return what became of an order that was recorded before; nothing is sent.
 
-    async def _find_lost(
-        self, paid: PaidRequest, error: OutcomeUnknownError
-    ) -> TaskHandle:
-        """Return the task of an order whose answer was lost, or raise *error*."""
-        found = await self._await_callback(paid.expected, error.task_id)
-        if found is not None:
-            return found
-        self._claim(error)
-        raise error
+        Raises:
+            OutcomeUnknownError: Nobody knows.
+        """
+        if known.result is not None:
+            return known.result
+        if known.state is OrderState.ACCEPTED:
+            return self.attach(known.task_id or "", known.model, record)
+        return await self.lost.find_recorded(request, record, known)
 
-    def _claim(self, error: OutcomeUnknownError) -> None:
-        # First come, first served: a later answer that names it is a stray copy.
-        if error.task_id is not None:
-            self._tracker.ledger.claimed.add(error.task_id)
+    def _record(self, request: AnyRequest, key: str | None) -> OrderLog | None:
+        """Return where a single order is written down; None: no store."""
+        if self._sent_orders is not None:
+            return self._sent_orders.record(request, key)
+        if key is not None:
+            msg = "idempotency_key needs a store: Session(store='orders.sqlite')"
+            raise ConfigurationError(msg)
+        return None
 
     def _adopt(self, paid: PaidRequest, created: TaskSnapshot | ImageResult) -> Product:
         entry: Entry | None = None
@@ -254,10 +285,13 @@ class Ordering:
             created.state,
             group=paid.group,
             expects_callback=paid.expected is not None,
+            record=paid.record,
         )
         entry.outcome = created.result or created.error
-        if entry.done:
+        if entry.outcome is not None:
             self._counters.ended(entry.task_id, entry.outcome)
+            if entry.record is not None:
+                entry.record.settled(entry.outcome)
             return entry
         try:
             self._tracker.watch(entry)
@@ -266,40 +300,6 @@ class Ordering:
             error.task_ids = (*error.task_ids, task_id)
             entry.outcome = error
         return entry
-
-    async def await_callback(
-        self,
-        request: AnyRequest,
-        record: OrderRecord,
-        nonce: str,
-        age_s: float,
-    ) -> TaskHandle | None:
-        """
-        Wait for the callback of an order that an earlier process sent.
-
-        Args:
-            age_s: Seconds since it was sent, at most.
-
-        Returns:
-            Its task; None without callbacks, or if none came in time.
-        """
-        if self._callbacks is None:
-            return None
-        model = requests.model_of(request)
-        expected = self._callbacks.expect(model, record, nonce, age_s)
-        return await self._await_callback(expected, None)
-
-    async def _await_callback(
-        self, expected: ExpectedCallback | None, salvaged: str | None
-    ) -> TaskHandle | None:
-        if self._callbacks is None or expected is None:
-            return None
-        entry = await self._callbacks.wait_for_task(expected, salvaged)
-        if entry is None:
-            return None
-        handle = TaskHandle(entry, self._tracker)
-        self._counters.accepted(handle)
-        return handle
 
     def take_orphans(self) -> tuple[Product | OutcomeUnknownError, ...]:
         """Return the orphans, oldest first, and keep them no longer."""
@@ -313,13 +313,23 @@ class Ordering:
 
     def adopt_late(self, entry: Entry) -> None:
         """Keep a task whose order was already reported as of unknown fate."""
+        if entry.record is not None:
+            entry.record.found(entry.task_id)
         handle = TaskHandle(entry, self._tracker)
         self._counters.accepted(handle)
         self.orphans.append(handle)
 
-    def attach(self, task_id: str, model: str | None = None) -> TaskHandle:
+    def attach(
+        self,
+        task_id: str,
+        model: str | None = None,
+        record: EndListener | None = None,
+    ) -> TaskHandle:
         """
         Take up a task by its id: nothing is sent, and nothing is bought.
+
+        Args:
+            record: Where its end is to be written down.
 
         Raises:
             SessionClosedError: Nothing is tracked any more.
@@ -329,35 +339,10 @@ class Ordering:
         if entry is None:
             entry = Entry(task_id, model, attached=True)
             self._tracker.watch(entry)
+        if entry.record is None:
+            entry.record = record
         self._tracker.ledger.keep(entry)
         return TaskHandle(entry, self._tracker)
-
-    async def look_up(self, lost: OutcomeUnknownError) -> Reconciliation | None:
-        """
-        Return what the callback or the API says of a lost order; None: nothing.
-
-        Raises:
-            ApiModelsError: The API could not be asked.
-        """
-        nonce = lost.request.nonce if lost.request is not None else None
-        called = self._callbacks and nonce and self._callbacks.task_of(nonce)
-        if called:
-            return Reconciliation(Verdict.FOUND, "its callback came", called)
-        if lost.task_id is None:
-            return None
-        try:
-            snapshot = await self._sender.send(calls.poll(lost.task_id))
-        except NotFoundError as error:
-            if error.code is None:  # a gateway's page: no word about the task
-                raise
-            return None
-        except UnexpectedResponseError as error:
-            if error.charged is not True:
-                raise
-            reason = f"the task exists and is charged: {error.message}"
-        else:
-            reason = f"the task exists and is {snapshot.state.value}"
-        return Reconciliation(Verdict.FOUND, reason, lost.task_id)
 
     # --- whose caller is gone -----------------------------------------------------
 
@@ -374,7 +359,8 @@ class Ordering:
         if paid.sent.permit is not None:  # the order has ended without a task
             paid.sent.permit.release()
         fate = paid.fate(runner)
-        self._counters.unknown += isinstance(fate, OutcomeUnknownError)
+        if not paid.known:
+            self._counters.unknown += isinstance(fate, OutcomeUnknownError)
         if paid.abandoned:
             self.keep(fate)
         else:

@@ -22,20 +22,23 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from apimodels_async.errors import ApiModelsError
     from apimodels_async.models import (
         AnyRequest,
+        ImageResult,
     )
 
 __all__ = [
     "Clock",
     "CutError",
+    "EndListener",
     "Failure",
     "File",
     "Hint",
     "Kind",
+    "Leave",
     "Observer",
     "OrderLimit",
-    "OrderRecord",
     "Permit",
     "Phase",
     "Places",
@@ -155,6 +158,8 @@ class Request:
     nonce: str | None = None
     """Of an order that a callback will tell of."""
     reply_bytes_max: int = REPLY_BYTES_MAX
+    spacing_s: float = 0.0
+    """Between two tries at least, whatever the retry policy says."""
 
 
 @frozen
@@ -219,6 +224,15 @@ class OrderLimit(Protocol):
         ...
 
 
+class Leave(Protocol):
+    """What must hold at the very moment in which an order is sent."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it may be sent now."""
+        ...
+
+
 @define
 class Sent:
     """How far a request has got, while whoever sends it waits."""
@@ -227,6 +241,8 @@ class Sent:
     """UTC time at which its headers left; None: they never did."""
     permit: Permit | None = None
     """Of an order that was taken; to be released once it has ended."""
+    leave: Leave | None = None
+    """Looked at in the step in which its headers leave; not held, nothing does."""
 
 
 class Places(Protocol):
@@ -341,25 +357,19 @@ class Sink(Protocol):
         ...
 
 
-class OrderRecord(Protocol):
-    """Where one order is written down, before it is sent and once it has a task."""
+class EndListener(Protocol):
+    """Somebody who is told how a task ended; nothing here waits or raises."""
 
-    @property
-    def durable(self) -> bool:
-        """Whether its task, or how it ended, would be known after a crash."""
+    def settled(self, outcome: ImageResult | ApiModelsError) -> None:
+        """Take in how it ended."""
         ...
 
-    async def begin(self, nonce: str | None) -> None:
-        """
-        Write down that it is about to be sent; durable on return.
-
-        Raises:
-            JournalError: It cannot be written down, and is not to be sent.
-        """
+    def handed_over(self) -> None:
+        """Take in that its end reached a caller."""
         ...
 
-    async def accepted(self, task_id: str) -> None:
-        """Write down its task; what cannot be written is logged, and not raised."""
+    def found(self, task_id: str) -> None:
+        """Take in that this is the task of an order that counted as lost."""
         ...
 
 

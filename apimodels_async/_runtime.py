@@ -7,8 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -29,30 +28,25 @@ from apimodels_async.handle import TaskHandle
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from contextlib import AbstractContextManager
-    from pathlib import Path
+    from collections.abc import Callable, Coroutine
 
     import aiohttp
 
-    from apimodels_async._core.files.embed import Splice
-    from apimodels_async._io.files.downloads import Files
-    from apimodels_async._io.files.storage import Keeping
-    from apimodels_async._io.journal import Journal
+    from apimodels_async._adapters import Adapters
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ordering import Ordering
     from apimodels_async._ports import (
         Clock,
-        Disk,
         Observer,
         OrderLimit,
         Secret,
-        Sink,
         Transport,
     )
     from apimodels_async._saving import Saver
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+    from apimodels_async.stores.sent import SentOrders
+    from apimodels_async.stores.store import OrderStore
     from apimodels_async.webhooks import Callback
     from apimodels_async.webhooks.expected import ExpectedCallbacks
 
@@ -76,91 +70,9 @@ class Options:
     max_downloads: int
     fresh_connections: bool
     callback: Callback | None
+    store: OrderStore | None
     limit: OrderLimit | None
     http: aiohttp.ClientSession | None
-
-
-class Adapters:
-    """
-    Makes the real ones, in the session's loop.
-
-    A simulation gives a session its own by overriding ``Session._make_adapters``.
-    """
-
-    def clock(self) -> Clock:
-        """Return the session's clock."""
-        from apimodels_async._io.clock import LoopClock
-
-        return LoopClock()
-
-    def draw(self) -> float:
-        """Return a number of 0-1, uniformly: all jitter comes from here."""
-        return random.random()  # noqa: S311  jitter, no secret
-
-    def transport(
-        self,
-        base_url: str,
-        key: Secret,
-        timeouts: Timeouts,
-        max_connections: int,
-        *,
-        fresh: bool,
-        lent: aiohttp.ClientSession | None,
-    ) -> Transport:
-        """Return the way to the API."""
-        from apimodels_async._io.client import AiohttpTransport
-        from apimodels_async._io.places import ConnectionPlaces
-
-        places = ConnectionPlaces(max_connections)
-        return AiohttpTransport(
-            base_url, key, timeouts, max_connections, places, fresh=fresh, lent=lent
-        )
-
-    def files(
-        self,
-        clock: Clock,
-        timeouts: Timeouts,
-        retry: RetryPolicy,
-        refresh: Callable[[str], Awaitable[ImageResult | None]],
-        *,
-        local: bool,
-    ) -> Files:
-        """Return the way to files; *local*: those of this machine too."""
-        from apimodels_async._io.files.downloads import Files
-
-        return Files(clock, timeouts, retry, self.draw, local, refresh)
-
-    def sink(
-        self,
-        target: Path,
-        stem: str,
-        threads: anyio.CapacityLimiter,
-        disk: Disk,
-        sidecar: bytes | None,
-        imprint: Callable[[bytes], Splice | None] | None,
-        keeping: Keeping,
-    ) -> Sink:
-        """Return the place for one file."""
-        from apimodels_async._io.files.storage import FileSink
-
-        return FileSink(target, stem, threads, disk, sidecar, imprint, keeping)
-
-    def journal(self, path: Path) -> Journal:
-        """Return the journal at *path*, not opened yet."""
-        from apimodels_async._io.journal import Journal
-
-        return Journal(path)
-
-
-class NoObserver:
-    """The observer of a session that has none."""
-
-    def ordering(
-        self,
-        request: object,  # noqa: ARG002  the Protocol's name for it
-    ) -> AbstractContextManager[Callable[[str], None]]:
-        """Surround one order with nothing."""
-        return nullcontext(lambda _task_id: None)
 
 
 class State(Enum):
@@ -182,6 +94,7 @@ class Parts:
     tracker: Tracker
     callbacks: ExpectedCallbacks | None
     ordering: Ordering
+    orders: SentOrders | None
     saver: Saver
 
 
@@ -240,10 +153,12 @@ class Runtime:
         return parts
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> Parts:
+        from apimodels_async._adapters import NoObserver
         from apimodels_async._io.order_limit import LocalLimit
         from apimodels_async._io.pacer import StartPacer
         from apimodels_async._io.sender import Sender
         from apimodels_async._io.tracker import Tracker
+        from apimodels_async._lost_orders import LostOrders
         from apimodels_async._ordering import Ordering
         from apimodels_async._saving import Refresher, Saver
 
@@ -268,6 +183,7 @@ class Runtime:
 
             ledger.callback_trust = CallbackTrust(options.callback.interval)
             callbacks = ExpectedCallbacks(options.callback, tracker, clock, counters)
+        orders = _orders(options, clock)
         local = is_local(options.base_url)
         files = adapters.files(
             clock,
@@ -290,7 +206,10 @@ class Runtime:
                 counters,
                 callbacks,
                 self._observer or NoObserver(),
+                LostOrders(sender, tracker, counters, callbacks),
+                orders,
             ),
+            orders=orders,
             saver=Saver(
                 files,
                 adapters.sink,
@@ -352,6 +271,8 @@ class Runtime:
             if parts.callbacks is not None:
                 await parts.callbacks.aclose()
             self._lost = await parts.tracker.aclose()
+            if parts.orders is not None:
+                await parts.orders.aclose()
             with anyio.move_on_after(CLOSE_S):
                 await parts.transport.aclose()
                 await parts.saver.aclose()
@@ -419,6 +340,15 @@ def _begin(closing: Coroutine[object, None, None]) -> None:
         while closing.send(None) is None:  # a bare turn of the loop, no future
             pass
     closing.close()
+
+
+def _orders(options: Options, clock: Clock) -> SentOrders | None:
+    if options.store is None:
+        return None
+    from apimodels_async.stores.sent import Lease, SentOrders
+
+    scope = f"{options.base_url} {options.store.scope}".strip()
+    return SentOrders(options.store, scope, clock, Lease(clock))
 
 
 def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> Ledger:

@@ -130,6 +130,17 @@ class Saver:
         self._downloads = Turns(self._most, self._seconds)
         self._uploads = Turns(self._most, self._seconds)
 
+    @staticmethod
+    def target(
+        path: str | os.PathLike[str],
+        overwrite: bool,  # noqa: FBT001
+        max_bytes: int,
+        sidecar: bool,  # noqa: FBT001
+        embed: bool,  # noqa: FBT001
+    ) -> Target:
+        """Return where a picture is to go; raises as :meth:`Target.read`."""
+        return Target.read(path, overwrite, max_bytes, sidecar, embed)
+
     async def save(
         self,
         result: ImageResult,

@@ -121,6 +121,8 @@ class ApiModelsError(Exception):
         """``code`` of the answer's envelope, where there was one."""
         self.request = request
         """The request concerned, where there was one."""
+        self.idempotency_key: str | None = None
+        """Of the order concerned, where a store has it."""
         self.charged = self.default_charged if charged is None else charged
         """Whether money was spent; None: unknown."""
 

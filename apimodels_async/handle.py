@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from apimodels_async._api import calls
     from apimodels_async._core.polling.entry import Entry
     from apimodels_async._io.tracker import Tracker
-    from apimodels_async._ports import OrderRecord
-    from apimodels_async.models import TaskEvent, TaskSnapshot, TaskState
+    from apimodels_async.models import AnyRequest, TaskEvent, TaskSnapshot, TaskState
+    from apimodels_async.stores.store import OrderLog
     from apimodels_async.webhooks.expected import ExpectedCallback
 
 TOKEN_PREFIX = "am1."  # noqa: S105  a version mark, not a secret
@@ -104,6 +104,8 @@ class TaskHandle:
             raise self._late(timeout)
         if isinstance(outcome, ApiModelsError):
             raise outcome.fresh()
+        if self._entry.record is not None:
+            self._entry.record.handed_over()
         return outcome
 
     def _late(self, timeout: float | None) -> TaskTimeoutError:
@@ -207,10 +209,11 @@ Product: TypeAlias = TaskHandle | ImageResult
 class PaidRequest:
     """One order, from the call to the step that hands over its product."""
 
+    request: AnyRequest
     model: str
     group: str
     call: calls.Call[TaskSnapshot | ImageResult]
-    record: OrderRecord | None
+    record: OrderLog | None
     expected: ExpectedCallback | None
     patient: bool = field(init=False, default=False)
     sent: Sent = field(init=False, factory=Sent)
@@ -219,6 +222,12 @@ class PaidRequest:
     """Once the API has named it."""
     abandoned: bool = field(init=False, default=False)
     """Its caller was cancelled after it was sent."""
+    known: bool = field(init=False, default=False)
+    """It was ordered before: nothing is sent, and nothing is bought."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.record is not None:
+            self.sent.leave = self.record.leave
 
     @property
     def unsent(self) -> bool:
@@ -229,12 +238,16 @@ class PaidRequest:
         """Return what a cancelled order had bought, or raise what is to be said."""
         if self.product is not None:
             return self.product
+        raise self.cut_error()
+
+    def cut_error(self) -> ApiModelsError:
+        """Return what is to be said of a cancelled order that has no product."""
         if self.unsent:
             msg = "the session closed before the request was sent"
-            raise SessionClosedError(msg, charged=False)
+            return SessionClosedError(msg, charged=False)
         info = info_of(self.call.request, self.sent)
         msg = f"{info.method} {info.path} was cut when the session closed"
-        raise unknown_error(msg, info)
+        return unknown_error(msg, info)
 
     def fate(self, runner: asyncio.Task[Product]) -> Product | BaseException:
         """Return what it bought or how it failed; *runner* has ended, or never will."""

@@ -53,6 +53,7 @@ class Images:
         lora_scale: float | None = None,
         callback_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
     ) -> ImageResult: ...
 
     @overload
@@ -62,11 +63,14 @@ class Images:
         *,
         model: str,
         extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
         **params: Any,
     ) -> ImageResult: ...
 
     @overload
-    async def generate(self, prompt: AnyRequest) -> ImageResult: ...
+    async def generate(
+        self, prompt: AnyRequest, *, idempotency_key: str | None = None
+    ) -> ImageResult: ...
 
     async def generate(
         self,
@@ -74,6 +78,7 @@ class Images:
         *,
         model: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
         **params: Any,
     ) -> ImageResult:
         """
@@ -91,6 +96,11 @@ class Images:
 
             extra: Further parameters, sent as they are and not checked.
 
+            idempotency_key: Your own name for the order, 1-255 characters; needs
+                ``Session(store=)``. It is bought once, however often and from wherever
+                it is called: again it brings the same result, free, or waits for it.
+                Only after a refusal, or a task that failed, it is ordered anew.
+
             params: The API's own parameter names; unknown ones pass through.
 
         Raises:
@@ -105,12 +115,13 @@ class Images:
             GenerationFailedError: The task failed; it is not charged.
             TaskTimeoutError: The deadline passed; the task lives on.
             SessionClosedError: The session closed first.
+            JournalError: The store cannot be used. Nothing was sent.
 
         Source:
             API page, "SparkPix" and "Endpoints".
         """
         request = _request(prompt, model, params, extra)
-        return await self._runtime.open().ordering.complete(request)
+        return await self._runtime.open().ordering.complete(request, idempotency_key)
 
     async def edit(
         self,
@@ -122,6 +133,7 @@ class Images:
         seed: int | None = None,
         callback_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
         **params: Any,
     ) -> ImageResult:
         """
@@ -134,7 +146,7 @@ class Images:
             images: http(s) URLs, the first is the primary one; ``session.upload``
                 makes one of a local file. The prompt calls them "image 1", ...
 
-            extra: As for :meth:`generate`.
+            extra, idempotency_key: As for :meth:`generate`.
 
         Raises:
             As :meth:`generate`.
@@ -159,7 +171,7 @@ class Images:
         }
         model = None if isinstance(prompt, SparkPixEdit) else SPARKPIX_EDIT
         request = _request(prompt, model, _given(given), extra)
-        return await self._runtime.open().ordering.complete(request)
+        return await self._runtime.open().ordering.complete(request, idempotency_key)
 
     async def submit(
         self,
@@ -167,6 +179,7 @@ class Images:
         *,
         model: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
         **params: Any,
     ) -> TaskHandle:
         """
@@ -174,6 +187,9 @@ class Images:
 
         Costs money as soon as the API accepts it. If the caller is cancelled after
         the request left, it goes on and its task stays tracked (``session.orphans``).
+
+        Args:
+            idempotency_key: As for :meth:`generate`; again it brings the same task.
 
         Raises:
             InvalidRequestError: Refused here; also for SparkPix, which has no tasks.
@@ -189,7 +205,7 @@ class Images:
                 "to submit: use images.generate() or images.edit()"
             )
             raise InvalidRequestError(msg, parameter="model")
-        return await self._runtime.open().ordering.submit(request)
+        return await self._runtime.open().ordering.submit(request, idempotency_key)
 
     def attach(self, task: str) -> TaskHandle:
         """

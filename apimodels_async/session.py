@@ -5,10 +5,14 @@ The object users hold.
 from __future__ import annotations
 
 import warnings
+from os import PathLike
 from typing import TYPE_CHECKING, Self
 
+from apimodels_async._adapters import Adapters
 from apimodels_async._api.checks import check_index, check_result
+from apimodels_async._core.money.reconcile import compare_balances
 from apimodels_async._io.config import (
+    check_counts,
     check_http,
     check_options,
     resolve_base_url,
@@ -16,14 +20,14 @@ from apimodels_async._io.config import (
     resolve_polling,
 )
 from apimodels_async._ports import Secret
-from apimodels_async._runtime import Adapters, Options, Runtime, State
-from apimodels_async.errors import ConfigurationError
+from apimodels_async._runtime import Options, Runtime, State
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+from apimodels_async.stores.recall import StoredOrders
+from apimodels_async.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    import os
     from decimal import Decimal
     from pathlib import Path
     from types import TracebackType
@@ -40,10 +44,13 @@ if TYPE_CHECKING:
         ImageResult,
         ModelInfo,
     )
+    from apimodels_async.stores.recall import TakeUp
+    from apimodels_async.stores.sent import SentOrders
+    from apimodels_async.stores.store import OrderStore
     from apimodels_async.webhooks import Callback
 
 
-class Session:
+class Session(StoredOrders):
     """
     One connection pool and one tracker coroutine for all your pictures.
 
@@ -81,6 +88,10 @@ class Session:
             holds nobody back until the API's first 429 and then finds the pace. Give
             several sessions one object, or one of your own (:class:`OrderLimit`).
 
+        store: Where orders are remembered (:mod:`apimodels_async.stores`): path of a
+            SQLite file, or any :class:`OrderStore`. Needed by ``idempotency_key=``,
+            :meth:`recover` and :meth:`history`.
+
         http: An ``aiohttp.ClientSession`` whose connection pool and trace configs are
             used. Its headers, cookies and auth are not, and it is never closed here.
 
@@ -101,19 +112,24 @@ class Session:
         max_downloads: int = 16,
         fresh_connections: bool = False,
         callback: Callback | None = None,
+        store: str | PathLike[str] | OrderStore | None = None,
         limit: OrderLimit | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
+        kept = SqliteStore(store) if isinstance(store, (str, PathLike)) else store
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
-        _check_count("max_connections", max_connections)
-        _check_count("max_polls", max_polls)
-        _check_count("max_downloads", max_downloads)
+        check_counts(
+            max_connections=max_connections,
+            max_polls=max_polls,
+            max_downloads=max_downloads,
+        )
         check_options(
             polling=(polling, PollPolicy),
             retry=(retry, RetryPolicy),
             timeouts=(timeouts, Timeouts),
             callback=(callback, "address"),
             limit=(limit, "acquire"),
+            store=(kept, "begin"),
         )
         check_http(http)
         key, where = resolve_key(given), resolve_base_url(base_url)
@@ -130,6 +146,7 @@ class Session:
                 fresh_connections=fresh_connections,
                 callback=callback,
                 limit=limit,
+                store=kept,
                 http=http,
             ),
             self._make_adapters(),
@@ -137,6 +154,10 @@ class Session:
         self._images = Images(self._runtime)
         self._seen: tuple[Balance, Decimal] | None = None
         """The last balance the user asked for, and what was spent by then."""
+
+    def _orders(self) -> tuple[SentOrders | None, TakeUp]:
+        parts = self._runtime.open()
+        return parts.orders, parts.ordering.take_up
 
     def _make_adapters(self) -> Adapters:
         return Adapters()
@@ -159,19 +180,13 @@ class Session:
 
     @property
     def pending(self) -> tuple[str, ...]:
-        """
-        The ids of the tasks being tracked, oldest first; ``attach`` makes handles.
-        """
+        """The ids of the tracked tasks, oldest first; ``attach`` makes handles."""
         parts = self._runtime.parts
         return tuple(parts.tracker.ledger) if parts else ()
 
     @property
     def orphans(self) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
-        """
-        What became of paid requests whose caller was cancelled after they were sent.
-
-        Oldest first.
-        """
+        """What became of sent orders whose caller was cancelled; oldest first."""
         parts = self._runtime.parts
         return tuple(parts.ordering.orphans) if parts else ()
 
@@ -207,17 +222,14 @@ class Session:
         Find out what became of a paid request of unknown fate; free, sends no order.
 
         Its callback may have come since. A task id salvaged from a broken answer is
-        asked for. Failing that, the balance
-        is compared with the last one this session saw: call :meth:`balance` before
-        ordering, if you want that evidence. The API offers no list of tasks and no
-        idempotency key, so often the honest answer is ``unknown``.
+        asked for. Failing that, the balance is compared with the last one this session
+        saw: call :meth:`balance` before ordering, if you want that evidence.
 
         Raises:
             As :meth:`balance`.
         """
-        from apimodels_async._core.money.reconcile import compare_balances
-
-        found = await self._runtime.open().ordering.look_up(error)
+        ordering = self._runtime.open().ordering
+        found = await ordering.lost.look_up(error)
         if found is not None:
             return found
         if self._seen is None:
@@ -226,7 +238,7 @@ class Session:
         before, spent = self._seen
         after = await self._balance()
         stats = self.stats()
-        under_way = stats.pending + self._runtime.open().ordering.under_way
+        under_way = stats.pending + ordering.under_way
         return compare_balances(before, after, stats.spent - spent, under_way)
 
     async def models(self) -> tuple[ModelInfo, ...]:
@@ -280,7 +292,7 @@ class Session:
     async def download(
         self,
         result: ImageResult,
-        target: str | os.PathLike[str],
+        target: str | PathLike[str],
         *,
         index: int = 0,
         overwrite: bool = False,
@@ -331,15 +343,13 @@ class Session:
         """
         check_index(index, len(check_result(result).urls))
         saver = self._runtime.open().saver
-        from apimodels_async._saving import Target
-
-        where = Target.read(target, overwrite, max_bytes, sidecar, embed)
+        where = saver.target(target, overwrite, max_bytes, sidecar, embed)
         return await saver.save(result, where, index=index, request=request)
 
     async def download_all(
         self,
         result: ImageResult,
-        target: str | os.PathLike[str],
+        target: str | PathLike[str],
         *,
         overwrite: bool = False,
         max_bytes: int = 512 << 20,
@@ -360,9 +370,7 @@ class Session:
             As :meth:`download`.
         """
         saver = self._runtime.open().saver
-        from apimodels_async._saving import Target
-
-        where = Target.read(target, overwrite, max_bytes, sidecar, embed)
+        where = saver.target(target, overwrite, max_bytes, sidecar, embed)
         paths, trouble = await saver.save_all(result, where, request=request)
         if trouble is not None:
             raise trouble
@@ -440,9 +448,3 @@ class Session:
             f"<Session {self._runtime.state.value} | pending {stats.pending} | "
             f"{stats.connections or 0}/{most} connections>"
         )
-
-
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        msg = f"{name} must be a whole number of at least 1, not {value!r}"
-        raise ConfigurationError(msg)

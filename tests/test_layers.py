@@ -35,7 +35,9 @@ LAYERS = {
     "_runtime": 3,
     "session": 3,
     "batch": 3,  # below images
-    "_batch_item": 3,
+    "_adapters": 3,  # what a simulation replaces
+    "_lost_orders": 3,
+    "stores": 3,  # below handle: an order is written down before it is sent
     "_ordering": 3,
     "_saving": 3,
     "webhooks": 3,  # below session, which takes a Callback and knows no receiver
@@ -59,17 +61,28 @@ SAME_LAYER = {
     ("_ports", "models"),
     ("_api", "_api"),
     ("_core", "_core"),
+    ("handle", "stores"),
     ("handle", "webhooks"),
+    ("stores", "stores"),
+    ("webhooks", "stores"),
+    ("_lost_orders", "handle"),
+    ("_lost_orders", "stores"),
+    ("_lost_orders", "webhooks"),
+    ("_ordering", "_lost_orders"),
+    ("_ordering", "stores"),
+    ("_runtime", "_adapters"),
+    ("_runtime", "_lost_orders"),
+    ("_runtime", "stores"),
+    ("session", "_adapters"),
+    ("session", "stores"),
+    ("batch", "batch"),
+    ("batch", "_ordering"),
     ("_ordering", "handle"),
     ("_ordering", "webhooks"),
-    ("_batch_item", "_ordering"),
-    ("_batch_item", "_saving"),
-    ("_batch_item", "handle"),
     ("_runtime", "_ordering"),
     ("_runtime", "handle"),
     ("_runtime", "_saving"),
     ("_runtime", "webhooks"),
-    ("batch", "_batch_item"),
     ("batch", "_runtime"),
     ("batch", "_saving"),
     ("batch", "handle"),
@@ -122,6 +135,7 @@ STANDARD_IMPURE = {
 TYPES_ONLY = {
     ("session", "aiohttp"),  # Session(http=...) lends an aiohttp.ClientSession
     ("_runtime", "aiohttp"),
+    ("_adapters", "aiohttp"),
     ("_ports", "pathlib.Path"),  # a Protocol says where a file went
 }
 # Types of fields, which cattrs and other readers of annotations need at run time.

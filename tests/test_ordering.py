@@ -16,11 +16,12 @@ from apimodels_async import (
     RetryPolicy,
     SessionClosedError,
 )
+from apimodels_async._adapters import NoObserver
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
+from apimodels_async._lost_orders import LostOrders
 from apimodels_async._ordering import Ordering
-from apimodels_async._runtime import NoObserver
 
 MOOSE = ImageRequest("gpt-image-2", "a moose")
 OK = state("t1", "pending")
@@ -47,15 +48,19 @@ class Desk(Rig):
             return answers[min(call.nth, len(answers)) - 1]
 
         super().__init__(script, latency=latency, **more)
+        sender = Sender(
+            self.transport, self.clock, RetryPolicy(), lambda: 1.0, LocalLimit()
+        )
+        lost = LostOrders(sender, self.tracker, self.counters, None)
         self.ordering = Ordering(
-            Sender(
-                self.transport, self.clock, RetryPolicy(), lambda: 1.0, LocalLimit()
-            ),
+            sender,
             self.tracker,
             StartPacer(),
             self.counters,
             None,
             NoObserver(),
+            lost,
+            None,
         )
 
     @property
@@ -235,6 +240,20 @@ async def test_a_task_that_is_done_at_once_is_counted():
 
 class Record:
     """Where an order is written down, by hand."""
+
+    leave = None
+
+    async def ended(self, outcome):
+        """Write nothing."""
+
+    def settled(self, outcome):
+        """Write nothing."""
+
+    def found(self, task_id):
+        """Write nothing."""
+
+    def handed_over(self):
+        """Write nothing."""
 
     def __init__(self, desk, trouble=None):
         self.desk, self.trouble = desk, trouble

@@ -21,6 +21,7 @@ from apimodels_async._api.requests import group_of
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
+from apimodels_async._lost_orders import LostOrders
 from apimodels_async._ordering import Ordering
 from apimodels_async.errors import RequestInfo
 from apimodels_async.webhooks import Callback, Hint
@@ -57,6 +58,20 @@ class Record:
 
     durable = True
 
+    leave = None
+
+    async def ended(self, outcome):
+        """Write nothing."""
+
+    def settled(self, outcome):
+        """Write nothing."""
+
+    def found(self, task_id):
+        """Write nothing."""
+
+    def handed_over(self):
+        """Write nothing."""
+
     def __init__(self):
         self.lines = []
 
@@ -84,13 +99,17 @@ class Desk(Rig):
             self.callback, self.tracker, self.clock, self.counters
         )
         limit = limit or LocalLimit()
+        sender = Sender(self.transport, self.clock, RetryPolicy(), lambda: 1.0, limit)
+        lost = LostOrders(sender, self.tracker, self.counters, self.callbacks)
         self.ordering = Ordering(
-            Sender(self.transport, self.clock, RetryPolicy(), lambda: 1.0, limit),
+            sender,
             self.tracker,
             StartPacer(),
             self.counters,
             self.callbacks,
             observer or Observer(),
+            lost,
+            None,
         )
 
     async def __aenter__(self):
@@ -390,7 +409,7 @@ async def test_a_callback_of_an_earlier_process_finds_its_task():
     async with Desk(poll=made) as desk:
         record = Record()
         waiting = asyncio.create_task(
-            desk.ordering.await_callback(MOOSE, record, "ab" * 16, 100.0)
+            desk.ordering.lost.find_earlier(MOOSE, record, "ab" * 16, 100.0)
         )
         await asyncio.sleep(1)
         (expected,) = desk.callbacks._expected.values()
@@ -411,13 +430,15 @@ async def test_a_lost_order_is_looked_up_by_its_callback_first():
         request = RequestInfo("POST", "images/generations", nonce=expected.nonce)
         sent = len(desk.transport.calls)
 
-        found = await desk.ordering.look_up(OutcomeUnknownError("?", request=request))
+        found = await desk.ordering.lost.look_up(
+            OutcomeUnknownError("?", request=request)
+        )
         assert (found.verdict, found.reason, found.task_id) == (
             Verdict.FOUND,
             "its callback came",
             "t1",
         )
-        assert await desk.ordering.look_up(OutcomeUnknownError("?")) is None
+        assert await desk.ordering.lost.look_up(OutcomeUnknownError("?")) is None
         assert len(desk.transport.calls) == sent
 
 

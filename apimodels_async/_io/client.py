@@ -289,7 +289,11 @@ def _sent_trace() -> aiohttp.TraceConfig:
     async def mark(
         _session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any
     ) -> None:
-        context.trace_request_ctx.at = datetime.now(UTC)
+        sent = context.trace_request_ctx
+        if sent.leave is not None and not sent.leave.held:
+            msg = "the claim on the order ran out before it could be sent"
+            raise _BrokenError(msg)
+        sent.at = datetime.now(UTC)
 
     trace.on_request_headers_sent.append(mark)
     return trace

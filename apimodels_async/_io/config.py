@@ -202,6 +202,14 @@ def check_http(http: Any) -> None:
         raise ConfigurationError(msg)
 
 
+def check_counts(**given: object) -> None:
+    """Refuse a number that is no whole one of at least 1: name -> value."""
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            msg = f"{name} must be a whole number of at least 1, not {value!r}"
+            raise ConfigurationError(msg)
+
+
 def check_options(**given: tuple[object, type | str]) -> None:
     """
     Refuse options of a wrong kind: name -> value, and its type or a method it has.

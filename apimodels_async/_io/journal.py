@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from attrs import define, field
 
 from apimodels_async._core.money.records import read_amount, read_record
-from apimodels_async._core.money.resume import RecordState
+from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ class Journal:
             for state, price, cost in connection.execute(
                 "SELECT state, price, cost FROM items"
             ):
-                if state == RecordState.COMPLETED:
+                if state == OrderState.COMPLETED:
                     spent += read_amount(price if cost is None else cost)
-                elif state not in {RecordState.FAILED, RecordState.REFUSED}:
+                elif state not in {OrderState.FAILED, OrderState.REFUSED}:
                     reserved += read_amount(price)
             return spent, reserved
 
@@ -187,7 +187,7 @@ class Journal:
     async def ended(
         self,
         key: str,
-        state: RecordState,
+        state: OrderState,
         *,
         task_id: str | None = None,
         cost: str | None = None,

@@ -335,8 +335,11 @@ class Tracker:
     def _notify(self, entry: Entry) -> None:
         if not entry.glance:  # what is no order's is not counted
             self._counters.ended(entry.task_id, entry.outcome)
-        if entry.done and entry.permit is not None:
-            entry.permit.release()
+        if entry.outcome is not None:
+            if entry.permit is not None:
+                entry.permit.release()
+            if entry.record is not None:
+                entry.record.settled(entry.outcome)
         watchers = self._watchers.get(entry.task_id)
         if watchers is None:
             return

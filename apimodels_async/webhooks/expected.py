@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.counters import Counters
     from apimodels_async._io.tracker import Tracker
-    from apimodels_async._ports import Clock, Hint, OrderRecord
+    from apimodels_async._ports import Clock, Hint
+    from apimodels_async.stores.store import OrderLog
     from apimodels_async.webhooks.callback import Callback
 
 logger = logging.getLogger("apimodels_async.webhooks")
@@ -69,7 +70,7 @@ class ExpectedCallback:
     made_at: float
     sent_since: float
     """When it was sent at the earliest."""
-    record: OrderRecord | None = None
+    record: OrderLog | None = None
     """Where the order is written down, if it is."""
     task_id: str | None = None
     """Of its task, once known; empty where the answer was the picture itself."""
@@ -159,7 +160,7 @@ class ExpectedCallbacks:
     def expect(
         self,
         model: str | None,
-        record: OrderRecord | None = None,
+        record: OrderLog | None = None,
         nonce: str | None = None,
         age_s: float = 0.0,
     ) -> ExpectedCallback:
@@ -253,6 +254,8 @@ class ExpectedCallbacks:
         entry = await self._search(expected, math.inf)
         if entry is not None:
             logger.warning("an order of unknown fate is task %s", entry.task_id)
+            if entry.record is None:
+                entry.record = expected.record
             self._adopt_late(entry)
 
     async def _search(self, expected: ExpectedCallback, until: float) -> Entry | None:

@@ -14,7 +14,7 @@ import pytest
 from support.batches import rewrite, rows, uncovered
 
 from apimodels_async import JournalError
-from apimodels_async._core.money.resume import Record, RecordState
+from apimodels_async._core.money.resume import OrderState, Record
 from apimodels_async._io.journal import SCHEMA_VERSION, Journal
 
 
@@ -47,21 +47,21 @@ async def test_every_step_is_found_again(path):
     await journal.open()
     assert None is await journal.find("k")
     await journal.begin("k", 3, "gpt-image-2", "{}")
-    assert Record("k", RecordState.INTENDED) == await journal.find("k")
+    assert Record("k", OrderState.INTENDED) == await journal.find("k")
     await journal.accepted("k", "cl1")
-    assert Record("k", RecordState.ACCEPTED, "cl1") == await journal.find("k")
-    await journal.ended("k", RecordState.COMPLETED, cost="0.01", result="{}")
+    assert Record("k", OrderState.ACCEPTED, "cl1") == await journal.find("k")
+    await journal.ended("k", OrderState.COMPLETED, cost="0.01", result="{}")
     await journal.saved("k", "out/a.png")
     await journal.aclose()
 
     journal = Journal(path)
     await journal.open()
-    expected = Record("k", RecordState.COMPLETED, "cl1", "{}", "out/a.png")
+    expected = Record("k", OrderState.COMPLETED, "cl1", "{}", "out/a.png")
     assert expected == await journal.find("k")
     await journal.begin("k", 4, "gpt-image-2", "{}")
-    assert Record("k", RecordState.INTENDED) == await journal.find("k")
-    await journal.ended("k", RecordState.REFUSED, error="no")
-    assert Record("k", RecordState.REFUSED, error="no") == await journal.find("k")
+    assert Record("k", OrderState.INTENDED) == await journal.find("k")
+    await journal.ended("k", OrderState.REFUSED, error="no")
+    assert Record("k", OrderState.REFUSED, error="no") == await journal.find("k")
     await journal.aclose()
 
 
@@ -78,7 +78,7 @@ async def test_its_files_are_private(journal, path):
 async def test_it_is_read_with_plain_sql_while_it_is_open(journal, path):
     """Another connection sees what was committed."""
     await journal.begin("k", 7, "gpt-image-2", '{"prompt":"a"}')
-    await journal.ended("k", RecordState.COMPLETED, task_id="cl1", cost="0.01")
+    await journal.ended("k", OrderState.COMPLETED, task_id="cl1", cost="0.01")
     columns = "number, model, request, state, task_id, cost"
     expected = (7, "gpt-image-2", '{"prompt":"a"}', "completed", "cl1", "0.01")
     assert [expected] == rows(path, columns)
@@ -246,7 +246,7 @@ async def test_a_damaged_row_is_told_of_and_undoes_no_write(journal, path):
         return_exceptions=True,
     )
     assert [None, JournalError] == [ends[0], type(ends[1])]
-    assert (await journal.find("good")).state is RecordState.INTENDED
+    assert (await journal.find("good")).state is OrderState.INTENDED
     await journal._do(lambda db: db.execute("UPDATE items SET price = '-5'"))
     with pytest.raises(JournalError, match="below zero"):
         await journal.sums()
@@ -274,7 +274,7 @@ async def test_a_journal_of_the_version_before_is_brought_up_to_date(path):
     journal = Journal(path)
     await journal.open()
     found = await journal.find("k")
-    assert (found.state, found.nonce) == (RecordState.INTENDED, None)
+    assert (found.state, found.nonce) == (OrderState.INTENDED, None)
     await journal.begin("l", 4, "gpt-image-2", "{}", nonce="abc")
     assert (await journal.find("l")).nonce == "abc"
     await journal.aclose()
@@ -344,7 +344,7 @@ async def test_a_torn_log_is_rolled_back(path):
     log.write_bytes(log.read_bytes() + b"\xa5" * 3000)
     journal = Journal(path)
     await journal.open()
-    assert RecordState.INTENDED is (await journal.find("k9")).state
+    assert OrderState.INTENDED is (await journal.find("k9")).state
     await journal.aclose()
 
 

@@ -13,11 +13,12 @@ import attrs
 from sim.outside.disk import FullDisk, SimSink
 
 from apimodels_async import ImageResult, Session, TaskHandle
+from apimodels_async._adapters import Adapters
 from apimodels_async._io.clock import LoopClock
 from apimodels_async._io.files.downloads import Files, _Trouble
 from apimodels_async._io.journal import Journal, _prepare
 from apimodels_async._ports import Failure, Kind, Phase, Reply
-from apimodels_async._runtime import Adapters, State
+from apimodels_async._runtime import State
 from apimodels_async.errors import DownloadError, JournalError
 
 __all__ = ["Failure", "Kind", "Phase", "Reply"]

@@ -43,8 +43,8 @@ from aiohttp import web
 from attrs import define, field
 
 from apimodels_async import ImageRequest, PollPolicy, Session, SparkPixImage
+from apimodels_async._adapters import Adapters
 from apimodels_async._io.journal import Journal
-from apimodels_async._runtime import Adapters
 from apimodels_async.emulator import Emulator
 from apimodels_async.webhooks import Callback, Receiver, SocketRelay
 

@@ -12,12 +12,13 @@ from support.fakes import EPOCH, Rig, completed, failed, refused, reply, state
 from support.virtual_time import VIRTUAL_TIME
 
 from apimodels_async import ImageRequest, OutcomeUnknownError, RetryPolicy
+from apimodels_async._adapters import NoObserver
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
+from apimodels_async._lost_orders import LostOrders
 from apimodels_async._ordering import Ordering
 from apimodels_async._ports import Failure, Phase
-from apimodels_async._runtime import NoObserver
 from apimodels_async.webhooks import Callback, Hint
 from apimodels_async.webhooks.expected import NAMED_MAX, REFUTED_MAX, ExpectedCallbacks
 
@@ -53,15 +54,19 @@ class Desk(Rig):
         self.callbacks = ExpectedCallbacks(
             self.callback, self.tracker, self.clock, self.counters
         )
+        sender = Sender(
+            self.transport, self.clock, RetryPolicy(), lambda: 1.0, LocalLimit()
+        )
+        lost = LostOrders(sender, self.tracker, self.counters, self.callbacks)
         self.ordering = Ordering(
-            Sender(
-                self.transport, self.clock, RetryPolicy(), lambda: 1.0, LocalLimit()
-            ),
+            sender,
             self.tracker,
             StartPacer(),
             self.counters,
             self.callbacks,
             NoObserver(),
+            lost,
+            None,
         )
 
     async def __aenter__(self):

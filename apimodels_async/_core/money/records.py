@@ -12,15 +12,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
-from cattrs import BaseValidationError
-from cattrs.preconf.json import JsonConverter, make_converter
 
-from apimodels_async._core.money.resume import Record, RecordState
+from apimodels_async._core.money.resume import OrderState, Record
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
+
+    from cattrs.preconf.json import JsonConverter
 
 AMOUNT_DIGITS_MAX: Final = 18
 """Before or behind the point; no amount of money has more."""
@@ -59,7 +59,7 @@ def read_record(key: str, row: Sequence[Any]) -> Record:
         if not isinstance(value, str | None):
             msg = f"{type(value).__name__} where text belongs"
             raise ValueError(msg)  # noqa: TRY004  of a file, not of an argument
-    if state == RecordState.ACCEPTED and task_id is None:
+    if state == OrderState.ACCEPTED and task_id is None:
         msg = "it was accepted, but its task is missing"
         raise ValueError(msg)
     if not isinstance(age, (int, float)):
@@ -67,7 +67,7 @@ def read_record(key: str, row: Sequence[Any]) -> Record:
         raise ValueError(msg)  # noqa: TRY004
     return Record(
         key,
-        RecordState(state),
+        OrderState(state),
         task_id,
         result,
         file,
@@ -87,6 +87,8 @@ def _read_text(value: object, _: object) -> str:
 
 @cache
 def _converter() -> JsonConverter:
+    from cattrs.preconf.json import make_converter  # 100 ms, and few need it
+
     converter = make_converter()
     converter.register_unstructure_hook(Decimal, str)
     converter.register_structure_hook(Decimal, lambda value, _: read_amount(value))
@@ -106,6 +108,8 @@ def load_result(text: str) -> ImageResult:
     Raises:
         ValueError: It is another text, or damaged.
     """
+    from cattrs import BaseValidationError
+
     try:
         found = json.loads(text)
         result = _converter().structure(found, ImageResult)

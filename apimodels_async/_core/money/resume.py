@@ -20,8 +20,8 @@ CALLED_BACK_S: Final = 3600.0
 """A task ends within 30 minutes or so, and the API goes on calling for 30 more."""
 
 
-class RecordState(StrEnum):
-    """How far an item had got, as the journal's ``state`` column spells it."""
+class OrderState(StrEnum):
+    """How far an order has got, as the ``state`` column spells it."""
 
     INTENDED = "intended"
     """Written before the request was sent: after a crash, of unknown fate."""
@@ -41,7 +41,7 @@ class Record:
     """One item's row."""
 
     key: str
-    state: RecordState
+    state: OrderState
     task_id: str | None = None
     result: str | None = None
     """The result as JSON, once completed."""
@@ -57,7 +57,7 @@ class Record:
     @property
     def is_lost(self) -> bool:
         """Whether its fate is unknown: it may be paid for."""
-        return self.state in {RecordState.INTENDED, RecordState.UNKNOWN}
+        return self.state in {OrderState.INTENDED, OrderState.UNKNOWN}
 
     @property
     def awaits_callback(self) -> bool:
@@ -83,17 +83,17 @@ def next_step(
     Nothing that may have been paid for is ever ordered anew without being told to.
     """
     # What was refused was never taken; whoever runs the batch again wants it.
-    if record is None or record.state is RecordState.REFUSED:
+    if record is None or record.state is OrderState.REFUSED:
         return Step.SUBMIT
-    if record.state is RecordState.ACCEPTED:
+    if record.state is OrderState.ACCEPTED:
         return Step.ATTACH
-    if record.state is RecordState.COMPLETED:
+    if record.state is OrderState.COMPLETED:
         return Step.REPLAY
-    anew = retry_failed if record.state is RecordState.FAILED else resubmit_unknown
+    anew = retry_failed if record.state is OrderState.FAILED else resubmit_unknown
     return Step.SUBMIT if anew else Step.REPLAY
 
 
-def state_after(error: ApiModelsError, accepted: str | None) -> RecordState:
+def state_after(error: ApiModelsError, accepted: str | None) -> OrderState:
     """
     Return the state of an order that ended with *error*.
 
@@ -101,14 +101,14 @@ def state_after(error: ApiModelsError, accepted: str | None) -> RecordState:
         accepted: The id of its task, if the API had named one before.
     """
     if isinstance(error, GenerationFailedError):
-        return RecordState.FAILED
+        return OrderState.FAILED
     if accepted is not None:
         # Whatever ended our waiting (a refused key, say), the task lives on.
-        return RecordState.ACCEPTED
+        return OrderState.ACCEPTED
     if error.task_id is not None and error.charged is not False:
         # A refusal that names a task says no and yes in one: that is no acceptance, and
         # whoever reads the error decides what that task is. Any other is attached in
         # the next run.
         doubtful = status_of(error) in REFUSALS
-        return RecordState.UNKNOWN if doubtful else RecordState.ACCEPTED
-    return RecordState.REFUSED if error.charged is False else RecordState.UNKNOWN
+        return OrderState.UNKNOWN if doubtful else OrderState.ACCEPTED
+    return OrderState.REFUSED if error.charged is False else OrderState.UNKNOWN

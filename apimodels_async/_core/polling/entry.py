@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from apimodels_async._core.polling.latency import Sample
-    from apimodels_async._ports import Permit
+    from apimodels_async._ports import EndListener, Permit
     from apimodels_async.errors import ApiModelsError
 
 
@@ -59,6 +59,8 @@ class Entry:
     """Model and size: tasks that take about as long."""
     permit: Permit | None = None
     """Of its order; released when it ends."""
+    record: EndListener | None = None
+    """Where its order is written down, if it is."""
     sample: Sample | None = None
     """What this task teaches about its group."""
 

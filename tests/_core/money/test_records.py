@@ -20,7 +20,7 @@ from apimodels_async._core.money.records import (
     read_amount,
     read_record,
 )
-from apimodels_async._core.money.resume import Record, RecordState
+from apimodels_async._core.money.resume import OrderState, Record
 from apimodels_async.models import ImageResult
 
 
@@ -130,7 +130,7 @@ ROW = ("completed", "clx1", "{}", "a.png", None, "0.01", None, 5)
 def test_a_row_is_a_record_or_a_value_error():
     """Each column has its kind, and an end has what belongs to it."""
     record = Record(
-        "k", RecordState.COMPLETED, "clx1", "{}", "a.png", price=Decimal("0.01")
+        "k", OrderState.COMPLETED, "clx1", "{}", "a.png", price=Decimal("0.01")
     )
     assert read_record("k", ROW) == record
     bad = {

@@ -7,8 +7,8 @@ import itertools
 from support.cases import check_all
 
 from apimodels_async._core.money.resume import (
+    OrderState,
     Record,
-    RecordState,
     Step,
     next_step,
     state_after,
@@ -27,12 +27,12 @@ from apimodels_async.errors import (
 # The record's state, the step, the step with retry_failed, with resubmit_unknown.
 STEPS = [
     (None, Step.SUBMIT, Step.SUBMIT, Step.SUBMIT),
-    (RecordState.INTENDED, Step.REPLAY, Step.REPLAY, Step.SUBMIT),
-    (RecordState.ACCEPTED, Step.ATTACH, Step.ATTACH, Step.ATTACH),
-    (RecordState.COMPLETED, Step.REPLAY, Step.REPLAY, Step.REPLAY),
-    (RecordState.FAILED, Step.REPLAY, Step.SUBMIT, Step.REPLAY),
-    (RecordState.REFUSED, Step.SUBMIT, Step.SUBMIT, Step.SUBMIT),
-    (RecordState.UNKNOWN, Step.REPLAY, Step.REPLAY, Step.SUBMIT),
+    (OrderState.INTENDED, Step.REPLAY, Step.REPLAY, Step.SUBMIT),
+    (OrderState.ACCEPTED, Step.ATTACH, Step.ATTACH, Step.ATTACH),
+    (OrderState.COMPLETED, Step.REPLAY, Step.REPLAY, Step.REPLAY),
+    (OrderState.FAILED, Step.REPLAY, Step.SUBMIT, Step.REPLAY),
+    (OrderState.REFUSED, Step.SUBMIT, Step.SUBMIT, Step.SUBMIT),
+    (OrderState.UNKNOWN, Step.REPLAY, Step.REPLAY, Step.SUBMIT),
 ]
 
 
@@ -48,7 +48,7 @@ def test_what_may_be_paid_for_is_not_ordered_anew():
         both = Step.SUBMIT if Step.SUBMIT in {failed, unknown} else plain
         assert [*found.values()] == [plain, unknown, failed, both]
 
-    assert {state for state, *_ in STEPS} == {None, *RecordState}
+    assert {state for state, *_ in STEPS} == {None, *OrderState}
     check_all(STEPS, check)
 
 
@@ -56,41 +56,41 @@ def test_what_was_sent_lately_and_has_an_address_may_be_called_back():
     """Of unknown fate, with a nonce, and younger than an hour: worth waiting for."""
 
     def check(state):
-        lost = state in {RecordState.INTENDED, RecordState.UNKNOWN}
+        lost = state in {OrderState.INTENDED, OrderState.UNKNOWN}
         assert Record("k", state, nonce="ab", age_s=3599.0).awaits_callback is lost
         assert not Record("k", state, nonce="ab", age_s=3600.0).awaits_callback
         assert not Record("k", state, age_s=1.0).awaits_callback
 
-    check_all(RecordState, check)
+    check_all(OrderState, check)
 
 
 # How an order ended, the task it had been accepted as, the state that is written down.
 ENDS = [
-    (GenerationFailedError("no", task_id="clx1"), "clx1", RecordState.FAILED),
-    (GenerationFailedError("no", task_id="clx1"), None, RecordState.FAILED),
-    (AuthenticationError("no", status=401, code=401), "clx1", RecordState.ACCEPTED),
-    (TaskTimeoutError("late", task_id="clx1"), "clx1", RecordState.ACCEPTED),
-    (TaskTimeoutError("late", task_id="clx1"), None, RecordState.ACCEPTED),
-    (OutcomeUnknownError("cut", task_id="clx1"), None, RecordState.ACCEPTED),
+    (GenerationFailedError("no", task_id="clx1"), "clx1", OrderState.FAILED),
+    (GenerationFailedError("no", task_id="clx1"), None, OrderState.FAILED),
+    (AuthenticationError("no", status=401, code=401), "clx1", OrderState.ACCEPTED),
+    (TaskTimeoutError("late", task_id="clx1"), "clx1", OrderState.ACCEPTED),
+    (TaskTimeoutError("late", task_id="clx1"), None, OrderState.ACCEPTED),
+    (OutcomeUnknownError("cut", task_id="clx1"), None, OrderState.ACCEPTED),
     (
         UnexpectedResponseError("no use", task_id="clx1", charged=True),
         None,
-        RecordState.ACCEPTED,
+        OrderState.ACCEPTED,
     ),
     (
         OutcomeUnknownError("no, see", task_id="clx1", status=409),
         None,
-        RecordState.UNKNOWN,
+        OrderState.UNKNOWN,
     ),
-    (OutcomeUnknownError("cut"), None, RecordState.UNKNOWN),
-    (UnexpectedResponseError("no use", charged=True), None, RecordState.UNKNOWN),
-    (BadRequestError("no", status=400, code=400), None, RecordState.REFUSED),
-    (ConnectionFailedError("nobody"), None, RecordState.REFUSED),
-    (SessionClosedError("closed", charged=False), None, RecordState.REFUSED),
+    (OutcomeUnknownError("cut"), None, OrderState.UNKNOWN),
+    (UnexpectedResponseError("no use", charged=True), None, OrderState.UNKNOWN),
+    (BadRequestError("no", status=400, code=400), None, OrderState.REFUSED),
+    (ConnectionFailedError("nobody"), None, OrderState.REFUSED),
+    (SessionClosedError("closed", charged=False), None, OrderState.REFUSED),
     (
         SessionClosedError("closed", charged=False, task_id="clx1"),
         None,
-        RecordState.REFUSED,
+        OrderState.REFUSED,
     ),
 ]
 

@@ -10,7 +10,7 @@ import pytest
 from support.cases import check_all
 
 from apimodels_async._api.refusals import read_body
-from apimodels_async._core.money.resume import RecordState, state_after
+from apimodels_async._core.money.resume import OrderState, state_after
 from apimodels_async._core.money.retry import (
     answer_error,
     disowned,
@@ -71,11 +71,11 @@ def test_a_journal_neither_orders_it_again_nor_takes_it_for_accepted():
 
     def check(status, code, data):
         error = answer_error(Kind.CREATE, said(status, code, data), INFO, None)
-        assert state_after(error, None) is RecordState.UNKNOWN
+        assert state_after(error, None) is OrderState.UNKNOWN
 
     check_all(ANSWERS, check)
     cut = OutcomeUnknownError("cut", status=200, task_id="clx1")
-    assert state_after(cut, None) is RecordState.ACCEPTED
+    assert state_after(cut, None) is OrderState.ACCEPTED
 
 
 def test_an_id_of_anothers_is_not_told():

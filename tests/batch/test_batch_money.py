@@ -29,8 +29,8 @@ from apimodels_async import (
     PermissionDeniedError,
     Session,
 )
+from apimodels_async._adapters import Adapters
 from apimodels_async._io.journal import Journal
-from apimodels_async._runtime import Adapters
 
 CENT = Decimal("0.01")  # SparkPix Image, in the catalogue and at the emulator
 

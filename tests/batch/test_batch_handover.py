@@ -14,7 +14,7 @@ from support.batches import tasks
 from support.waiting import until
 
 from apimodels_async import ConfigurationError, ImageResult, Session, TaskHandle
-from apimodels_async._runtime import Adapters
+from apimodels_async._adapters import Adapters
 
 
 async def test_a_reader_that_is_cancelled_took_nothing(emulator, session):

@@ -21,7 +21,7 @@ from attrs import define, evolve, field
 from apimodels_async._api import checks, requests
 from apimodels_async._core.files.names import dump_files, load_files
 from apimodels_async._core.money.records import dump_result, load_result, read_amount
-from apimodels_async._core.money.resume import RecordState, Step, next_step, state_after
+from apimodels_async._core.money.resume import OrderState, Step, next_step, state_after
 from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
@@ -80,6 +80,7 @@ class BatchRecord:
     journal: Journal | None
     again: bool = False
     """It is ordered once more after an order of unknown outcome."""
+    leave: None = None
     durable: bool = False
     """Whether its task, or how it ended, would be known after a crash."""
     broken: JournalError | None = None
@@ -105,13 +106,25 @@ class BatchRecord:
         if self.journal is not None:
             await self._write(self.journal.accepted(self.item.key, task_id), task_id)
 
+    async def ended(self, outcome: object) -> None:
+        """Do nothing: the runner writes it down, when it has settled the budget."""
+
+    def settled(self, outcome: object) -> None:
+        """Do nothing, see :meth:`ended`."""
+
+    def found(self, task_id: str) -> None:
+        """Do nothing: the next run waits for the callback, too."""
+
+    def handed_over(self) -> None:
+        """Do nothing: a batch's outcomes are in its journal."""
+
     async def completed(self, result: ImageResult) -> None:
         """Write down the result."""
         if self.journal is None:
             return
         write = self.journal.ended(
             self.item.key,
-            RecordState.COMPLETED,
+            OrderState.COMPLETED,
             task_id=result.task_id,
             cost=None if result.credits is None else str(result.credits),
             result=dump_result(result),
@@ -119,15 +132,15 @@ class BatchRecord:
         await self._write(write, result.task_id)
 
     async def failed(
-        self, state: RecordState, task_id: str | None, error: ApiModelsError
+        self, state: OrderState, task_id: str | None, error: ApiModelsError
     ) -> None:
         """Write down how it ended without a result."""
         if self.journal is None:
             return
         text = str(error)
-        if self.again and state in {RecordState.REFUSED, RecordState.FAILED}:
+        if self.again and state in {OrderState.REFUSED, OrderState.FAILED}:
             # Of this order alone. The one before may be paid for, and has no other row.
-            state = RecordState.UNKNOWN
+            state = OrderState.UNKNOWN
             text = f"an earlier order may have been charged; ordered again: {text}"
         write = self.journal.ended(self.item.key, state, task_id=task_id, error=text)
         await self._write(write, task_id)
@@ -319,7 +332,7 @@ class ItemRunner:
         if known.nonce is None or not known.awaits_callback:
             return None
         with self.may_cut():
-            handle = await self.ordering.await_callback(
+            handle = await self.ordering.lost.find_earlier(
                 item.request, record, known.nonce, max(known.age_s, 0.0)
             )
         if handle is not None:
@@ -372,7 +385,7 @@ class ItemRunner:
     ) -> Outcome:
         item.error = error
         state = state_after(error, item.task_id)
-        if state is not RecordState.ACCEPTED or item.task_id is None:
+        if state is not OrderState.ACCEPTED or item.task_id is None:
             self.budget.settle(item.price, error)
         if isinstance(error, STOPS):
             self.halted = self.halted or error
@@ -396,7 +409,7 @@ class ItemRunner:
             "have been charged"
         )
         error: ApiModelsError
-        if known.state is RecordState.FAILED:
+        if known.state is OrderState.FAILED:
             error = GenerationFailedError(
                 text, fail_message=text, task_id=known.task_id
             )
@@ -420,7 +433,7 @@ def _checked(price: object) -> Decimal:
 def _result_in(known: Record) -> ImageResult | None:
     """Return the result of a completed record; ``ValueError``: it is damaged."""
     result = None
-    if known.state is RecordState.COMPLETED:
+    if known.state is OrderState.COMPLETED:
         result = load_result(known.result or "")
     for task_id in (known.task_id, result and result.task_id):
         if task_id is not None:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Self, cast
 import anyio
 from attrs import define
 
-from apimodels_async._batch_item import HaltError, ItemRunner
 from apimodels_async._core.money.records import Keys
 from apimodels_async._saving import BatchFolder
+from apimodels_async.batch.item import HaltError, ItemRunner
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:

@@ -1,0 +1,108 @@
+"""
+What a session is made of that touches the outside world, for a simulation to replace.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    import aiohttp
+    import anyio
+
+    from apimodels_async._core.files.embed import Splice
+    from apimodels_async._io.files.downloads import Files
+    from apimodels_async._io.files.storage import Keeping
+    from apimodels_async._io.journal import Journal
+    from apimodels_async._ports import Clock, Disk, Secret, Sink, Transport
+    from apimodels_async.models import ImageResult
+    from apimodels_async.policies import RetryPolicy, Timeouts
+
+
+class Adapters:
+    """
+    Makes the real ones, in the session's loop.
+
+    A simulation gives a session its own by overriding ``Session._make_adapters``.
+    """
+
+    def clock(self) -> Clock:
+        """Return the session's clock."""
+        from apimodels_async._io.clock import LoopClock
+
+        return LoopClock()
+
+    def draw(self) -> float:
+        """Return a number of 0-1, uniformly: all jitter comes from here."""
+        return random.random()  # noqa: S311  jitter, no secret
+
+    def transport(
+        self,
+        base_url: str,
+        key: Secret,
+        timeouts: Timeouts,
+        max_connections: int,
+        *,
+        fresh: bool,
+        lent: aiohttp.ClientSession | None,
+    ) -> Transport:
+        """Return the way to the API."""
+        from apimodels_async._io.client import AiohttpTransport
+        from apimodels_async._io.places import ConnectionPlaces
+
+        places = ConnectionPlaces(max_connections)
+        return AiohttpTransport(
+            base_url, key, timeouts, max_connections, places, fresh=fresh, lent=lent
+        )
+
+    def files(
+        self,
+        clock: Clock,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+        refresh: Callable[[str], Awaitable[ImageResult | None]],
+        *,
+        local: bool,
+    ) -> Files:
+        """Return the way to files; *local*: those of this machine too."""
+        from apimodels_async._io.files.downloads import Files
+
+        return Files(clock, timeouts, retry, self.draw, local, refresh)
+
+    def sink(
+        self,
+        target: Path,
+        stem: str,
+        threads: anyio.CapacityLimiter,
+        disk: Disk,
+        sidecar: bytes | None,
+        imprint: Callable[[bytes], Splice | None] | None,
+        keeping: Keeping,
+    ) -> Sink:
+        """Return the place for one file."""
+        from apimodels_async._io.files.storage import FileSink
+
+        return FileSink(target, stem, threads, disk, sidecar, imprint, keeping)
+
+    def journal(self, path: Path) -> Journal:
+        """Return the journal at *path*, not opened yet."""
+        from apimodels_async._io.journal import Journal
+
+        return Journal(path)
+
+
+class NoObserver:
+    """The observer of a session that has none."""
+
+    def ordering(
+        self,
+        request: object,  # noqa: ARG002  the Protocol's name for it
+    ) -> AbstractContextManager[Callable[[str], None]]:
+        """Surround one order with nothing."""
+        return nullcontext(lambda _task_id: None)

@@ -1,0 +1,223 @@
+"""
+What an order store knows of an order, and what that means for whoever orders again.
+
+Rules of this file:
+1. Nothing that may have been paid for is ever ordered anew without being told to.
+2. Every word belongs to one attempt. A late one about an old attempt says nothing about
+   a newer one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import unicodedata
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define
+
+from apimodels_async._core.money.resume import CALLED_BACK_S, OrderState
+from apimodels_async.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from decimal import Decimal
+
+    from apimodels_async.models import ImageResult
+
+KEY_CHARS_MAX: Final = 255
+DIGEST_FORM: Final = "1"
+"""Of the canonical form: another form's digests cannot be compared with these."""
+ORDERED_ANEW: Final = frozenset({OrderState.REFUSED, OrderState.FAILED})
+"""Ends after which the same idempotency key is ordered again: nothing was charged."""
+ENDED: Final = ORDERED_ANEW | {OrderState.COMPLETED}
+"""States that no later word changes."""
+LEASE_S: Final = 60.0
+"""Seconds for which an owner counts as alive after it was last heard of."""
+
+
+@define(frozen=True, kw_only=True)
+class NewOrder:
+    """An order about to be sent."""
+
+    scope: str
+    """Whose idempotency keys these are: the API's address, and the account's name."""
+    idempotency_key: str
+    digest: str
+    """Of what is ordered."""
+    model: str
+    prompt: str | None
+    request: str
+    """JSON, as it is sent."""
+    price: Decimal | None
+    """US dollars, by the published hint; None: none is known."""
+    owner: str
+    """The session that sends it."""
+    nonce: str | None
+    """Of its callback address."""
+
+
+@define(frozen=True, kw_only=True)
+class OrderRecord:
+    """
+    The current attempt at an order. Times are UTC, by the store's clock.
+    """
+
+    idempotency_key: str
+    attempt: int
+    """A number that no other attempt of the store has."""
+    digest: str
+    model: str
+    prompt: str | None
+    request: str
+    """JSON, as it was sent."""
+    price: Decimal | None
+    """US dollars, by the published hint; None: none is known."""
+    state: OrderState
+    task_id: str | None = None
+    result: ImageResult | None = None
+    error: str | None = None
+    files: tuple[str, ...] = ()
+    """Where its pictures were saved."""
+    nonce: str | None = None
+    """Of its callback address."""
+    owned: bool = False
+    """Whether the session that sent it, or took it up, is alive."""
+    handed_over: bool = False
+    """Whether its end reached a caller."""
+    intended_at: datetime
+    ended_at: datetime | None = None
+    age_s: float = 0.0
+    """Seconds since it was intended."""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars, as the API stated it."""
+        return None if self.result is None else self.result.credits
+
+    @property
+    def may_be_charged(self) -> bool:
+        """Whether it is paid for, or may be."""
+        return self.state not in ORDERED_ANEW
+
+    @property
+    def awaits_callback(self) -> bool:
+        """Whether its fate is unknown, and its callback may still come."""
+        lost = self.state in {OrderState.INTENDED, OrderState.UNKNOWN}
+        return lost and self.nonce is not None and self.age_s < CALLED_BACK_S
+
+
+@define(frozen=True)
+class Claim:
+    """What a store answers to :class:`NewOrder`."""
+
+    granted: bool
+    """Whether it may be sent; then *record* is that of the new attempt."""
+    record: OrderRecord
+
+
+class Standing(Enum):
+    """What an order that was there already means for the one who comes again."""
+
+    RESULT = auto()
+    TASK = auto()
+    UNDER_WAY = auto()
+    """Another caller is sending it now: its outcome is worth waiting for."""
+    LOST = auto()
+    """Nobody knows whether it was charged."""
+
+
+def standing_of(record: OrderRecord, digest: str) -> Standing:
+    """
+    Return what *record*, which was not granted anew, means for the same order again.
+
+    Raises:
+        InvalidRequestError: It was another request.
+    """
+    if record.digest != digest and _comparable(record.digest, digest):
+        msg = (
+            f"idempotency_key={record.idempotency_key!r} names another request, which "
+            f"is {record.state.value} (ordered {record.intended_at:%Y-%m-%d %H:%M:%S} "
+            "UTC): give this one a key of its own"
+        )
+        error = InvalidRequestError(msg, parameter="idempotency_key")
+        error.idempotency_key = record.idempotency_key
+        raise error
+    if record.state is OrderState.COMPLETED:
+        return Standing.RESULT
+    if record.state is OrderState.ACCEPTED:
+        return Standing.TASK
+    if record.state is OrderState.INTENDED and record.owned:
+        return Standing.UNDER_WAY
+    return Standing.LOST
+
+
+def lost_words(record: OrderRecord) -> str:
+    """Return what to tell of an order of unknown fate."""
+    why = f": {record.error}" if record.error else ""
+    return (
+        f"the order under idempotency_key={record.idempotency_key!r} of "
+        f"{record.intended_at:%Y-%m-%d %H:%M:%S} UTC is of unknown fate and may have "
+        "been charged; it is not sent again. To risk paying twice, call session."
+        f"forget() with that key, and order again{why}"
+    )
+
+
+def _comparable(one: str, other: str) -> bool:
+    return one.partition(":")[0] == other.partition(":")[0]
+
+
+def check_key(value: object) -> str:
+    """
+    Return *value* as an idempotency key.
+
+    Raises:
+        InvalidRequestError: It is no text of 1-255 printable characters.
+    """
+    if isinstance(value, str) and 0 < len(value) <= KEY_CHARS_MAX:
+        text = str(value)
+        if text.isprintable():
+            return text
+    msg = f"idempotency_key must be text of 1-{KEY_CHARS_MAX} printable characters"
+    raise InvalidRequestError(msg, parameter="idempotency_key")
+
+
+def digest_of(
+    path: str, body: Mapping[str, Any], contents: Mapping[str, str] | None = None
+) -> str:
+    """
+    Return the digest of a request in canonical form.
+
+    The same request has the same digest whatever the order of its parameters, the
+    spelling of its numbers (1 and 1.0) and its Unicode form. The callback address does
+    not count, nor does the query of any other address, where signatures are.
+
+    Args:
+        contents: Address of an upload -> digest of what it holds, which counts instead.
+    """
+    kept = {name: value for name, value in body.items() if name != "callBackUrl"}
+    canonical = _canonical(kept, contents or {})
+    text = json.dumps([path, canonical], sort_keys=True, separators=(",", ":"))
+    return f"{DIGEST_FORM}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _canonical(value: Any, contents: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            unicodedata.normalize("NFC", name): _canonical(each, contents)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_canonical(each, contents) for each in value]
+    if isinstance(value, str):
+        if value in contents:
+            return f"content {contents[value]}"
+        if value.startswith(("http://", "https://")):
+            value = value.partition("#")[0].partition("?")[0]
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,136 @@
+"""
+Orders whose answer was lost: whose task a broken answer shows, and where to ask for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from apimodels_async._api import calls, requests
+from apimodels_async._core.money.orders import lost_words
+from apimodels_async._core.money.retry import disowned, info_of
+from apimodels_async.errors import (
+    NotFoundError,
+    OutcomeUnknownError,
+    UnexpectedResponseError,
+)
+from apimodels_async.handle import TaskHandle
+from apimodels_async.models import Reconciliation, Verdict
+
+if TYPE_CHECKING:
+    from apimodels_async._core.counters import Counters
+    from apimodels_async._core.money.orders import OrderRecord
+    from apimodels_async._io.sender import Sender
+    from apimodels_async._io.tracker import Tracker
+    from apimodels_async.handle import PaidRequest
+    from apimodels_async.models import AnyRequest
+    from apimodels_async.stores.store import OrderLog
+    from apimodels_async.webhooks.expected import ExpectedCallback, ExpectedCallbacks
+
+
+@define(eq=False)
+class LostOrders:
+    """Finds the tasks of one session's lost orders. Must be made in its loop."""
+
+    _sender: Sender
+    _tracker: Tracker
+    _counters: Counters
+    _callbacks: ExpectedCallbacks | None
+
+    async def find(self, paid: PaidRequest, error: OutcomeUnknownError) -> TaskHandle:
+        """
+        Return the task of an order that was sent just now, by its callback.
+
+        Raises:
+            OutcomeUnknownError: *error*, without a task id that is another order's.
+        """
+        ledger = self._tracker.ledger
+        if error.task_id is not None and ledger.knows(error.task_id):
+            error = disowned(error, info_of(paid.call.request, paid.sent))
+        found = await self._wait(paid.expected, error.task_id)
+        if found is not None:
+            return found
+        # First come, first served: a later answer that names it is a stray copy.
+        if error.task_id is not None:
+            ledger.claimed.add(error.task_id)
+        raise error
+
+    async def find_earlier(
+        self, request: AnyRequest, record: OrderLog, nonce: str, age_s: float
+    ) -> TaskHandle | None:
+        """
+        Wait for the callback of an order that an earlier process sent.
+
+        Args:
+            age_s: Seconds since it was sent, at most.
+
+        Returns:
+            Its task; None without callbacks, or if none came in time.
+        """
+        if self._callbacks is None:
+            return None
+        model = requests.model_of(request)
+        expected = self._callbacks.expect(model, record, nonce, age_s)
+        return await self._wait(expected, None)
+
+    async def find_recorded(
+        self, request: AnyRequest, record: OrderLog, known: OrderRecord
+    ) -> TaskHandle:
+        """
+        Return the task of an order that a store has as lost.
+
+        Raises:
+            OutcomeUnknownError: Its callback did not come.
+        """
+        if known.nonce is not None and known.awaits_callback:
+            age_s = max(known.age_s, 0.0)
+            found = await self.find_earlier(request, record, known.nonce, age_s)
+            if found is not None:
+                await record.accepted(found.task_id)
+                return found
+        error = OutcomeUnknownError(lost_words(known), task_id=known.task_id)
+        error.idempotency_key = known.idempotency_key
+        raise error
+
+    async def _wait(
+        self, expected: ExpectedCallback | None, salvaged: str | None
+    ) -> TaskHandle | None:
+        if self._callbacks is None or expected is None:
+            return None
+        entry = await self._callbacks.wait_for_task(expected, salvaged)
+        if entry is None:
+            return None
+        if entry.record is None:
+            entry.record = expected.record
+        handle = TaskHandle(entry, self._tracker)
+        self._counters.accepted(handle)
+        return handle
+
+    async def look_up(self, lost: OutcomeUnknownError) -> Reconciliation | None:
+        """
+        Return what the callback or the API says of a lost order; None: nothing.
+
+        Raises:
+            ApiModelsError: The API could not be asked.
+        """
+        nonce = lost.request.nonce if lost.request is not None else None
+        called = self._callbacks and nonce and self._callbacks.task_of(nonce)
+        if called:
+            return Reconciliation(Verdict.FOUND, "its callback came", called)
+        if lost.task_id is None:
+            return None
+        try:
+            snapshot = await self._sender.send(calls.poll(lost.task_id))
+        except NotFoundError as error:
+            if error.code is None:  # a gateway's page: no word about the task
+                raise
+            return None
+        except UnexpectedResponseError as error:
+            if error.charged is not True:
+                raise
+            reason = f"the task exists and is charged: {error.message}"
+        else:
+            reason = f"the task exists and is {snapshot.state.value}"
+        return Reconciliation(Verdict.FOUND, reason, lost.task_id)

@@ -1,0 +1,271 @@
+"""
+One SQLite connection on one thread, for all stores of a process on one file.
+
+Rules of this file:
+1. A process opens a file once, whatever names and sessions it has for it, and nothing
+   else in the process opens or closes that file meanwhile: closing any descriptor of a
+   file drops all of the process's POSIX locks on it (measured 2026-11-27).
+2. A forked child never uses or closes what its parent opened.
+3. A write is durable when its future is done: synchronous=FULL. What waits in the queue
+   is committed together, so 50 writers cost about one fsync, not 50.
+4. The thread outlives whatever a job raises; each job is undone alone.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import sqlite3
+import stat
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+from attrs import define, field
+
+from apimodels_async.errors import JournalError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+GROUP_MAX: Final = 500
+"""Jobs committed together at most; one commit takes a few milliseconds."""
+WAL_SINCE: Final = (3, 51, 3)
+"""Before, its WAL-reset bug can corrupt a file that has several connections."""
+TURN_S: Final = 30.0
+"""Seconds to wait for other processes at most."""
+PAUSE_S: Final = 0.004
+"""Seconds between two tries for a turn, on average."""
+OPENING_S: Final = 60.0
+UNDOABLE: Final = (sqlite3.Error, JournalError, ValueError, ArithmeticError, TypeError)
+"""What one job may raise, with the others none the worse: a damaged row, a lone
+surrogate in a message, a number SQLite cannot hold."""
+
+
+@define(eq=False)
+class Job:
+    """What the thread is to do, and who waits for it."""
+
+    work: Callable[[sqlite3.Connection], object]
+    done: asyncio.Future[Any]
+
+    def tell(self, answer: object, problem: Exception | None) -> None:
+        """Wake up whoever waits, if the loop still turns."""
+
+        def resolve() -> None:
+            if self.done.done():
+                return
+            if problem is None:
+                self.done.set_result(answer)
+            else:
+                self.done.set_exception(problem)
+                self.done.exception()  # retrieved: its waiter may be cancelled
+
+        with suppress(RuntimeError):
+            self.done.get_loop().call_soon_threadsafe(resolve)
+
+
+@define(eq=False)
+class Writer:
+    """The connection of one file, and its thread."""
+
+    path: Path
+    prepare: Callable[[sqlite3.Connection], None]
+    _users: int = field(init=False, default=1)
+    _jobs: queue.SimpleQueue[Job | None] = field(init=False, factory=queue.SimpleQueue)
+    _opened: threading.Event = field(init=False, factory=threading.Event)
+    _problem: Exception | None = field(init=False, default=None)
+    _thread: threading.Thread = field(init=False)
+
+    open_ones: ClassVar[dict[str, Writer]] = {}
+    """Real path -> writer."""
+    _guard: ClassVar[threading.Lock] = threading.Lock()
+    _inherited: ClassVar[list[Writer]] = []
+    """Of our parent, before a fork; kept, as collecting one would close its file."""
+
+    @classmethod
+    def acquire(
+        cls, path: Path, prepare: Callable[[sqlite3.Connection], None]
+    ) -> Writer:
+        """
+        Return the writer of *path*, opened if it is not. Blocking.
+
+        Raises:
+            JournalError: It cannot be used.
+        """
+        # The whole time: a file is not opened while it is being closed.
+        with cls._guard:
+            real = os.path.realpath(path)
+            writer = cls.open_ones.get(real)
+            if writer is not None:
+                writer._users += 1  # noqa: SLF001
+                return writer
+            writer = cls(path, prepare)
+            writer._start()
+            cls.open_ones[real] = writer
+            return writer
+
+    def release(self) -> None:
+        """Let one user go; with the last one, finish what is queued. Blocking."""
+        with self._guard:
+            if self in self._inherited:
+                return
+            self._users -= 1
+            if self._users:
+                return
+            self._jobs.put(None)
+            self._thread.join()
+            for real, writer in list(self.open_ones.items()):
+                if writer is self:
+                    del self.open_ones[real]
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """Leave alone what the parent has open."""
+        cls._inherited.extend(cls.open_ones.values())
+        cls.open_ones = {}
+        cls._guard = threading.Lock()
+
+    def put(
+        self, work: Callable[[sqlite3.Connection], T], done: asyncio.Future[T]
+    ) -> None:
+        """Let the thread do *work*, and tell *done*."""
+        self._jobs.put(Job(work, done))
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(
+            target=self._run, name="apimodels-store", daemon=True
+        )
+        self._thread.start()
+        self._opened.wait(OPENING_S)
+        if self._problem is not None:
+            self._thread.join()
+            raise self._problem
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = connect(self.path)
+            self.prepare(connection)
+        except BaseException as error:  # noqa: BLE001  who waits for it is told
+            self._problem = journal_error(self.path, error)
+            if connection is not None:
+                connection.close()
+            return
+        finally:
+            self._opened.set()
+        while jobs := self._next_jobs():
+            commit(connection, jobs, self.path)
+        connection.close()
+
+    def _next_jobs(self) -> list[Job]:
+        """Return everything that waits, at least one job; nothing at the end."""
+        jobs: list[Job] = []
+        while len(jobs) < GROUP_MAX and (not jobs or not self._jobs.empty()):
+            job = self._jobs.get()
+            if job is None:
+                if jobs:
+                    self._jobs.put(None)  # the next round ends with it
+                break
+            jobs.append(job)
+        return jobs
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Writer.after_fork)
+
+
+def commit(connection: sqlite3.Connection, jobs: list[Job], path: Path) -> None:
+    """Do *jobs* in one transaction, and tell each how it went."""
+    answers: list[tuple[object, Exception | None]] = []
+    try:
+        in_turn(connection, "BEGIN IMMEDIATE")
+        answers = [_attempt(connection, job, path) for job in jobs]
+        in_turn(connection, "COMMIT")
+    except BaseException as error:  # noqa: BLE001  whatever it is, all are told
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        for job in jobs:  # one each: a traceback grows where it is raised
+            job.tell(None, journal_error(path, error))
+        return
+    for job, (answer, problem) in zip(jobs, answers, strict=True):
+        job.tell(answer, problem)
+
+
+def _attempt(
+    connection: sqlite3.Connection, job: Job, path: Path
+) -> tuple[object, Exception | None]:
+    """Do one job; what it raises undoes it alone."""
+    connection.execute("SAVEPOINT job")
+    try:
+        answer = job.work(connection)
+    except UNDOABLE as error:
+        if not connection.in_transaction:  # a full disk ends all of it
+            raise
+        connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+        return None, journal_error(path, error)
+    connection.execute("RELEASE job")
+    return answer, None
+
+
+def in_turn(connection: sqlite3.Connection, statement: str) -> None:
+    """
+    Execute *statement*, waiting for other processes.
+
+    SQLite's own waiting starves some of eight processes for seconds (measured
+    2026-11-27): its pauses grow, and the newest comer has the shortest.
+    """
+    until = time.monotonic() + TURN_S
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > until:
+                raise
+            time.sleep(PAUSE_S * 2 * random.random())  # noqa: S311  jitter
+        else:
+            return
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """
+    Open the file at *path*, made with mode 600 if it is new.
+
+    Raises:
+        JournalError: It has several names, each of which would have locks of its own.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(path, flags, 0o600)
+    found = os.fstat(descriptor)
+    os.close(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        msg = f"the store {path} cannot be used: it is a name of another file"
+        raise JournalError(msg)
+    return sqlite3.connect(os.path.realpath(path), isolation_level=None, timeout=0)
+
+
+def set_mode(connection: sqlite3.Connection, *, wal: bool | None = None) -> None:
+    """Make transactions durable: by a write-ahead log where that is safe."""
+    if wal is None:
+        wal = sqlite3.sqlite_version_info >= WAL_SINCE
+    in_turn(connection, f"PRAGMA journal_mode = {'WAL' if wal else 'PERSIST'}")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def journal_error(path: Path, error: BaseException) -> JournalError:
+    """Return *error* in words."""
+    if isinstance(error, JournalError):
+        return error.fresh()
+    reason = str(error) or type(error).__name__
+    if isinstance(error, OSError):
+        reason = error.strerror or reason
+    return JournalError(f"the store {path} cannot be used: {reason}")

@@ -1,0 +1,198 @@
+"""
+A store that ends with the process: for tests, and to try idempotency keys.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs import define, field
+
+from apimodels_async._core.money.orders import (
+    ENDED,
+    LEASE_S,
+    ORDERED_ANEW,
+    Claim,
+    OrderRecord,
+)
+from apimodels_async._core.money.resume import OrderState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from apimodels_async._core.money.orders import NewOrder
+    from apimodels_async.models import ImageResult
+    from apimodels_async.stores.store import HistoryQuery
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@define(eq=False)
+class _Attempt:
+    scope: str
+    owner: str
+    record: OrderRecord
+
+
+@define(eq=False)
+class MemoryStore:
+    """
+    Orders in memory, of any number of sessions in one process.
+
+    Args:
+        scope: Name of the account, where several share the store.
+
+        clock: Returns the time, with its zone.
+    """
+
+    scope: str = ""
+    _clock: Callable[[], datetime] = _now
+    _attempts: dict[int, _Attempt] = field(init=False, factory=dict)
+    """Number -> attempt, oldest first."""
+    _current: dict[tuple[str, str], int] = field(init=False, factory=dict)
+    _alive_until: dict[str, datetime] = field(init=False, factory=dict)
+    _last: int = field(init=False, default=0)
+
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+    async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
+        """See :class:`OrderStore`."""
+        await self.renew(order.owner)
+        place = (order.scope, order.idempotency_key)
+        before = self._current.get(place)
+        if before is not None and self._attempts[before].record.state not in anew:
+            return Claim(False, self._read(before))  # noqa: FBT003
+        self._last += 1
+        self._current[place] = self._last
+        record = OrderRecord(
+            idempotency_key=order.idempotency_key,
+            attempt=self._last,
+            digest=order.digest,
+            model=order.model,
+            prompt=order.prompt,
+            request=order.request,
+            price=order.price,
+            state=OrderState.INTENDED,
+            nonce=order.nonce,
+            intended_at=self._clock(),
+        )
+        self._attempts[self._last] = _Attempt(order.scope, order.owner, record)
+        return Claim(True, self._read(self._last))  # noqa: FBT003
+
+    async def accepted(self, attempt: int, task_id: str) -> None:
+        """See :class:`OrderStore`."""
+        self._write(attempt, state=OrderState.ACCEPTED, task_id=task_id)
+
+    async def ended(
+        self,
+        attempt: int,
+        state: OrderState,
+        *,
+        task_id: str | None = None,
+        result: ImageResult | None = None,
+        error: str | None = None,
+    ) -> None:
+        """See :class:`OrderStore`."""
+        found = self._attempts.get(attempt)
+        if found is not None:
+            self._write(
+                attempt,
+                state=state,
+                task_id=task_id or found.record.task_id,
+                result=result,
+                error=error,
+                ended_at=self._clock(),
+            )
+
+    async def handed_over(self, attempt: int) -> None:
+        """See :class:`OrderStore`."""
+        if (found := self._attempts.get(attempt)) is not None:
+            found.record = attrs.evolve(found.record, handed_over=True)
+
+    async def saved(self, attempt: int, files: Sequence[str]) -> None:
+        """See :class:`OrderStore`."""
+        if (found := self._attempts.get(attempt)) is not None:
+            found.record = attrs.evolve(found.record, files=tuple(files))
+
+    async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
+        """See :class:`OrderStore`."""
+        number = self._current.get((scope, idempotency_key))
+        return None if number is None else self._read(number)
+
+    async def forget(self, scope: str, idempotency_key: str) -> bool:
+        """See :class:`OrderStore`."""
+        return self._current.pop((scope, idempotency_key), None) is not None
+
+    async def renew(self, owner: str) -> None:
+        """See :class:`OrderStore`."""
+        self._alive_until[owner] = self._clock() + timedelta(seconds=LEASE_S)
+
+    async def release(self, owner: str) -> None:
+        """See :class:`OrderStore`."""
+        self._alive_until.pop(owner, None)
+
+    async def recover(self, scope: str, owner: str) -> OrderRecord | None:
+        """See :class:`OrderStore`."""
+        await self.renew(owner)
+        for number, attempt in self._attempts.items():
+            record = self._read(number)
+            left = not (record.handed_over or record.owned)
+            if attempt.scope == scope and left and record.state not in ORDERED_ANEW:
+                attempt.owner = owner
+                return self._read(number)
+        return None
+
+    async def history(
+        self, scope: str, query: HistoryQuery, *, before: int | None, limit: int
+    ) -> list[OrderRecord]:
+        """See :class:`OrderStore`."""
+        found: list[OrderRecord] = []
+        for number in reversed(self._attempts):
+            if len(found) == limit:
+                break
+            record = self._read(number)
+            if (
+                self._attempts[number].scope == scope
+                and (before is None or number < before)
+                and (query.state is None or record.state is query.state)
+                and (query.model is None or record.model == query.model)
+                and (query.since is None or record.intended_at >= query.since)
+                and (query.text or "").casefold() in (record.prompt or "").casefold()
+            ):
+                found.append(record)
+        return found
+
+    async def prune(self, older_than: timedelta) -> int:
+        """See :class:`OrderStore`."""
+        until = self._clock() - older_than
+        old = {
+            number
+            for number, attempt in self._attempts.items()
+            if attempt.record.state in ENDED
+            and attempt.record.ended_at is not None
+            and attempt.record.ended_at < until
+        }
+        self._attempts = {n: a for n, a in self._attempts.items() if n not in old}
+        self._current = {p: n for p, n in self._current.items() if n not in old}
+        return len(old)
+
+    def _read(self, number: int) -> OrderRecord:
+        attempt, now = self._attempts[number], self._clock()
+        return attrs.evolve(
+            attempt.record,
+            owned=self._alive_until.get(attempt.owner, now) > now,
+            age_s=(now - attempt.record.intended_at).total_seconds(),
+        )
+
+    def _write(self, number: int, **changes: object) -> None:
+        found = self._attempts.get(number)
+        if found is not None and found.record.state not in ENDED:
+            found.record = attrs.evolve(found.record, **changes)  # type: ignore[arg-type]

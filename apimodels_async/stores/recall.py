@@ -1,0 +1,246 @@
+"""
+What a session tells of its store: the history, and what earlier processes left.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field
+
+from apimodels_async._api import checks, requests
+from apimodels_async._core.money.orders import check_key
+from apimodels_async._core.money.resume import OrderState
+from apimodels_async.errors import ConfigurationError, InvalidRequestError
+from apimodels_async.models import ImageResult
+from apimodels_async.stores.store import HistoryQuery
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from apimodels_async._core.money.orders import OrderRecord
+    from apimodels_async.models import AnyRequest
+    from apimodels_async.stores.sent import SentOrder, SentOrders
+
+    Product = Awaitable[ImageResult] | ImageResult
+    TakeUp = Callable[[AnyRequest, SentOrder, OrderRecord], Awaitable[Product]]
+
+PAGE: Final = 100
+"""Orders read from the store at once."""
+
+
+@define(eq=False)
+class RecoveredOrder:
+    """
+    An order that an earlier process paid for, or may have, and never saw the end of.
+
+    It is this session's now; until :meth:`ack` it is recovered again by the next one.
+    """
+
+    record: OrderRecord
+    """As the store has it."""
+    _take_up: TakeUp
+    _log: SentOrder
+    _product: Product | None = field(init=False, default=None)
+
+    @property
+    def idempotency_key(self) -> str:
+        """Its name; a random one where it was given none."""
+        return self.record.idempotency_key
+
+    @property
+    def task_id(self) -> str | None:
+        """The vendor's id, where one is known."""
+        return self.record.task_id
+
+    @property
+    def prompt(self) -> str | None:
+        """What to draw."""
+        return self.record.prompt
+
+    @property
+    def model(self) -> str:
+        """Model id."""
+        return self.record.model
+
+    @property
+    def state(self) -> OrderState:
+        """How far it had got when it was recovered."""
+        return self.record.state
+
+    @property
+    def request(self) -> AnyRequest:
+        """
+        What was ordered, as a request value.
+
+        Raises:
+            InvalidRequestError: This release would not send it.
+        """
+        return request_of(self.record)
+
+    async def result(self) -> ImageResult:
+        """
+        Return its result, waiting for it; free, nothing is ordered.
+
+        Raises:
+            OutcomeUnknownError: Nobody knows whether it was charged.
+            GenerationFailedError: The task failed; it is not charged.
+            As :meth:`TaskHandle.result`.
+        """
+        if self._product is None:
+            self._product = await self._take_up(self.request, self._log, self.record)
+        if isinstance(self._product, ImageResult):
+            return self._product
+        return await self._product
+
+    async def ack(self) -> None:
+        """
+        Say that it is dealt with: nobody recovers it again. Idempotent.
+
+        Raises:
+            JournalError: That cannot be written down.
+        """
+        await self._log.orders.store.handed_over(self.record.attempt)
+
+    def __repr__(self) -> str:
+        return (
+            f"<RecoveredOrder {self.idempotency_key} {self.state.value} "
+            f"{self.task_id or '-'}>"
+        )
+
+
+def request_of(record: OrderRecord) -> AnyRequest:
+    """
+    Return the request of *record*, its callback address left out.
+
+    Raises:
+        InvalidRequestError: This release would not send it.
+    """
+    try:
+        body = json.loads(record.request)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        msg = f"the request of order {record.idempotency_key!r} cannot be read"
+        raise InvalidRequestError(msg)
+    body.pop("callBackUrl", None)
+    return requests.read_request({**body, "model": record.model})
+
+
+class StoredOrders:
+    """What ``Session`` can do because it has a store. Everything here is free."""
+
+    def _orders(self) -> tuple[SentOrders | None, TakeUp]:
+        """Return the session's orders in its store, and what takes one up."""
+        raise NotImplementedError
+
+    def _need_store(self) -> tuple[SentOrders, TakeUp]:
+        orders, take_up = self._orders()
+        if orders is None:
+            msg = "this session has no store: Session(store='orders.sqlite')"
+            raise ConfigurationError(msg)
+        return orders, take_up
+
+    async def recover(self) -> AsyncIterator[RecoveredOrder]:
+        """
+        Yield what earlier sessions paid for, or may have, and never handed over.
+
+        Each belongs to this session from then on; over all processes that share the
+        store one alone gets it. Ends when nothing is left. An order whose session was
+        killed is recovered once its lease of a minute has run out.
+
+        Raises:
+            ConfigurationError: The session has no store.
+            JournalError: The store cannot be used.
+        """
+        orders, take_up = self._need_store()
+        await orders.open()
+        while True:
+            record = await orders.recover()
+            if record is None:
+                return
+            yield RecoveredOrder(record, take_up, orders.follow(record))
+
+    async def history(
+        self,
+        *,
+        state: OrderState | str | None = None,
+        model: str | None = None,
+        since: datetime | None = None,
+        text: str | None = None,
+    ) -> AsyncIterator[OrderRecord]:
+        """
+        Yield every attempt the store knows, newest first, read page by page.
+
+        Args:
+            state: Only these: intended, accepted, completed, failed, refused, unknown.
+
+            model: Only of this model id.
+
+            since: Only those ordered then or later; with its zone.
+
+            text: Only those with this in their prompt, in any case.
+
+        Raises:
+            ConfigurationError: The session has no store.
+            InvalidRequestError: No such state, or *since* without a zone.
+            JournalError: The store cannot be used.
+        """
+        orders, _ = self._need_store()
+        query = _query(state, model, since, text)
+        await orders.open()
+        before: int | None = None
+        while True:
+            page = await orders.store.history(
+                orders.scope, query, before=before, limit=PAGE
+            )
+            for record in page:
+                yield record
+            if len(page) < PAGE:
+                return
+            before = page[-1].attempt
+
+    async def forget(self, idempotency_key: str) -> bool:
+        """
+        Let an idempotency key name nothing: the next order under it is sent anew.
+
+        This is how to order again what is of unknown fate, and **may pay twice**. Its
+        attempts stay in the history.
+
+        Returns:
+            Whether the key named an order.
+
+        Raises:
+            ConfigurationError: The session has no store.
+            JournalError: The store cannot be used.
+        """
+        orders, _ = self._need_store()
+        await orders.open()
+        return await orders.store.forget(orders.scope, check_key(idempotency_key))
+
+    async def find(self, idempotency_key: str) -> OrderRecord | None:
+        """
+        Return what the store knows of an idempotency key; None: nothing.
+
+        Raises:
+            ConfigurationError: The session has no store.
+            JournalError: The store cannot be used.
+        """
+        orders, _ = self._need_store()
+        await orders.open()
+        return await orders.store.find(orders.scope, check_key(idempotency_key))
+
+
+def _query(state: Any, model: str | None, since: Any, text: str | None) -> HistoryQuery:
+    word = None
+    if state is not None:
+        words = [each.value for each in OrderState]
+        if state not in words:
+            checks.refuse("state", state, "one of " + ", ".join(words))
+        word = OrderState(state)
+    zone = since.utcoffset() if isinstance(since, datetime) else None
+    if since is not None and zone is None:
+        checks.refuse("since", since, "a datetime with its zone")
+    return HistoryQuery(state=word, model=model, since=since, text=text)

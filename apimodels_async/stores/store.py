@@ -1,0 +1,170 @@
+"""
+What remembers orders: the Protocol, for whoever wants a store of their own.
+
+Rules for a store:
+1. What a method wrote is durable when it returns, and each is atomic, over all
+   processes that share the store.
+2. A word about an attempt changes that attempt alone, and none that has ended
+   (``completed``, ``failed``, ``refused``).
+3. Its trouble is ``JournalError``: before a request is sent that stops the order;
+   afterwards the order goes on, and its task id is logged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import define
+
+from apimodels_async._ports import EndListener
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime, timedelta
+
+    from apimodels_async._core.money.orders import Claim, NewOrder, OrderRecord
+    from apimodels_async._core.money.resume import OrderState
+    from apimodels_async._ports import Leave
+    from apimodels_async.errors import ApiModelsError
+    from apimodels_async.models import ImageResult
+
+
+@define(frozen=True, kw_only=True)
+class HistoryQuery:
+    """Which orders to list."""
+
+    state: OrderState | None = None
+    model: str | None = None
+    since: datetime | None = None
+    """Ordered then or later."""
+    text: str | None = None
+    """In the prompt, upper and lower case alike."""
+
+
+class OrderStore(Protocol):
+    """Remembers every order there was, within scopes, for any number of sessions."""
+
+    @property
+    def scope(self) -> str:
+        """Name of the account, where several share the store at one API address."""
+        ...
+
+    async def open(self) -> None:
+        """
+        Make it usable by one more session, in the running loop.
+
+        Raises:
+            JournalError: It cannot be used.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let one session go; the last one closes what is open."""
+        ...
+
+    async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
+        """
+        Grant *order*, if its idempotency key has no current attempt, or one whose
+        state is among *anew*: record an attempt that is ``intended`` and the current
+        one from now on. Else return what is there. Renews the owner's lease.
+        """
+        ...
+
+    async def accepted(self, attempt: int, task_id: str) -> None:
+        """Record the task that the API named for it."""
+        ...
+
+    async def ended(
+        self,
+        attempt: int,
+        state: OrderState,
+        *,
+        task_id: str | None = None,
+        result: ImageResult | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Record how it ended, ``unknown`` included."""
+        ...
+
+    async def handed_over(self, attempt: int) -> None:
+        """Record that its end reached a caller: nobody else recovers it."""
+        ...
+
+    async def saved(self, attempt: int, files: Sequence[str]) -> None:
+        """Record where its pictures are."""
+        ...
+
+    async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
+        """Return the current attempt under a key."""
+        ...
+
+    async def forget(self, scope: str, idempotency_key: str) -> bool:
+        """
+        Let the key name nothing, and return whether it named something. Its attempts
+        stay in the history.
+        """
+        ...
+
+    async def renew(self, owner: str) -> None:
+        """Count *owner* as alive for a lease from now."""
+        ...
+
+    async def release(self, owner: str) -> None:
+        """Count *owner* as gone."""
+        ...
+
+    async def recover(self, scope: str, owner: str) -> OrderRecord | None:
+        """
+        Give *owner* the oldest order that may be paid for, was never handed over, and
+        whose own owner is gone.
+        """
+        ...
+
+    async def history(
+        self, scope: str, query: HistoryQuery, *, before: int | None, limit: int
+    ) -> list[OrderRecord]:
+        """Return the newest *limit* attempts whose numbers are below *before*."""
+        ...
+
+    async def prune(self, older_than: timedelta) -> int:
+        """
+        Delete what ended longer ago than that; return how many.
+
+        What is pending or of unknown fate stays. A deleted key is ordered anew.
+        """
+        ...
+
+
+class OrderLog(EndListener, Protocol):
+    """Where one order is written down, before it is sent and once it has a task."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether its task, or how it ended, would be known after a crash."""
+        ...
+
+    @property
+    def leave(self) -> Leave | None:
+        """What must hold when it is sent."""
+        ...
+
+    async def begin(self, nonce: str | None) -> OrderRecord | None:
+        """
+        Write down that it is about to be sent; durable on return.
+
+        Returns:
+            None; or what became of it, where it was ordered before: it is not sent.
+
+        Raises:
+            InvalidRequestError: Its idempotency key names another request.
+            JournalError: It cannot be written down, and is not to be sent.
+        """
+        ...
+
+    async def accepted(self, task_id: str) -> None:
+        """Write down its task; what cannot be written is logged, and not raised."""
+        ...
+
+    async def ended(self, outcome: ImageResult | ApiModelsError) -> None:
+        """Write down what its answer was, if that was an end; raises nothing."""
+        ...
