@@ -35,6 +35,7 @@ from apimodels_async._core.polling.entry import Entry
 from apimodels_async.errors import (
     ApiModelsError,
     ConfigurationError,
+    GenerationFailedError,
     OutcomeUnknownError,
     SessionClosedError,
 )
@@ -235,12 +236,16 @@ class Ordering:
         Return what became of an order that was recorded before; nothing is sent.
 
         Raises:
+            GenerationFailedError: It failed, and is not to be ordered anew.
             OutcomeUnknownError: Nobody knows.
         """
         if known.result is not None:
             return known.result
         if known.state is OrderState.ACCEPTED:
             return self.attach(known.task_id or "", known.model, record)
+        if known.state is OrderState.FAILED:
+            why = known.error or "the generation failed"
+            raise GenerationFailedError(why, fail_message=why, task_id=known.task_id)
         return await self.lost.find_recorded(request, record, known)
 
     def _record(self, request: AnyRequest, key: str | None) -> OrderLog | None:

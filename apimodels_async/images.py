@@ -7,11 +7,16 @@ from __future__ import annotations
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
-from apimodels_async.errors import InvalidRequestError, SessionClosedError
+from apimodels_async._core.money.orders import check_key
+from apimodels_async.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    SessionClosedError,
+)
 from apimodels_async.handle import read_token
 from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
 
@@ -31,6 +36,10 @@ if TYPE_CHECKING:
     from apimodels_async.models import AnyRequest, ImageResult
 
     BatchItem = str | Mapping[str, Any] | AnyRequest
+
+
+NAME_CHARS_MAX: Final = 200
+"""Of a batch; the rest of an idempotency key is its item's."""
 
 
 class Images:
@@ -235,6 +244,7 @@ class Images:
         max_cost: Decimal | float | None = None,
         price: Callable[[AnyRequest], Decimal | float | None] | None = None,
         journal: str | os.PathLike[str] | None = None,
+        name: str | None = None,
         download_to: str | os.PathLike[str] | None = None,
         sidecar: bool = False,
         embed: bool = False,
@@ -270,6 +280,11 @@ class Images:
                 it: what ended is handed over again, what was accepted is attached, and
                 nothing of unknown fate is ordered anew.
 
+            name: Instead of a journal, the name of the batch in the session's store:
+                each item has an idempotency key within it, from its content, so that
+                the same batch again buys nothing twice. With a store, but without a
+                name, items are remembered under random keys.
+
             download_to: Directory for the pictures, ``00041-prompt.png`` each.
 
             sidecar, embed: Write prompt, model, seed and task id beside each picture,
@@ -299,6 +314,7 @@ class Images:
         checks.check_count("step", step)
         checks.check_amount("max_cost", max_cost)
         checks.check_path("journal", journal)
+        _check_name(name, journal, self._runtime.options.store)
         checks.check_path("download_to", download_to)
         provenance = Provenance(sidecar=sidecar, embed=embed)
         provenance.check()
@@ -312,6 +328,7 @@ class Images:
             max_pending=checks.plain(max_pending),
             price_of=price or price_of,
             journal=None if journal is None else Path(journal),
+            name=name,
             download_to=None if download_to is None else Path(download_to),
             provenance=provenance,
             retry_failed=retry_failed,
@@ -338,3 +355,17 @@ def _request(
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_name(name: object, journal: object, store: object) -> None:
+    if name is None:
+        return
+    if len(check_key(name, "name")) > NAME_CHARS_MAX:
+        msg = f"name has at most {NAME_CHARS_MAX} characters"
+        raise InvalidRequestError(msg, parameter="name")
+    if journal is not None:
+        msg = "give a batch a journal, or a name in the session's store, not both"
+        raise InvalidRequestError(msg, parameter="name")
+    if store is None:
+        msg = "name= needs a store: Session(store='orders.sqlite')"
+        raise ConfigurationError(msg)

@@ -85,6 +85,7 @@ SAME_LAYER = {
     ("_runtime", "webhooks"),
     ("batch", "_runtime"),
     ("batch", "_saving"),
+    ("batch", "stores"),
     ("batch", "handle"),
     ("images", "_runtime"),
     ("images", "_saving"),

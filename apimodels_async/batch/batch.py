@@ -49,6 +49,7 @@ class BatchOptions:
     max_pending: int
     price_of: Callable[[AnyRequest], Decimal | float | None]
     journal: Path | None
+    name: str | None
     download_to: Path | None
     provenance: Provenance
     retry_failed: bool
@@ -167,6 +168,8 @@ class Batch:
             ordering=parts.ordering,
             budget=self._budget,
             journal=self._journal,
+            orders=parts.orders,
+            name=options.name,
             folder=folder,
             price_of=options.price_of,
             keys=Keys(seen=Counter()),
@@ -258,6 +261,7 @@ class Batch:
         outcome, handed_over = self._ended_items.popleft()
         if handed_over is not None and not handed_over.done():  # its worker may be gone
             handed_over.set_result(None)
+        self._runner.given(outcome.index)
         return outcome
 
     def _put_back(self, outcome: Outcome) -> None:

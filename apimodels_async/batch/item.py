@@ -19,10 +19,11 @@ import anyio
 from attrs import define, evolve, field
 
 from apimodels_async._api import checks, requests
-from apimodels_async._core.files.names import dump_files, load_files
-from apimodels_async._core.money.records import dump_result, load_result, read_amount
+from apimodels_async._core.files.names import load_files
+from apimodels_async._core.money.records import load_result, read_amount
 from apimodels_async._core.money.resume import OrderState, Step, next_step, state_after
 from apimodels_async._text import printable
+from apimodels_async.batch.record import BatchRecord, Item
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -38,7 +39,7 @@ from apimodels_async.errors import (
 from apimodels_async.models import ImageResult, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from apimodels_async.models import (
         AnyRequest,
     )
+    from apimodels_async.stores.sent import SentOrders
 
 logger = logging.getLogger("apimodels_async.batch")
 
@@ -72,111 +74,6 @@ class HaltError(Exception):
         self.reason = reason
 
 
-@define(eq=False)
-class BatchRecord:
-    """One item in the journal, or nowhere: the record of its order."""
-
-    item: Item
-    journal: Journal | None
-    again: bool = False
-    """It is ordered once more after an order of unknown outcome."""
-    leave: None = None
-    durable: bool = False
-    """Whether its task, or how it ended, would be known after a crash."""
-    broken: JournalError | None = None
-    """Why the journal no longer says what became of it."""
-
-    async def begin(self, nonce: str | None) -> None:
-        """
-        Write down that the item is about to be ordered.
-
-        Raises:
-            JournalError: It is not written down.
-        """
-        if self.journal is None:
-            return
-        item = self.item
-        model = requests.model_of(item.request)
-        await self.journal.begin(
-            item.key, item.index, model, item.body, item.price, nonce
-        )
-
-    async def accepted(self, task_id: str) -> None:
-        """Write down the task that the API named."""
-        if self.journal is not None:
-            await self._write(self.journal.accepted(self.item.key, task_id), task_id)
-
-    async def ended(self, outcome: object) -> None:
-        """Do nothing: the runner writes it down, when it has settled the budget."""
-
-    def settled(self, outcome: object) -> None:
-        """Do nothing, see :meth:`ended`."""
-
-    def found(self, task_id: str) -> None:
-        """Do nothing: the next run waits for the callback, too."""
-
-    def handed_over(self) -> None:
-        """Do nothing: a batch's outcomes are in its journal."""
-
-    async def completed(self, result: ImageResult) -> None:
-        """Write down the result."""
-        if self.journal is None:
-            return
-        write = self.journal.ended(
-            self.item.key,
-            OrderState.COMPLETED,
-            task_id=result.task_id,
-            cost=None if result.credits is None else str(result.credits),
-            result=dump_result(result),
-        )
-        await self._write(write, result.task_id)
-
-    async def failed(
-        self, state: OrderState, task_id: str | None, error: ApiModelsError
-    ) -> None:
-        """Write down how it ended without a result."""
-        if self.journal is None:
-            return
-        text = str(error)
-        if self.again and state in {OrderState.REFUSED, OrderState.FAILED}:
-            # Of this order alone. The one before may be paid for, and has no other row.
-            state = OrderState.UNKNOWN
-            text = f"an earlier order may have been charged; ordered again: {text}"
-        write = self.journal.ended(self.item.key, state, task_id=task_id, error=text)
-        await self._write(write, task_id)
-
-    async def saved(self, paths: Sequence[Path], task_id: str | None) -> None:
-        """Write down where its pictures are."""
-        if self.journal is not None and paths:
-            files = dump_files(map(str, paths))
-            await self._write(self.journal.saved(self.item.key, files), task_id)
-
-    async def _write(self, write: Awaitable[None], task_id: str | None) -> None:
-        # The money is spent: a full disk must not hide it, only stop further orders.
-        try:
-            await write
-            self.durable = True
-        except JournalError as error:
-            logger.error("not in the journal: task %s (%s)", task_id, error)  # noqa: TRY400
-            self.broken = self.broken or error
-
-
-@define(eq=False)
-class Item:
-    """One item of a batch that reads as a request."""
-
-    index: int
-    request: AnyRequest
-    price: Decimal
-    key: str
-    body: str
-    """The request as it is sent, in JSON."""
-    task_id: str | None = None
-    """Of its task, once accepted, in this run or an earlier one."""
-    result: ImageResult | None = None
-    error: ApiModelsError | None = None
-
-
 @define(eq=False, kw_only=True)
 class ItemRunner:
     """Runs the items of one batch, one at a time in each of its workers."""
@@ -184,6 +81,10 @@ class ItemRunner:
     ordering: Ordering
     budget: Budget
     journal: Journal | None
+    orders: SentOrders | None
+    """The session's, where it has a store."""
+    name: str | None
+    """Of the batch within the store."""
     folder: BatchFolder | None
     price_of: Callable[[AnyRequest], Decimal | float | None]
     keys: Keys
@@ -194,6 +95,8 @@ class ItemRunner:
     halted: ApiModelsError | None = None
     """Why nothing more is ordered."""
     pending: dict[str, TaskHandle] = field(factory=dict)
+    records: dict[int, BatchRecord] = field(factory=dict)
+    """Of stored items whose outcomes nobody has yet, by number."""
     interrupted: list[Outcome] = field(factory=list)
     """Ends of items that were cancelled before they were handed over."""
 
@@ -207,7 +110,7 @@ class ItemRunner:
         item = self._read(index, found)
         if isinstance(item, Outcome):
             return item
-        record = BatchRecord(item, self.journal)
+        record = self._record(item)
         try:
             outcome = await self._run(item, record)
         except HaltError:
@@ -218,7 +121,28 @@ class ItemRunner:
                 self.interrupted.append(left)
             raise
         self.halted = self.halted or record.broken
+        if record.stored is not None:
+            self.halted = self.halted or record.stored.broken
+            self.records[index] = record
         return outcome
+
+    def given(self, index: int) -> None:
+        """Note that a reader has the outcome of an item."""
+        record = self.records.pop(index, None)
+        if record is not None:
+            record.given()
+
+    def _record(self, item: Item) -> BatchRecord:
+        if self.journal is not None or self.orders is None:
+            return BatchRecord(item, self.journal)
+        anew = {OrderState.REFUSED}
+        if self.retry_failed:
+            anew.add(OrderState.FAILED)
+        if self.resubmit_unknown:
+            anew |= {OrderState.INTENDED, OrderState.UNKNOWN}
+        key = None if self.name is None else f"{self.name}/{item.key}"
+        stored = self.orders.record(item.request, key, frozenset(anew))
+        return BatchRecord(item, stored=stored)
 
     def _read(self, index: int, found: object) -> Item | Outcome:
         try:
@@ -227,9 +151,12 @@ class ItemRunner:
             price = self._price(request)
         except InvalidRequestError as error:
             return Outcome(index, None, error=error)
-        body = encoded.body or b""
-        key = self.keys.key_of(encoded.path, body)
-        return Item(index, request, price, key, body.decode())
+        body = (encoded.body or b"").decode()
+        if self.journal is None and self.orders is not None:
+            key = self.keys.name_of(self.orders.digest_of(encoded))
+        else:
+            key = self.keys.key_of(encoded.path, body.encode())
+        return Item(index, request, price, key, body)
 
     def _price(self, request: AnyRequest) -> Decimal:
         price = self.price_of(request)

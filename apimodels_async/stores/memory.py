@@ -16,6 +16,7 @@ from apimodels_async._core.money.orders import (
     ORDERED_ANEW,
     Claim,
     OrderRecord,
+    is_replaceable,
 )
 from apimodels_async._core.money.resume import OrderState
 
@@ -68,7 +69,7 @@ class MemoryStore:
         await self.renew(order.owner)
         place = (order.scope, order.idempotency_key)
         before = self._current.get(place)
-        if before is not None and self._attempts[before].record.state not in anew:
+        if before is not None and not is_replaceable(self._read(before), anew):
             return Claim(False, self._read(before))  # noqa: FBT003
         self._last += 1
         self._current[place] = self._last

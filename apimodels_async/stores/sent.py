@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from apimodels_async._core.money.orders import Claim, OrderRecord
-    from apimodels_async._ports import Clock
+    from apimodels_async._ports import Clock, Request
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores.store import OrderStore
 
@@ -129,12 +129,19 @@ class SentOrders:
             else:
                 self.lease.renewed(began)
 
-    def record(self, request: AnyRequest, key: str | None) -> SentOrder:
+    def record(
+        self,
+        request: AnyRequest,
+        key: str | None,
+        anew: frozenset[OrderState] = ORDERED_ANEW,
+    ) -> SentOrder:
         """
         Return where *request* is to be written down.
 
         Args:
             key: Its idempotency key; None: a random one.
+
+            anew: States after which it is ordered anew.
 
         Raises:
             InvalidRequestError: The key is no text, or *request* none to be sent.
@@ -145,12 +152,17 @@ class SentOrders:
         return SentOrder(
             orders=self,
             idempotency_key=key,
-            digest=digest_of(encoded.path, json.loads(body), self.contents),
+            digest=self.digest_of(encoded),
             model=requests.model_of(request),
             prompt=request.prompt,
             request=body,
             price=price_of(request),
+            anew=anew,
         )
+
+    def digest_of(self, encoded: Request) -> str:
+        """Return the digest of what is ordered by *encoded*."""
+        return digest_of(encoded.path, json.loads(encoded.body or b"{}"), self.contents)
 
     async def recover(self) -> OrderRecord | None:
         """Take over the oldest order that a dead owner left."""
@@ -207,9 +219,13 @@ class SentOrder:
     prompt: str | None
     request: str
     price: Decimal | None
+    anew: frozenset[OrderState] = ORDERED_ANEW
+    """States after which it is ordered anew."""
     hands_over: bool = True
     """Whether its end counts as handed over once a caller has it."""
     durable: bool = field(init=False, default=False)
+    broken: JournalError | None = field(init=False, default=None)
+    """Why the store no longer says what became of it."""
     attempt: int = field(init=False, default=0)
     """0: not recorded."""
     _task_id: str | None = field(init=False, default=None)
@@ -255,7 +271,7 @@ class SentOrder:
             pause = min(pause * 1.5, LOOK_MAX_S)
 
     async def _claim(self, new: NewOrder) -> Claim:
-        claiming = self.orders.write(self.orders.store.begin(new, ORDERED_ANEW))
+        claiming = self.orders.write(self.orders.store.begin(new, self.anew))
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -325,6 +341,12 @@ class SentOrder:
         self._task_id = task_id
         self.orders.write(self._accept(task_id))
 
+    async def saved(self, files: list[str]) -> None:
+        """Write down where its pictures are."""
+        if self.attempt:
+            write = self.orders.store.saved(self.attempt, files)
+            await asyncio.shield(self.orders.write(self._tried(write)))
+
     def handed_over(self) -> None:
         """Write down that its end reached the caller, without being waited for."""
         if self.attempt and self.hands_over and not self._given:
@@ -345,5 +367,6 @@ class SentOrder:
                 self._task_id,
                 error,
             )
+            self.broken = self.broken or error
             return False
         return True

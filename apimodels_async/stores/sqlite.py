@@ -16,6 +16,7 @@ from apimodels_async._core.money.orders import (
     LEASE_S,
     Claim,
     OrderRecord,
+    is_replaceable,
 )
 from apimodels_async._core.money.records import dump_result, load_result, read_amount
 from apimodels_async._core.money.resume import OrderState
@@ -185,7 +186,7 @@ class SqliteStore:
             found = db.execute(FIND, place).fetchone()
             if found is not None:
                 record = self._read(found)
-                if record.state not in anew:
+                if not is_replaceable(record, anew):
                     return Claim(granted=False, record=record)
                 sql = "UPDATE orders SET current = 0 WHERE attempt = ?"
                 db.execute(sql, (record.attempt,))

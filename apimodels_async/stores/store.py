@@ -64,8 +64,8 @@ class OrderStore(Protocol):
 
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
         """
-        Grant *order*, if its idempotency key has no current attempt, or one whose
-        state is among *anew*: record an attempt that is ``intended`` and the current
+        Grant *order*, if its idempotency key has no current attempt, or one that
+        :func:`is_replaceable`: record an attempt that is ``intended`` and the current
         one from now on. Else return what is there. Renews the owner's lease.
         """
         ...

@@ -22,7 +22,7 @@ from apimodels_async._core.money.resume import CALLED_BACK_S, OrderState
 from apimodels_async.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -119,6 +119,17 @@ class Claim:
     record: OrderRecord
 
 
+def is_replaceable(record: OrderRecord, anew: Collection[OrderState]) -> bool:
+    """
+    Return whether a new attempt may take the place of *record*.
+
+    Args:
+        anew: States that may be ordered anew. One that is being sent never is.
+    """
+    under_way = record.state is OrderState.INTENDED and record.owned
+    return record.state in anew and not under_way
+
+
 class Standing(Enum):
     """What an order that was there already means for the one who comes again."""
 
@@ -126,6 +137,7 @@ class Standing(Enum):
     TASK = auto()
     UNDER_WAY = auto()
     """Another caller is sending it now: its outcome is worth waiting for."""
+    FAILED = auto()
     LOST = auto()
     """Nobody knows whether it was charged."""
 
@@ -150,6 +162,8 @@ def standing_of(record: OrderRecord, digest: str) -> Standing:
         return Standing.RESULT
     if record.state is OrderState.ACCEPTED:
         return Standing.TASK
+    if record.state is OrderState.FAILED:
+        return Standing.FAILED
     if record.state is OrderState.INTENDED and record.owned:
         return Standing.UNDER_WAY
     return Standing.LOST
@@ -170,9 +184,9 @@ def _comparable(one: str, other: str) -> bool:
     return one.partition(":")[0] == other.partition(":")[0]
 
 
-def check_key(value: object) -> str:
+def check_key(value: object, parameter: str = "idempotency_key") -> str:
     """
-    Return *value* as an idempotency key.
+    Return *value* as an idempotency key, or another name that a user chose.
 
     Raises:
         InvalidRequestError: It is no text of 1-255 printable characters.
@@ -181,8 +195,8 @@ def check_key(value: object) -> str:
         text = str(value)
         if text.isprintable():
             return text
-    msg = f"idempotency_key must be text of 1-{KEY_CHARS_MAX} printable characters"
-    raise InvalidRequestError(msg, parameter="idempotency_key")
+    msg = f"{parameter} must be text of 1-{KEY_CHARS_MAX} printable characters"
+    raise InvalidRequestError(msg, parameter=parameter)
 
 
 def digest_of(

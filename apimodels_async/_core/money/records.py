@@ -132,7 +132,7 @@ def load_result(text: str) -> ImageResult:
 class Keys:
     """Gives every item a key that the same source gives it again in the next run."""
 
-    _seen: Counter[bytes] = field(alias="seen")
+    _seen: Counter[str] = field(alias="seen")
 
     def key_of(self, path: str, body: bytes) -> str:
         """
@@ -141,5 +141,9 @@ class Keys:
         Equal requests are orders in their own right: two lines, two pictures.
         """
         digest = hashlib.sha256(path.encode() + b"\0" + body).digest()[:16]
+        return self.name_of(digest.hex())
+
+    def name_of(self, digest: str) -> str:
+        """Return the name of the next request with *digest*."""
         self._seen[digest] += 1
-        return f"{digest.hex()}-{self._seen[digest]}"
+        return f"{digest}-{self._seen[digest]}"
