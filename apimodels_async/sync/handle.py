@@ -1,10 +1,12 @@
 """
-A task and a batch, waited for instead of awaited.
+A task, a recovered order and a batch, waited for instead of awaited.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
+
+from attrs import define
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -13,7 +15,15 @@ if TYPE_CHECKING:
 
     from apimodels_async.batch import Batch as AsyncBatch
     from apimodels_async.handle import TaskHandle as AsyncTaskHandle
-    from apimodels_async.models import ImageResult, Outcome, TaskEvent, TaskState
+    from apimodels_async.models import (
+        AnyRequest,
+        ImageResult,
+        Outcome,
+        TaskEvent,
+        TaskState,
+    )
+    from apimodels_async.stores import OrderRecord, OrderState
+    from apimodels_async.stores import RecoveredOrder as AsyncRecoveredOrder
     from apimodels_async.sync._portal import Portal
 
 
@@ -74,6 +84,60 @@ class TaskHandle:
         exclude: Collection[str] | None = None,
     ) -> dict[str, str]:
         return self._inner._repr_mimebundle_(include, exclude)
+
+
+@define(eq=False, repr=False)
+class RecoveredOrder:
+    """
+    As ``stores.RecoveredOrder``: an order that an earlier process paid for, or may
+    have. Until :meth:`ack` it is recovered again by the next session.
+    """
+
+    record: OrderRecord
+    """As the store has it."""
+    _inner: AsyncRecoveredOrder
+    _portal: Portal
+
+    @property
+    def idempotency_key(self) -> str:
+        """Its name; a random one where it was given none."""
+        return self._inner.idempotency_key
+
+    @property
+    def task_id(self) -> str | None:
+        """The vendor's id, where one is known."""
+        return self._inner.task_id
+
+    @property
+    def prompt(self) -> str | None:
+        """What to draw."""
+        return self._inner.prompt
+
+    @property
+    def model(self) -> str:
+        """Model id."""
+        return self._inner.model
+
+    @property
+    def state(self) -> OrderState:
+        """How far it had got when it was recovered."""
+        return self._inner.state
+
+    @property
+    def request(self) -> AnyRequest:
+        """What was ordered, as a request value."""
+        return self._inner.request
+
+    def result(self) -> ImageResult:
+        """As ``RecoveredOrder.result``: its result, waited for; free."""
+        return self._portal.call(self._inner.result)
+
+    def ack(self) -> None:
+        """Say that it is dealt with: nobody recovers it again. Idempotent."""
+        self._portal.call(self._inner.ack)
+
+    def __repr__(self) -> str:
+        return repr(self._inner)
 
 
 class Batch:

@@ -52,6 +52,7 @@ class Images:
         lora_scale: float | None = None,
         callback_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
     ) -> ImageResult: ...
 
     @overload
@@ -61,11 +62,14 @@ class Images:
         *,
         model: str,
         extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
         **params: Any,
     ) -> ImageResult: ...
 
     @overload
-    def generate(self, prompt: AnyRequest) -> ImageResult: ...
+    def generate(
+        self, prompt: AnyRequest, *, idempotency_key: str | None = None
+    ) -> ImageResult: ...
 
     def generate(
         self,
@@ -73,15 +77,17 @@ class Images:
         *,
         model: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
         **params: Any,
     ) -> ImageResult:
         """As ``Images.generate``: make a picture and return its result. Costs money."""
         given: Any = prompt  # the overloads above say what goes with what
 
         async def call() -> ImageResult:
-            if model is None:
-                return await self._inner.generate(given, extra=extra, **params)
-            return await self._inner.generate(given, model=model, extra=extra, **params)
+            named = params if model is None else {**params, "model": model}
+            return await self._inner.generate(
+                given, extra=extra, idempotency_key=idempotency_key, **named
+            )
 
         return self._portal.call(call)
 
@@ -95,6 +101,7 @@ class Images:
         seed: int | None = None,
         callback_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
         **params: Any,
     ) -> ImageResult:
         """As ``Images.edit``: edit or fuse *images*. Costs money."""
@@ -108,6 +115,7 @@ class Images:
                 seed=seed,
                 callback_url=callback_url,
                 extra=extra,
+                idempotency_key=idempotency_key,
                 **params,
             )
 
@@ -119,6 +127,7 @@ class Images:
         *,
         model: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
         **params: Any,
     ) -> TaskHandle:
         """As ``Images.submit``: submit one task, return its handle. Costs money."""
@@ -126,7 +135,11 @@ class Images:
         # Made on the loop: Ctrl-C may come in a call that follows the handover.
         async def call() -> TaskHandle:
             handle = await self._inner.submit(
-                prompt, model=model, extra=extra, **params
+                prompt,
+                model=model,
+                extra=extra,
+                idempotency_key=idempotency_key,
+                **params,
             )
             return TaskHandle(handle, self._portal)
 
@@ -149,6 +162,7 @@ class Images:
         max_cost: Decimal | float | None = None,
         price: Callable[[AnyRequest], Decimal | float | None] | None = None,
         journal: str | os.PathLike[str] | None = None,
+        name: str | None = None,
         download_to: str | os.PathLike[str] | None = None,
         sidecar: bool = False,
         embed: bool = False,
@@ -169,6 +183,7 @@ class Images:
             max_cost=max_cost,
             price=price,
             journal=journal,
+            name=name,
             download_to=download_to,
             sidecar=sidecar,
             embed=embed,

@@ -5,17 +5,19 @@ The synchronous session.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from apimodels_async._ports import Secret
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
 from apimodels_async.session import Session as AsyncSession
 from apimodels_async.sync._portal import Portal
-from apimodels_async.sync.handle import TaskHandle
+from apimodels_async.sync.handle import RecoveredOrder, TaskHandle
 from apimodels_async.sync.images import Images
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from datetime import datetime
+    from os import PathLike
     from pathlib import Path
     from types import TracebackType
 
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
         SessionStats,
     )
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+    from apimodels_async.stores import OrderRecord, OrderState, OrderStore
     from apimodels_async.webhooks import Callback
+
+T = TypeVar("T")
 
 
 class Session:
@@ -49,9 +54,11 @@ class Session:
     Args:
         api_key, base_url, polling, retry, timeouts: As for the asynchronous session.
 
-        max_connections, max_polls, max_downloads, fresh_connections, callback, limit:
-            The same. There is no ``http``: an ``aiohttp.ClientSession`` belongs to
-            another event loop.
+        max_connections, max_polls, max_downloads, fresh_connections, callback: The
+            same.
+
+        store, limit: The same. There is no ``http``: an ``aiohttp.ClientSession``
+            belongs to another event loop.
 
     Raises:
         ConfigurationError: No usable key or base URL, or a number out of range.
@@ -70,6 +77,7 @@ class Session:
         max_downloads: int = 16,
         fresh_connections: bool = False,
         callback: Callback | None = None,
+        store: str | PathLike[str] | OrderStore | None = None,
         limit: OrderLimit | None = None,
     ) -> None:
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
@@ -84,6 +92,7 @@ class Session:
             max_downloads=max_downloads,
             fresh_connections=fresh_connections,
             callback=callback,
+            store=store,
             limit=limit,
         )
         self._portal = Portal(self._inner)
@@ -165,7 +174,7 @@ class Session:
     def download(
         self,
         result: ImageResult,
-        target: str | os.PathLike[str],
+        target: str | PathLike[str],
         *,
         index: int = 0,
         overwrite: bool = False,
@@ -193,7 +202,7 @@ class Session:
     def download_all(
         self,
         result: ImageResult,
-        target: str | os.PathLike[str],
+        target: str | PathLike[str],
         *,
         overwrite: bool = False,
         max_bytes: int = 512 << 20,
@@ -215,6 +224,45 @@ class Session:
             )
 
         return self._portal.call(call)
+
+    def recover(self) -> Iterator[RecoveredOrder]:
+        """
+        As ``Session.recover``: yield what earlier sessions paid for, or may have, and
+        never handed over; free.
+        """
+        for order in self._each(self._inner.recover):
+            yield RecoveredOrder(order.record, order, self._portal)
+
+    def history(
+        self,
+        *,
+        state: OrderState | str | None = None,
+        model: str | None = None,
+        since: datetime | None = None,
+        text: str | None = None,
+    ) -> Iterator[OrderRecord]:
+        """As ``Session.history``: yield every order of the store, newest first."""
+
+        def begin() -> AsyncIterator[OrderRecord]:
+            return self._inner.history(state=state, model=model, since=since, text=text)
+
+        yield from self._each(begin)
+
+    def _each(self, begin: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
+        items = begin()  # left early, it is ended by its own loop
+        while found := self._portal.call(_next_of, items):
+            yield found[0]
+
+    def forget(self, idempotency_key: str) -> bool:
+        """
+        As ``Session.forget``: the next order under this key is sent anew, and may be
+        paid for twice.
+        """
+        return self._portal.call(self._inner.forget, idempotency_key)
+
+    def find(self, idempotency_key: str) -> OrderRecord | None:
+        """As ``Session.find``: what the store knows of an idempotency key."""
+        return self._portal.call(self._inner.find, idempotency_key)
 
     def durations(self) -> dict[str, list[float]]:
         """As ``Session.durations``: what ``PollPolicy(learned=True)`` has learned."""
@@ -258,3 +306,9 @@ class Session:
     def __repr__(self) -> str:
         inner = getattr(self, "_inner", "Session not set up")
         return f"<sync {inner!r}>"
+
+
+async def _next_of(items: AsyncIterator[T]) -> tuple[T] | None:
+    async for item in items:
+        return (item,)
+    return None

@@ -30,6 +30,7 @@ from apimodels_async import (
     TaskTimeoutError,
     Verdict,
     batch,
+    stores,
     sync,
 )
 from apimodels_async.emulator import Emulator
@@ -63,15 +64,24 @@ def public(cls):
     """Return the public members of *cls*: functions, and fgets of properties."""
     return {
         name: getattr(member, "fget", member)
-        for name, member in vars(cls).items()
+        for base in reversed(cls.__mro__[:-1])
+        for name, member in vars(base).items()
         if not name.startswith("_") and not inspect.ismemberdescriptor(member)
     }
+
+
+def blocking_twin(function):
+    """Return the signature that the synchronous twin of *function* must have."""
+    signature = inspect.signature(function)
+    brought = str(signature.return_annotation)
+    return signature.replace(return_annotation=brought.replace("Async", ""))
 
 
 PAIRS = [
     (apimodels_async.Session, sync.Session),
     (apimodels_async.Images, sync.Images),
     (apimodels_async.TaskHandle, sync.TaskHandle),
+    (stores.RecoveredOrder, sync.RecoveredOrder),
     (batch.Batch, sync.Batch),
 ]
 
@@ -85,7 +95,7 @@ def test_names_and_signatures_are_the_same(there, here):
 
     assert set(theirs) == set(ours)
     for name, function in theirs.items():
-        assert inspect.signature(function) == inspect.signature(ours[name]), name
+        assert blocking_twin(function) == blocking_twin(ours[name]), name
 
 
 def test_a_handle_shows_itself_as_the_asynchronous_one_does(blocking):
@@ -126,6 +136,77 @@ def test_pictures_and_files(blocking, served, tmp_path):
     assert blocking.durations() == {}
     assert blocking.orphans == ()
     assert repr(blocking).startswith("<sync <Session open")
+
+
+@pytest.fixture
+def keep(served, tmp_path):
+    """Open synchronous sessions with one store."""
+
+    def keep():
+        return sync.Session(
+            base_url=served.base_url,
+            api_key=served.api_key,
+            polling=PollPolicy.unchecked(interval=0.05),
+            store=tmp_path / "orders.sqlite",
+        )
+
+    return keep
+
+
+def test_an_idempotency_key_is_bought_once(keep, served, tmp_path):
+    """The same key again brings the same picture or task, also to another session."""
+    with keep() as session:
+        fox = session.images.generate("a fox", idempotency_key="fox")
+        url = session.upload(session.download(fox, tmp_path / "fox"))
+        dusk = session.images.edit("at dusk", images=[url], idempotency_key="dusk")
+        moose = session.images.submit("a moose", **TASK, idempotency_key="moose")
+        moose.result()
+    with keep() as session:
+        again = session.images.generate("a fox", idempotency_key="fox")
+        edited = session.images.edit("at dusk", images=[url], idempotency_key="dusk")
+        handle = session.images.submit("a moose", **TASK, idempotency_key="moose")
+
+    assert (again.urls, edited.urls) == (fox.urls, dusk.urls)
+    assert handle.done
+    assert len(served.generations) + len(served.tasks) == 3
+
+
+def test_history_find_and_forget(keep, served):
+    """What was ordered is listed newest first, and a forgotten key is ordered anew."""
+    with keep() as session:
+        for prompt in ("a fox", "a hare"):
+            session.images.generate(prompt, idempotency_key=prompt)
+        listed = [order.prompt for order in session.history()]
+        first = next(session.history(state="completed", text="FOX"))
+
+        assert session.find("a fox").attempt == first.attempt
+        assert session.forget("a fox")
+        assert session.find("a fox") is None
+        session.images.generate("a fox", idempotency_key="a fox")
+
+    assert listed == ["a hare", "a fox"]
+    assert len(served.generations) == 3
+
+
+def test_what_an_earlier_session_left_is_recovered_until_it_is_acked(keep):
+    """An order whose end nobody saw comes back with its result, until somebody acks."""
+    with keep() as session:
+        left = session.images.submit("a moose", **TASK, idempotency_key="moose")
+    for _ in range(2):
+        with keep() as session:
+            (order,) = session.recover()
+            result = order.result()
+    with keep() as session:
+        (order,) = session.recover()
+        order.ack()
+    with keep() as session:
+        assert list(session.recover()) == []
+
+    assert result.task_id == order.task_id == left.task_id
+    assert (order.idempotency_key, order.prompt) == ("moose", "a moose")
+    assert order.record.model == order.model == order.request.model == "gpt-image-2"
+    assert order.state is stores.OrderState.COMPLETED
+    assert repr(order).startswith("<RecoveredOrder moose completed")
 
 
 def test_a_handle_waits_and_shows_states(blocking):
