@@ -346,8 +346,9 @@ def _orders(options: Options, clock: Clock) -> SentOrders | None:
     if options.store is None:
         return None
     from apimodels_async.stores.sent import Lease, SentOrders
+    from apimodels_async.stores.store import scope_of
 
-    scope = f"{options.base_url} {options.store.scope}".strip()
+    scope = scope_of(options.store, options.base_url)
     return SentOrders(options.store, scope, clock, Lease(clock))
 
 

@@ -108,6 +108,7 @@ UP = {("testing", "emulator")}
 # What programs share with the library although users have no use for it.
 PROGRAMS_SHARE = {
     *("_core.money.budget", "_core.money.records", "_text"),
+    "_core.money.orders",  # the hint that programs have other words for
     *("_api.catalogue", "_api.spelling"),
     *("_core.files.media", "_core.files.names"),  # types, and what journals hold
 }

@@ -42,13 +42,19 @@ Errors are one line on stderr: what happened, whether it was charged, and
 what to do next.
 
 With --json, stdout has one object a line. Its "event" says what it is:
-  submitted  task_id, model, state
+  submitted  task_id, model, state, and with a store ordered_before
   state      task_id, state, and at (where it changed)
   result     url, urls, path, paths, task_id, model, credits, duration_s,
-             created_at, completed_at, expires_at
+             created_at, completed_at, expires_at, and with a store
+             ordered_before (true: nothing was charged now)
   running    task_id: it goes on after Ctrl-C
   error      type, message, task_id, status, code,
-             charged (true, false, or null: unknown)
+             charged (true, false, or null: unknown), idempotency_key
+  order      idempotency_key, attempt, state (intended, accepted, completed,
+             failed, refused, unknown), model, prompt, price, credits, task_id,
+             urls, files, error, ordered_at, ended_at
+  recovered  idempotency_key, model, prompt, task_id, credits, urls, path,
+             paths, ordered_at
   balance    balance, total, frozen, currency
   model      id, modality, endpoint, prices, prices_read_on
   emulator   base_url, api_key
@@ -75,10 +81,17 @@ EXAMPLES: Final = {
   apimodels generate "a red fox in snow" --aspect-ratio 16:9 --seed 42
   apimodels generate "a moose" --model gpt-image-2 --resolution 2K --out moose
   apimodels generate "a moose" --model gpt-image-2 --no-wait
+  apimodels generate "a fox" --store orders.sqlite --idempotency-key msg17
   apimodels generate "a moose" --param prompt_upsampling=true --json""",
     "edit": """\
   apimodels edit "at sunset" --image photo.jpg --out sunset
   apimodels edit "put image 1 into image 2" --image a.png --image https://x.org/b.png""",
+    "history": """\
+  apimodels history --store orders.sqlite --since 2026-11-01 --text fox
+  apimodels history --state unknown --json""",
+    "recover": """\
+  apimodels recover --store orders.sqlite --out pictures
+  apimodels recover --drop-lost""",
     "status": """\
   apimodels status clx123""",
     "wait": """\
@@ -113,13 +126,16 @@ EXAMPLES: Final = {
 COMMANDS: Final = (
     *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
     *("commands.tasks:status", "commands.tasks:wait"),
+    *("commands.orders:history", "commands.orders:recover"),
     *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
     *("commands.account:balance", "commands.account:models"),
     *("mcp.command:mcp", "commands.emulator:emulator"),
 )
 
 
-FREE: Final = frozenset({"demo", "ls", "balance", "models", "emulator", "mcp"})
+FREE: Final = frozenset(
+    {"demo", "history", "ls", "balance", "models", "emulator", "mcp"}
+)
 """Commands whose output was not paid for."""
 ORDERING: Final = frozenset({"generate", "edit"})
 HELPS: Final = frozenset({"--help", "-h", "--version"})

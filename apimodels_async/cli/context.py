@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from apimodels_async.cli.options import Common
     from apimodels_async.cli.output import Output
+    from apimodels_async.stores import OrderStore
 
 SIGNALS: Final = tuple(
     signal.Signals[name]
@@ -245,7 +246,7 @@ async def command_context(
             raise
 
 
-def open_session(common: Common) -> Session:
+def open_session(common: Common, store: OrderStore | None = None) -> Session:
     """Return a session with the options every command has."""
     base_url = common.base_url or os.environ.get("APIMODELS_BASE_URL", "")
     interval = common.poll_interval
@@ -255,7 +256,7 @@ def open_session(common: Common) -> Session:
         local = is_loopback(_host(base_url))
         make = PollPolicy.unchecked if local else PollPolicy
         polling = make(interval=interval)
-    return Session(base_url=common.base_url, polling=polling)
+    return Session(base_url=common.base_url, polling=polling, store=store)
 
 
 def _host(url: str) -> str:

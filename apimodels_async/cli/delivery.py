@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apimodels_async import DownloadError, ImageResult, TaskTimeoutError
+from apimodels_async import (
+    DownloadError,
+    ImageResult,
+    InvalidRequestError,
+    TaskTimeoutError,
+)
 from apimodels_async.cli.output import print_result, spinner
 
 if TYPE_CHECKING:
@@ -14,6 +20,7 @@ if TYPE_CHECKING:
 
     from apimodels_async import TaskHandle
     from apimodels_async.cli.context import CommandContext
+    from apimodels_async.cli.store import StoredOrder
 
 
 async def follow(
@@ -67,13 +74,34 @@ async def first_answer(handle: TaskHandle) -> None:
         return
 
 
+def target_of(out: str | None, *, no_save: bool) -> str | None:
+    """
+    Return where pictures go by --out and --no-save; None: nowhere.
+
+    Raises:
+        InvalidRequestError: Both are given.
+    """
+    if not no_save:
+        return out or os.curdir
+    if out is None:
+        return None
+    msg = "--no-save and --out contradict each other: leave out one"
+    raise InvalidRequestError(msg, parameter="out")
+
+
 async def deliver(
-    context: CommandContext, result: ImageResult, target: Path | None
+    context: CommandContext,
+    result: ImageResult,
+    target: str | None,
+    order: StoredOrder | None = None,
 ) -> None:
     """
     Save the pictures of *result* unless *target* is None, and say where they are.
 
     One that cannot be saved stops no other.
+
+    Args:
+        order: What bought it, if this command did or would have.
 
     Raises:
         DownloadError: One could not be saved; its URL was said.
@@ -88,7 +116,10 @@ async def deliver(
         except DownloadError as error:
             paths = [Path(each) for each in error.saved]
             failure = error
-    print_result(context.output, result, paths)
+    before = None if order is None else order.ordered_before(context)
+    print_result(context.output, result, paths, ordered_before=before)
     context.due.clear()
+    if order is not None:
+        await order.saved(context, paths)
     if failure is not None:
         raise failure

@@ -75,7 +75,7 @@ _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
         "check the network, and --base-url or APIMODELS_BASE_URL; run it again",
     ),
     (BudgetExceededError, "run it again with a higher --max-cost"),
-    (JournalError, "make it usable, or start with another --out"),
+    (JournalError, "make it usable, or start with another --store or --out"),
     (ApiModelsError, "look at: apimodels balance, before running it again"),
 )
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from attrs import asdict, frozen
@@ -26,6 +27,7 @@ Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
 """``name=value``, repeatable."""
 Extra = Annotated[list[str] | None, Parameter(name="--extra", negative="")]
 """As *Params*; not checked."""
+StorePath = Annotated[Path | None, Parameter(show_default=False)]
 Count = Annotated[
     int | None, Parameter(validator=validators.Number(gte=1), show_default=False)
 ]
@@ -66,6 +68,19 @@ class Common:
 
     json: Flag = False
     """One JSON object a line instead of text; money is a string, times ISO 8601."""
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Remembering:
+    """Where orders are remembered."""
+
+    store: StorePath = None
+    """SQLite file that remembers orders, else APIMODELS_STORE; made if missing."""
+
+    idempotency_key: str | None = None
+    """Your own name for the order; needs a store. It is bought once: again it brings
+    the same picture, free."""
 
 
 @Parameter(name="*")
@@ -142,7 +157,7 @@ def gather_parameters(
     """
     given = asdict(picture) if picture else {}
     found = {name: value for name, value in given.items() if value is not None}
-    _gather("--param", params, found, {"prompt", "model", "extra"})
+    _gather("--param", params, found, {"prompt", "model", "extra", "idempotency_key"})
     unchecked: dict[str, Any] = {}
     _gather("--extra", extra, unchecked, {"prompt", "model", *found})
     return {**found, "extra": unchecked} if unchecked else found

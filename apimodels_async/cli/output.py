@@ -15,13 +15,14 @@ import json
 import os
 import sys
 from datetime import date, datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from apimodels_async._core.money.orders import FORGET_HINT
 from apimodels_async._text import escaped
 from apimodels_async.cli.errors import charged_word, next_step
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from apimodels_async import ApiModelsError, ImageResult
+
+
+OTHER_KEY: Final = "To risk paying twice, order it under another --idempotency-key"
 
 
 def truncated(text: str, most: int) -> str:
@@ -113,7 +117,8 @@ class Output:
         """
         Print in one line what happened, whether it was charged, and what to do next.
         """
-        kind, message = type(error).__name__, str(error)
+        kind = type(error).__name__
+        message = str(error).replace(FORGET_HINT, OTHER_KEY)
         charged = charged_word(error.charged)
         line = Text("apimodels: ", "bold red") + Text(escaped(f"{kind}: {message}"))
         line += Text(
@@ -128,6 +133,7 @@ class Output:
             status=error.status,
             code=error.code,
             charged=error.charged,
+            idempotency_key=error.idempotency_key,
         )
 
 
@@ -153,13 +159,27 @@ def addresses(result: ImageResult) -> str:
     return " ".join(url if url.startswith("http") else inline for url in result.urls)
 
 
-def print_result(output: Output, result: ImageResult, paths: Sequence[Path]) -> None:
-    """Print where a picture is: its URLs, and its files if it was saved."""
+def print_result(
+    output: Output,
+    result: ImageResult,
+    paths: Sequence[Path],
+    *,
+    ordered_before: bool | None = None,
+) -> None:
+    """
+    Print where a picture is: its URLs, and its files if it was saved.
+
+    Args:
+        ordered_before: Whether an earlier command bought it; None: without a store.
+    """
+    cost = None if result.credits is None else f"${result.credits}"
+    if ordered_before:
+        cost = f"{cost or 'paid'} before; nothing was charged now"
     output.facts(
         url=addresses(result),
         saved=" ".join(map(str, paths)) or None,
         task=result.task_id,
-        cost=None if result.credits is None else f"${result.credits}",
+        cost=cost,
         time=None if result.duration_s is None else f"{result.duration_s:.1f} s",
     )
     output.record(
@@ -175,4 +195,5 @@ def print_result(output: Output, result: ImageResult, paths: Sequence[Path]) -> 
         created_at=result.created_at,
         completed_at=result.completed_at,
         expires_at=result.expires_at,
+        **({} if ordered_before is None else {"ordered_before": ordered_before}),
     )

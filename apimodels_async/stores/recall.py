@@ -13,16 +13,18 @@ from attrs import define, field
 from apimodels_async._api import checks, requests
 from apimodels_async._core.money.orders import check_key
 from apimodels_async._core.money.resume import OrderState
+from apimodels_async._io.config import resolve_base_url
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
 from apimodels_async.models import ImageResult
-from apimodels_async.stores.store import HistoryQuery
+from apimodels_async.stores.store import HistoryQuery, scope_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores.sent import SentOrder, SentOrders
+    from apimodels_async.stores.store import OrderStore
 
     Product = Awaitable[ImageResult] | ImageResult
     TakeUp = Callable[[AnyRequest, SentOrder, OrderRecord], Awaitable[Product]]
@@ -89,6 +91,8 @@ class RecoveredOrder:
             GenerationFailedError: The task failed; it is not charged.
             As :meth:`TaskHandle.result`.
         """
+        if self.record.result is not None:  # even if its request cannot be read
+            return self.record.result
         if self._product is None:
             self._product = await self._take_up(self.request, self._log, self.record)
         if isinstance(self._product, ImageResult):
@@ -191,16 +195,8 @@ class StoredOrders:
         orders, _ = self._need_store()
         query = _query(state, model, since, text)
         await orders.open()
-        before: int | None = None
-        while True:
-            page = await orders.store.history(
-                orders.scope, query, before=before, limit=PAGE
-            )
-            for record in page:
-                yield record
-            if len(page) < PAGE:
-                return
-            before = page[-1].attempt
+        async for record in _pages(orders.store, orders.scope, query):
+            yield record
 
     async def forget(self, idempotency_key: str) -> bool:
         """
@@ -231,6 +227,51 @@ class StoredOrders:
         orders, _ = self._need_store()
         await orders.open()
         return await orders.store.find(orders.scope, check_key(idempotency_key))
+
+
+async def read_history(
+    store: OrderStore,
+    *,
+    base_url: str | None = None,
+    state: OrderState | str | None = None,
+    model: str | None = None,
+    since: datetime | None = None,
+    text: str | None = None,
+) -> AsyncGenerator[OrderRecord, None]:
+    """
+    Yield every attempt *store* knows, newest first: no session, no API key, no network.
+
+    Args:
+        base_url: Address of the API that was ordered at, as for ``Session``.
+
+        state, model, since, text: As for ``Session.history``.
+
+    Raises:
+        ConfigurationError: *base_url* is not usable.
+        InvalidRequestError: No such state, or *since* without a zone.
+        JournalError: The store cannot be used.
+    """
+    query = _query(state, model, since, text)
+    scope = scope_of(store, resolve_base_url(base_url))
+    await store.open()
+    try:
+        async for record in _pages(store, scope, query):
+            yield record
+    finally:
+        await store.aclose()
+
+
+async def _pages(
+    store: OrderStore, scope: str, query: HistoryQuery
+) -> AsyncIterator[OrderRecord]:
+    before: int | None = None
+    while True:
+        page = await store.history(scope, query, before=before, limit=PAGE)
+        for record in page:
+            yield record
+        if len(page) < PAGE:
+            return
+        before = page[-1].attempt
 
 
 def _query(state: Any, model: str | None, since: Any, text: str | None) -> HistoryQuery:

@@ -41,6 +41,11 @@ class HistoryQuery:
     """In the prompt, upper and lower case alike."""
 
 
+def scope_of(store: OrderStore, base_url: str) -> str:
+    """Return whose idempotency keys are meant: one account's, at one address."""
+    return f"{base_url} {store.scope}".strip()
+
+
 class OrderStore(Protocol):
     """Remembers every order there was, within scopes, for any number of sessions."""
 

@@ -17,7 +17,7 @@ from support.waiting import until
 
 from apimodels_async.cli.app import execute
 
-API = {"generate", "edit", "status", "wait", "balance", "models"}
+API = {"generate", "edit", "status", "wait", "recover", "balance", "models"}
 FAST = ("--poll-interval", "0.05")
 
 

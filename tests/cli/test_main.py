@@ -42,9 +42,10 @@ async def test_an_error_for_programs(run, emulator):
 
     (error,) = done.records
     assert done.code == 3
-    assert {"event", "type", "message", "task_id", "status", "code", "charged"} == set(
-        error
-    )
+    assert set(error) == {
+        *("event", "type", "message", "task_id", "status", "code", "charged"),
+        "idempotency_key",
+    }
     assert (
         error["type"],
         error["status"],

@@ -35,6 +35,9 @@ ORDERED_ANEW: Final = frozenset({OrderState.REFUSED, OrderState.FAILED})
 """Ends after which the same idempotency key is ordered again: nothing was charged."""
 ENDED: Final = ORDERED_ANEW | {OrderState.COMPLETED}
 """States that no later word changes."""
+FORGET_HINT: Final = (
+    "To risk paying twice, call session.forget() with that key, and order again"
+)
 LEASE_S: Final = 60.0
 """Seconds for which an owner counts as alive after it was last heard of."""
 
@@ -175,8 +178,7 @@ def lost_words(record: OrderRecord) -> str:
     return (
         f"the order under idempotency_key={record.idempotency_key!r} of "
         f"{record.intended_at:%Y-%m-%d %H:%M:%S} UTC is of unknown fate and may have "
-        "been charged; it is not sent again. To risk paying twice, call session."
-        f"forget() with that key, and order again{why}"
+        f"been charged; it is not sent again. {FORGET_HINT}{why}"
     )
 
 

@@ -17,17 +17,19 @@ from apimodels_async import (
 )
 from apimodels_async._api.catalogue import find_model, sends_as_it_is
 from apimodels_async.cli.context import command_context, open_session
-from apimodels_async.cli.delivery import deliver, follow
+from apimodels_async.cli.delivery import deliver, follow, target_of
 from apimodels_async.cli.options import (
     Common,
     Extra,
     Flag,
     Params,
     Picture,
+    Remembering,
     gather_parameters,
     said_for_a_command,
 )
 from apimodels_async.cli.output import Output, spinner
+from apimodels_async.cli.store import StoredOrder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +51,9 @@ Images = Annotated[list[str], Parameter(name="--image", negative="")]
 class Delivery:
     """Where the picture goes."""
 
-    out: Path = Path()
-    """File or existing folder; without a suffix the file gets that of its content."""
+    out: str | None = None
+    """File, or a folder: one that is there, or whose name ends in a separator; else the
+    current one. Without a suffix the file gets that of its content."""
 
     no_save: Flag = False
     """Print the URL only; the API keeps the picture for 7 days."""
@@ -67,6 +70,7 @@ async def generate(
     param: Params = None,
     extra: Extra = None,
     delivery: Delivery | None = None,
+    remembering: Remembering | None = None,
     common: Common | None = None,
 ) -> None:
     """
@@ -83,7 +87,7 @@ async def generate(
         extra: As --param, but sent as it is, unchecked.
     """
     params = gather_parameters(picture, param, extra)
-    await _make(prompt, model, params, (), delivery, common)
+    await _make(prompt, model, params, (), delivery, remembering, common)
 
 
 async def edit(
@@ -95,6 +99,7 @@ async def edit(
     param: Params = None,
     extra: Extra = None,
     delivery: Delivery | None = None,
+    remembering: Remembering | None = None,
     common: Common | None = None,
 ) -> None:
     """
@@ -113,7 +118,7 @@ async def edit(
         extra: As --param, but sent as it is, unchecked.
     """
     params = gather_parameters(picture, param, extra)
-    await _make(prompt, model, params, image, delivery, common)
+    await _make(prompt, model, params, image, delivery, remembering, common)
 
 
 async def _make(
@@ -122,10 +127,12 @@ async def _make(
     params: dict[str, Any],
     images: Sequence[str],
     delivery: Delivery | None,
+    remembering: Remembering | None,
     common: Common | None,
 ) -> None:
     common, delivery = common or Common(), delivery or Delivery()
-    output = Output(common.json)
+    output, order = Output(common.json), StoredOrder.begin(remembering)
+    target = target_of(delivery.out, no_save=delivery.no_save)
     # Before anything is uploaded.
     if images:
         field = _image_field(model, len(images))
@@ -141,21 +148,26 @@ async def _make(
     warning = sends_as_it_is(model)
     if warning is not None:
         output.note(warning, "yellow")
-    async with command_context(open_session(common), output) as context:
+    session = open_session(common, order.store)
+    async with command_context(session, output) as context:
         addresses = {file: await _hosted(context, file) for file in files}
         params = _placed(params, addresses)
         if at_once:
-            result = await _order(context, prompt, model, params)
+            result = await _order(context, order, prompt, model, params)
         else:
-            handle = await _submit(context, prompt, model, params)
+            handle = await _submit(context, order, prompt, model, params)
             # Some models answer at once: then there is no id to come back with.
+            again = order.ordered_before(context)
             if delivery.no_wait and not handle.done:
                 output.facts(task=handle.task_id, state=handle.state)
+                if again:
+                    output.note("It was ordered before; nothing was charged now.")
                 return
             if not (handle.done or output.json):
-                output.note(f"task {handle.task_id} submitted")
+                done = "ordered before" if again else "submitted"
+                output.note(f"task {handle.task_id} {done}")
             result = await follow(context, handle)
-        await deliver(context, result, None if delivery.no_save else delivery.out)
+        await deliver(context, result, target, order)
 
 
 def image_value(field: str, urls: list[Any]) -> Any:
@@ -233,18 +245,35 @@ async def _hosted(context: CommandContext, image: str | Path) -> str:
 
 
 async def _order(
-    context: CommandContext, prompt: str, model: str, params: dict[str, Any]
+    context: CommandContext,
+    order: StoredOrder,
+    prompt: str,
+    model: str,
+    params: dict[str, Any],
 ) -> ImageResult:
     with spinner(context.output, f"{model}: generating"):
-        return await context.session.images.generate(prompt, model=model, **params)
+        return await context.session.images.generate(
+            prompt, model=model, idempotency_key=order.key, **params
+        )
 
 
 async def _submit(
-    context: CommandContext, prompt: str, model: str, params: dict[str, Any]
+    context: CommandContext,
+    order: StoredOrder,
+    prompt: str,
+    model: str,
+    params: dict[str, Any],
 ) -> TaskHandle:
     with spinner(context.output, f"{model}: submitting"):
-        handle = await context.session.images.submit(prompt, model=model, **params)
+        handle = await context.session.images.submit(
+            prompt, model=model, idempotency_key=order.key, **params
+        )
+    before = order.ordered_before(context)
     context.output.record(
-        "submitted", task_id=handle.task_id, model=model, state=handle.state
+        "submitted",
+        task_id=handle.task_id,
+        model=model,
+        state=handle.state,
+        **({} if before is None else {"ordered_before": before}),
     )
     return handle

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from apimodels_async import ApiModelsError, TransportError
 from apimodels_async.cli.context import command_context, open_session
-from apimodels_async.cli.delivery import deliver, first_answer, follow
+from apimodels_async.cli.delivery import deliver, first_answer, follow, target_of
 from apimodels_async.cli.options import Common, Flag, Positive
 from apimodels_async.cli.output import Output, spinner
 
@@ -72,7 +71,7 @@ async def answered(session: Session, handle: TaskHandle) -> None:
 async def wait(
     task_id: str,
     *,
-    out: Path = Path(),
+    out: str | None = None,
     no_save: Flag = False,
     timeout: Positive | None = None,  # noqa: ASYNC109  an option
     common: Common | None = None,
@@ -83,16 +82,16 @@ async def wait(
     Args:
         task_id: As printed by "apimodels generate --no-wait".
 
-        out: File or existing folder; without a suffix the file gets that of its
-            content.
+        out: File, or a folder: one that is there, or whose name ends in a separator;
+            else the current one. Without a suffix the file gets that of its content.
 
         no_save: Print the URL only.
 
         timeout: Seconds, at most; the task goes on after that (exit code 4).
     """
     common = common or Common()
-    output = Output(common.json)
+    output, target = Output(common.json), target_of(out, no_save=no_save)
     async with command_context(open_session(common), output) as context:
         handle = context.session.images.attach(task_id)
         result = await follow(context, handle, timeout)
-        await deliver(context, result, None if no_save else out)
+        await deliver(context, result, target)

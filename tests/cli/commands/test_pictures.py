@@ -193,3 +193,21 @@ async def test_a_refused_second_picture_is_not_replaced_by_the_first(
     assert done.code == 1
     assert "saved    pair.jpg" in done.out
     assert [path.name for path in folder.iterdir()] == ["pair.jpg"]
+
+
+async def test_a_folder_that_is_not_there_is_made(run, folder):
+    """A name that ends in a separator is a folder, made for the picture."""
+    done = await run("generate", "a fox", "--out", "new/")
+
+    (path,) = (folder / "new").iterdir()
+    assert done.code == 0
+    assert path.suffix == ".jpg"
+
+
+async def test_options_that_contradict_each_other_are_refused(run, emulator):
+    """--no-save and --out together are a usage error, and nothing is sent."""
+    for argv in (("generate", "a fox"), ("wait", "clx123")):
+        done = await run(*argv, "--no-save", "--out", "fox")
+
+        assert (done.code, "contradict" in done.err) == (2, True)
+    assert emulator.requests == []

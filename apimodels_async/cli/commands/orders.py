@@ -1,0 +1,319 @@
+"""``apimodels history`` and ``apimodels recover``: what a store knows of orders."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import aclosing
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Final
+
+from attrs import define, field
+from cyclopts import Parameter
+from rich.table import Table
+from rich.text import Text
+
+from apimodels_async import (
+    ApiModelsError,
+    InvalidRequestError,
+    JournalError,
+    OutcomeUnknownError,
+    ResultExpiredError,
+    TaskNotFoundError,
+)
+from apimodels_async._text import escaped
+from apimodels_async.cli.context import command_context, open_session
+from apimodels_async.cli.errors import ExitCode, exit_code
+from apimodels_async.cli.options import Common, Count, Flag, StorePath
+from apimodels_async.cli.output import Output, spinner, truncated
+from apimodels_async.cli.store import existing_store, record_files
+from apimodels_async.stores import OrderState, read_history
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from apimodels_async import ImageResult
+    from apimodels_async.cli.context import CommandContext
+    from apimodels_async.models import AnyRequest
+    from apimodels_async.stores import OrderRecord, RecoveredOrder, SqliteStore
+
+PROMPT_CHARS: Final = 40
+STYLES: Final = {"completed": "green", "accepted": "cyan", "unknown": "magenta"}
+AT_ONCE: Final = 50
+"""Orders that are waited for and saved at the same time."""
+LOST: Final = (OutcomeUnknownError, ResultExpiredError, TaskNotFoundError)
+"""Ends after which no picture can be had."""
+
+Since = Annotated[datetime | None, Parameter(show_default=False)]
+
+
+async def history(
+    *,
+    store: StorePath = None,
+    state: OrderState | None = None,
+    model: str | None = None,
+    since: Since = None,
+    text: str | None = None,
+    limit: Count = None,
+    base_url: str | None = None,
+    json: Flag = False,
+) -> None:
+    """
+    List the orders a store knows, newest first; free, needs no key and no network.
+
+    An order is "intended" just before it is sent: if its program is gone, it may
+    have been charged. "accepted" has a task; "refused" and "failed" cost nothing.
+
+    Args:
+        store: SQLite file, else APIMODELS_STORE.
+
+        state: Only orders of this state.
+
+        model: Only orders of this model.
+
+        since: Only orders of this day or later, or of a moment: 2026-11-28T09:30.
+
+        text: Only orders with this in their prompt, upper and lower case alike.
+
+        limit: At most so many.
+
+        base_url: Address of the API they were ordered at, else
+            APIMODELS_BASE_URL, else the vendor's.
+
+        json: One JSON object a line instead of text.
+    """
+    output, kept = Output(json), existing_store(store)
+    found = read_history(
+        kept,
+        base_url=base_url,
+        state=state,
+        model=model,
+        since=None if since is None else since.astimezone(),
+        text=text,
+    )
+    table, count = _table(), 0
+    async with aclosing(found):
+        async for record in found:
+            count += 1
+            if output.interactive:
+                _add_row(table, record)
+            else:
+                output.line(_line(record))
+            _print_record(output, record)
+            if output.failed or count == limit:
+                break
+    if output.interactive and count:
+        output.show(table)
+    if not output.failed:
+        output.note(f"{count} orders in {kept.path}")
+
+
+def _print_record(output: Output, record: OrderRecord) -> None:
+    output.record(
+        "order",
+        idempotency_key=record.idempotency_key,
+        attempt=record.attempt,
+        state=record.state,
+        model=record.model,
+        prompt=record.prompt,
+        price=record.price,
+        credits=record.cost,
+        task_id=record.task_id,
+        urls=() if record.result is None else record.result.urls,
+        files=record.files,
+        error=record.error,
+        ordered_at=record.intended_at,
+        ended_at=record.ended_at,
+    )
+
+
+def _cells(record: OrderRecord) -> tuple[str, ...]:
+    cost = record.cost if record.cost is not None else record.price
+    charged = record.state is OrderState.COMPLETED and cost is not None
+    return (
+        f"{record.intended_at.astimezone():%Y-%m-%d %H:%M:%S}",
+        record.state,
+        f"${cost}" if charged else "-",
+        record.model,
+        record.task_id or "-",
+        record.idempotency_key,
+        " ".join(record.files) or "-",
+    )
+
+
+def _line(record: OrderRecord) -> str:
+    when, state, cost, *rest = _cells(record)
+    prompt = truncated(record.prompt or "", PROMPT_CHARS)
+    return "  ".join((when, f"{state:<9}", f"{cost:>7}", *rest, prompt))
+
+
+def _table() -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    for title in ("when", "state", "cost", "model", "task", "key", "files", "prompt"):
+        table.add_column(title)
+    return table
+
+
+def _add_row(table: Table, record: OrderRecord) -> None:
+    cells = [Text(escaped(cell)) for cell in _cells(record)]
+    cells[1].stylize(STYLES.get(record.state, "red"))
+    prompt = truncated(record.prompt or "", PROMPT_CHARS)
+    table.add_row(*cells, Text(escaped(prompt), "dim"))
+
+
+async def recover(
+    *,
+    store: StorePath = None,
+    out: str = os.curdir,
+    drop_lost: Flag = False,
+    common: Common | None = None,
+) -> int:
+    """
+    Fetch what earlier programs paid for and never got; free, orders nothing.
+
+    Each order is waited for and its pictures are saved; only then it counts as
+    handed over. Ctrl-C leaves the rest to the next run. What nobody can fetch is
+    listed each time: orders of unknown outcome, and pictures that are gone.
+    Orders of a program that was killed come a minute after its death.
+
+    Args:
+        store: SQLite file, else APIMODELS_STORE.
+
+        out: Folder for the pictures, made if missing; their names are the prompts'.
+
+        drop_lost: List what nobody can fetch a last time.
+    """
+    common = common or Common()
+    output, kept = Output(common.json), existing_store(store)
+    session = open_session(common, kept)
+    async with command_context(session, output) as context:
+        recovery = Recovery(context, kept, os.path.join(out, ""), drop_lost)  # noqa: PTH118  a final separator
+        with spinner(output, "looking for orders") as say:
+            await recovery.run(say)
+    output.note(recovery.summary(session.base_url))
+    return recovery.worst
+
+
+@define(eq=False)
+class Recovery:
+    """One run of ``apimodels recover``."""
+
+    context: CommandContext
+    store: SqliteStore
+    folder: str
+    """Ends in a separator: it is made if it is missing."""
+    drop_lost: bool
+    worst: ExitCode = field(init=False, default=ExitCode.OK)
+    saved: int = field(init=False, default=0)
+    failed: int = field(init=False, default=0)
+    lost: int = field(init=False, default=0)
+    """Nobody can fetch their pictures."""
+
+    async def run(self, say: Callable[[str], None]) -> None:
+        """Fetch all that is left; *say* shows how far it has got."""
+        orders = [order async for order in self.context.session.recover()]
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def fetch(order: RecoveredOrder) -> None:
+            async with turns:
+                await self._fetch(order)
+            done = self.saved + self.failed + self.lost
+            say(f"{done} of {len(orders)} orders")
+
+        say(f"0 of {len(orders)} orders")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for order in orders:
+                    group.create_task(fetch(order), name="apimodels-recover")
+        except asyncio.CancelledError:
+            left = len(orders) - self.saved
+            self.context.output.note(
+                f"{self.saved} saved; {left} are left to the next: apimodels recover",
+                "",
+            )
+            raise
+
+    async def _fetch(self, order: RecoveredOrder) -> None:
+        try:
+            result = await order.result()
+            paths = await self.context.session.download_all(
+                result, self.folder, request=_request_of(order)
+            )
+            await record_files(self.store, order.record.attempt, paths)
+            await order.ack()  # it is on disk: nobody needs to fetch it again
+        except ApiModelsError as error:
+            await self._print_failure(order, error)
+        else:
+            self.saved += 1
+            self._print_saved(order, result, paths)
+
+    def _print_saved(
+        self, order: RecoveredOrder, result: ImageResult, paths: list[Path]
+    ) -> None:
+        output, cost = self.context.output, result.credits
+        output.line(
+            "  ".join(
+                (
+                    " ".join(map(str, paths)),
+                    "-" if cost is None else f"${cost}",
+                    order.task_id or "-",
+                    truncated(order.prompt or "", PROMPT_CHARS),
+                )
+            )
+        )
+        output.record(
+            "recovered",
+            idempotency_key=order.idempotency_key,
+            model=order.model,
+            prompt=order.prompt,
+            task_id=order.task_id,
+            credits=cost,
+            urls=result.urls,
+            path=paths[0],
+            paths=paths,
+            ordered_at=order.record.intended_at,
+        )
+
+    async def _print_failure(
+        self, order: RecoveredOrder, error: ApiModelsError
+    ) -> None:
+        error.idempotency_key = order.idempotency_key
+        self.worst = max(self.worst, exit_code(error, ordered=True))
+        prompt = truncated(order.prompt or "", PROMPT_CHARS)
+        when = f"{order.record.intended_at.astimezone():%Y-%m-%d %H:%M:%S}"
+        words = f"Ordered {when}, {order.model}: {prompt}"
+        if not isinstance(error, LOST):
+            self.failed += 1
+        else:
+            self.lost += 1
+        self.context.output.note(words, "")
+        self.context.output.error(error)
+        if self.drop_lost and isinstance(error, LOST):
+            try:
+                await order.ack()
+            except JournalError as trouble:
+                self.context.output.error(trouble)
+
+    def summary(self, base_url: str) -> str:
+        """Return what became of all."""
+        if not (self.saved or self.failed or self.lost):
+            return f"Nothing is left of {base_url} in {self.store.path}."
+        words = f"{self.saved} saved"
+        if self.failed:
+            words += f", {self.failed} failed"
+        if self.lost:
+            words += f", {self.lost} lost"
+            words += (
+                ": not listed again"
+                if self.drop_lost
+                else ": see apimodels balance; --drop-lost lists them no more"
+            )
+        return f"{words}."
+
+
+def _request_of(order: RecoveredOrder) -> AnyRequest | None:
+    try:
+        return order.request
+    except InvalidRequestError:  # of another release: its picture is there all the same
+        return None

@@ -1,0 +1,109 @@
+"""
+The store of a command: which file, and the one order that a command places in it.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING, Final, Self
+
+from attrs import define
+
+from apimodels_async import ConfigurationError, JournalError
+from apimodels_async.stores import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from apimodels_async.cli.context import CommandContext
+    from apimodels_async.cli.options import Remembering
+    from apimodels_async.stores import OrderStore
+
+STORE_VARIABLE: Final = "APIMODELS_STORE"
+
+
+def find_store(given: Path | None) -> SqliteStore | None:
+    """Return the store at *given*, else at ``APIMODELS_STORE``; None: neither."""
+    path = given or os.environ.get(STORE_VARIABLE)
+    return SqliteStore(path) if path else None
+
+
+def existing_store(given: Path | None) -> SqliteStore:
+    """
+    Return the store, for a command that reads it.
+
+    Raises:
+        ConfigurationError: None is named, or the file is not there; it is not made.
+    """
+    store = find_store(given)
+    if store is None:
+        msg = f"no store is named: give --store PATH, or set {STORE_VARIABLE}"
+        raise ConfigurationError(msg)
+    if not store.path.is_file():
+        msg = f"there is no store at {store.path}"
+        raise ConfigurationError(msg)
+    return store
+
+
+@define(eq=False)
+class StoredOrder:
+    """The order of one command, and what its store has of it."""
+
+    store: OrderStore | None
+    key: str | None
+    """Its idempotency key; with a store there is one, be it random."""
+
+    @classmethod
+    def begin(cls, remembering: Remembering | None) -> Self:
+        """
+        Return where the order of a command with these options is remembered.
+
+        Raises:
+            ConfigurationError: A key without a store.
+        """
+        store = find_store(remembering.store if remembering else None)
+        key = remembering.idempotency_key if remembering else None
+        if store is None and key is not None:
+            msg = (
+                "--idempotency-key needs a store: give --store PATH, or set "
+                f"{STORE_VARIABLE}"
+            )
+            raise ConfigurationError(msg)
+        if store is not None and key is None:
+            key = uuid.uuid4().hex
+        return cls(store, key)
+
+    def ordered_before(self, context: CommandContext) -> bool | None:
+        """
+        Return whether an earlier command bought it; None: without a store.
+
+        To be asked once the API has answered. The session orders nothing else.
+        """
+        if self.store is None:
+            return None
+        return context.session.stats().submitted == 0
+
+    async def saved(self, context: CommandContext, paths: Iterable[Path]) -> None:
+        """Write down where its pictures are; what cannot be is said, not raised."""
+        if self.store is None or self.key is None:
+            return
+        try:
+            record = await context.session.find(self.key)
+            if record is not None:
+                await record_files(self.store, record.attempt, paths)
+        except JournalError as error:  # the picture is there, and paid for
+            context.output.note(f"Its files are not in the history: {error}", "yellow")
+
+
+async def record_files(store: OrderStore, attempt: int, paths: Iterable[Path]) -> None:
+    """
+    Write down where the pictures of an attempt are; nothing where there are none.
+
+    Raises:
+        JournalError: The store cannot be used.
+    """
+    files = [str(path.absolute()) for path in paths]
+    if files:
+        await store.saved(attempt, files)
