@@ -37,6 +37,8 @@ class _Attempt:
     scope: str
     owner: str
     record: OrderRecord
+    replaces: int | None = None
+    """The attempt of unknown fate in spite of which it was made."""
 
 
 @define(eq=False)
@@ -85,7 +87,10 @@ class MemoryStore:
             nonce=order.nonce,
             intended_at=self._clock(),
         )
-        self._attempts[self._last] = _Attempt(order.scope, order.owner, record)
+        attempt = _Attempt(order.scope, order.owner, record)
+        if before is not None and self._attempts[before].record.may_be_charged:
+            attempt.replaces = before
+        self._attempts[self._last] = attempt
         return Claim(True, self._read(self._last))  # noqa: FBT003
 
     async def accepted(self, attempt: int, task_id: str) -> None:
@@ -112,6 +117,10 @@ class MemoryStore:
                 error=error,
                 ended_at=self._clock(),
             )
+            place = (found.scope, found.record.idempotency_key)
+            refused = found.record.state in ORDERED_ANEW
+            if refused and found.replaces and self._current.get(place) == attempt:
+                self._current[place] = found.replaces
 
     async def handed_over(self, attempt: int) -> None:
         """See :class:`OrderStore`."""

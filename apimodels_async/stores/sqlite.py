@@ -14,6 +14,7 @@ from apimodels_async._api.checks import check_path
 from apimodels_async._core.money.orders import (
     ENDED,
     LEASE_S,
+    ORDERED_ANEW,
     Claim,
     OrderRecord,
     is_replaceable,
@@ -55,6 +56,7 @@ CREATE TABLE orders (
     result TEXT,                    -- JSON
     error TEXT,
     files TEXT,                     -- JSON
+    replaces INTEGER,               -- an attempt of unknown fate before it
     owner TEXT NOT NULL,            -- the session that answers for it
     nonce TEXT,                     -- of its callback address
     handed_over INTEGER NOT NULL,   -- 1: its end reached a caller
@@ -87,8 +89,8 @@ FIND: Final = (
 READ: Final = f"SELECT {COLUMNS} FROM orders WHERE attempt = ?"
 BEGIN: Final = f"""
 INSERT INTO orders (scope, idempotency_key, current, digest, model, prompt, request,
-    price, state, owner, nonce, handed_over, intended_at)
-VALUES (?, ?, 1, ?, ?, ?, ?, ?, 'intended', ?, ?, 0, {NOW})
+    price, state, owner, nonce, replaces, handed_over, intended_at)
+VALUES (?, ?, 1, ?, ?, ?, ?, ?, 'intended', ?, ?, ?, 0, {NOW})
 """
 _OPEN: Final = f"state NOT IN ({', '.join(repr(str(each)) for each in sorted(ENDED))})"
 ACCEPTED: Final = (
@@ -184,13 +186,15 @@ class SqliteStore:
         def work(db: sqlite3.Connection) -> Claim:
             db.execute(RENEW, (order.owner,))
             found = db.execute(FIND, place).fetchone()
+            replaces = None
             if found is not None:
                 record = self._read(found)
                 if not is_replaceable(record, anew):
                     return Claim(granted=False, record=record)
                 sql = "UPDATE orders SET current = 0 WHERE attempt = ?"
                 db.execute(sql, (record.attempt,))
-            attempt = db.execute(BEGIN, values).lastrowid
+                replaces = record.attempt if record.may_be_charged else None
+            attempt = db.execute(BEGIN, (*values, replaces)).lastrowid
             row = db.execute(READ, (attempt,)).fetchone()
             return Claim(granted=True, record=self._read(row))
 
@@ -214,7 +218,14 @@ class SqliteStore:
         if result is not None:
             text = dump_result(result)
             cost = None if result.credits is None else str(result.credits)
-        await self._write(ENDING, state.value, task_id, cost, text, error, attempt)
+        values = (state.value, task_id, cost, text, error, attempt)
+
+        def work(db: sqlite3.Connection) -> None:
+            ended = db.execute(ENDING, values).rowcount
+            if ended and state in ORDERED_ANEW:
+                _point_back(db, attempt)
+
+        await self._do(work)
 
     async def handed_over(self, attempt: int) -> None:
         """See :class:`OrderStore`."""
@@ -310,6 +321,15 @@ class SqliteStore:
         except (ValueError, TypeError, OverflowError) as error:
             msg = f"the store {self._path} is damaged: {error}"
             raise JournalError(msg) from None
+
+
+def _point_back(db: sqlite3.Connection, attempt: int) -> None:
+    sql = "SELECT replaces FROM orders WHERE attempt = ? AND current"
+    found = db.execute(sql, (attempt,)).fetchone()
+    if found is not None and found[0] is not None:
+        sql = "UPDATE orders SET current = ? WHERE attempt = ?"
+        db.execute(sql, (0, attempt))
+        db.execute(sql, (1, found[0]))
 
 
 def _let_go(opening: asyncio.Future[Writer]) -> None:

@@ -83,7 +83,12 @@ class OrderStore(Protocol):
         result: ImageResult | None = None,
         error: str | None = None,
     ) -> None:
-        """Record how it ended, ``unknown`` included."""
+        """
+        Record how it ended, ``unknown`` included.
+
+        If it was refused or failed, and was made in spite of one that may be charged,
+        the key names that one again: nobody is to order anew without being told to.
+        """
         ...
 
     async def handed_over(self, attempt: int) -> None:
