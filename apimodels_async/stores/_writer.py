@@ -43,9 +43,12 @@ TURN_S: Final = 30.0
 PAUSE_S: Final = 0.004
 """Seconds between two tries for a turn, on average."""
 OPENING_S: Final = 60.0
-UNDOABLE: Final = (sqlite3.Error, JournalError, ValueError, ArithmeticError, TypeError)
-"""What one job may raise, with the others none the worse: a damaged row, a lone
-surrogate in a message, a number SQLite cannot hold."""
+UNDOABLE: Final = (
+    *(sqlite3.Error, OSError, JournalError),
+    *(ValueError, ArithmeticError, TypeError),
+)
+"""What one job may raise, with the others none the worse: a damaged row, a picture that
+cannot be kept, a lone surrogate in a message, a number SQLite cannot hold."""
 
 
 @define(eq=False)

@@ -22,6 +22,7 @@ from apimodels_async._core.money.orders import (
 from apimodels_async._core.money.records import dump_result, load_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
+from apimodels_async.stores._pictures import PictureFolder, digests_in
 
 if TYPE_CHECKING:
     import os
@@ -112,6 +113,12 @@ DELETE FROM orders WHERE ended_at < {NOW} - ? AND NOT ({_OPEN})
 """
 
 
+PICTURED: Final = """
+SELECT request || coalesce(result, '') FROM orders
+WHERE request LIKE '%;sha256,%' OR result LIKE '%;sha256,%'
+"""
+
+
 class SqliteStore:
     """
     Orders in the SQLite file at *path*, made if it is missing.
@@ -120,6 +127,8 @@ class SqliteStore:
     not over a network file system, whose locks cannot be trusted. It is safe against
     kill -9 and power cuts. Where SQLite is older than 3.51.3, whose write-ahead log can
     be corrupted by several connections, it keeps a rollback journal.
+
+    Pictures inside requests and results are files in a folder beside it.
 
     Args:
         path: Its folder is made if it is missing.
@@ -137,6 +146,8 @@ class SqliteStore:
         self._path = Path(path).absolute()
         self._writer: Writer | None = None
         self._users = 0
+        folder = self._path.with_name(self._path.name + ".files")
+        self._pictures = PictureFolder(folder)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
@@ -177,11 +188,7 @@ class SqliteStore:
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
         """See :class:`OrderStore`."""
         place = (order.scope, order.idempotency_key)
-        values = (
-            *(*place, order.digest, order.model, order.prompt, order.request),
-            None if order.price is None else str(order.price),
-            *(order.owner, order.nonce),
-        )
+        price = None if order.price is None else str(order.price)
 
         def work(db: sqlite3.Connection) -> Claim:
             db.execute(RENEW, (order.owner,))
@@ -194,7 +201,12 @@ class SqliteStore:
                 sql = "UPDATE orders SET current = 0 WHERE attempt = ?"
                 db.execute(sql, (record.attempt,))
                 replaces = record.attempt if record.may_be_charged else None
-            attempt = db.execute(BEGIN, (*values, replaces)).lastrowid
+            values = (
+                *(*place, order.digest, order.model, order.prompt),
+                *(self._pictures.take_out(order.request), price),
+                *(order.owner, order.nonce, replaces),
+            )
+            attempt = db.execute(BEGIN, values).lastrowid
             row = db.execute(READ, (attempt,)).fetchone()
             return Claim(granted=True, record=self._read(row))
 
@@ -218,9 +230,10 @@ class SqliteStore:
         if result is not None:
             text = dump_result(result)
             cost = None if result.credits is None else str(result.credits)
-        values = (state.value, task_id, cost, text, error, attempt)
 
         def work(db: sqlite3.Connection) -> None:
+            kept = None if text is None else self._pictures.take_out(text)
+            values = (state.value, task_id, cost, kept, error, attempt)
             ended = db.execute(ENDING, values).rowcount
             if ended and state in ORDERED_ANEW:
                 _point_back(db, attempt)
@@ -241,8 +254,12 @@ class SqliteStore:
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
         """See :class:`OrderStore`."""
         place = (scope, idempotency_key)
-        row = await self._do(lambda db: db.execute(FIND, place).fetchone())
-        return None if row is None else self._read(row)
+
+        def work(db: sqlite3.Connection) -> OrderRecord | None:
+            row = db.execute(FIND, place).fetchone()
+            return None if row is None else self._read(row)
+
+        return await self._do(work)
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
         """See :class:`OrderStore`."""
@@ -295,12 +312,21 @@ class SqliteStore:
         )
         values = [*(value for _, value in wanted), limit]
         rows = await self._do(lambda db: db.execute(sql, values).fetchall())
-        return [self._read(row) for row in rows]
+        # Pictures inside results stay names: a page of them would be a gigabyte.
+        return [self._read(row, whole=False) for row in rows]
 
     async def prune(self, older_than: timedelta) -> int:
         """See :class:`OrderStore`."""
-        seconds = older_than.total_seconds()
-        return await self._do(lambda db: db.execute(PRUNE, (seconds,)).rowcount)
+
+        def work(db: sqlite3.Connection) -> int:
+            count = db.execute(PRUNE, (older_than.total_seconds(),)).rowcount
+            texts = db.execute(PICTURED)
+            # No other process can be between keeping a file and naming it: we have the
+            # turn at the store.
+            self._pictures.sweep({d for row in texts for d in digests_in(row[0])})
+            return count
+
+        return await self._do(work)
 
     async def _write(self, statement: str, *values: object) -> None:
         await self._do(lambda db: db.execute(statement, values))
@@ -315,9 +341,9 @@ class SqliteStore:
         # Shielded: a cancelled waiter must not undo what the thread is committing.
         return await asyncio.shield(done)
 
-    def _read(self, row: Sequence[Any]) -> OrderRecord:
+    def _read(self, row: Sequence[Any], *, whole: bool = True) -> OrderRecord:
         try:
-            return read_row(row)
+            return read_row(row, self._pictures.put_back if whole else str)
         except (ValueError, TypeError, OverflowError) as error:
             msg = f"the store {self._path} is damaged: {error}"
             raise JournalError(msg) from None
@@ -384,9 +410,9 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     in_turn(connection, "COMMIT")
 
 
-def read_row(row: Sequence[Any]) -> OrderRecord:
+def read_row(row: Sequence[Any], put_back: Callable[[str], str]) -> OrderRecord:
     """
-    Return the record in *row*, of ``COLUMNS``.
+    Return the record in *row*, of ``COLUMNS``; *put_back* completes texts.
 
     Raises:
         ValueError: Something else wrote it, or it is damaged.
@@ -411,11 +437,11 @@ def read_row(row: Sequence[Any]) -> OrderRecord:
         digest=digest,
         model=model,
         prompt=prompt,
-        request=request,
+        request=put_back(request),
         price=None if price is None else read_amount(price),
         state=word,
         task_id=task_id,
-        result=None if result is None else load_result(result),
+        result=None if result is None else load_result(put_back(result)),
         error=error,
         files=() if files is None else _names(files),
         nonce=nonce,
