@@ -47,10 +47,13 @@ class MemoryStore:
         scope: Name of the account, where several share the store.
 
         clock: Returns the time, with its zone.
+
+        lease_s: Seconds for which a session counts as alive after it was last heard of.
     """
 
     scope: str = ""
     _clock: Callable[[], datetime] = _now
+    lease_s: float = LEASE_S
     _attempts: dict[int, _Attempt] = field(init=False, factory=dict)
     """Number -> attempt, oldest first."""
     _current: dict[tuple[str, str], int] = field(init=False, factory=dict)
@@ -133,7 +136,7 @@ class MemoryStore:
 
     async def renew(self, owner: str) -> None:
         """See :class:`OrderStore`."""
-        self._alive_until[owner] = self._clock() + timedelta(seconds=LEASE_S)
+        self._alive_until[owner] = self._clock() + timedelta(seconds=self.lease_s)
 
     async def release(self, owner: str) -> None:
         """See :class:`OrderStore`."""

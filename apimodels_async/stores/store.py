@@ -49,6 +49,11 @@ class OrderStore(Protocol):
         """Name of the account, where several share the store at one API address."""
         ...
 
+    @property
+    def lease_s(self) -> float:
+        """Seconds for which an owner counts as alive after it was last heard of."""
+        ...
+
     async def open(self) -> None:
         """
         Make it usable by one more session, in the running loop.
