@@ -9,6 +9,8 @@ Rules of this file:
 3. A write is durable when its future is done: synchronous=FULL. What waits in the queue
    is committed together, so 50 writers cost about one fsync, not 50.
 4. The thread outlives whatever a job raises; each job is undone alone.
+5. SQLite gives the next turn to whoever tries next. So a process that had to wait for
+   its turn gives way after it, and the longer one waits the more often it tries.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ TURN_S: Final = 30.0
 """Seconds to wait for other processes at most."""
 PAUSE_S: Final = 0.004
 """Seconds between two tries for a turn, on average."""
+AGE_S: Final = 0.05
+"""Seconds of waiting that halve the pause between tries; twice as many third it."""
 OPENING_S: Final = 60.0
 UNDOABLE: Final = (sqlite3.Error, JournalError, ValueError, ArithmeticError, TypeError)
 """What one job may raise, with the others none the worse: a damaged row, a lone
@@ -161,7 +165,8 @@ class Writer:
         finally:
             self._opened.set()
         while jobs := self._next_jobs():
-            commit(connection, jobs, self.path)
+            if commit(connection, jobs, self.path):
+                time.sleep(PAUSE_S)
         connection.close()
 
     def _next_jobs(self) -> list[Job]:
@@ -181,11 +186,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=Writer.after_fork)
 
 
-def commit(connection: sqlite3.Connection, jobs: list[Job], path: Path) -> None:
-    """Do *jobs* in one transaction, and tell each how it went."""
+def commit(connection: sqlite3.Connection, jobs: list[Job], path: Path) -> bool:
+    """
+    Do *jobs* in one transaction, and tell each how it went.
+
+    Returns:
+        Whether other processes had to be waited for: they may be waiting now.
+    """
     answers: list[tuple[object, Exception | None]] = []
+    waited = True
     try:
-        in_turn(connection, "BEGIN IMMEDIATE")
+        _, waited = _wait(connection, "BEGIN IMMEDIATE")
         answers = [_attempt(connection, job, path) for job in jobs]
         in_turn(connection, "COMMIT")
     except BaseException as error:  # noqa: BLE001  whatever it is, all are told
@@ -193,9 +204,10 @@ def commit(connection: sqlite3.Connection, jobs: list[Job], path: Path) -> None:
             connection.execute("ROLLBACK")
         for job in jobs:  # one each: a traceback grows where it is raised
             job.tell(None, journal_error(path, error))
-        return
+        return waited
     for job, (answer, problem) in zip(jobs, answers, strict=True):
         job.tell(answer, problem)
+    return waited
 
 
 def _attempt(
@@ -215,24 +227,32 @@ def _attempt(
     return answer, None
 
 
-def in_turn(connection: sqlite3.Connection, statement: str) -> None:
+def in_turn(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
     """
     Execute *statement*, waiting for other processes.
 
     SQLite's own waiting starves some of eight processes for seconds (measured
     2026-11-27): its pauses grow, and the newest comer has the shortest.
     """
-    until = time.monotonic() + TURN_S
+    cursor, _ = _wait(connection, statement)
+    return cursor
+
+
+def _wait(
+    connection: sqlite3.Connection, statement: str
+) -> tuple[sqlite3.Cursor, bool]:
+    """Return what *statement* gives, and whether others had to be waited for."""
+    began, busy = time.monotonic(), False
     while True:
         try:
-            connection.execute(statement)
+            return connection.execute(statement), busy
         except sqlite3.OperationalError as error:
             busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > until:
+            waited = time.monotonic() - began
+            if not busy or waited > TURN_S:
                 raise
-            time.sleep(PAUSE_S * 2 * random.random())  # noqa: S311  jitter
-        else:
-            return
+        pause = PAUSE_S / (1 + waited / AGE_S)
+        time.sleep(pause * 2 * random.random())  # noqa: S311  jitter
 
 
 def connect(path: Path) -> sqlite3.Connection:

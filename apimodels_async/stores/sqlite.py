@@ -328,8 +328,11 @@ class SqliteStore:
 
 def _let_go(opening: asyncio.Future[Writer]) -> None:
     if not opening.cancelled() and opening.exception() is None:
-        writer = opening.result()
-        opening.get_loop().run_in_executor(None, writer.release)
+        release = opening.result().release
+        try:
+            opening.get_loop().run_in_executor(None, release)
+        except RuntimeError:  # the loop is ending, and its executor has
+            release()
 
 
 def _pattern(text: str) -> str:
@@ -350,8 +353,10 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.create_function(
         "casefold", 1, lambda text: text and str(text).casefold(), deterministic=True
     )
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # While another process commits, and after a kill, even reading waits for a turn.
+    (version,) = in_turn(connection, "PRAGMA user_version").fetchone()
+    sql = "SELECT count(*) FROM sqlite_master"
+    (tables,) = in_turn(connection, sql).fetchone()
     if version not in {0, VERSION} or (tables and not version):
         what = "the database of another program"
         if version:
@@ -359,7 +364,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         msg = f"{path} is {what}; nothing was written"
         raise JournalError(msg)
     set_mode(connection)
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    (found,) = in_turn(connection, "PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         msg = f"the store {path} is damaged ({found}); nothing was sent"
         raise JournalError(msg)
