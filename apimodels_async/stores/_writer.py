@@ -8,7 +8,8 @@ Rules of this file:
 2. A forked child never uses or closes what its parent opened.
 3. A write is durable when its future is done: synchronous=FULL. What waits in the queue
    is committed together, so 50 writers cost about one fsync, not 50.
-4. The thread outlives whatever a job raises; each job is undone alone.
+4. The thread outlives whatever a job raises. Then all that was to be committed with
+   it is undone, and done again one by one.
 5. SQLite gives the next turn to whoever tries next. So a process that had to wait for
    its turn gives way after it, and the longer one waits the more often it tries.
 """
@@ -57,22 +58,20 @@ class Job:
     """What the thread is to do, and who waits for it."""
 
     work: Callable[[sqlite3.Connection], object]
+    """May be called again, after what it did was undone."""
     done: asyncio.Future[Any]
+    answer: object = None
+    """What *work* returned, or a ``JournalError``."""
 
-    def tell(self, answer: object, problem: Exception | None) -> None:
-        """Wake up whoever waits, if the loop still turns."""
-
-        def resolve() -> None:
-            if self.done.done():
-                return
-            if problem is None:
-                self.done.set_result(answer)
-            else:
-                self.done.set_exception(problem)
-                self.done.exception()  # retrieved: its waiter may be cancelled
-
-        with suppress(RuntimeError):
-            self.done.get_loop().call_soon_threadsafe(resolve)
+    def resolve(self) -> None:
+        """Wake up whoever waits."""
+        if self.done.done():
+            return
+        if isinstance(self.answer, JournalError):
+            self.done.set_exception(self.answer)
+            self.done.exception()  # retrieved: its waiter may be cancelled
+        else:
+            self.done.set_result(self.answer)
 
 
 @define(eq=False)
@@ -193,38 +192,40 @@ def commit(connection: sqlite3.Connection, jobs: list[Job], path: Path) -> bool:
     Returns:
         Whether other processes had to be waited for: they may be waiting now.
     """
-    answers: list[tuple[object, Exception | None]] = []
-    waited = True
+    waited = working = False
     try:
         _, waited = _wait(connection, "BEGIN IMMEDIATE")
-        answers = [_attempt(connection, job, path) for job in jobs]
+        working = True
+        answers = [job.work(connection) for job in jobs]
+        working = False
         in_turn(connection, "COMMIT")
     except BaseException as error:  # noqa: BLE001  whatever it is, all are told
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
+        if working and len(jobs) > 1 and isinstance(error, UNDOABLE):
+            return max([commit(connection, [job], path) for job in jobs])
         for job in jobs:  # one each: a traceback grows where it is raised
-            job.tell(None, journal_error(path, error))
-        return waited
-    for job, (answer, problem) in zip(jobs, answers, strict=True):
-        job.tell(answer, problem)
+            job.answer = journal_error(path, error)
+    else:
+        for job, answer in zip(jobs, answers, strict=True):
+            job.answer = answer
+    tell(jobs)
     return waited
 
 
-def _attempt(
-    connection: sqlite3.Connection, job: Job, path: Path
-) -> tuple[object, Exception | None]:
-    """Do one job; what it raises undoes it alone."""
-    connection.execute("SAVEPOINT job")
-    try:
-        answer = job.work(connection)
-    except UNDOABLE as error:
-        if not connection.in_transaction:  # a full disk ends all of it
-            raise
-        connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
-        return None, journal_error(path, error)
-    connection.execute("RELEASE job")
-    return answer, None
+def tell(jobs: list[Job]) -> None:
+    """Wake up whoever waits for *jobs*, where the loop still turns."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.done.get_loop(), []).append(job)
+
+    def resolve(some: list[Job]) -> None:
+        for job in some:
+            job.resolve()
+
+    for loop, some in by_loop.items():
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(resolve, some)
 
 
 def in_turn(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:

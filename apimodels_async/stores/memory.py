@@ -75,18 +75,7 @@ class MemoryStore:
             return Claim(False, self._read(before))  # noqa: FBT003
         self._last += 1
         self._current[place] = self._last
-        record = OrderRecord(
-            idempotency_key=order.idempotency_key,
-            attempt=self._last,
-            digest=order.digest,
-            model=order.model,
-            prompt=order.prompt,
-            request=order.request,
-            price=order.price,
-            state=OrderState.INTENDED,
-            nonce=order.nonce,
-            intended_at=self._clock(),
-        )
+        record = order.record(self._last, self._clock().timestamp())
         self._attempts[self._last] = _Attempt(order.scope, order.owner, record)
         return Claim(True, self._read(self._last))  # noqa: FBT003
 

@@ -71,7 +71,8 @@ class OrderStore(Protocol):
         """
         Grant *order*, if its idempotency key has no current attempt, or one whose
         state is among *anew*: record an attempt that is ``intended`` and the current
-        one from now on. Else return what is there. Renews the owner's lease.
+        one from now on. Else return what is there. Renews the owner's lease, for
+        eleven twelfths of its length at least.
         """
         ...
 

@@ -155,11 +155,11 @@ class Round:
     @property
     def mark(self) -> str:
         """What all its prompts have, and no other's."""
-        return f"round {self.number:04}"
+        return f"round-{self.number:04}"
 
     def names(self) -> list[str]:
         """Return the keys; each is the prompt as well."""
-        return [f"{self.mark} key {number:05}." for number in range(self.keys)]
+        return [f"{self.mark}-key-{number:05}." for number in range(self.keys)]
 
     async def work(self, life: Life) -> None:
         """Order everything; a killed one ends in the middle of this."""
@@ -179,10 +179,9 @@ class Round:
         async def worker() -> None:
             while keys:
                 key = keys.pop()
-                name = key.replace(" ", "_")
-                log.write(f"+ {name}\n".encode())
+                log.write(f"+ {key}\n".encode())
                 end = await self._order(session, key)
-                log.write(f"- {name} {end}\n".encode())
+                log.write(f"- {key} {end}\n".encode())
 
         async with session, asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
@@ -334,30 +333,52 @@ def run(the_round: Round, processes: int, killer: Killer) -> list[Life]:
     return lives
 
 
+@define(eq=False)
+class Callers:
+    """What all processes of a round got."""
+
+    under_way: dict[str, set[str]] = field(factory=dict)
+    """Owner that was killed -> keys that it had under way."""
+    ends: dict[str, Counter[str]] = field(factory=lambda: defaultdict(Counter))
+    """Key -> how often it ended how."""
+    through: int = 0
+    """Processes that were not killed."""
+
+    @classmethod
+    def of(cls, lives: list[Life], keys: int, figures: Figures) -> Callers:
+        """Read what the processes wrote down."""
+        callers = cls()
+        for life in lives:
+            open_ones, found, owner, faults = life.read()
+            for key, end in found.items():
+                callers.ends[key][end] += 1
+            if life.killed:
+                callers.under_way[owner] = open_ones
+                figures.under_way += len(open_ones)
+            else:
+                callers.through += 1
+                if faults or len(found) < keys:
+                    figures.broken["failed by itself"].append("\n".join(faults[-12:]))
+            for turn, whole in life.timings():
+                if turn == OPENING:
+                    figures.openings.append(whole)
+                else:
+                    figures.turns.append(turn)
+                    figures.calls.append(whole)
+        return callers
+
+    def agree(self, key: str, *, unknown: bool) -> bool:
+        """Return whether all got one and the same, every one that came through."""
+        ends = self.ends[key]
+        alike = len(ends) == 1 and (UNKNOWN in ends) == unknown
+        return alike and ends.total() >= self.through
+
+
 def compare(the_round: Round, lives: list[Life], figures: Figures) -> None:
     """Compare what the processes got, what the store has, and what was taken."""
     broken = figures.broken
     states, taken = the_round.states(), the_round.taken()
-    under_way: dict[str, set[str]] = {}  # owner, killed -> keys
-    ends: dict[str, Counter[str]] = defaultdict(Counter)
-    through = 0
-    for life in lives:
-        open_ones, found, owner, faults = life.read()
-        for name, end in found.items():
-            ends[name.replace("_", " ")][end] += 1
-        if life.killed:
-            under_way[owner] = {name.replace("_", " ") for name in open_ones}
-            figures.under_way += len(open_ones)
-        else:
-            through += 1
-            if faults or len(found) < the_round.keys:
-                broken["failed by itself"].append("\n".join(faults[-12:]))
-        for turn, whole in life.timings():
-            if turn == OPENING:
-                figures.openings.append(whole)
-            else:
-                figures.turns.append(turn)
-                figures.calls.append(whole)
+    callers = Callers.of(lives, the_round.keys, figures)
     figures.rounds += 1
     figures.orders += the_round.keys
     figures.lives += len(lives)
@@ -367,20 +388,19 @@ def compare(the_round: Round, lives: list[Life], figures: Figures) -> None:
     left: Counter[str] = Counter()
     for key in the_round.names():
         state, owner = states.get(key, ("missing", ""))
-        if state in {"intended", UNKNOWN}:
+        unknown = state in {"intended", UNKNOWN}
+        if unknown:
             figures.unknown += 1
             figures.unknown_taken += key in taken
             left[owner] += 1
-            wanted = set(ends[key]) == {UNKNOWN}
-            if key not in under_way.get(owner, ()):
+            if key not in callers.under_way.get(owner, ()):
                 broken["unknown without a kill"].append(key)
         else:
             figures.completed += state == "completed"
-            # One picture, for all.
-            wanted = len(ends[key]) == 1 and UNKNOWN not in ends[key]
-            wanted = wanted and state == "completed" and key in taken
-        if not wanted or ends[key].total() < through:
-            broken["ended otherwise"].append(f"{key} {state} {dict(ends[key])}")
+        fits = unknown or (state == "completed" and key in taken)
+        if not fits or not callers.agree(key, unknown=unknown):
+            ends = dict(callers.ends[key])
+            broken["ended otherwise"].append(f"{key} {state} {ends}")
     figures.unknown_most = max([figures.unknown_most, *left.values()])
     if not the_round.is_whole():
         broken["damaged files"].append(the_round.mark)
