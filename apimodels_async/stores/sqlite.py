@@ -77,6 +77,7 @@ COLUMNS: Final = (
     f"EXISTS (SELECT 1 FROM owners WHERE owners.owner = orders.owner "
     f"AND alive_until > {NOW}), {NOW} - intended_at"
 )
+STATE: Final = COLUMNS.split(", ").index("state")
 RENEW: Final = f"""
 INSERT INTO owners VALUES (:owner, {NOW} + :lease)
 ON CONFLICT (owner) DO UPDATE SET alive_until = excluded.alive_until
@@ -198,20 +199,23 @@ class SqliteStore:
             *(order.owner, order.nonce),
         )
 
-        def work(db: sqlite3.Connection) -> Claim:
+        def work(db: sqlite3.Connection) -> Claim | Sequence[Any]:
             self._renew(db, order.owner)
-            found = db.execute(FIND, place).fetchone()
+            found: Sequence[Any] | None = db.execute(FIND, place).fetchone()
             if found is not None:
-                record = self._read(found)
-                if record.state not in anew:
-                    return Claim(granted=False, record=record)
+                if found[STATE] not in anew:
+                    return found
                 sql = "UPDATE orders SET current = 0 WHERE attempt = ?"
-                db.execute(sql, (record.attempt,))
+                db.execute(sql, (self._read(found).attempt,))
             now = time.time()  # what NOW says: a file and its users have one machine
             attempt = db.execute(BEGIN, (*values, now)).lastrowid or 0
             return Claim(granted=True, record=order.record(attempt, now))
 
-        return await self._do(work)
+        claim = await self._do(work)
+        if isinstance(claim, Claim):
+            return claim
+        # Here, as reading takes longer than writing, and others wait for their turn.
+        return Claim(granted=False, record=self._read(claim))
 
     async def accepted(self, attempt: int, task_id: str) -> None:
         """See :class:`OrderStore`."""
