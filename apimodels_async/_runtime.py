@@ -348,7 +348,7 @@ def _orders(options: Options, clock: Clock) -> SentOrders | None:
     from apimodels_async.stores.sent import Lease, SentOrders
 
     scope = f"{options.base_url} {options.store.scope}".strip()
-    return SentOrders(options.store, scope, clock, Lease(clock))
+    return SentOrders(options.store, scope, clock, Lease(clock, options.store.lease_s))
 
 
 def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> Ledger:
