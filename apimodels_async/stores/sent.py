@@ -200,6 +200,7 @@ class SentOrders:
             return
         if self._renewing is not None:
             self._renewing.cancel()
+            await asyncio.wait([self._renewing])
         while self._writes:
             await asyncio.wait(set(self._writes))
         try:
