@@ -272,7 +272,9 @@ class Runtime:
                 await parts.callbacks.aclose()
             self._lost = await parts.tracker.aclose()
             if parts.orders is not None:
-                await parts.orders.aclose()
+                # A disk that hangs is waited for as long as an API that does.
+                with anyio.move_on_after(self.options.timeouts.close):
+                    await parts.orders.aclose()
             with anyio.move_on_after(CLOSE_S):
                 await parts.transport.aclose()
                 await parts.saver.aclose()
@@ -349,7 +351,7 @@ def _orders(options: Options, clock: Clock) -> SentOrders | None:
     from apimodels_async.stores.store import scope_of
 
     scope = scope_of(options.store, options.base_url)
-    return SentOrders(options.store, scope, clock, Lease(clock))
+    return SentOrders(options.store, scope, clock, Lease(clock, options.store.lease_s))
 
 
 def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> Ledger:

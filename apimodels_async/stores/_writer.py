@@ -8,7 +8,10 @@ Rules of this file:
 2. A forked child never uses or closes what its parent opened.
 3. A write is durable when its future is done: synchronous=FULL. What waits in the queue
    is committed together, so 50 writers cost about one fsync, not 50.
-4. The thread outlives whatever a job raises; each job is undone alone.
+4. The thread outlives whatever a job raises. Then all that was to be committed with
+   it is undone, and done again one by one.
+5. SQLite gives the next turn to whoever tries next. So a process that had to wait for
+   its turn gives way after it, and the longer one waits the more often it tries.
 """
 
 from __future__ import annotations
@@ -42,10 +45,15 @@ TURN_S: Final = 30.0
 """Seconds to wait for other processes at most."""
 PAUSE_S: Final = 0.004
 """Seconds between two tries for a turn, on average."""
+AGE_S: Final = 0.05
+"""Seconds of waiting that halve the pause between tries; twice as many third it."""
 OPENING_S: Final = 60.0
-UNDOABLE: Final = (sqlite3.Error, JournalError, ValueError, ArithmeticError, TypeError)
-"""What one job may raise, with the others none the worse: a damaged row, a lone
-surrogate in a message, a number SQLite cannot hold."""
+UNDOABLE: Final = (
+    *(sqlite3.Error, OSError, JournalError),
+    *(ValueError, ArithmeticError, TypeError),
+)
+"""What one job may raise, with the others none the worse: a damaged row, a picture that
+cannot be kept, a lone surrogate in a message, a number SQLite cannot hold."""
 
 
 @define(eq=False)
@@ -53,22 +61,20 @@ class Job:
     """What the thread is to do, and who waits for it."""
 
     work: Callable[[sqlite3.Connection], object]
+    """May be called again, after what it did was undone."""
     done: asyncio.Future[Any]
+    answer: object = None
+    """What *work* returned, or a ``JournalError``."""
 
-    def tell(self, answer: object, problem: Exception | None) -> None:
-        """Wake up whoever waits, if the loop still turns."""
-
-        def resolve() -> None:
-            if self.done.done():
-                return
-            if problem is None:
-                self.done.set_result(answer)
-            else:
-                self.done.set_exception(problem)
-                self.done.exception()  # retrieved: its waiter may be cancelled
-
-        with suppress(RuntimeError):
-            self.done.get_loop().call_soon_threadsafe(resolve)
+    def resolve(self) -> None:
+        """Wake up whoever waits."""
+        if self.done.done():
+            return
+        if isinstance(self.answer, JournalError):
+            self.done.set_exception(self.answer)
+            self.done.exception()  # retrieved: its waiter may be cancelled
+        else:
+            self.done.set_result(self.answer)
 
 
 @define(eq=False)
@@ -161,7 +167,8 @@ class Writer:
         finally:
             self._opened.set()
         while jobs := self._next_jobs():
-            commit(connection, jobs, self.path)
+            if commit(connection, jobs, self.path):
+                time.sleep(PAUSE_S)
         connection.close()
 
     def _next_jobs(self) -> list[Job]:
@@ -181,58 +188,75 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=Writer.after_fork)
 
 
-def commit(connection: sqlite3.Connection, jobs: list[Job], path: Path) -> None:
-    """Do *jobs* in one transaction, and tell each how it went."""
-    answers: list[tuple[object, Exception | None]] = []
+def commit(connection: sqlite3.Connection, jobs: list[Job], path: Path) -> bool:
+    """
+    Do *jobs* in one transaction, and tell each how it went.
+
+    Returns:
+        Whether other processes had to be waited for: they may be waiting now.
+    """
+    waited = working = False
     try:
-        in_turn(connection, "BEGIN IMMEDIATE")
-        answers = [_attempt(connection, job, path) for job in jobs]
+        _, waited = _wait(connection, "BEGIN IMMEDIATE")
+        working = True
+        answers = [job.work(connection) for job in jobs]
+        working = False
         in_turn(connection, "COMMIT")
     except BaseException as error:  # noqa: BLE001  whatever it is, all are told
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
+        if working and len(jobs) > 1 and isinstance(error, UNDOABLE):
+            return max([commit(connection, [job], path) for job in jobs])
         for job in jobs:  # one each: a traceback grows where it is raised
-            job.tell(None, journal_error(path, error))
-        return
-    for job, (answer, problem) in zip(jobs, answers, strict=True):
-        job.tell(answer, problem)
+            job.answer = journal_error(path, error)
+    else:
+        for job, answer in zip(jobs, answers, strict=True):
+            job.answer = answer
+    tell(jobs)
+    return waited
 
 
-def _attempt(
-    connection: sqlite3.Connection, job: Job, path: Path
-) -> tuple[object, Exception | None]:
-    """Do one job; what it raises undoes it alone."""
-    connection.execute("SAVEPOINT job")
-    try:
-        answer = job.work(connection)
-    except UNDOABLE as error:
-        if not connection.in_transaction:  # a full disk ends all of it
-            raise
-        connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
-        return None, journal_error(path, error)
-    connection.execute("RELEASE job")
-    return answer, None
+def tell(jobs: list[Job]) -> None:
+    """Wake up whoever waits for *jobs*, where the loop still turns."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.done.get_loop(), []).append(job)
+
+    def resolve(some: list[Job]) -> None:
+        for job in some:
+            job.resolve()
+
+    for loop, some in by_loop.items():
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(resolve, some)
 
 
-def in_turn(connection: sqlite3.Connection, statement: str) -> None:
+def in_turn(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
     """
     Execute *statement*, waiting for other processes.
 
     SQLite's own waiting starves some of eight processes for seconds (measured
     2026-11-27): its pauses grow, and the newest comer has the shortest.
     """
-    until = time.monotonic() + TURN_S
+    cursor, _ = _wait(connection, statement)
+    return cursor
+
+
+def _wait(
+    connection: sqlite3.Connection, statement: str
+) -> tuple[sqlite3.Cursor, bool]:
+    """Return what *statement* gives, and whether others had to be waited for."""
+    began, busy = time.monotonic(), False
     while True:
         try:
-            connection.execute(statement)
+            return connection.execute(statement), busy
         except sqlite3.OperationalError as error:
             busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > until:
+            waited = time.monotonic() - began
+            if not busy or waited > TURN_S:
                 raise
-            time.sleep(PAUSE_S * 2 * random.random())  # noqa: S311  jitter
-        else:
-            return
+        pause = PAUSE_S / (1 + waited / AGE_S)
+        time.sleep(pause * 2 * random.random())  # noqa: S311  jitter
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -37,6 +37,8 @@ class _Attempt:
     scope: str
     owner: str
     record: OrderRecord
+    replaces: int | None = None
+    """The attempt of unknown fate in spite of which it was made."""
 
 
 @define(eq=False)
@@ -48,10 +50,13 @@ class MemoryStore:
         scope: Name of the account, where several share the store.
 
         clock: Returns the time, with its zone.
+
+        lease_s: Seconds for which a session counts as alive after it was last heard of.
     """
 
     scope: str = ""
     _clock: Callable[[], datetime] = _now
+    lease_s: float = LEASE_S
     _attempts: dict[int, _Attempt] = field(init=False, factory=dict)
     """Number -> attempt, oldest first."""
     _current: dict[tuple[str, str], int] = field(init=False, factory=dict)
@@ -73,19 +78,11 @@ class MemoryStore:
             return Claim(False, self._read(before))  # noqa: FBT003
         self._last += 1
         self._current[place] = self._last
-        record = OrderRecord(
-            idempotency_key=order.idempotency_key,
-            attempt=self._last,
-            digest=order.digest,
-            model=order.model,
-            prompt=order.prompt,
-            request=order.request,
-            price=order.price,
-            state=OrderState.INTENDED,
-            nonce=order.nonce,
-            intended_at=self._clock(),
-        )
-        self._attempts[self._last] = _Attempt(order.scope, order.owner, record)
+        record = order.record(self._last, self._clock().timestamp())
+        attempt = _Attempt(order.scope, order.owner, record)
+        if before is not None and self._attempts[before].record.may_be_charged:
+            attempt.replaces = before
+        self._attempts[self._last] = attempt
         return Claim(True, self._read(self._last))  # noqa: FBT003
 
     async def accepted(self, attempt: int, task_id: str) -> None:
@@ -112,6 +109,10 @@ class MemoryStore:
                 error=error,
                 ended_at=self._clock(),
             )
+            place = (found.scope, found.record.idempotency_key)
+            refused = found.record.state in ORDERED_ANEW
+            if refused and found.replaces and self._current.get(place) == attempt:
+                self._current[place] = found.replaces
 
     async def handed_over(self, attempt: int) -> None:
         """See :class:`OrderStore`."""
@@ -134,7 +135,7 @@ class MemoryStore:
 
     async def renew(self, owner: str) -> None:
         """See :class:`OrderStore`."""
-        self._alive_until[owner] = self._clock() + timedelta(seconds=LEASE_S)
+        self._alive_until[owner] = self._clock() + timedelta(seconds=self.lease_s)
 
     async def release(self, owner: str) -> None:
         """See :class:`OrderStore`."""

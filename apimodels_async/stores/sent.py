@@ -23,7 +23,6 @@ from attrs import define, field
 from apimodels_async._api import requests
 from apimodels_async._api.prices import price_of
 from apimodels_async._core.money.orders import (
-    LEASE_S,
     ORDERED_ANEW,
     NewOrder,
     Standing,
@@ -51,8 +50,8 @@ logger = logging.getLogger("apimodels_async.stores")
 LOOK_S: Final = 0.25
 """Seconds between two looks at an order that another caller is sending."""
 LOOK_MAX_S: Final = 2.0
-SPARE_S: Final = 10.0
-"""Seconds before its end from which a lease counts as ended: clocks differ."""
+SPARE: Final = 1 / 6
+"""Of a lease, before its end, from which it counts as ended: clocks differ."""
 
 
 @define(eq=False)
@@ -65,6 +64,7 @@ class Lease:
     """
 
     _clock: Clock
+    seconds: float
     _until: float = field(init=False, default=float("-inf"))
     _wall_until: float = field(init=False, default=float("-inf"))
 
@@ -74,8 +74,9 @@ class Lease:
 
     def renewed(self, began: tuple[float, float]) -> None:
         """Note that the store renewed it; that was asked for at *began*."""
-        self._until = max(self._until, began[0] + LEASE_S - SPARE_S)
-        self._wall_until = began[1] + LEASE_S - SPARE_S
+        counts_for = self.seconds * (1 - SPARE)
+        self._until = max(self._until, began[0] + counts_for)
+        self._wall_until = began[1] + counts_for
 
     @property
     def held(self) -> bool:
@@ -120,7 +121,7 @@ class SentOrders:
 
     async def _renew(self) -> None:
         while True:
-            await self.clock.sleep(LEASE_S / 4)
+            await self.clock.sleep(self.lease.seconds / 4)
             began = self.lease.times()
             try:
                 await self.store.renew(self.owner)
@@ -199,12 +200,14 @@ class SentOrders:
             return
         if self._renewing is not None:
             self._renewing.cancel()
+            await asyncio.wait([self._renewing])
         while self._writes:
             await asyncio.wait(set(self._writes))
         try:
             await self.store.release(self.owner)
         except JournalError as error:
-            logger.warning("orders stay ours for %.0f s: %s", LEASE_S, error)
+            seconds = self.lease.seconds
+            logger.warning("orders stay ours for %.0f s: %s", seconds, error)
         await self.store.aclose()
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -14,6 +15,7 @@ from apimodels_async._api.checks import check_path
 from apimodels_async._core.money.orders import (
     ENDED,
     LEASE_S,
+    ORDERED_ANEW,
     Claim,
     OrderRecord,
     is_replaceable,
@@ -21,6 +23,7 @@ from apimodels_async._core.money.orders import (
 from apimodels_async._core.money.records import dump_result, load_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
+from apimodels_async.stores._pictures import PictureFolder, digests_in
 
 if TYPE_CHECKING:
     import os
@@ -55,6 +58,7 @@ CREATE TABLE orders (
     result TEXT,                    -- JSON
     error TEXT,
     files TEXT,                     -- JSON
+    replaces INTEGER,               -- an attempt of unknown fate before it
     owner TEXT NOT NULL,            -- the session that answers for it
     nonce TEXT,                     -- of its callback address
     handed_over INTEGER NOT NULL,   -- 1: its end reached a caller
@@ -77,18 +81,21 @@ COLUMNS: Final = (
     f"EXISTS (SELECT 1 FROM owners WHERE owners.owner = orders.owner "
     f"AND alive_until > {NOW}), {NOW} - intended_at"
 )
-RENEW: Final = (
-    f"INSERT INTO owners VALUES (?, {NOW} + {LEASE_S}) "
-    "ON CONFLICT (owner) DO UPDATE SET alive_until = excluded.alive_until"
-)
+STATE: Final = COLUMNS.split(", ").index("state")
+RENEW: Final = f"""
+INSERT INTO owners VALUES (:owner, {NOW} + :lease)
+ON CONFLICT (owner) DO UPDATE SET alive_until = excluded.alive_until
+    WHERE abs(alive_until - excluded.alive_until) > :lease / 12
+"""
+"""Writes nothing just after it wrote: a session counts on five sixths of a lease."""
 FIND: Final = (
     f"SELECT {COLUMNS} FROM orders WHERE scope = ? AND idempotency_key = ? AND current"
 )
 READ: Final = f"SELECT {COLUMNS} FROM orders WHERE attempt = ?"
-BEGIN: Final = f"""
+BEGIN: Final = """
 INSERT INTO orders (scope, idempotency_key, current, digest, model, prompt, request,
-    price, state, owner, nonce, handed_over, intended_at)
-VALUES (?, ?, 1, ?, ?, ?, ?, ?, 'intended', ?, ?, 0, {NOW})
+    price, state, owner, nonce, replaces, handed_over, intended_at)
+VALUES (?, ?, 1, ?, ?, ?, ?, ?, 'intended', ?, ?, ?, 0, ?)
 """
 _OPEN: Final = f"state NOT IN ({', '.join(repr(str(each)) for each in sorted(ENDED))})"
 ACCEPTED: Final = (
@@ -110,6 +117,12 @@ DELETE FROM orders WHERE ended_at < {NOW} - ? AND NOT ({_OPEN})
 """
 
 
+PICTURED: Final = """
+SELECT request || coalesce(result, '') FROM orders
+WHERE request LIKE '%;sha256,%' OR result LIKE '%;sha256,%'
+"""
+
+
 class SqliteStore:
     """
     Orders in the SQLite file at *path*, made if it is missing.
@@ -118,6 +131,8 @@ class SqliteStore:
     not over a network file system, whose locks cannot be trusted. It is safe against
     kill -9 and power cuts. Where SQLite is older than 3.51.3, whose write-ahead log can
     be corrupted by several connections, it keeps a rollback journal.
+
+    Pictures inside requests and results are files in a folder beside it.
 
     Args:
         path: Its folder is made if it is missing.
@@ -132,9 +147,26 @@ class SqliteStore:
     def __init__(self, path: str | os.PathLike[str], *, scope: str = "") -> None:
         check_path("store", path)
         self.scope = scope
+        self.lease_s = LEASE_S
         self._path = Path(path).absolute()
         self._writer: Writer | None = None
         self._users = 0
+        folder = self._path.with_name(self._path.name + ".files")
+        self._pictures = PictureFolder(folder)
+
+    @classmethod
+    def unchecked(
+        cls, path: str | os.PathLike[str], *, lease_s: float, scope: str = ""
+    ) -> SqliteStore:
+        """
+        Return a store with a lease of any length, for tests.
+
+        A session that is silent for five sixths of *lease_s* sends no order, and what
+        a killed one sent is of unknown fate that much sooner.
+        """
+        store = cls(path, scope=scope)
+        store.lease_s = lease_s
+        return store
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
@@ -175,26 +207,35 @@ class SqliteStore:
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
         """See :class:`OrderStore`."""
         place = (order.scope, order.idempotency_key)
-        values = (
-            *(*place, order.digest, order.model, order.prompt, order.request),
-            None if order.price is None else str(order.price),
-            *(order.owner, order.nonce),
-        )
+        price = None if order.price is None else str(order.price)
 
-        def work(db: sqlite3.Connection) -> Claim:
-            db.execute(RENEW, (order.owner,))
-            found = db.execute(FIND, place).fetchone()
+        def work(db: sqlite3.Connection) -> Claim | Sequence[Any]:
+            self._renew(db, order.owner)
+            found: Sequence[Any] | None = db.execute(FIND, place).fetchone()
+            replaces = None
             if found is not None:
-                record = self._read(found)
+                if found[STATE] not in anew:
+                    return found
+                record = self._read(found, whole=False)
                 if not is_replaceable(record, anew):
-                    return Claim(granted=False, record=record)
+                    return found
                 sql = "UPDATE orders SET current = 0 WHERE attempt = ?"
                 db.execute(sql, (record.attempt,))
-            attempt = db.execute(BEGIN, values).lastrowid
-            row = db.execute(READ, (attempt,)).fetchone()
-            return Claim(granted=True, record=self._read(row))
+                replaces = record.attempt if record.may_be_charged else None
+            now = time.time()  # what NOW says: a file and its users have one machine
+            values = (
+                *(*place, order.digest, order.model, order.prompt),
+                *(self._pictures.take_out(order.request), price),
+                *(order.owner, order.nonce, replaces, now),
+            )
+            attempt = db.execute(BEGIN, values).lastrowid or 0
+            return Claim(granted=True, record=order.record(attempt, now))
 
-        return await self._do(work)
+        claim = await self._do(work)
+        if isinstance(claim, Claim):
+            return claim
+        # Here, as reading takes longer than writing, and others wait for their turn.
+        return Claim(granted=False, record=await self._read_whole(claim))
 
     async def accepted(self, attempt: int, task_id: str) -> None:
         """See :class:`OrderStore`."""
@@ -214,11 +255,20 @@ class SqliteStore:
         if result is not None:
             text = dump_result(result)
             cost = None if result.credits is None else str(result.credits)
-        await self._write(ENDING, state.value, task_id, cost, text, error, attempt)
+
+        def work(db: sqlite3.Connection) -> None:
+            kept = None if text is None else self._pictures.take_out(text)
+            values = (state.value, task_id, cost, kept, error, attempt)
+            ended = db.execute(ENDING, values).rowcount
+            if ended and state in ORDERED_ANEW:
+                _point_back(db, attempt)
+
+        await self._do(work)
 
     async def handed_over(self, attempt: int) -> None:
         """See :class:`OrderStore`."""
-        sql = "UPDATE orders SET handed_over = 1 WHERE attempt = ?"
+        # What it changes nothing in is not written to the disk again.
+        sql = "UPDATE orders SET handed_over = 1 WHERE attempt = ? AND NOT handed_over"
         await self._write(sql, attempt)
 
     async def saved(self, attempt: int, files: Sequence[str]) -> None:
@@ -231,7 +281,7 @@ class SqliteStore:
         """See :class:`OrderStore`."""
         place = (scope, idempotency_key)
         row = await self._do(lambda db: db.execute(FIND, place).fetchone())
-        return None if row is None else self._read(row)
+        return None if row is None else await self._read_whole(row)
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
         """See :class:`OrderStore`."""
@@ -244,7 +294,7 @@ class SqliteStore:
 
     async def renew(self, owner: str) -> None:
         """See :class:`OrderStore`."""
-        await self._write(RENEW, owner)
+        await self._do(lambda db: self._renew(db, owner))
 
     async def release(self, owner: str) -> None:
         """See :class:`OrderStore`."""
@@ -254,7 +304,7 @@ class SqliteStore:
         """See :class:`OrderStore`."""
 
         def work(db: sqlite3.Connection) -> OrderRecord | None:
-            db.execute(RENEW, (owner,))
+            self._renew(db, owner)
             found = db.execute(LEFT, (scope,)).fetchone()
             if found is None:
                 return None
@@ -284,15 +334,27 @@ class SqliteStore:
         )
         values = [*(value for _, value in wanted), limit]
         rows = await self._do(lambda db: db.execute(sql, values).fetchall())
-        return [self._read(row) for row in rows]
+        # Pictures inside results stay names: a page of them would be a gigabyte.
+        return [self._read(row, whole=False) for row in rows]
 
     async def prune(self, older_than: timedelta) -> int:
         """See :class:`OrderStore`."""
-        seconds = older_than.total_seconds()
-        return await self._do(lambda db: db.execute(PRUNE, (seconds,)).rowcount)
+
+        def work(db: sqlite3.Connection) -> int:
+            count = db.execute(PRUNE, (older_than.total_seconds(),)).rowcount
+            texts = db.execute(PICTURED)
+            # No other process can be between keeping a file and naming it: we have the
+            # turn at the store.
+            self._pictures.sweep({d for row in texts for d in digests_in(row[0])})
+            return count
+
+        return await self._do(work)
 
     async def _write(self, statement: str, *values: object) -> None:
-        await self._do(lambda db: db.execute(statement, values))
+        await self._do(lambda db: db.execute(statement, values).rowcount)
+
+    def _renew(self, db: sqlite3.Connection, owner: str) -> None:
+        db.execute(RENEW, {"owner": owner, "lease": self.lease_s})
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         writer = self._writer
@@ -304,18 +366,35 @@ class SqliteStore:
         # Shielded: a cancelled waiter must not undo what the thread is committing.
         return await asyncio.shield(done)
 
-    def _read(self, row: Sequence[Any]) -> OrderRecord:
+    async def _read_whole(self, row: Sequence[Any]) -> OrderRecord:
+        if any(isinstance(each, str) and ";sha256," in each for each in row):
+            return await asyncio.to_thread(self._read, row)  # it reads files
+        return self._read(row)
+
+    def _read(self, row: Sequence[Any], *, whole: bool = True) -> OrderRecord:
         try:
-            return read_row(row)
+            return read_row(row, self._pictures.put_back if whole else str)
         except (ValueError, TypeError, OverflowError) as error:
             msg = f"the store {self._path} is damaged: {error}"
             raise JournalError(msg) from None
 
 
+def _point_back(db: sqlite3.Connection, attempt: int) -> None:
+    sql = "SELECT replaces FROM orders WHERE attempt = ? AND current"
+    found = db.execute(sql, (attempt,)).fetchone()
+    if found is not None and found[0] is not None:
+        sql = "UPDATE orders SET current = ? WHERE attempt = ?"
+        db.execute(sql, (0, attempt))
+        db.execute(sql, (1, found[0]))
+
+
 def _let_go(opening: asyncio.Future[Writer]) -> None:
     if not opening.cancelled() and opening.exception() is None:
-        writer = opening.result()
-        opening.get_loop().run_in_executor(None, writer.release)
+        release = opening.result().release
+        try:
+            opening.get_loop().run_in_executor(None, release)
+        except RuntimeError:  # the loop is ending, and its executor has
+            release()
 
 
 def _pattern(text: str) -> str:
@@ -336,8 +415,10 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.create_function(
         "casefold", 1, lambda text: text and str(text).casefold(), deterministic=True
     )
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # While another process commits, and after a kill, even reading waits for a turn.
+    (version,) = in_turn(connection, "PRAGMA user_version").fetchone()
+    sql = "SELECT count(*) FROM sqlite_master"
+    (tables,) = in_turn(connection, sql).fetchone()
     if version not in {0, VERSION} or (tables and not version):
         what = "the database of another program"
         if version:
@@ -345,7 +426,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         msg = f"{path} is {what}; nothing was written"
         raise JournalError(msg)
     set_mode(connection)
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    (found,) = in_turn(connection, "PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         msg = f"the store {path} is damaged ({found}); nothing was sent"
         raise JournalError(msg)
@@ -364,9 +445,9 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     in_turn(connection, "COMMIT")
 
 
-def read_row(row: Sequence[Any]) -> OrderRecord:
+def read_row(row: Sequence[Any], put_back: Callable[[str], str]) -> OrderRecord:
     """
-    Return the record in *row*, of ``COLUMNS``.
+    Return the record in *row*, of ``COLUMNS``; *put_back* completes texts.
 
     Raises:
         ValueError: Something else wrote it, or it is damaged.
@@ -391,11 +472,11 @@ def read_row(row: Sequence[Any]) -> OrderRecord:
         digest=digest,
         model=model,
         prompt=prompt,
-        request=request,
+        request=put_back(request),
         price=None if price is None else read_amount(price),
         state=word,
         task_id=task_id,
-        result=None if result is None else load_result(result),
+        result=None if result is None else load_result(put_back(result)),
         error=error,
         files=() if files is None else _names(files),
         nonce=nonce,

@@ -54,6 +54,11 @@ class OrderStore(Protocol):
         """Name of the account, where several share the store at one API address."""
         ...
 
+    @property
+    def lease_s(self) -> float:
+        """Seconds for which an owner counts as alive after it was last heard of."""
+        ...
+
     async def open(self) -> None:
         """
         Make it usable by one more session, in the running loop.
@@ -71,7 +76,8 @@ class OrderStore(Protocol):
         """
         Grant *order*, if its idempotency key has no current attempt, or one that
         :func:`is_replaceable`: record an attempt that is ``intended`` and the current
-        one from now on. Else return what is there. Renews the owner's lease.
+        one from now on. Else return what is there. Renews the owner's lease, for
+        eleven twelfths of its length at least.
         """
         ...
 
@@ -88,7 +94,12 @@ class OrderStore(Protocol):
         result: ImageResult | None = None,
         error: str | None = None,
     ) -> None:
-        """Record how it ended, ``unknown`` included."""
+        """
+        Record how it ended, ``unknown`` included.
+
+        If it was refused or failed, and was made in spite of one that may be charged,
+        the key names that one again: nobody is to order anew without being told to.
+        """
         ...
 
     async def handed_over(self, attempt: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -17,6 +18,8 @@ from apimodels_async import (
     InvalidRequestError,
     OutcomeUnknownError,
 )
+from apimodels_async._api.requests import encode
+from apimodels_async._core.money.records import Keys
 from apimodels_async.stores import MemoryStore, OrderState, SqliteStore
 
 
@@ -105,23 +108,42 @@ async def test_what_is_unknown_is_ordered_again_on_request_alone(
     """What an earlier session left in flight may be paid for."""
     items = [ImageRequest(TASK, "moose")]
     session = connect(emulator, store=store)
-    await drain(session.images.batch(items, name="b"))
-    (record,) = await history(session)
-    session = connect(emulator, store=store)
-    await session.forget(record.idempotency_key)
     orders = session._runtime.open().orders
-    log = orders.record(items[0], record.idempotency_key)
-    await log.begin(None)
+    key = Keys(seen=Counter()).name_of(orders.digest_of(encode(items[0])))
+    await orders.record(items[0], f"b/{key}").begin(None)
     await session.aclose()
 
     session = connect(emulator, store=store)
     outcome = await only(session.images.batch(items, name="b"))
     assert isinstance(outcome.error, OutcomeUnknownError)
-    assert len(emulator.tasks) == 1
+    assert not emulator.tasks
     batch = session.images.batch(items, name="b", resubmit_unknown=True)
     outcome = await only(batch)
     assert outcome.result is not None
-    assert len(emulator.tasks) == 2
+    assert len(emulator.tasks) == 1
+
+
+async def test_an_order_in_spite_of_an_unknown_one_that_fails_changes_nothing(
+    emulator, connect, store
+):
+    """The first may be paid for still: without being told to nobody orders again."""
+    items = [ImageRequest(TASK, "[fail] moose")]
+    session = connect(emulator, store=store)
+    orders = session._runtime.open().orders
+    key = Keys(seen=Counter()).name_of(orders.digest_of(encode(items[0])))
+    await orders.record(items[0], f"b/{key}").begin(None)
+    await session.aclose()
+
+    for resubmit, kind in (
+        (False, OutcomeUnknownError),
+        (True, GenerationFailedError),
+        (False, OutcomeUnknownError),
+    ):
+        session = connect(emulator, store=store)
+        batch = session.images.batch(items, name="b", resubmit_unknown=resubmit)
+        assert isinstance((await only(batch)).error, kind)
+        await session.aclose()
+    assert len(emulator.tasks) == 1
 
 
 async def test_the_limit_is_for_all_runs(emulator, connect, store):

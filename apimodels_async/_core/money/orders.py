@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import unicodedata
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,6 @@ from apimodels_async.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import datetime
     from decimal import Decimal
 
     from apimodels_async.models import ImageResult
@@ -61,6 +61,22 @@ class NewOrder:
     """The session that sends it."""
     nonce: str | None
     """Of its callback address."""
+
+    def record(self, attempt: int, intended_at: float) -> OrderRecord:
+        """Return the record of it, granted at *intended_at*, seconds since 1970."""
+        return OrderRecord(
+            idempotency_key=self.idempotency_key,
+            attempt=attempt,
+            digest=self.digest,
+            model=self.model,
+            prompt=self.prompt,
+            request=self.request,
+            price=self.price,
+            state=OrderState.INTENDED,
+            nonce=self.nonce,
+            owned=True,
+            intended_at=datetime.fromtimestamp(intended_at, UTC),
+        )
 
 
 @define(frozen=True, kw_only=True)

@@ -1,0 +1,83 @@
+"""
+Pictures inside requests and results (``data:`` URLs), kept as files beside a store.
+
+In the store's own text each is named by its digest, so that it stays small.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field
+
+from apimodels_async._core.files.inline import unpack
+from apimodels_async._core.files.media import suffix_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INLINE: Final = re.compile(r'data:([\w.+/-]{0,80});base64,[^"\\\s]{512,}')
+"""In JSON text. A shorter one is no burden."""
+NAMED: Final = re.compile(r"data:([\w.+/-]{0,80});sha256,([0-9a-f]{64})")
+
+
+@define(eq=False)
+class PictureFolder:
+    """The folder of one store; its methods block, and raise ``OSError``."""
+
+    path: Path
+    _made: bool = field(init=False, default=False)
+
+    def take_out(self, text: str) -> str:
+        """Keep every inline picture of *text* as a file, and name it in its place."""
+        if ";base64," not in text:
+            return text
+        return INLINE.sub(self._keep, text)
+
+    def _keep(self, found: re.Match[str]) -> str:
+        data = unpack(found[0])
+        if data is None:
+            return found[0]
+        digest = hashlib.sha256(data).hexdigest()
+        path = self._file(found[1], digest)
+        if not path.exists():
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = path.with_name(f".{path.name}.{os.getpid()}.part")
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        return f"data:{found[1]};sha256,{digest}"
+
+    def put_back(self, text: str) -> str:
+        """Return *text* with its pictures; one whose file is gone stays a name."""
+        if ";sha256," not in text:
+            return text
+        return NAMED.sub(self._fetch, text)
+
+    def _fetch(self, found: re.Match[str]) -> str:
+        with suppress(OSError):
+            data = self._file(found[1], found[2]).read_bytes()
+            return f"data:{found[1]};base64,{base64.b64encode(data).decode()}"
+        return found[0]
+
+    def sweep(self, named: set[str]) -> None:
+        """Remove the files whose digests are not *named* any more."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for path in self.path.iterdir():
+                if not path.name.startswith(".") and path.stem not in named:
+                    path.unlink(missing_ok=True)
+
+    def _file(self, media_type: str, digest: str) -> Path:
+        return self.path / (digest + (suffix_for(media_type.lower()) or ".bin"))
+
+
+def digests_in(text: str) -> set[str]:
+    """Return the digests of the pictures that *text* names."""
+    return {found[2] for found in NAMED.finditer(text)}
