@@ -115,6 +115,7 @@ EXAMPLES: Final = {
   apimodels models | grep gpt""",
     "mcp": """\
   apimodels mcp --max-cost 5
+  apimodels mcp --store orders.sqlite
   apimodels mcp --inline""",
     "emulator": """\
   apimodels emulator --speed 10

@@ -18,8 +18,9 @@ from apimodels_async.cli.commands.account import price_dates
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.errors import ExitCode
 from apimodels_async.cli.mcp.stdio import serve
-from apimodels_async.cli.options import Amount, Common, Flag
+from apimodels_async.cli.options import Amount, Common, Flag, StorePath
 from apimodels_async.cli.output import Output, screen
+from apimodels_async.cli.store import find_store
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -28,9 +29,22 @@ if TYPE_CHECKING:
 
 INSTRUCTIONS: Final = """\
 Makes and edits pictures with the apimodels image API. generate, edit and submit cost
-real money, each call anew; this server may spend ${limit} in all, see balance. A call
-that answers with a task_id has been paid for: call wait with it, never order again.
-After an error that says DO NOT REPEAT, ask the user. Links are good for 7 days."""
+real money, each call anew{but}; this server may spend ${limit} in all, see balance.
+A call that answers with a task_id has been paid for: call wait with it, never order
+again. After an error that says DO NOT REPEAT, ask the user. Links are good for 7
+days."""
+BUT: Final = " unless it has an earlier one's idempotency_key"
+STORED: Final = """
+Give each new order an idempotency_key of its own: the same call again with the same key
+is the same order, and is charged once, whatever happened in between."""
+ONCE: Final = """
+
+But with an idempotency_key, the same call again is the same order: it brings the same
+picture and is charged once."""
+NO_STORE: Final = (
+    "this server has no store. Next: leave it out, or let the user start the server "
+    "with --store PATH."
+)
 
 # No docstrings: python -OO has none, and an agent must read what costs money.
 PAID: Final = {
@@ -63,6 +77,7 @@ async def mcp(
     *,
     max_cost: Amount = Decimal(1),
     inline: Flag = False,
+    store: StorePath = None,
     base_url: str | None = None,
     poll_interval: Annotated[float | None, Parameter(show_default=False)] = None,
 ) -> int:
@@ -80,6 +95,9 @@ async def mcp(
 
         inline: Send the first picture itself along with the links, up to 1 MB.
 
+        store: SQLite file that remembers orders, else APIMODELS_STORE: then calls
+            take an idempotency_key, and each is bought once.
+
         base_url: Address of the API, else APIMODELS_BASE_URL, else the vendor's.
 
         poll_interval: Seconds between two status requests, 2 to 3; any for an
@@ -96,10 +114,19 @@ async def mcp(
         raise ConfigurationError(msg)
     # Nothing but the protocol may come out of stdout.
     output = Output(stdout=screen(sys.stderr))
-    session = open_session(Common(base_url=base_url, poll_interval=poll_interval))
+    kept = find_store(store)
+    common = Common(base_url=base_url, poll_interval=poll_interval)
+    session = open_session(common, kept)
     async with command_context(session, output) as context:
         budget = Budget(max_cost)
-        tools = Toolbox(session, budget, context.handles, context.due, inline=inline)
+        tools = Toolbox(
+            session,
+            budget,
+            context.handles,
+            context.due,
+            inline=inline,
+            stored=kept is not None,
+        )
         failure = await serve(build_server(tools))
     context.print_unfinished()
     if failure is None:
@@ -131,16 +158,24 @@ def build_server(tools: Toolbox) -> MCPServer:
     server = StrictServer(
         "apimodels",
         title="apimodels image API",
-        instructions=INSTRUCTIONS.format(limit=tools.budget.limit),
+        instructions=_instructions(tools),
         version=__version__,
         log_level="ERROR",
     )
+    if not tools.stored:
+        server.refused = {"idempotency_key": NO_STORE}
+    once = ONCE if tools.stored else ""
     for name, words in PAID.items():
-        priced = f"{words}\n\n{_prices()}"
+        priced = f"{words}{once}\n\n{_prices()}"
         server.add_tool(getattr(tools, name), description=priced, annotations=for_paid)
     for name, words in FREE.items():
         server.add_tool(getattr(tools, name), description=words, annotations=for_free)
     return server
+
+
+def _instructions(tools: Toolbox) -> str:
+    but, more = (BUT, STORED) if tools.stored else ("", "")
+    return INSTRUCTIONS.format(limit=tools.budget.limit, but=but) + more
 
 
 def _prices() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import MCPServer
@@ -10,7 +11,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from apimodels_async._api.spelling import did_you_mean, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mcp.server.mcpserver import Context
     from mcp.types import CallToolResult, InputRequiredResult, Tool
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
 class StrictServer(MCPServer[Any]):
     """The tools of a server, each with the arguments of its schema and no others."""
 
+    refused: Mapping[str, str] = MappingProxyType({})
+    """Argument that this server does not take -> why; no schema shows it."""
+
     async def list_tools(self) -> list[Tool]:
         """Return the tools, whose schemas say that there are no other arguments."""
         tools = await super().list_tools()
         for tool in tools:
             tool.input_schema["additionalProperties"] = False
+            for argument in self.refused:
+                tool.input_schema["properties"].pop(argument, None)
         return tools
 
     async def call_tool(
@@ -38,6 +44,10 @@ class StrictServer(MCPServer[Any]):
         Raises:
             ToolError: It failed, or has no such argument; then nothing was sent.
         """
+        for argument, why in self.refused.items():
+            if arguments.get(argument) is not None:
+                words = f"{argument} is not taken, and nothing was sent: {why}"
+                raise ToolError(words)
         for tool in await self.list_tools():
             if tool.name == name:
                 _check(name, tool.input_schema["properties"], arguments)

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from attrs import define, field
@@ -22,7 +21,6 @@ from pydantic import Field
 
 from apimodels_async import (
     ApiModelsError,
-    BudgetExceededError,
     CheckedRequest,
     ImageRequest,
     ImageResult,
@@ -37,9 +35,10 @@ from apimodels_async import (
     TransportError,
     check_request,
 )
-from apimodels_async._api.catalogue import find_model, near_models
-from apimodels_async._api.spelling import EXTRA_HINT, did_you_mean, reworded
+from apimodels_async._api.catalogue import find_model
+from apimodels_async._api.spelling import EXTRA_HINT, reworded
 from apimodels_async._core.money.budget import Budget
+from apimodels_async._core.money.orders import FORGET_HINT
 from apimodels_async._text import printable
 from apimodels_async.cli.commands.pictures import (
     SPARKPIX,
@@ -47,6 +46,19 @@ from apimodels_async.cli.commands.pictures import (
     image_value,
 )
 from apimodels_async.cli.delivery import first_answer
+from apimodels_async.cli.mcp.arguments import (
+    Extra,
+    Key,
+    Model,
+    Params,
+    Prompt,
+    Ratio,
+    Resolution,
+    Seed,
+    TaskId,
+    Wait,
+)
+from apimodels_async.cli.mcp.payments import Payments
 from apimodels_async.cli.mcp.replies import (
     ID_CHARS,
     MODELS_MAX,
@@ -65,29 +77,12 @@ WAIT_S: Final = 45.0
 """Many clients give up on a tool after a minute."""
 TICK_S: Final = 2.0
 """Between two progress notifications."""
+USER_DECIDES: Final = (
+    "Only the user may risk paying twice, by an order under another idempotency_key"
+)
 ASK_S: Final = 15.0
 """For one status; a poll may be tried again meanwhile."""
 
-Prompt = Annotated[str, Field(description="What to draw, or what to change")]
-Model = Annotated[str, Field(description="An id from list_models")]
-Ratio = Annotated[str | None, Field(description="1:1, 16:9, 9:16, 4:3, 3:4, 3:2, 2:3")]
-Resolution = Annotated[
-    str | None, Field(description="1K, 2K or 4K where the model takes it; costs more")
-]
-Seed = Annotated[int | None, Field(description="Same seed, same picture")]
-Params = Annotated[
-    dict[str, Any] | None,
-    Field(description="Further parameters, in the API's own names"),
-]
-Extra = Annotated[
-    dict[str, Any] | None,
-    Field(description="As params, but sent as they are: not checked"),
-]
-Wait = Annotated[
-    float,
-    Field(ge=0, le=1800, description="Seconds to wait at most; then call wait again"),
-]
-TaskId = Annotated[str, Field(description="As given by generate, edit or submit")]
 PictureResult = Annotated[CallToolResult, Picture]
 
 
@@ -102,24 +97,28 @@ class Toolbox:
     due: list[TaskHandle | ImageResult] = field(factory=list[TaskHandle | ImageResult])
     """What was bought and no call has told of yet; also accounted for."""
     inline: bool = False
+    stored: bool = False
+    """Whether the session has a store, and orders may have idempotency keys."""
     tick_s: float = TICK_S
     ask_s: float = ASK_S
-    _open: list[tuple[TaskHandle, Decimal]] = field(
-        init=False, factory=list[tuple[TaskHandle, Decimal]]
-    )
-    """Orders that have not ended, with their reserved price."""
+    _payments: Payments = field(init=False)
     _ordered: set[str] = field(init=False, factory=set[str])
 
-    async def generate(
+    def __attrs_post_init__(self) -> None:
+        self._payments = Payments(self.session, self.budget)
+
+    async def generate(  # noqa: PLR0913  arguments, all by keyword
         self,
         context: Context,
         prompt: Prompt,
+        *,
         model: Model = SPARKPIX,
         aspect_ratio: Ratio = None,
         resolution: Resolution = None,
         seed: Seed = None,
         params: Params = None,
         extra: Extra = None,
+        idempotency_key: Key = None,
         wait_s: Wait = WAIT_S,
     ) -> PictureResult:
         """Order a picture and wait for it, *wait_s* seconds at most."""
@@ -132,9 +131,9 @@ class Toolbox:
             seed=seed,
             extra=extra,
         )
-        return await self._generate(context, order, wait_s)
+        return await self._generate(context, order, idempotency_key, wait_s)
 
-    async def edit(
+    async def edit(  # noqa: PLR0913  as above
         self,
         context: Context,
         prompt: Prompt,
@@ -142,11 +141,13 @@ class Toolbox:
             list[str],
             Field(min_length=1, description="http(s) URLs; the first is 'image 1'"),
         ],
+        *,
         model: Model = SPARKPIX_EDIT,
         aspect_ratio: Ratio = None,
         seed: Seed = None,
         params: Params = None,
         extra: Extra = None,
+        idempotency_key: Key = None,
         wait_s: Wait = WAIT_S,
     ) -> PictureResult:
         """Order an edit and wait for it, *wait_s* seconds at most."""
@@ -164,7 +165,7 @@ class Toolbox:
             extra=extra,
             **{field_: image_value(field_, images)},
         )
-        return await self._generate(context, order, wait_s)
+        return await self._generate(context, order, idempotency_key, wait_s)
 
     async def submit(
         self,
@@ -177,6 +178,7 @@ class Toolbox:
         seed: Seed = None,
         params: Params = None,
         extra: Extra = None,
+        idempotency_key: Key = None,
     ) -> PictureResult:
         """Order a picture and return its task."""
         order = _order(
@@ -193,7 +195,7 @@ class Toolbox:
             if not isinstance(request.request, ImageRequest):
                 msg = f"{model} is answered at once and has no task: call generate"
                 raise InvalidRequestError(msg, parameter="model")
-            handle = await self._submit(request, request.request)
+            handle = await self._submit(request, request.request, idempotency_key)
             with self._telling(handle):
                 return await self._current_reply(handle)
 
@@ -239,8 +241,8 @@ class Toolbox:
         """Return what the account has, and what this server may still spend."""
         with as_tool_error():
             held = await self.session.balance()
-        await self._settle()
-        budget, waiting = self.budget, [handle for handle, _ in self._open]
+        await self._payments.settle()
+        budget, waiting = self.budget, [handle for handle, _ in self._payments.open]
         # Nobody has been told of these yet.
         lost = [*self.due, *self.session.orphans]
         tasks = [each.task_id for each in (*waiting, *lost) if each.task_id]
@@ -264,29 +266,35 @@ class Toolbox:
         )
 
     async def _generate(
-        self, context: Context, order: Mapping[str, Any], wait_s: float
+        self,
+        context: Context,
+        order: Mapping[str, Any],
+        key: str | None,
+        wait_s: float,
     ) -> CallToolResult:
         with as_tool_error():
             checked = check_request(order)
             if isinstance(checked.request, ImageRequest):
-                handle = await self._submit(checked, checked.request)
+                handle = await self._submit(checked, checked.request, key)
                 with self._telling(handle):
                     return await self._follow(context, handle, wait_s)
-            with await self._reserved(checked) as price:
-                result = await self._with_progress(context, checked.request)
-            self.budget.settle(price, result)
+            async with self._payments.paying(checked, key) as payment:
+                result = await self._with_progress(context, checked.request, key)
+            if await self._payments.bought(payment):
+                self.budget.settle(payment.price, result)
             with self._telling(result):
                 return await finished_reply(result, self.session, inline=self.inline)
 
     async def _submit(
-        self, checked: CheckedRequest, request: ImageRequest
+        self, checked: CheckedRequest, request: ImageRequest, key: str | None
     ) -> TaskHandle:
-        with await self._reserved(checked) as price:
-            handle = await self.session.images.submit(request)
-        self.handles.append(handle)
-        self.due.append(handle)
-        self._ordered.add(handle.task_id)
-        self._open.append((handle, price))
+        async with self._payments.paying(checked, key) as payment:
+            handle = await self.session.images.submit(request, idempotency_key=key)
+            self.handles.append(handle)
+            self.due.append(handle)
+            self._ordered.add(handle.task_id)
+        if await self._payments.bought(payment):
+            self._payments.open.append((handle, payment.price))
         return handle
 
     @contextlib.contextmanager
@@ -315,48 +323,6 @@ class Toolbox:
             raise
         self.due[:] = [each for each in self.due if each.task_id != task_id]
 
-    async def _reserved(
-        self, checked: CheckedRequest
-    ) -> contextlib.AbstractContextManager[Decimal]:
-        """Reserve the price before the body orders; a refusal frees it."""
-        await self._settle()
-        return self._paying(self._reserve(checked))
-
-    def _reserve(self, checked: CheckedRequest) -> Decimal:
-        if checked.price is None:
-            near = near_models(checked.model)
-            msg = (
-                f"model {checked.model!r} has no published price, so it cannot be kept "
-                "within the budget of this server; "
-                + (did_you_mean(near) if near else "list_models shows those that have")
-            )
-            raise InvalidRequestError(msg, parameter="model")
-        if not self.budget.reserve(checked.price):
-            msg = (
-                f"this costs ${checked.price}, and of the ${self.budget.limit} that "
-                f"this server may spend ${self.budget.left} are left"
-            )
-            raise BudgetExceededError(msg)
-        return checked.price
-
-    @contextlib.contextmanager
-    def _paying(self, price: Decimal) -> Iterator[Decimal]:
-        # A cancelled call gives nothing back: its order is still under way.
-        try:
-            yield price
-        except ApiModelsError as error:
-            self.budget.settle(price, error)
-            raise
-
-    async def _settle(self) -> None:
-        for order in [each for each in self._open if each[0].done]:
-            self._open.remove(order)
-            handle, price = order
-            try:
-                self.budget.settle(price, await handle)
-            except ApiModelsError as error:
-                self.budget.settle(price, error)
-
     def _find(self, task_id: str) -> TaskHandle:
         for handle in self.handles:
             # One whose deadline passed has ended for us; its task may not have.
@@ -383,10 +349,10 @@ class Toolbox:
         return await self._current_reply(handle)
 
     async def _with_progress(
-        self, context: Context, request: SparkPixImage | SparkPixEdit
+        self, context: Context, request: SparkPixImage | SparkPixEdit, key: str | None
     ) -> ImageResult:
         async def generate() -> ImageResult:
-            result = await self.session.images.generate(request)
+            result = await self.session.images.generate(request, idempotency_key=key)
             self.due.append(result)  # in this step: the call may be cancelled in it
             return result
 
@@ -419,7 +385,7 @@ def as_tool_error() -> Iterator[None]:
             extra=EXTRA_HINT,
             upload="this server reads no local files: give a link",
         )
-        raise ToolError(words) from None
+        raise ToolError(words.replace(FORGET_HINT, USER_DECIDES)) from None
 
 
 def _order(params: Mapping[str, Any] | None, **named: Any) -> dict[str, Any]:
