@@ -177,7 +177,10 @@ class AiohttpTransport:
             error = raised
         body = self._key.mask(bytes(arrived))
         # Masked before it is cut: half a key would not be found.
-        reason = printable(self._key.mask(_reason(error).encode()).decode())
+        words = _reason(error)
+        if isinstance(error, _UNREACHED):
+            words += f" at {self._origin[1]}"
+        reason = printable(self._key.mask(words.encode()).decode())
         failure = _failure(error, reason, sent, status, body, session.closed)
         del error  # its frames hold the request; nothing may find them through ours
         return failure
@@ -357,6 +360,8 @@ _CERTIFICATE: Final = (
     aiohttp.ClientConnectorCertificateError,
     aiohttp.ServerFingerprintMismatch,
 )
+_UNREACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""No connection was made."""
 _FINAL: Final = (*_CERTIFICATE, aiohttp.InvalidURL)
 _OUTSIDE: Final = (aiohttp.ClientError, OSError)
 """The network's. Any other is a closed session's, or a bug: it comes again."""
@@ -367,9 +372,7 @@ def _phase(error: Exception, sent: Sent, status: int | None) -> Phase:
         return Phase.TLS
     if status is not None:
         return Phase.BODY
-    connecting = isinstance(
-        error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-    )
+    connecting = isinstance(error, _UNREACHED)
     return Phase.ANSWER if sent.at is not None or not connecting else Phase.CONNECT
 
 

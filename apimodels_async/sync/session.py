@@ -250,7 +250,13 @@ class Session:
 
     def _each(self, begin: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
         items = begin()  # left early, it is ended by its own loop
-        while found := self._portal.call(_next_of, items):
+
+        async def following() -> tuple[T] | None:
+            async for item in items:
+                return (item,)
+            return None
+
+        while found := self._portal.call(following):
             yield found[0]
 
     def forget(self, idempotency_key: str) -> bool:
@@ -306,9 +312,3 @@ class Session:
     def __repr__(self) -> str:
         inner = getattr(self, "_inner", "Session not set up")
         return f"<sync {inner!r}>"
-
-
-async def _next_of(items: AsyncIterator[T]) -> tuple[T] | None:
-    async for item in items:
-        return (item,)
-    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from decimal import Decimal
 
 from PIL import Image
@@ -202,6 +203,18 @@ async def test_a_folder_that_is_not_there_is_made(run, folder):
     (path,) = (folder / "new").iterdir()
     assert done.code == 0
     assert path.suffix == ".jpg"
+
+
+async def test_an_address_where_nobody_answers_is_named(run):
+    """Who mistyped the address reads which one it was."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        url = f"http://127.0.0.1:{port}/api/v1"
+        done = await run("generate", "a fox", "--base-url", url)
+
+    assert done.code == 1
+    assert f"Connection refused at 127.0.0.1:{port}" in done.err
 
 
 async def test_options_that_contradict_each_other_are_refused(run, emulator):
