@@ -122,7 +122,8 @@ class Ordering:
             raise
         if isinstance(product, TaskHandle):
             return product
-        done = Entry("", request.model, TaskState.COMPLETED, product)
+        task_id = product.task_id or ""  # its own, where it was ordered before
+        done = Entry(task_id, request.model, TaskState.COMPLETED, product)
         return TaskHandle(done, self._tracker)
 
     async def order(

@@ -149,6 +149,8 @@ class MemoryStore:
             left = not (record.handed_over or record.owned)
             if attempt.scope == scope and left and record.state not in ORDERED_ANEW:
                 attempt.owner = owner
+                if record.state is OrderState.INTENDED:
+                    self._write(number, state=OrderState.UNKNOWN)
                 return self._read(number)
         return None
 

@@ -105,6 +105,10 @@ ENDING: Final = f"""
 UPDATE orders SET state = ?, task_id = coalesce(?, task_id), cost = ?, result = ?,
     error = ?, ended_at = {NOW} WHERE attempt = ? AND {_OPEN}
 """
+TAKE_OVER: Final = """
+UPDATE orders SET owner = ?, state = replace(state, 'intended', 'unknown')
+WHERE attempt = ?
+"""
 LEFT: Final = f"""
 SELECT attempt FROM orders
 WHERE scope = ? AND NOT handed_over AND state NOT IN ('failed', 'refused')
@@ -308,7 +312,7 @@ class SqliteStore:
             found = db.execute(LEFT, (scope,)).fetchone()
             if found is None:
                 return None
-            db.execute("UPDATE orders SET owner = ? WHERE attempt = ?", (owner, *found))
+            db.execute(TAKE_OVER, (owner, *found))
             return self._read(db.execute(READ, found).fetchone())
 
         return await self._do(work)

@@ -133,6 +133,8 @@ class OrderStore(Protocol):
         """
         Give *owner* the oldest order that may be paid for, was never handed over, and
         whose own owner is gone.
+
+        One that was ``intended`` is ``unknown`` from then on: nobody is sending it.
         """
         ...
 

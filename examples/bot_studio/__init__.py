@@ -1,7 +1,7 @@
 """What both bots share: orders that survive a restart, limits, and plain words."""
 
 from bot_studio.limits import LimitError, Limits
-from bot_studio.store import Order, Store, Wish
+from bot_studio.orders import Order, Orders
 from bot_studio.studio import Desk, Studio
 from bot_studio.words import MODELS, RATIOS, explain
 
@@ -12,8 +12,7 @@ __all__ = [
     "LimitError",
     "Limits",
     "Order",
-    "Store",
+    "Orders",
     "Studio",
-    "Wish",
     "explain",
 ]

@@ -14,11 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # bot_studio, discord_bot
 
 
 import discord
-from bot_studio import Limits, Store, Studio
+from bot_studio import Limits, Studio
 from discord.gateway import DiscordWebSocket
 from yarl import URL
 
-from apimodels_async import Session
 from discord_bot.bot import DiscordDesk, Painter
 
 
@@ -28,14 +27,10 @@ async def main(token: str, folder: Path) -> None:
     if task is not None:
         loop.add_signal_handler(signal.SIGTERM, task.cancel)
     bot = Painter()
-    async with (
-        bot,
-        Session() as session,
-        Store.open(folder / "orders.sqlite") as store,
-    ):
+    async with bot:
         await bot.login(token)  # before the studio, which may have to answer at once
         desk = DiscordDesk(bot)
-        async with Studio.open(session, store, desk, Limits(), folder) as bot.studio:
+        async with Studio.open(desk, Limits(), folder) as bot.studio:
             await bot.connect()
 
 

@@ -7,14 +7,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import discord
-from bot_studio import MODELS, RATIOS, LimitError, Wish
+from bot_studio import MODELS, RATIOS, LimitError, Order
 from discord import app_commands
+
+from apimodels_async import ImageRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bot_studio import Order, Studio
+    from bot_studio import Studio
 
 COUNT_MAX = 4
 FILES_MAX = 10
@@ -59,33 +61,37 @@ async def imagine(
     ratio: app_commands.Choice[str] | None = None,
     model: app_commands.Choice[str] | None = None,
 ) -> None:
-    """Acknowledge within Discord's 3 seconds, and hand the wish to the studio."""
-    answer = await interaction.response.defer(thinking=True)
-    message = answer.message_id if answer is not None else None
+    """Acknowledge within Discord's 3 seconds, and hand the order to the studio."""
+    deferred = await interaction.response.defer(thinking=True)
+    message = deferred.message_id if deferred is not None else None
     if message is None:
         message = (await interaction.original_response()).id
-    place = {
+    answer = {
         "application": interaction.application_id,
         "token": interaction.token,
         "until": time.time() + TOKEN_S,
         "message": message,
-        "channel": interaction.channel_id,
-        "user": interaction.user.id,
     }
-    wish = Wish(
-        prompt,
-        model.value if model else MODELS[0],
-        ratio.value if ratio else None,
+    params = {"aspect_ratio": ratio.value} if ratio else {}
+    order = Order(
+        interaction.channel_id or 0,
+        interaction.user.id,
+        interaction.id,
+        ImageRequest(model.value if model else MODELS[0], prompt, params),
         count,
+        answer,
     )
     try:
-        await interaction.client.studio.take(str(interaction.user.id), place, wish)
+        await interaction.client.studio.take(order)
     except LimitError as error:
         await interaction.edit_original_response(content=str(error))
 
 
 class DiscordDesk:
-    """Edits the deferred answer, or writes to the channel once that is too old."""
+    """
+    Edits the deferred answer, or writes to the channel: once that is too old, or the
+    bot was restarted, since the token to edit it is a secret and is not stored.
+    """
 
     def __init__(self, client: discord.Client) -> None:
         self._client = client
@@ -97,10 +103,10 @@ class DiscordDesk:
 
     async def deliver(self, order: Order, files: Sequence[Path], text: str) -> None:
         """Put the pictures into the answer, all in one message if they fit."""
-        words = text or order.wish.prompt
+        words = text or order.prompt
         first, rest = files[:FILES_MAX], files[FILES_MAX:]
         await self._answer(order, first, words)
-        channel = self._client.get_partial_messageable(order.place["channel"])
+        channel = self._client.get_partial_messageable(order.chat)
         while rest:
             more, rest = rest[:FILES_MAX], rest[FILES_MAX:]
             await channel.send(files=[discord.File(file) for file in more])
@@ -113,21 +119,23 @@ class DiscordDesk:
                 attachments=[discord.File(file) for file in files],
             ):
                 return
-        channel = self._client.get_partial_messageable(order.place["channel"])
-        mention = f"<@{order.place['user']}> "
+        channel = self._client.get_partial_messageable(order.chat)
+        mention = f"<@{order.user}> "
         await channel.send(
             (mention + words)[:TEXT_MAX],
             files=[discord.File(file) for file in files],
-            allowed_mentions=discord.AllowedMentions(users=True),
+            allowed_mentions=discord.AllowedMentions(
+                users=[discord.Object(order.user)]
+            ),
         )
 
     async def _edit(self, order: Order, **changes: object) -> bool:
-        """Edit the answer; return False if its token has expired."""
-        place = order.place
-        if time.time() > place["until"]:
+        """Edit the answer; return False if its token has expired, or is not known."""
+        answer = order.answer
+        if not answer or time.time() > answer["until"]:
             return False
         webhook = discord.Webhook.partial(
-            place["application"], place["token"], client=self._client
+            answer["application"], answer["token"], client=self._client
         )
-        await webhook.edit_message(place["message"], **changes)
+        await webhook.edit_message(answer["message"], **changes)
         return True

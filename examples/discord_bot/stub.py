@@ -47,6 +47,7 @@ class Discord:
         self.expired = False
         """Whether the tokens of interactions have."""
         self._socket: web.WebSocketResponse | None = None
+        self._interaction: dict[str, Any] = {}
         self._numbers = itertools.count(1000)
         self._news = asyncio.Condition()
 
@@ -80,7 +81,12 @@ class Discord:
             "entitlements": [],
             "attachment_size_limit": 10_000_000,
         }
-        await self._say(DISPATCH, interaction, t="INTERACTION_CREATE", s=2)
+        self._interaction = interaction
+        await self.repeat()
+
+    async def repeat(self) -> None:
+        """Deliver the last command once more, as a resumed gateway may do."""
+        await self._say(DISPATCH, self._interaction, t="INTERACTION_CREATE", s=2)
 
     async def _say(self, op: int, data: Any, **more: Any) -> None:
         assert self._socket is not None

@@ -102,26 +102,63 @@ async def test_a_user_has_limits(chat, start):
     assert len(chat.files) == 2
 
 
-@pytest.mark.parametrize("expired", [False, True])
-async def test_a_bot_that_is_killed_delivers_after_its_restart(
-    chat, emulator, start, expired
+async def test_a_command_that_comes_twice_is_bought_once(chat, emulator, start):
+    """Redelivered at once and after the answer, it orders nothing."""
+    async with start():
+        await chat.imagine("a red fox")
+        await chat.repeat()
+        await chat.until_files(1)
+        await chat.repeat()
+        await chat.imagine("a hare")
+        await chat.until_files(2)
+    assert len(orders(emulator)) == 2
+
+
+async def test_an_answer_too_old_to_edit_goes_to_the_channel(chat, emulator, start):
+    """The pictures are not lost; who asked is mentioned."""
+    async with start():
+        await chat.imagine("a red fox")
+        await ordered(emulator, 1)
+        chat.expired = True
+        await chat.until_files(1)
+    _, path, fields = chat.calls[-1]
+    assert path.startswith("/channels/200/messages")
+    assert "<@300>" in fields["content"]
+
+
+async def test_a_bot_that_is_killed_while_ordering_says_so(
+    chat, emulator, start, let_leases_end
 ):
-    """Killed with two pictures ordered, it shows them once it is back, in the channel
-    if the answer is too old to edit."""
+    """What was cut off is told of, and not ordered again."""
+    emulator.fault("create", "hang", after=True)
+    async with start() as bot:
+        await chat.imagine("a red fox")
+        await ordered(emulator, 1)
+        bot.kill()
+    let_leases_end()
+    async with start():
+        await chat.until("I was restarted")
+    assert len(orders(emulator)) == 1
+
+
+async def test_a_bot_that_is_killed_delivers_after_its_restart(
+    chat, emulator, start, let_leases_end
+):
+    """Killed with two pictures ordered, it shows them once it is back."""
     async with start() as bot:
         await chat.imagine("a red fox", count=2)
         await ordered(emulator, 2)
         await chat.until("pending")
         bot.kill()
     assert chat.files == []
-    chat.expired = expired
+    let_leases_end()
     async with start():
         await chat.until_files(1)
     assert len(chat.files[0]) == 2
     assert len(orders(emulator)) == 2
     _, path, fields = chat.calls[-1]
-    assert path.startswith("/channels/200/messages" if expired else "/webhooks/100/")
-    assert ("<@300>" in fields["content"]) is expired
+    assert path.startswith("/channels/200/messages")
+    assert "<@300>" in fields["content"]
 
 
 async def test_a_bot_told_to_stop_loses_nothing(chat, emulator, start, log):

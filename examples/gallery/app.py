@@ -8,7 +8,6 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from apimodels_async import Session
 from gallery import pages, store, studio
 from gallery.feed import Feed
 from gallery.guard import SafeHeaders
@@ -21,13 +20,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     Open what the process has one of, each inside what it needs.
 
     On the way out the studio lets orders finish and leaves the rest to the next start,
-    then the session closes, and the store is the last to go.
+    then the session closes, and its store with it.
     """
     settings: Settings = app.state.settings
     feed = Feed()
     async with (
-        store.opened(settings.folder, feed) as cards,
-        Session() as session,  # APIMODELS_API_KEY, APIMODELS_BASE_URL
+        store.opened(settings.folder, feed) as (session, cards),
         studio.opened(session, cards, settings.folder, settings.budget) as workers,
     ):
         yield {"store": cards, "studio": workers, "feed": feed}

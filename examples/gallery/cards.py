@@ -13,6 +13,8 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from apimodels_async import ImageResult
+
 MICRO = Decimal(1_000_000)  # money is kept in whole millionths of a dollar
 
 
@@ -63,13 +65,13 @@ LABELS: dict[Stage, str] = {
 
 @frozen(kw_only=True)
 class Card:
-    """One row of the store."""
+    """One picture, ordered or about to be."""
 
     id: int
-    version: int
+    version: int = 0
     """Grows with every change of any card: the id of its event."""
-    batch: int
-    """Equal for cards ordered together."""
+    token: str
+    """Of the form: equal for cards ordered together."""
     stage: Stage
     prompt: str
     model: str
@@ -78,16 +80,19 @@ class Card:
     """UTC."""
     price: int | None = None
     """What it should cost, or did, in millionths of a dollar."""
-    token: str | None = None
-    """Makes its handle again, in this process or any other."""
     task_id: str | None = None
-    url: str | None = None
-    """Where the API keeps the picture, once it is made."""
+    result: ImageResult | None = None
+    """Once the picture is made."""
     file: str | None = None
     seconds: float | None = None
     title: str = ""
     reason: str = ""
     advice: str = ""
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of its order."""
+        return f"{self.token}/{self.id}"
 
     @property
     def cost(self) -> Decimal | None:
@@ -107,7 +112,7 @@ class Card:
     @property
     def accepted(self) -> bool:
         """Whether the API is known to have taken the order."""
-        return self.token is not None or self.url is not None
+        return self.task_id is not None or self.result is not None
 
     @property
     def stoppable(self) -> bool:
@@ -124,7 +129,7 @@ class Card:
         match self.stage:
             case Stage.STOPPED | Stage.LOST | Stage.UNSAVED if self.accepted:
                 word = "Fetch again" if self.stage is Stage.UNSAVED else "Pick up again"
-                return word, Stage.ARRIVING if self.token is None else Stage.PENDING
+                return word, Stage.PENDING if self.result is None else Stage.ARRIVING
             case Stage.STOPPED:
                 return "Order", Stage.WAITING
             case Stage.FAILED | Stage.REFUSED:

@@ -2,7 +2,7 @@
 Server-sent events: whoever watches is told what changed since they last looked.
 
 A watcher is a cursor, not a queue: it sleeps until anything changes, then asks the
-store what is newer than what it has. Nothing overflows, a slow one gets only the last
+cards what is newer than what it has. Nothing overflows, a slow one gets only the last
 state of each card, and one that comes back after a break is served the same way.
 """
 
@@ -37,15 +37,15 @@ class Feed:
 class Source(Protocol):
     """What a stream reads; the store is one."""
 
-    async def since(self, version: int) -> list[Card]:
+    def since(self, version: int) -> list[Card]:
         """Return what changed after *version*, oldest change first."""
         ...
 
-    async def version(self) -> int:
+    def version(self) -> int:
         """Return the newest version."""
         ...
 
-    async def committed(self) -> int:
+    def committed(self) -> int:
         """Return what is spent or may yet be, in millionths of a dollar."""
         ...
 
@@ -60,15 +60,15 @@ async def events(
     page is told to load itself anew.
     """
     yield ServerSentEvent(comment="welcome", retry=RETRY_MS)
-    if seen > await source.version():
+    if seen > source.version():
         yield ServerSentEvent(event="reload", data="", id="0")
         return
     while True:
         change = feed.next_change()  # before we look: nothing falls in between
-        for card in await source.since(seen):
+        for card in source.since(seen):
             seen = card.version
             yield ServerSentEvent(event="card", data=draw(card), id=str(seen))
-        spent = await source.committed() / MICRO
+        spent = source.committed() / MICRO
         yield ServerSentEvent(event="spent", data=f"${spent:.3f}")
         await change.wait()
 

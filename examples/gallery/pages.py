@@ -1,5 +1,6 @@
 """The pages and what can be done on them. Works without JavaScript; better with it."""
 
+import uuid
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from gallery.settings import (
     first_choice,
     offered_models,
 )
-from gallery.store import Store
+from gallery.store import Store, UsedTokenError
 from gallery.studio import Studio
 
 PAGE_CARDS = 120
@@ -54,7 +55,7 @@ def get_settings(request: Request) -> Settings:
 
 async def get_card(card_id: int, store: Annotated[Store, Depends(get_store)]) -> Card:
     """Return the card named in the path, or answer 404."""
-    card = await store.card(card_id)
+    card = store.card(card_id)
     if card is None:
         raise HTTPException(404, "There is no such card.")
     return card
@@ -68,6 +69,11 @@ def by_script(accept: Annotated[str, Header()] = "") -> bool:
 StoreIn = Annotated[Store, Depends(get_store)]
 StudioIn = Annotated[Studio, Depends(get_studio)]
 ByScript = Annotated[bool, Depends(by_script)]
+
+
+def new_token() -> str:
+    """Return a name for the order of one form."""
+    return uuid.uuid4().hex
 
 
 class Pictures(StaticFiles):
@@ -94,10 +100,10 @@ async def show_page(
     request: Request, store: StoreIn, before: int | None = None
 ) -> Response:
     """Show the form and the newest cards, or those older than card *before*."""
-    return await _page(request, store, before=before)
+    return _page(request, store, before=before)
 
 
-async def _page(
+def _page(
     request: Request,
     store: Store,
     *,
@@ -106,19 +112,20 @@ async def _page(
     text: str = "",
 ) -> Response:
     settings = get_settings(request)
-    version = await store.version()  # first: what changes meanwhile is sent again
-    cards = await store.page(before, PAGE_CARDS + 1)
+    version = store.version()  # first: what changes meanwhile is sent again
+    cards = store.page(before, PAGE_CARDS + 1)
     context = {
         "cards": cards[:PAGE_CARDS],
         "older": cards[PAGE_CARDS - 1].id if len(cards) > PAGE_CARDS else None,
         "before": before,
         "version": version,
-        "spent": (await store.committed()) / MICRO,
+        "spent": store.committed() / MICRO,
         "budget": settings.budget,
         "models": offered_models().values(),
         "model": first_choice(),
         "ratios": RATIOS,
         "error": error,
+        "token": new_token(),
         "text": text,
         "prompts_max": PROMPTS_MAX,
     }
@@ -138,23 +145,27 @@ async def order(
     model: Annotated[str, Form()],
     aspect_ratio: Annotated[str, Form()],
     prompts: Annotated[str, Form()] = "",
+    token: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    """Order one picture for each line; all are checked before any is taken."""
+    """
+    Order one picture for each line; all are checked before any is taken.
+
+    A form names its order by its token: sent twice, it orders nothing more.
+    """
     try:
-        counts = await store.counts()
-        lines = read_prompts(prompts, sum(counts.get(stage, 0) for stage in OPEN))
+        counts = store.counts()
+        lines = read_prompts(prompts, sum(counts[stage] for stage in OPEN))
         orders = [(line, priced(line, model, aspect_ratio)) for line in lines]
-    except (OrderError, InvalidRequestError) as error:
+        cards, new = store.add(token or new_token(), orders, model, aspect_ratio)
+    except (OrderError, InvalidRequestError, UsedTokenError) as error:
         if scripted:
-            return JSONResponse({"error": str(error)}, 422)
-        return await _page(request, store, error=str(error), text=prompts)
-    added = await store.add(orders, model, aspect_ratio)
-    for card_id in added:
-        card = await store.card(card_id)
-        if card is not None:
-            studio.order(card)
+            return JSONResponse({"error": str(error), "token": new_token()}, 422)
+        return _page(request, store, error=str(error), text=prompts)
+    for card in cards if new else ():
+        studio.order(card)
     if scripted:
-        return JSONResponse({"cards": added}, 201)
+        told = {"cards": [card.id for card in cards], "token": new_token()}
+        return JSONResponse(told, 201 if new else 200)
     return RedirectResponse("/", 303)
 
 
@@ -171,7 +182,7 @@ async def again(
     card: Annotated[Card, Depends(get_card)], studio: StudioIn, scripted: ByScript
 ) -> Response:
     """Pick a card up again, or order again what was not charged."""
-    return _done(scripted=scripted, done=await studio.again(card))
+    return _done(scripted=scripted, done=studio.again(card))
 
 
 def _done(*, scripted: bool, done: bool) -> Response:

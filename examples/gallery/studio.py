@@ -4,9 +4,9 @@ Carries each card from its prompt to its picture.
 Theory of operation:
 1. An order under way is never cancelled: its answer is the only proof of a payment.
 2. Following an accepted task is free. It may end at any time (somebody stops waiting,
-   the server stops) and is taken up again from the token in the store.
-3. What a killed process left behind tells by its stage what to do: ``waiting`` was not
-   sent, ``pending`` and its like are attached, ``sent`` is of unknown fate.
+   the server stops) and is taken up again by the task's id.
+3. What a killed process left is in the session's store: what was accepted or made is
+   followed at once, and what was on its way is of unknown fate once it is recovered.
 """
 
 import asyncio
@@ -23,16 +23,22 @@ from apimodels_async import (
     ApiModelsError,
     BudgetExceededError,
     ImageResult,
+    JournalError,
+    OutcomeUnknownError,
     Session,
+    SessionClosedError,
     TaskHandle,
+    TaskTimeoutError,
 )
+from apimodels_async.stores import RecoveredOrder
 from gallery import words
 from gallery.cards import FOLLOWED, MICRO, OPEN, Card, Stage, micro
 from gallery.settings import offered_models
-from gallery.store import Store
+from gallery.store import Store, read
 
 logger = logging.getLogger("gallery")
 ORDERS_MAX = 8  # paid requests on their way at once
+LOOK_S = 10.0  # between two looks for what a killed process had on its way
 
 
 class Studio:
@@ -46,19 +52,43 @@ class Studio:
         self._folder = folder
         self._budget = budget
         self._places = anyio.CapacityLimiter(ORDERS_MAX)
-        self._purse = asyncio.Lock()
         self._orders: set[asyncio.Task[None]] = set()
         self._following: dict[int, asyncio.Task[None]] = {}
+        self._recovering: asyncio.Task[None] | None = None
         self._closing = False
 
-    async def resume(self) -> None:
-        """Take up what an earlier process left, each card by its stage."""
-        for card in await self._store.at(Stage.SENT):
-            await self._store.end(card.id, words.CUT_OFF)
-        for card in await self._store.at(*FOLLOWED):
+    def resume(self) -> None:
+        """Take up what an earlier process left."""
+        for card in self._store.at(*FOLLOWED):
             self._follow(card)
-        for card in await self._store.at(Stage.WAITING):
-            self.order(card)
+        self._recovering = asyncio.create_task(self._recover())
+
+    async def _recover(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    async for left in self._session.recover():
+                        group.create_task(self._see_to(left))
+                except JournalError as error:
+                    logger.warning("nothing is recovered now: %s", error)
+                await asyncio.sleep(LOOK_S)
+
+    async def _see_to(self, left: RecoveredOrder) -> None:
+        """Let history and page know how it ended; its card fetches the picture."""
+        try:
+            await left.result()
+        except (SessionClosedError, TaskTimeoutError):
+            return  # the next start recovers it again
+        except OutcomeUnknownError:
+            card = read(left.record)
+            if card is not None and self._store.card(card.id) is not None:
+                self._store.end(card.id, words.CUT_OFF, only=[Stage.SENT])
+        except ApiModelsError as error:
+            logger.warning("order %s: %s", left.idempotency_key, error)
+        try:
+            await left.ack()
+        except JournalError as error:
+            logger.warning("order %s comes again: %s", left.idempotency_key, error)
 
     def order(self, card: Card) -> None:
         """Order a waiting card as soon as there is a place."""
@@ -74,24 +104,22 @@ class Studio:
         if follower is not None:
             follower.cancel()
             await asyncio.wait([follower])
-        if await self._store.end(card.id, words.WITHDRAWN, only=[Stage.WAITING]):
+        if self._store.end(card.id, words.WITHDRAWN, only=[Stage.WAITING]):
             return True
-        return await self._store.end(card.id, words.STOPPED, only=FOLLOWED)
+        return self._store.end(card.id, words.STOPPED, only=FOLLOWED)
 
-    async def again(self, card: Card) -> bool:
+    def again(self, card: Card) -> bool:
         """Take up a card that ended: attach what was accepted, order what was not."""
         if card.again is None:
             return False
         begin = card.again[1]
         blank: dict[str, Any] = {"title": "", "reason": "", "advice": ""}
         if begin is Stage.WAITING:
-            blank |= {"token": None, "task_id": None}
+            blank |= {"task_id": None, "result": None}
         # Two who press at once: the second finds the card gone from its stage.
-        if not await self._store.change(
-            card.id, only=[card.stage], stage=begin, **blank
-        ):
+        if not self._store.change(card.id, only=[card.stage], stage=begin, **blank):
             return False
-        fresh = await self._store.card(card.id)
+        fresh = self._store.card(card.id)
         if fresh is not None:
             (self.order if begin is Stage.WAITING else self._follow)(fresh)
         return True
@@ -102,6 +130,9 @@ class Studio:
         if self._orders:
             await asyncio.wait(self._orders)
         followers = list(self._following.values())
+        if self._recovering is not None:
+            self._recovering.cancel()
+            await asyncio.wait([self._recovering])
         for follower in followers:
             follower.cancel()
         if followers:
@@ -112,7 +143,7 @@ class Studio:
 
     async def _order(self, card: Card) -> None:
         async with self._places:
-            if self._closing or not await self._intend(card):
+            if self._closing or not self._intend(card):
                 return  # for the next start; or withdrawn meanwhile, or no budget
             try:
                 product = await self._place(card)
@@ -122,17 +153,14 @@ class Studio:
                 product = self._session.images.attach(error.task_id)
             if isinstance(product, TaskHandle) and not product.task_id:
                 product = await product  # answered at once, without an id
-            accepted = await self._accept(card, product)
+            accepted = self._accept(card, product)
         if not self._closing:
             self._follow(accepted)
 
-    async def _intend(self, card: Card) -> bool:
-        async with self._purse:  # nobody else may spend what we are looking at
-            if self._budget is not None:
-                self._check_budget(card, await self._store.committed())
-            return await self._store.change(
-                card.id, only=[Stage.WAITING], stage=Stage.SENT
-            )
+    def _intend(self, card: Card) -> bool:
+        # No await in here: nobody else may spend what we are looking at.
+        self._check_budget(card, self._store.committed())
+        return self._store.change(card.id, only=[Stage.WAITING], stage=Stage.SENT)
 
     def _check_budget(self, card: Card, committed: int) -> None:
         if self._budget is None or card.price is None:
@@ -143,26 +171,24 @@ class Studio:
             raise BudgetExceededError(msg)
 
     async def _place(self, card: Card) -> TaskHandle | ImageResult:
-        images, ratio = self._session.images, card.aspect_ratio
         known = offered_models().get(card.model)
-        if known is not None and known.synchronous:
-            return await images.generate(
-                card.prompt, model=card.model, aspect_ratio=ratio
-            )
-        return await images.submit(card.prompt, model=card.model, aspect_ratio=ratio)
+        images = self._session.images
+        synchronous = known is not None and known.synchronous
+        buy = images.generate if synchronous else images.submit
+        return await buy(
+            card.prompt,
+            model=card.model,
+            aspect_ratio=card.aspect_ratio,
+            idempotency_key=card.key,
+        )
 
-    async def _accept(self, card: Card, product: TaskHandle | ImageResult) -> Card:
+    def _accept(self, card: Card, product: TaskHandle | ImageResult) -> Card:
         if isinstance(product, ImageResult):
-            await self._store.change(
-                card.id, stage=Stage.ARRIVING, url=product.url, **_figures(product)
-            )
+            facts = {"stage": Stage.ARRIVING, "result": product, **_figures(product)}
+            self._store.change(card.id, **facts)
         else:
-            token, task_id = product.to_token(), product.task_id
-            await self._store.change(
-                card.id, stage=Stage.PENDING, token=token, task_id=task_id
-            )
-        fresh = await self._store.card(card.id)
-        return fresh or card
+            self._store.change(card.id, stage=Stage.PENDING, task_id=product.task_id)
+        return self._store.card(card.id) or card
 
     # --- following
 
@@ -177,28 +203,29 @@ class Studio:
         task.add_done_callback(forget)
 
     async def _fetch(self, card: Card) -> None:
-        if card.token is None:
-            result = ImageResult(urls=(card.url or "",), model=card.model)
-        else:
-            handle = self._session.images.attach(card.token)
+        result = card.result
+        if result is None:
+            handle = self._session.images.attach(card.task_id or "")
             async for event in handle:
                 if not event.state.finished:
-                    await self._show(card, event.state)
+                    self._show(card, event.state)
             result = await handle
-            facts = {"stage": Stage.ARRIVING, "url": result.url, **_figures(result)}
-            if not await self._store.change(card.id, only=FOLLOWED, **facts):
+            facts = {"stage": Stage.ARRIVING, "result": result, **_figures(result)}
+            if not self._store.change(card.id, only=FOLLOWED, **facts):
                 return  # somebody stopped it before we began
         # The page shows the first; the others lie beside it.
         target = self._folder / f"{card.id:06}"
-        path, *_ = await self._session.download_all(result, target)
-        facts = {"stage": Stage.COMPLETED, "file": path.name}
-        await self._store.change(card.id, only=FOLLOWED, **facts)
+        paths = await self._session.download_all(result, target)
+        names = [path.name for path in paths]
+        facts = {"stage": Stage.COMPLETED, "file": names[0]}
+        if self._store.change(card.id, only=FOLLOWED, **facts):
+            await self._store.saved(card, names)
 
-    async def _show(self, card: Card, state: str) -> None:
+    def _show(self, card: Card, state: str) -> None:
         # A word the API adds later counts as drawing: it is neither queued nor done.
         stage = Stage.PENDING if state == Stage.PENDING else Stage.PROCESSING
         others = [each for each in FOLLOWED if each is not stage]
-        await self._store.change(card.id, only=others, stage=stage)
+        self._store.change(card.id, only=others, stage=stage)
 
     def _start(
         self, work: Callable[[Card], Awaitable[None]], card: Card
@@ -212,17 +239,15 @@ class Studio:
             await work(card)
         except ApiModelsError as error:
             logger.warning("card %d: %s", card.id, error)
-            accepted = await self._is_accepted(card)
-            trouble = words.explain(error, accepted=accepted)
-            await self._store.end(card.id, trouble, only=OPEN)
+            trouble = words.explain(error, accepted=self._is_accepted(card))
+            self._store.end(card.id, trouble, only=OPEN)
         except Exception:
             logger.exception("card %d", card.id)
-            accepted = await self._is_accepted(card)
-            trouble = words.BROKEN if accepted else words.CUT_OFF
-            await self._store.end(card.id, trouble, only=OPEN)
+            trouble = words.BROKEN if self._is_accepted(card) else words.CUT_OFF
+            self._store.end(card.id, trouble, only=OPEN)
 
-    async def _is_accepted(self, card: Card) -> bool:
-        fresh = await self._store.card(card.id)
+    def _is_accepted(self, card: Card) -> bool:
+        fresh = self._store.card(card.id)
         return fresh is not None and fresh.accepted
 
 
@@ -240,7 +265,7 @@ async def opened(
     """Run a studio for the body; what was left behind is taken up first."""
     studio = Studio(session, store, folder, budget)
     try:
-        await studio.resume()
+        studio.resume()
         yield studio
     finally:
         await studio.aclose()

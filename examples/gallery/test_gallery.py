@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import signal
 import sqlite3
@@ -30,9 +31,10 @@ expect.set_options(timeout=20_000)  # ms; polls come every 2.5 s, on a busy mach
 pytestmark = pytest.mark.timeout(120)
 
 
-def order(gallery, *prompts, **headers):
+def order(gallery, *prompts, token="", **headers):
     """Post an order as a program would; return status, body."""
     form = {"prompts": "\n".join(prompts), "model": MODEL, "aspect_ratio": "1:1"}
+    form["token"] = token
     headers = {
         "Content-Type": "application/x-www-form-urlencoded",
         "Accept": "application/json",
@@ -129,6 +131,51 @@ def test_a_synchronous_model_draws_too(look, vendor):
     assert vendor.ordered() == ["a moose"]
 
 
+# --- pressed twice ---------------------------------------------------------------
+
+
+def test_a_form_that_is_sent_twice_is_bought_once(gallery, vendor):
+    """A double click has the cards that there are; other prompts are refused."""
+    with ThreadPoolExecutor(4) as browsers:
+        twice = [browsers.submit(order, gallery, "a moose", token="t") for _ in "1234"]
+        answers = [json.loads(each.result()[1])["cards"] for each in twice]
+    read_events(gallery, 0, "card pending")
+
+    assert answers == [[1]] * 4
+    status, said = order(gallery, "a hare", token="t")
+    assert status == 422
+    assert "ordered before" in said
+    assert vendor.ordered() == ["a moose"]
+
+
+def test_a_form_that_is_sent_again_after_a_kill_is_bought_once(gallery, vendor):
+    """The next process knows the form's token from the history."""
+    order(gallery, "a moose", "a hare", token="t")
+    *_, (newest, _, _) = read_events(gallery, 0, "card pending")
+    read_events(gallery, newest - 1, "card pending")
+
+    gallery.end(signal.SIGKILL)
+    gallery.start()
+
+    assert order(gallery, "a moose", "a hare", token="t")[0] == 200
+    vendor.finish()
+    read_events(gallery, newest, "card completed")
+    assert sorted(vendor.ordered()) == ["a hare", "a moose"]
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_a_double_click_orders_once(look, vendor, scripted):
+    """A browser without JavaScript sends the form twice, with the same token."""
+    tab = look(java_script_enabled=scripted)
+    tab.page.get_by_label("Prompts").fill("a moose")
+    tab.page.get_by_role("button", name="Draw", exact=True).dblclick()
+
+    while not tab.page.locator(".card.pending").count():
+        tab.page.reload()
+    expect(tab.cards).to_have_count(1)
+    assert vendor.ordered() == ["a moose"]
+
+
 # --- the server goes and comes back ----------------------------------------------
 
 
@@ -186,6 +233,7 @@ def test_an_order_cut_off_by_a_kill_is_unknown_and_never_repeated(
 
     gallery.end(signal.SIGKILL)
     expect(tab.page.locator("#link")).to_be_visible()
+    gallery.let_leases_end()
     gallery.start()
 
     card = tab.card("cut off")
@@ -540,7 +588,7 @@ def test_a_huge_body_is_not_read(gallery):
 
 
 @pytest.mark.parametrize(
-    "path", ["/pictures/gallery.sqlite", "/pictures/../gallery.sqlite", "/cards/7/stop"]
+    "path", ["/pictures/orders.sqlite", "/pictures/../orders.sqlite", "/cards/7/stop"]
 )
 def test_only_pictures_are_served_from_the_folder(gallery, path):
     """The history is nobody's download."""
@@ -619,8 +667,8 @@ def test_the_history_is_plain_sql(gallery, vendor, tmp_path):
     read_events(gallery, 0, "card pending")
     gallery.end(signal.SIGTERM)
 
-    rows = sqlite3.connect(tmp_path / "pictures" / "gallery.sqlite")
-    found = rows.execute("SELECT prompt, task_id IS NOT NULL FROM cards").fetchall()
+    rows = sqlite3.connect(tmp_path / "pictures" / "orders.sqlite")
+    found = rows.execute("SELECT prompt, task_id IS NOT NULL FROM orders").fetchall()
     rows.close()
 
     assert found == [("a moose", 1)]

@@ -16,6 +16,7 @@ from apimodels_async import (
     TaskNotFoundError,
     TransportError,
 )
+from apimodels_async.stores import OrderRecord, OrderState
 from gallery.cards import Stage
 
 MODERATION = "CONTENT_MODERATION"
@@ -107,6 +108,18 @@ def explain(error: ApiModelsError, *, accepted: bool) -> Trouble:
         return evolve(CUT_OFF, reason=reason)
     advice = advice or "Nothing was charged. You can order it again."
     return Trouble(Stage.REFUSED, title, reason, advice)
+
+
+def remembered(record: OrderRecord) -> Trouble:
+    """Return what an order that an earlier process saw end without a picture means."""
+    reason = record.error or ""
+    if record.state is OrderState.FAILED:
+        advice = "Not charged. Often a second try works."
+        return Trouble(Stage.FAILED, "The API could not draw it", reason, advice)
+    if record.state is OrderState.REFUSED:
+        advice = "Nothing was charged. You can order it again."
+        return Trouble(Stage.REFUSED, "It was not ordered", reason, advice)
+    return evolve(CUT_OFF, reason=NO_ANSWER)
 
 
 def _failure(error: GenerationFailedError) -> Trouble:

@@ -14,9 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # bot_studio, telegram_bo
 from aiogram import Bot, Dispatcher
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
-from bot_studio import Limits, Store, Studio
+from bot_studio import Limits, Studio
 
-from apimodels_async import Session
 from telegram_bot.bot import TelegramDesk, router
 
 
@@ -30,9 +29,7 @@ async def main(token: str, folder: Path) -> None:
     dispatcher.include_router(router)
     async with (
         Bot(token, session=http) as bot,
-        Session() as session,
-        Store.open(folder / "orders.sqlite") as store,
-        Studio.open(session, store, TelegramDesk(bot), Limits(), folder) as studio,
+        Studio.open(TelegramDesk(bot), Limits(), folder) as studio,
     ):
         # The studio may still have to deliver: the bot is closed after it, above.
         await dispatcher.start_polling(bot, studio=studio, close_bot_session=False)

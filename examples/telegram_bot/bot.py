@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from aiogram import Bot, Router
 from aiogram.exceptions import TelegramBadRequest, TelegramRetryAfter
 from aiogram.filters import Command, CommandObject
-from aiogram.types import FSInputFile, InputMediaPhoto, Message
-from bot_studio import MODELS, RATIOS, LimitError, Studio, Wish
+from aiogram.types import FSInputFile, InputMediaPhoto, Message, ReplyParameters
+from bot_studio import MODELS, RATIOS, LimitError, Order, Studio
+
+from apimodels_async import ImageRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
     from typing import TypeVar
-
-    from bot_studio import Order
 
     T = TypeVar("T")
 
@@ -39,8 +39,8 @@ class WishError(Exception):
     """The text after /imagine cannot be read; the message is for the user."""
 
 
-def read_wish(text: str) -> Wish:
-    """Return the wish in what a user typed after /imagine."""
+def read_wish(text: str) -> tuple[ImageRequest, int]:
+    """Return what a user wants and how often, by what they typed after /imagine."""
     parser = ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--n", type=int, choices=range(1, COUNT_MAX + 1), default=1)
     parser.add_argument("--ar", choices=RATIOS)
@@ -57,7 +57,8 @@ def read_wish(text: str) -> Wish:
         raise WishError(msg) from None
     if not prompt or any(word.startswith("--") for word in prompt):
         raise WishError(USAGE)
-    return Wish(" ".join(prompt), options.model, options.ar, options.n)
+    params = {"aspect_ratio": options.ar} if options.ar else {}
+    return ImageRequest(options.model, " ".join(prompt), params), options.n
 
 
 @router.message(Command("start", "help"))
@@ -68,48 +69,47 @@ async def help_(message: Message) -> None:
 
 @router.message(Command("imagine"))
 async def imagine(message: Message, command: CommandObject, studio: Studio) -> None:
-    """Acknowledge at once, and hand the wish to the studio."""
+    """Hand the order to the studio, which acknowledges it at once."""
+    chat = message.chat.id
+    user = message.from_user.id if message.from_user else chat
     try:
-        wish = read_wish(command.args or "")
-    except WishError as error:
+        request, count = read_wish(command.args or "")
+        await studio.take(Order(chat, user, message.message_id, request, count))
+    except (WishError, LimitError) as error:
         await message.reply(str(error))
-        return
-    user = str(message.from_user.id if message.from_user else message.chat.id)
-    reply = await message.reply(f"{wish.prompt[:80]}: ordering ...")
-    place = {"chat": message.chat.id, "message": reply.message_id}
-    try:
-        await studio.take(user, place, wish)
-    except LimitError as error:
-        await reply.edit_text(str(error))
 
 
 class TelegramDesk:
-    """Edits the acknowledgement, and sends one photo or an album."""
+    """Replies, edits the reply, and sends one photo or an album."""
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
 
     async def progress(self, order: Order, text: str) -> None:
-        """Edit the acknowledgement; nobody misses an edit that does not come."""
+        """Reply, or edit the reply; nobody misses an edit that does not come."""
         with suppress(TelegramRetryAfter):
-            await self._edit(order, text)
+            await self._reply(order, text)
 
-    async def _edit(self, order: Order, text: str) -> None:
+    async def _reply(self, order: Order, text: str) -> None:
+        if "message" not in order.answer:
+            to = ReplyParameters(
+                message_id=order.message, allow_sending_without_reply=True
+            )
+            reply = await self._bot.send_message(order.chat, text, reply_parameters=to)
+            order.answer["message"] = reply.message_id
+            return
         with suppress(TelegramBadRequest):  # unchanged, or deleted by the user
             await self._bot.edit_message_text(
-                text,
-                chat_id=order.place["chat"],
-                message_id=order.place["message"],
+                text, chat_id=order.chat, message_id=order.answer["message"]
             )
 
     async def deliver(self, order: Order, files: Sequence[Path], text: str) -> None:
-        """Send the pictures and close the acknowledgement."""
-        chat = order.place["chat"]
-        caption = order.wish.prompt[:CAPTION_MAX]
+        """Send the pictures and close the reply."""
+        caption = order.prompt[:CAPTION_MAX]
         for first in range(0, len(files), ALBUM_MAX):
-            await self._send(chat, files[first : first + ALBUM_MAX], caption)
+            await self._send(order.chat, files[first : first + ALBUM_MAX], caption)
         end = text or f"{caption[:80]}: done"
-        await _patiently(lambda: self._edit(order, end))
+        await _patiently(lambda: self._reply(order, end))
 
     async def _send(self, chat: int, files: Sequence[Path], caption: str) -> None:
         if len(files) == 1:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,17 @@ async def start(telegram, emulator, tmp_path):
 def log(tmp_path):
     """Return what the bot has logged so far."""
     return (tmp_path / "log").read_text
+
+
+@pytest.fixture
+def let_leases_end(tmp_path):
+    """Return what lets the minute pass for which a killed bot counts as alive."""
+
+    def let_leases_end():
+        with (
+            closing(sqlite3.connect(tmp_path / "data" / "orders.sqlite")) as rows,
+            rows,
+        ):
+            rows.execute("DELETE FROM owners")
+
+    return let_leases_end

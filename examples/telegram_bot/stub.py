@@ -27,6 +27,7 @@ class Telegram:
         self.patience_s = 0.0
         """How long a message with pictures goes without its answer."""
         self._updates: list[dict[str, Any]] = []
+        self._message: dict[str, Any] = {}
         self._numbers = itertools.count(1)
         self._news = asyncio.Condition()
 
@@ -44,7 +45,14 @@ class Telegram:
             length = len(text.split(maxsplit=1)[0])
             entity = {"type": "bot_command", "offset": 0, "length": length}
             message["entities"] = [entity]
+        self._message = message
         self._updates.append({"update_id": number, "message": message})
+        await self._changed()
+
+    async def repeat(self) -> None:
+        """Deliver the last message once more, as the real one does now and then."""
+        number = next(self._numbers)
+        self._updates.append({"update_id": number, "message": self._message})
         await self._changed()
 
     async def _changed(self) -> None:

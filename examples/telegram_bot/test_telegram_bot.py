@@ -135,8 +135,41 @@ async def test_a_user_has_limits(telegram, start):
     assert len(telegram.files) == 2
 
 
+async def test_a_message_that_comes_twice_is_bought_once(telegram, emulator, start):
+    """Redelivered at once, after the answer and after a restart, it orders nothing."""
+    async with start():
+        await telegram.write("/imagine a red fox --n 2")
+        await telegram.repeat()
+        await telegram.until_files(1)
+        await telegram.until("done")
+        await telegram.repeat()
+        await telegram.write("/help")
+        await telegram.until("Usage")
+    async with start():
+        await telegram.write("/imagine a red fox --n 2")  # the same words, a new order
+        await telegram.repeat()
+        await telegram.until_files(2)
+    assert len(orders(emulator)) == 4
+    assert len(telegram.files) == 2
+
+
+async def test_an_unknown_fate_is_told_once(telegram, emulator, start):
+    """What was told of is closed: no redelivery and no restart comes back to it."""
+    emulator.fault("create", "drop", after=True)
+    async with start():
+        await telegram.write("/imagine a red fox")
+        await telegram.until("did not send it again")
+        await telegram.repeat()
+    async with start():
+        await telegram.repeat()
+        await telegram.write("/help")
+        await telegram.until("Usage")
+    assert len(orders(emulator)) == 1
+    assert not any("restarted" in text for text in telegram.texts)
+
+
 async def test_a_bot_that_is_killed_delivers_after_its_restart(
-    telegram, emulator, start
+    telegram, emulator, start, let_leases_end
 ):
     """Killed with four pictures ordered, it sends them once it is back."""
     async with start() as bot:
@@ -145,6 +178,7 @@ async def test_a_bot_that_is_killed_delivers_after_its_restart(
         await telegram.until("pending")
         bot.kill()
     assert telegram.files == []
+    let_leases_end()
     async with start():
         await telegram.until_files(1)
         await telegram.until("done")
@@ -153,13 +187,16 @@ async def test_a_bot_that_is_killed_delivers_after_its_restart(
     assert len(telegram.files) == 1
 
 
-async def test_a_bot_that_is_killed_while_ordering_says_so(telegram, emulator, start):
+async def test_a_bot_that_is_killed_while_ordering_says_so(
+    telegram, emulator, start, let_leases_end
+):
     """What was cut off is told of; what was never sent is ordered after the restart."""
     emulator.fault("create", "hang", after=True)
     async with start() as bot:
         await telegram.write("/imagine a red fox --n 3")
         await ordered(emulator, 1)
         bot.kill()
+    let_leases_end()
     async with start():
         await telegram.until("I was restarted")
         await telegram.until_files(1)
@@ -209,12 +246,9 @@ async def test_a_delivery_is_not_cut(telegram, start):
 
 def test_a_wish_is_read_as_people_type():
     """Dashes from phones, apostrophes and options in any place are understood."""
-    wish = read_wish("it's —n 2 a fox --ar 16:9 in snow")
-    assert (wish.prompt, wish.count, wish.aspect_ratio) == (
-        "it's a fox in snow",
-        2,
-        "16:9",
-    )
+    request, count = read_wish("it's —n 2 a fox --ar 16:9 in snow")
+    assert (request.prompt, count) == ("it's a fox in snow", 2)
+    assert request.params == {"aspect_ratio": "16:9"}
     with pytest.raises(WishError, match="--model"):
         read_wish("a fox --model nothing")
 

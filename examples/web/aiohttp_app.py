@@ -38,7 +38,8 @@ async def read_order(request: web.Request) -> dict[str, Any]:
 async def draw(request: web.Request) -> web.Response:
     """Return a picture's address; for the model that answers in about a second."""
     order = await read_order(request)
-    return web.json_response(await request.app[DESK].draw(order["prompt"]))
+    key = request.headers.get("Idempotency-Key")
+    return web.json_response(await request.app[DESK].draw(order["prompt"], key))
 
 
 @routes.post("/tasks")
@@ -46,7 +47,8 @@ async def submit(request: web.Request) -> web.Response:
     """Order a picture; the client asks for it at the address in ``Location``."""
     order = await read_order(request)
     model = order.get("model", "gpt-image-2")
-    task = await request.app[DESK].submit(order["prompt"], model)
+    key = request.headers.get("Idempotency-Key")
+    task = await request.app[DESK].submit(order["prompt"], model, key)
     where = {"Location": f"/tasks/{task['task_id']}"}
     return web.json_response(task, status=202, headers=where)
 

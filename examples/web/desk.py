@@ -1,20 +1,19 @@
 """
-What the recipes share: the session of a process, notes of what was paid, errors.
+What the recipes share: the session of a process with its store of orders, and errors.
 
-A client that hangs up must not lose what it paid for. So an order runs in a task of the
-desk's own, and what the API accepted is in the notes before anybody is answered. The
-notes are one JSON object a line; any number of workers may share them.
+A client that hangs up must not lose what it paid for, nor may one that asks again pay
+twice. So every order is in the store before it is sent, and a client names its order in
+the header ``Idempotency-Key``: again it gets the same answer, from whatever worker. Any
+number of workers of one machine may share the store.
 """
 
 import asyncio
-import json
+import contextlib
+import logging
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, TypeVar
-
-import anyio
+from typing import Any
 
 from apimodels_async import (
     ApiModelsError,
@@ -22,6 +21,7 @@ from apimodels_async import (
     DownloadError,
     GenerationFailedError,
     InvalidRequestError,
+    JournalError,
     OutcomeUnknownError,
     RateLimitError,
     Session,
@@ -30,26 +30,33 @@ from apimodels_async import (
     TaskTimeoutError,
     TransportError,
 )
+from apimodels_async.stores import RecoveredOrder
 
 WAIT_MAX_S = 20.0  # below the 30 s after which proxies begin to give up
-T = TypeVar("T")
+LOOK_S = 30.0  # between two looks for what a dead worker left
+logger = logging.getLogger("desk")
 
 
 class Desk:
     """Takes orders for one process; made by :func:`open_desk`."""
 
-    def __init__(self, session: Session, notes: Path) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._notes = notes
-        self._orders: set[asyncio.Task[Any]] = set()
 
-    async def draw(self, prompt: str) -> dict[str, Any]:
-        """Make a picture with the model that answers at once. Costs money."""
-        return await self._keep(self._draw(prompt))
+    async def draw(self, prompt: str, key: str | None) -> dict[str, Any]:
+        """
+        Make a picture with the model that answers at once. Costs money, once
+        for each *key*.
+        """
+        result = await self._session.images.generate(prompt, idempotency_key=key)
+        return {"url": result.url}
 
-    async def submit(self, prompt: str, model: str) -> dict[str, Any]:
-        """Order a picture and return its task id. Costs money."""
-        return await self._keep(self._submit(prompt, model))
+    async def submit(self, prompt: str, model: str, key: str | None) -> dict[str, Any]:
+        """Order a picture and return its task id. Costs money, once for each *key*."""
+        handle = await self._session.images.submit(
+            prompt, model=model, idempotency_key=key
+        )
+        return {"task_id": handle.task_id, "state": handle.state}
 
     async def look(self, task_id: str, wait: float = 0.0) -> dict[str, Any]:
         """
@@ -68,43 +75,29 @@ class Desk:
             return shown | {"state": handle.state, "urls": []}
         return shown | {"state": handle.state, "urls": result.urls}
 
-    async def aclose(self) -> None:
-        """Wait for orders under way: their answers say what was paid."""
-        if self._orders:
-            await asyncio.wait(self._orders)
+    async def take_over(self) -> None:
+        """See to the end what dead workers left, for ever; orders nothing."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    async for order in self._session.recover():
+                        group.create_task(self._see_to(order))
+                except JournalError as error:
+                    logger.warning("nothing is recovered now: %s", error)
+                await asyncio.sleep(LOOK_S)
 
-    async def _draw(self, prompt: str) -> dict[str, Any]:
-        result = await self._session.images.generate(prompt)
-        await self._note(prompt=prompt, url=result.url)
-        return {"url": result.url}
-
-    async def _submit(self, prompt: str, model: str) -> dict[str, Any]:
-        handle = await self._session.images.submit(prompt, model=model)
-        await self._note(prompt=prompt, task_id=handle.task_id)
-        return {"task_id": handle.task_id, "state": handle.state}
-
-    async def _keep(self, order: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.get_running_loop().create_task(order, name="order")
-        self._orders.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)  # a caller who hangs up cancels only itself
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._orders.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, also when the caller is gone
-
-    async def _note(self, **facts: str) -> None:
-        await anyio.to_thread.run_sync(self._append, json.dumps(facts) + "\n")
-
-    def _append(self, line: str) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        number = os.open(self._notes, flags, 0o600)
+    async def _see_to(self, order: RecoveredOrder) -> None:
+        """Let the store know how *order* ended, for whoever comes with its key."""
         try:
-            os.write(number, line.encode())  # one write: lines of workers do not mix
-            os.fsync(number)
-        finally:
-            os.close(number)
+            await order.result()
+        except (SessionClosedError, TaskTimeoutError):
+            return  # it is recovered again
+        except ApiModelsError as error:
+            logger.warning("order %s: %s", order.idempotency_key, error)
+        try:
+            await order.ack()
+        except JournalError as error:
+            logger.warning("order %s comes again: %s", order.idempotency_key, error)
 
 
 @asynccontextmanager
@@ -113,15 +106,18 @@ async def open_desk() -> AsyncIterator[Desk]:
     Open the one session of this process; key and base URL come from the environment.
 
     On the way out orders under way are let finish. Accepted tasks go on without us, and
-    their ids are in the notes: whoever asks for one, asks the next process.
+    are in the store: the next process takes them over.
     """
-    notes = Path(os.environ.get("ORDERS", "orders.jsonl"))
-    async with Session() as session:
-        desk = Desk(session, notes)
+    store = os.environ.get("ORDERS", "orders.sqlite")
+    async with Session(store=store) as session:
+        desk = Desk(session)
+        taking_over = asyncio.create_task(desk.take_over())
         try:
             yield desk
         finally:
-            await desk.aclose()
+            taking_over.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await taking_over
 
 
 # --- errors ----------------------------------------------------------------------

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from desk import Desk, answer_to, open_desk
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -29,6 +29,7 @@ def get_desk(request: Request) -> Desk:
 
 
 DeskIn = Annotated[Desk, Depends(get_desk)]
+KeyIn = Annotated[str | None, Header(alias="Idempotency-Key")]
 
 
 class Order(BaseModel):
@@ -46,15 +47,17 @@ async def on_error(_request: Request, error: ApiModelsError) -> Response:
 
 
 @app.post("/draw")
-async def draw(order: Order, desk: DeskIn) -> dict[str, Any]:
+async def draw(order: Order, desk: DeskIn, key: KeyIn = None) -> dict[str, Any]:
     """Return a picture's address; for the model that answers in about a second."""
-    return await desk.draw(order.prompt)
+    return await desk.draw(order.prompt, key)
 
 
 @app.post("/tasks", status_code=202)
-async def submit(order: Order, desk: DeskIn, response: Response) -> dict[str, Any]:
+async def submit(
+    order: Order, desk: DeskIn, response: Response, key: KeyIn = None
+) -> dict[str, Any]:
     """Order a picture; the client asks for it at the address in ``Location``."""
-    task = await desk.submit(order.prompt, order.model)
+    task = await desk.submit(order.prompt, order.model, key)
     response.headers["Location"] = f"/tasks/{task['task_id']}"
     return task
 

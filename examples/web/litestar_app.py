@@ -9,7 +9,7 @@ from desk import Desk, answer_to, open_desk
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.params import Dependency
+from litestar.params import Dependency, Parameter
 
 from apimodels_async import ApiModelsError
 
@@ -37,18 +37,21 @@ async def provide_desk(state: State) -> Desk:
 
 
 DeskIn = Annotated[Desk, Dependency(skip_validation=True)]
+KeyIn = Annotated[str | None, Parameter(header="Idempotency-Key")]
 
 
 @post("/draw", status_code=200)
-async def draw(data: Order, desk: DeskIn) -> dict[str, Any]:
+async def draw(data: Order, desk: DeskIn, key: KeyIn = None) -> dict[str, Any]:
     """Return a picture's address; for the model that answers in about a second."""
-    return await desk.draw(data.prompt)
+    return await desk.draw(data.prompt, key)
 
 
 @post("/tasks", status_code=202)
-async def submit(data: Order, desk: DeskIn) -> Response[dict[str, Any]]:
+async def submit(
+    data: Order, desk: DeskIn, key: KeyIn = None
+) -> Response[dict[str, Any]]:
     """Order a picture; the client asks for it at the address in ``Location``."""
-    task = await desk.submit(data.prompt, data.model)
+    task = await desk.submit(data.prompt, data.model, key)
     return Response(task, headers={"Location": f"/tasks/{task['task_id']}"})
 
 

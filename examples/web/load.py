@@ -141,7 +141,7 @@ async def measure(seconds: float, clients: int) -> bool:
                 **os.environ,
                 "APIMODELS_BASE_URL": door["base_url"],
                 "APIMODELS_API_KEY": door["api_key"],
-                "ORDERS": f"{folder}/orders.jsonl",
+                "ORDERS": f"{folder}/orders.sqlite",
             }
             async with running(me, env=env) as app:
                 await listening(port)

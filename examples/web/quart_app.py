@@ -1,7 +1,7 @@
 """
 Quart: ``while_serving``. Run ``uvicorn quart_app:app --workers 2``.
 
-Quart cancels the handler of a client that hangs up; the desk's orders go on.
+Quart cancels the handler of a client that hangs up; an order that was sent goes on.
 """
 
 from collections.abc import AsyncGenerator
@@ -30,6 +30,12 @@ def get_desk() -> Desk:
     return desk
 
 
+def get_key() -> str | None:
+    """Return the client's own name for its order."""
+    key: str | None = request.headers.get("Idempotency-Key")
+    return key
+
+
 async def read_order() -> dict[str, Any]:
     """Return the order in the body, or answer 400."""
     order = await request.get_json()
@@ -42,7 +48,7 @@ async def read_order() -> dict[str, Any]:
 async def draw() -> dict[str, Any]:
     """Return a picture's address; for the model that answers in about a second."""
     order = await read_order()
-    return await get_desk().draw(order["prompt"])
+    return await get_desk().draw(order["prompt"], get_key())
 
 
 @app.post("/tasks")
@@ -50,7 +56,7 @@ async def submit() -> Answer:
     """Order a picture; the client asks for it at the address in ``Location``."""
     order = await read_order()
     model = order.get("model", "gpt-image-2")
-    task = await get_desk().submit(order["prompt"], model)
+    task = await get_desk().submit(order["prompt"], model, get_key())
     return task, 202, {"Location": f"/tasks/{task['task_id']}"}
 
 

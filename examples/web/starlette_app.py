@@ -41,14 +41,16 @@ async def read_order(request: Request[State]) -> dict[str, Any]:
 async def draw(request: Request[State]) -> JSONResponse:
     """Return a picture's address; for the model that answers in about a second."""
     order = await read_order(request)
-    return JSONResponse(await request.state["desk"].draw(order["prompt"]))
+    key = request.headers.get("Idempotency-Key")
+    return JSONResponse(await request.state["desk"].draw(order["prompt"], key))
 
 
 async def submit(request: Request[State]) -> JSONResponse:
     """Order a picture; the client asks for it at the address in ``Location``."""
     order = await read_order(request)
     model = order.get("model", "gpt-image-2")
-    task = await request.state["desk"].submit(order["prompt"], model)
+    key = request.headers.get("Idempotency-Key")
+    task = await request.state["desk"].submit(order["prompt"], model, key)
     return JSONResponse(task, 202, {"Location": f"/tasks/{task['task_id']}"})
 
 

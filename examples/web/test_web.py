@@ -10,10 +10,13 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,7 +100,7 @@ class App:
     commands: list[tuple[str, ...]]
     env: dict[str, str]
     port: int
-    notes: Path
+    orders: Path
     servers: list[subprocess.Popen] = field(factory=list)
 
     def start(self):
@@ -146,22 +149,30 @@ class App:
         """Return a connection of its own, so that any worker may get it."""
         return closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60))
 
-    def ask(self, method, path, body=None):
+    def ask(self, method, path, body=None, key=None):
         """Send one request; return status, headers and what the JSON says."""
         with self.connect() as client:
-            send(client, method, path, body)
+            send(client, method, path, body, key)
             answer = client.getresponse()
             return answer.status, answer.headers, json.loads(answer.read())
 
-    def noted(self):
-        """Return what the notes hold."""
-        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
-        return [json.loads(line) for line in lines]
+    def stored(self, prompt):
+        """Return (state, task id) of the orders of *prompt* in the store."""
+        with closing(sqlite3.connect(self.orders)) as rows:
+            query = "SELECT state, task_id FROM orders WHERE prompt = ?"
+            return rows.execute(query, [prompt]).fetchall()
+
+    def let_leases_end(self):
+        """Let the minute pass for which a killed process counts as alive."""
+        with closing(sqlite3.connect(self.orders)) as rows, rows:
+            rows.execute("DELETE FROM owners")
 
 
-def send(client, method, path, body=None):
+def send(client, method, path, body=None, key=None):
     """Send a request with a JSON body, and leave the answer where it is."""
     headers = {"Content-Type": "application/json"}
+    if key is not None:
+        headers["Idempotency-Key"] = key
     client.request(method, path, None if body is None else json.dumps(body), headers)
 
 
@@ -172,16 +183,16 @@ def app(request, vendor, tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    notes = folder / "orders.jsonl"
+    orders = folder / "orders.sqlite"
     env = {
         **os.environ,
         "APIMODELS_BASE_URL": vendor.emulator.base_url,
         "APIMODELS_API_KEY": vendor.emulator.api_key,
         "HOME": str(folder),
-        "ORDERS": str(notes),
+        "ORDERS": str(orders),
         "PORT": str(port),
     }
-    app = App(COMMANDS[request.param], env, port, notes)
+    app = App(COMMANDS[request.param], env, port, orders)
     app.start()
     yield app
     said = app.stop()
@@ -197,12 +208,57 @@ def no_faults_left(vendor):
 
 
 def test_a_picture_is_drawn_at_once(app):
-    """The synchronous model's picture is in the answer, and in the notes."""
+    """The synchronous model's picture is in the answer, and in the store."""
     status, _, body = app.ask("POST", "/draw", {"prompt": "a moose"})
 
     assert status == 200
     assert body["url"].startswith("http")
-    assert {"prompt": "a moose", "url": body["url"]} in app.noted()
+    assert app.stored("a moose") == [("completed", None)]
+
+
+def test_a_key_is_bought_once(app, vendor, request):
+    """The same Idempotency-Key brings the same answer from any worker, also at once."""
+    prompt = request.node.name
+    draws = [app.ask("POST", "/draw", {"prompt": prompt}, "draw") for _ in range(4)]
+    assert {status for status, _, _ in draws} == {200}
+    assert len({body["url"] for _, _, body in draws}) == 1
+    assert vendor.ordered(prompt) == 1
+
+    prompt = f"a task of {request.node.name}"
+    with ThreadPoolExecutor(6) as clients:
+        ask = partial(app.ask, "POST", "/tasks", {"prompt": prompt}, "task")
+        tasks = [each.result() for each in [clients.submit(ask) for _ in range(6)]]
+    vendor.finish()
+    app.ask("GET", f"{tasks[0][1]['Location']}?wait=10")
+    tasks += [ask() for _ in range(4)]
+
+    assert {status for status, _, _ in tasks} == {202}
+    assert len({headers["Location"] for _, headers, _ in tasks}) == 1
+    assert vendor.ordered(prompt) == 1
+
+
+def test_a_key_names_one_order(app, vendor, request):
+    """Another order under the same key is the client's fault; nothing is sent."""
+    prompt = request.node.name
+    app.ask("POST", "/draw", {"prompt": "first"}, "named")
+
+    status, _, body = app.ask("POST", "/draw", {"prompt": prompt}, "named")
+
+    assert (status, body["charged"]) == (400, False)
+    assert "another request" in body["message"]
+    assert vendor.ordered(prompt) == 0
+
+
+def test_a_key_of_unknown_fate_is_told_and_not_ordered_again(app, vendor, request):
+    """However often the client asks, the answer is 502, and one request was sent."""
+    prompt = request.node.name
+    vendor.fault("create", "reset", after=True, match=prompt)
+
+    answers = [app.ask("POST", "/tasks", {"prompt": prompt}, "lost") for _ in range(3)]
+
+    assert {status for status, _, _ in answers} == {502}
+    assert {body["repeat"] for _, _, body in answers} == {False}
+    assert vendor.ordered(prompt) == 1
 
 
 def test_any_worker_answers_for_a_task(app, vendor, request):
@@ -210,7 +266,7 @@ def test_any_worker_answers_for_a_task(app, vendor, request):
     prompt = request.node.name
     status, headers, task = app.ask("POST", "/tasks", {"prompt": prompt})
     assert (status, task["state"]) == (202, "pending")
-    assert {"prompt": prompt, "task_id": task["task_id"]} in app.noted()
+    assert app.stored(prompt) == [("accepted", task["task_id"])]
 
     shown = [app.ask("GET", headers["Location"]) for _ in range(6)]
     assert {(status, body["state"]) for status, _, body in shown} == {(200, "pending")}
@@ -294,15 +350,16 @@ def test_an_unknown_task_is_not_found(app):
 
 
 def test_a_client_who_hangs_up_loses_nothing(app, vendor, request):
-    """The order goes on, is paid once, and its picture is in the notes."""
+    """The order goes on, and whoever comes with its key gets the picture, paid once."""
     prompt = request.node.name
     with app.connect() as client:
-        send(client, "POST", "/draw", {"prompt": prompt})
+        send(client, "POST", "/draw", {"prompt": prompt}, "hung up")
         wait_until(lambda: vendor.ordered(prompt))
 
-    wait_until(lambda: prompt in [note["prompt"] for note in app.noted()])
+    wait_until(lambda: app.stored(prompt) == [("completed", None)])
+    status, _, body = app.ask("POST", "/draw", {"prompt": prompt}, "hung up")
+    assert (status, body["url"][:4]) == (200, "http")
     assert vendor.ordered(prompt) == 1
-    assert app.ask("POST", "/draw", {"prompt": "another"})[0] == 200
 
 
 def test_a_stopped_server_hands_its_tasks_on(app, vendor, request):
@@ -318,28 +375,46 @@ def test_a_stopped_server_hands_its_tasks_on(app, vendor, request):
         assert answer.status == 202
         answer.read()
     assert "Traceback" not in said
-    ids = {note["prompt"]: note.get("task_id") for note in app.noted()}
+    ((_, task_id),) = app.stored(late)
     vendor.finish()
     app.start()
 
-    for location in (headers["Location"], f"/tasks/{ids[late]}"):
+    for location in (headers["Location"], f"/tasks/{task_id}"):
         _, _, body = app.ask("GET", location + "?wait=10")
         assert body["state"] == "completed"
     assert vendor.ordered(early) == vendor.ordered(late) == 1
 
 
 def test_a_killed_server_forgets_no_task(app, vendor, request):
-    """After SIGKILL the ids are in the notes, and any new process takes them up."""
+    """After SIGKILL the next process sees each to its end; no key is bought twice."""
     prompt = request.node.name
-    app.ask("POST", "/tasks", {"prompt": prompt})
+    _, _, task = app.ask("POST", "/tasks", {"prompt": prompt}, "killed")
 
     app.stop(signal.SIGKILL)
+    app.let_leases_end()
     vendor.finish()
     app.start()
 
-    (task_id,) = [n["task_id"] for n in app.noted() if n["prompt"] == prompt]
-    _, _, body = app.ask("GET", f"/tasks/{task_id}?wait=10")
-    assert body["state"] == "completed"
+    wait_until(lambda: app.stored(prompt) == [("completed", task["task_id"])])
+    _, _, again = app.ask("POST", "/tasks", {"prompt": prompt}, "killed")
+    assert again == task | {"state": "completed"}
+    assert vendor.ordered(prompt) == 1
+
+
+def test_an_order_cut_off_by_a_kill_is_not_sent_again(app, vendor, request):
+    """Killed before the answer came: the key's fate is unknown, and the client told."""
+    prompt = request.node.name
+    vendor.fault("create", "hang", after=True, match=prompt)
+    with app.connect() as client:
+        send(client, "POST", "/tasks", {"prompt": prompt}, "cut off")
+        wait_until(lambda: vendor.ordered(prompt))
+        app.stop(signal.SIGKILL)
+    app.let_leases_end()
+    app.start()
+
+    status, _, body = app.ask("POST", "/tasks", {"prompt": prompt}, "cut off")
+
+    assert (status, body["repeat"]) == (502, False)
     assert vendor.ordered(prompt) == 1
 
 

@@ -121,14 +121,16 @@ form.addEventListener("submit", async (event) => {
   at("error").textContent = "";
   const answer = await send(form.action, new FormData(form));
   at("go").ariaDisabled = "false";
+  const json = answer?.headers.get("Content-Type")?.includes("json");
+  const told = json ? await answer.json() : {};
+  if (told.token) at("token").value = told.token; // without an answer the old one stays: what was taken is not ordered again
   if (answer?.ok) {
     prompts.value = "";
     sessionStorage.removeItem("prompts");
     amount();
   } else {
-    const told = answer?.headers.get("Content-Type")?.includes("json") ? await answer.json() : {};
     at("error").textContent = told.error ?? told.detail
-      ?? (answer ? `The server said ${answer.status}.` : "No answer. If cards appear, it was taken; look before you order again.");
+      ?? (answer ? `The server said ${answer.status}.` : "No answer. Draw again: what was taken is not ordered twice.");
   }
   prompts.focus();
 });
