@@ -314,6 +314,7 @@ def nightly(session: nox.Session) -> None:
     session.run("python", f"{soak}/chaos.py", "--posts", "8000", "--callbacks")
     session.run("python", f"{soak}/answers.py")
     session.run("python", f"{soak}/crash.py", "--runs", "100", "--callbacks")
+    session.run("python", f"{soak}/keys.py")
     session.run("python", f"{soak}/callbacks.py")
     session.run("python", f"{soak}/accounting.py")
 

@@ -44,8 +44,9 @@ WAL_SINCE: Final = (3, 51, 3)
 TURN_S: Final = 30.0
 """Seconds to wait for other processes at most."""
 PAUSE_S: Final = 0.004
-"""Seconds between two tries for a turn, on average."""
-AGE_S: Final = 0.05
+PAUSE_MIN_S: Final = 0.0005
+"""Seconds between two tries for a turn, on average: at first, and for the oldest."""
+AGE_S: Final = 0.01
 """Seconds of waiting that halve the pause between tries; twice as many third it."""
 OPENING_S: Final = 60.0
 UNDOABLE: Final = (sqlite3.Error, JournalError, ValueError, ArithmeticError, TypeError)
@@ -252,7 +253,7 @@ def _wait(
             waited = time.monotonic() - began
             if not busy or waited > TURN_S:
                 raise
-        pause = PAUSE_S / (1 + waited / AGE_S)
+        pause = max(PAUSE_S / (1 + waited / AGE_S), PAUSE_MIN_S)
         time.sleep(pause * 2 * random.random())  # noqa: S311  jitter
 
 
