@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from attrs import asdict
+
 from apimodels_async._api.checks import check_path
 from apimodels_async._core.money.orders import (
     ENDED,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.money.orders import NewOrder
     from apimodels_async.models import ImageResult
-    from apimodels_async.stores._writer import Writer
+    from apimodels_async.stores._writer import Connection, Writer
     from apimodels_async.stores.store import HistoryQuery
 
 T = TypeVar("T")
@@ -91,8 +93,12 @@ READ: Final = f"SELECT {COLUMNS} FROM orders WHERE attempt = ?"
 BEGIN: Final = """
 INSERT INTO orders (scope, idempotency_key, current, digest, model, prompt, request,
     price, state, owner, nonce, handed_over, intended_at)
-VALUES (?, ?, 1, ?, ?, ?, ?, ?, 'intended', ?, ?, 0, ?)
+SELECT :scope, :idempotency_key, 1, :digest, :model, :prompt, :request, :price,
+    'intended', :owner, :nonce, 0, :now
+WHERE NOT EXISTS (SELECT 1 FROM orders
+    WHERE scope = :scope AND idempotency_key = :idempotency_key AND current)
 """
+"""One statement, for most orders: between any two the loop may take the GIL."""
 _OPEN: Final = f"state NOT IN ({', '.join(repr(str(each)) for each in sorted(ENDED))})"
 ACCEPTED: Final = (
     f"UPDATE orders SET state = 'accepted', task_id = ? WHERE attempt = ? AND {_OPEN}"
@@ -193,23 +199,22 @@ class SqliteStore:
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
         """See :class:`OrderStore`."""
         place = (order.scope, order.idempotency_key)
-        values = (
-            *(*place, order.digest, order.model, order.prompt, order.request),
-            None if order.price is None else str(order.price),
-            *(order.owner, order.nonce),
-        )
+        price = None if order.price is None else str(order.price)
+        values = asdict(order, recurse=False) | {"price": price}
 
-        def work(db: sqlite3.Connection) -> Claim | Sequence[Any]:
+        def work(db: Connection) -> Claim | Sequence[Any]:
             self._renew(db, order.owner)
-            found: Sequence[Any] | None = db.execute(FIND, place).fetchone()
-            if found is not None:
+            now = time.time()  # what NOW says: a file and its users have one machine
+            begun = db.execute(BEGIN, values | {"now": now})
+            if not begun.rowcount:
+                found: Sequence[Any] = db.execute(FIND, place).fetchone()
                 if found[STATE] not in anew:
                     return found
                 sql = "UPDATE orders SET current = 0 WHERE attempt = ?"
                 db.execute(sql, (self._read(found).attempt,))
-            now = time.time()  # what NOW says: a file and its users have one machine
-            attempt = db.execute(BEGIN, (*values, now)).lastrowid or 0
-            return Claim(granted=True, record=order.record(attempt, now))
+                begun = db.execute(BEGIN, values | {"now": now})
+            record = order.record(begun.lastrowid or 0, now)
+            return Claim(granted=True, record=record)
 
         claim = await self._do(work)
         if isinstance(claim, Claim):
@@ -275,7 +280,7 @@ class SqliteStore:
     async def recover(self, scope: str, owner: str) -> OrderRecord | None:
         """See :class:`OrderStore`."""
 
-        def work(db: sqlite3.Connection) -> OrderRecord | None:
+        def work(db: Connection) -> OrderRecord | None:
             self._renew(db, owner)
             found = db.execute(LEFT, (scope,)).fetchone()
             if found is None:
@@ -316,10 +321,12 @@ class SqliteStore:
     async def _write(self, statement: str, *values: object) -> None:
         await self._do(lambda db: db.execute(statement, values).rowcount)
 
-    def _renew(self, db: sqlite3.Connection, owner: str) -> None:
-        db.execute(RENEW, {"owner": owner, "lease": self.lease_s})
+    def _renew(self, db: Connection, owner: str) -> None:
+        if owner not in db.renewed:
+            db.execute(RENEW, {"owner": owner, "lease": self.lease_s})
+            db.renewed.add(owner)
 
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _do(self, work: Callable[[Connection], T]) -> T:
         writer = self._writer
         if writer is None:  # an order can outlive its session; nobody would answer it
             msg = f"the store {self._path} is closed"
