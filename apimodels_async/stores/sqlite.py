@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from attrs import asdict
 
 from apimodels_async._api.checks import check_path
-from apimodels_async._core.money.orders import (
-    ENDED,
-    LEASE_S,
-    Claim,
-    OrderRecord,
-)
+from apimodels_async._core.money.orders import ENDED, LEASE_S, Claim, OrderRecord
 from apimodels_async._core.money.records import dump_result, load_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
@@ -213,8 +208,7 @@ class SqliteStore:
                 sql = "UPDATE orders SET current = 0 WHERE attempt = ?"
                 db.execute(sql, (self._read(found).attempt,))
                 begun = db.execute(BEGIN, values | {"now": now})
-            record = order.record(begun.lastrowid or 0, now)
-            return Claim(granted=True, record=record)
+            return Claim(granted=True, record=order.record(begun.lastrowid or 0, now))
 
         claim = await self._do(work)
         if isinstance(claim, Claim):
