@@ -129,6 +129,14 @@ class Life:
                     faults.append(line)
         return under_way, ends, owner, faults
 
+    def died(self, status: int, *, stuck: bool) -> None:
+        """Note how the process ended; a SIGKILL is a kill, whoever sent it."""
+        by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        self.killed = by == signal.SIGKILL and not stuck
+        if by and not self.killed:
+            with self.log.open("a") as log:
+                log.write(f"was ended by signal {by}, {stuck=}\n")
+
     def timings(self) -> list[tuple[float, float]]:
         """Return (seconds for its turn, seconds in all) of each call of the store."""
         data = self.waits.read_bytes() if self.waits.exists() else b""
@@ -319,14 +327,13 @@ def run(the_round: Round, processes: int, killer: Killer) -> list[Life]:
         for life in list(running):
             stuck = now - life.started > LIFE_MAX_S
             if stuck or (life.kill_at is not None and now > life.kill_at):
-                life.killed = not stuck
                 os.kill(life.pid, signal.SIGKILL)
-                os.waitpid(life.pid, 0)
-                if stuck:
-                    with life.log.open("a") as log:
-                        log.write("was stuck\n")
-            elif os.waitpid(life.pid, os.WNOHANG)[0] == 0:
-                continue
+                _, status = os.waitpid(life.pid, 0)
+            else:
+                ended, status = os.waitpid(life.pid, os.WNOHANG)
+                if not ended:
+                    continue
+            life.died(status, stuck=stuck)
             running.remove(life)
             killer.ended(life, processes)
             if life.killed:
@@ -460,9 +467,6 @@ def show(figures: Figures, wall: float, turn_s: float) -> bool:
     ] = longest < turn_s
     for promise, kept in promises.items():
         print("ok    " if kept else "BROKEN", promise)
-    for words, what in broken.items():
-        for each in what[:5]:
-            print(f"       {words}: {each}")
     print(
         f"       whole calls of the store: p99 {p99(figures.calls):.3f} s, longest "
         f"{max(figures.calls, default=0):.3f} s; opening: longest "
@@ -498,7 +502,11 @@ def measure(given: argparse.Namespace) -> bool:
             )
             crowd, began = crowds[number % len(crowds)], time.monotonic()
             lives = run(the_round, crowd, killer)
+            before = {words: len(what) for words, what in figures.broken.items()}
             compare(the_round, lives, figures)
+            for words, what in figures.broken.items():
+                for each in what[before.get(words, 0) :][:3]:
+                    print(f"       {words}: {each}")
             print(
                 f"       {the_round.mark}: {crowd} processes, {len(lives)} lives, "
                 f"{figures.orders} orders, {figures.unknown} unknown, "
