@@ -366,9 +366,10 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         "casefold", 1, lambda text: text and str(text).casefold(), deterministic=True
     )
     # While another process commits, and after a kill, even reading waits for a turn.
-    (version,) = in_turn(connection, "PRAGMA user_version").fetchone()
+    # The tables first: one that makes the file now makes both together.
     sql = "SELECT count(*) FROM sqlite_master"
     (tables,) = in_turn(connection, sql).fetchone()
+    (version,) = in_turn(connection, "PRAGMA user_version").fetchone()
     if version not in {0, VERSION} or (tables and not version):
         what = "the database of another program"
         if version:
