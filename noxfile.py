@@ -314,6 +314,9 @@ def nightly(session: nox.Session) -> None:
     session.run("python", f"{soak}/chaos.py", "--posts", "8000", "--callbacks")
     session.run("python", f"{soak}/answers.py")
     session.run("python", f"{soak}/crash.py", "--runs", "100", "--callbacks")
+    session.run("python", f"{soak}/keys.py")
+    # Few keys a file: it is opened, and made, by many at once.
+    session.run("python", f"{soak}/keys.py", "--keys", "8", "--orders", "800")
     session.run("python", f"{soak}/callbacks.py")
     session.run("python", f"{soak}/accounting.py")
 

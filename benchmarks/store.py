@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any, Final
 from _emulator import emulator
 from _results import keep
 
-from apimodels_async import PollPolicy, Session
+from apimodels_async import ImageResult, PollPolicy, Session
+from apimodels_async._core.money.records import dump_result
 from apimodels_async.stores import SqliteStore
 from apimodels_async.stores._writer import set_mode
 from apimodels_async.stores.sqlite import prepare
@@ -197,15 +198,13 @@ def memory_kb() -> int:
 
 def fill(path: Path, scope: str) -> None:
     """Write so many completed orders, as sessions would have."""
-    result = (
-        '{"task_id": "clx%020d", "model": "sparkpix-image", "images": [{"url": '
-        '"https://files.example/%020d.png"}], "credits": "0.006"}'
-    )
+    address = "https://files.example/a/picture/of/a/fox.png"
+    result = dump_result(ImageResult(urls=(address,), model="sparkpix-image"))
     rows = (
         (
             *(scope, f"order {number}", "1:" + "0" * 32, "sparkpix-image"),
             *(f"a fox {number}", f'{{"prompt": "a fox {number}"}}', "0.006"),
-            *(f"clx{number:020}", result % (number, number), "owner", 1.8e9 + number),
+            *(f"clx{number:020}", result, "owner", 1.8e9 + number),
         )
         for number in range(RECORDS)
     )

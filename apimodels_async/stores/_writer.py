@@ -44,8 +44,9 @@ WAL_SINCE: Final = (3, 51, 3)
 TURN_S: Final = 30.0
 """Seconds to wait for other processes at most."""
 PAUSE_S: Final = 0.004
-"""Seconds between two tries for a turn, on average."""
-AGE_S: Final = 0.05
+PAUSE_MIN_S: Final = 0.0005
+"""Seconds between two tries for a turn, on average: at first, and for the oldest."""
+AGE_S: Final = 0.01
 """Seconds of waiting that halve the pause between tries; twice as many third it."""
 OPENING_S: Final = 60.0
 UNDOABLE: Final = (
@@ -56,11 +57,20 @@ UNDOABLE: Final = (
 cannot be kept, a lone surrogate in a message, a number SQLite cannot hold."""
 
 
+class Connection(sqlite3.Connection):
+    """One that knows what its transaction has done already."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.renewed: set[str] = set()
+        """Owners whose lease it renewed."""
+
+
 @define(eq=False)
 class Job:
     """What the thread is to do, and who waits for it."""
 
-    work: Callable[[sqlite3.Connection], object]
+    work: Callable[[Connection], object]
     """May be called again, after what it did was undone."""
     done: asyncio.Future[Any]
     answer: object = None
@@ -138,9 +148,7 @@ class Writer:
         cls.open_ones = {}
         cls._guard = threading.Lock()
 
-    def put(
-        self, work: Callable[[sqlite3.Connection], T], done: asyncio.Future[T]
-    ) -> None:
+    def put(self, work: Callable[[Connection], T], done: asyncio.Future[T]) -> None:
         """Let the thread do *work*, and tell *done*."""
         self._jobs.put(Job(work, done))
 
@@ -155,7 +163,7 @@ class Writer:
             raise self._problem
 
     def _run(self) -> None:
-        connection: sqlite3.Connection | None = None
+        connection: Connection | None = None
         try:
             connection = connect(self.path)
             self.prepare(connection)
@@ -188,7 +196,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=Writer.after_fork)
 
 
-def commit(connection: sqlite3.Connection, jobs: list[Job], path: Path) -> bool:
+def commit(connection: Connection, jobs: list[Job], path: Path) -> bool:
     """
     Do *jobs* in one transaction, and tell each how it went.
 
@@ -196,6 +204,7 @@ def commit(connection: sqlite3.Connection, jobs: list[Job], path: Path) -> bool:
         Whether other processes had to be waited for: they may be waiting now.
     """
     waited = working = False
+    connection.renewed.clear()
     try:
         _, waited = _wait(connection, "BEGIN IMMEDIATE")
         working = True
@@ -255,11 +264,11 @@ def _wait(
             waited = time.monotonic() - began
             if not busy or waited > TURN_S:
                 raise
-        pause = PAUSE_S / (1 + waited / AGE_S)
+        pause = max(PAUSE_S / (1 + waited / AGE_S), PAUSE_MIN_S)
         time.sleep(pause * 2 * random.random())  # noqa: S311  jitter
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> Connection:
     """
     Open the file at *path*, made with mode 600 if it is new.
 
@@ -274,7 +283,9 @@ def connect(path: Path) -> sqlite3.Connection:
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         msg = f"the store {path} cannot be used: it is a name of another file"
         raise JournalError(msg)
-    return sqlite3.connect(os.path.realpath(path), isolation_level=None, timeout=0)
+    return sqlite3.connect(
+        os.path.realpath(path), isolation_level=None, timeout=0, factory=Connection
+    )
 
 
 def set_mode(connection: sqlite3.Connection, *, wal: bool | None = None) -> None:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from attrs import asdict
+
 from apimodels_async._api.checks import check_path
 from apimodels_async._core.money.orders import (
     ENDED,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.money.orders import NewOrder
     from apimodels_async.models import ImageResult
-    from apimodels_async.stores._writer import Writer
+    from apimodels_async.stores._writer import Connection, Writer
     from apimodels_async.stores.store import HistoryQuery
 
 T = TypeVar("T")
@@ -95,8 +97,12 @@ READ: Final = f"SELECT {COLUMNS} FROM orders WHERE attempt = ?"
 BEGIN: Final = """
 INSERT INTO orders (scope, idempotency_key, current, digest, model, prompt, request,
     price, state, owner, nonce, replaces, handed_over, intended_at)
-VALUES (?, ?, 1, ?, ?, ?, ?, ?, 'intended', ?, ?, ?, 0, ?)
+SELECT :scope, :idempotency_key, 1, :digest, :model, :prompt, :request, :price,
+    'intended', :owner, :nonce, :replaces, 0, :now
+WHERE NOT EXISTS (SELECT 1 FROM orders
+    WHERE scope = :scope AND idempotency_key = :idempotency_key AND current)
 """
+"""One statement, for most orders: between any two the loop may take the GIL."""
 _OPEN: Final = f"state NOT IN ({', '.join(repr(str(each)) for each in sorted(ENDED))})"
 ACCEPTED: Final = (
     f"UPDATE orders SET state = 'accepted', task_id = ? WHERE attempt = ? AND {_OPEN}"
@@ -212,12 +218,19 @@ class SqliteStore:
         """See :class:`OrderStore`."""
         place = (order.scope, order.idempotency_key)
         price = None if order.price is None else str(order.price)
+        values = asdict(order, recurse=False) | {"price": price}
 
-        def work(db: sqlite3.Connection) -> Claim | Sequence[Any]:
+        def work(db: Connection) -> Claim | Sequence[Any]:
             self._renew(db, order.owner)
-            found: Sequence[Any] | None = db.execute(FIND, place).fetchone()
-            replaces = None
-            if found is not None:
+            now = time.time()  # what NOW says: a file and its users have one machine
+            new = values | {
+                "request": self._pictures.take_out(order.request),
+                "replaces": None,
+                "now": now,
+            }
+            begun = db.execute(BEGIN, new)
+            if not begun.rowcount:
+                found: Sequence[Any] = db.execute(FIND, place).fetchone()
                 if found[STATE] not in anew:
                     return found
                 record = self._read(found, whole=False)
@@ -225,15 +238,10 @@ class SqliteStore:
                     return found
                 sql = "UPDATE orders SET current = 0 WHERE attempt = ?"
                 db.execute(sql, (record.attempt,))
-                replaces = record.attempt if record.may_be_charged else None
-            now = time.time()  # what NOW says: a file and its users have one machine
-            values = (
-                *(*place, order.digest, order.model, order.prompt),
-                *(self._pictures.take_out(order.request), price),
-                *(order.owner, order.nonce, replaces, now),
-            )
-            attempt = db.execute(BEGIN, values).lastrowid or 0
-            return Claim(granted=True, record=order.record(attempt, now))
+                if record.may_be_charged:
+                    new["replaces"] = record.attempt
+                begun = db.execute(BEGIN, new)
+            return Claim(granted=True, record=order.record(begun.lastrowid or 0, now))
 
         claim = await self._do(work)
         if isinstance(claim, Claim):
@@ -260,7 +268,7 @@ class SqliteStore:
             text = dump_result(result)
             cost = None if result.credits is None else str(result.credits)
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: Connection) -> None:
             kept = None if text is None else self._pictures.take_out(text)
             values = (state.value, task_id, cost, kept, error, attempt)
             ended = db.execute(ENDING, values).rowcount
@@ -307,7 +315,7 @@ class SqliteStore:
     async def recover(self, scope: str, owner: str) -> OrderRecord | None:
         """See :class:`OrderStore`."""
 
-        def work(db: sqlite3.Connection) -> OrderRecord | None:
+        def work(db: Connection) -> OrderRecord | None:
             self._renew(db, owner)
             found = db.execute(LEFT, (scope,)).fetchone()
             if found is None:
@@ -344,7 +352,7 @@ class SqliteStore:
     async def prune(self, older_than: timedelta) -> int:
         """See :class:`OrderStore`."""
 
-        def work(db: sqlite3.Connection) -> int:
+        def work(db: Connection) -> int:
             count = db.execute(PRUNE, (older_than.total_seconds(),)).rowcount
             texts = db.execute(PICTURED)
             # No other process can be between keeping a file and naming it: we have the
@@ -357,10 +365,12 @@ class SqliteStore:
     async def _write(self, statement: str, *values: object) -> None:
         await self._do(lambda db: db.execute(statement, values).rowcount)
 
-    def _renew(self, db: sqlite3.Connection, owner: str) -> None:
-        db.execute(RENEW, {"owner": owner, "lease": self.lease_s})
+    def _renew(self, db: Connection, owner: str) -> None:
+        if owner not in db.renewed:
+            db.execute(RENEW, {"owner": owner, "lease": self.lease_s})
+            db.renewed.add(owner)
 
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _do(self, work: Callable[[Connection], T]) -> T:
         writer = self._writer
         if writer is None:  # an order can outlive its session; nobody would answer it
             msg = f"the store {self._path} is closed"
@@ -420,9 +430,10 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         "casefold", 1, lambda text: text and str(text).casefold(), deterministic=True
     )
     # While another process commits, and after a kill, even reading waits for a turn.
-    (version,) = in_turn(connection, "PRAGMA user_version").fetchone()
+    # The tables first: one that makes the file now makes both together.
     sql = "SELECT count(*) FROM sqlite_master"
     (tables,) = in_turn(connection, sql).fetchone()
+    (version,) = in_turn(connection, "PRAGMA user_version").fetchone()
     if version not in {0, VERSION} or (tables and not version):
         what = "the database of another program"
         if version:

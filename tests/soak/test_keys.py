@@ -1,0 +1,30 @@
+"""
+Processes order the same idempotency keys at once, and some are killed: each key is
+bought once.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from support.batches import uncovered
+
+SCRIPT = Path(__file__).parent / "keys.py"  # the nightly session orders 20,000
+SMALL = ("--orders", "120", "--keys", "60", "--processes", "2,4", "--lease", "1.5")
+
+
+def test_processes_with_the_same_keys_buy_each_once():
+    """Taken twice 0, one end for all, unknown only what a killed process had."""
+    done = subprocess.run(
+        # A test never fails for being slow: how long turns take is for the night.
+        [sys.executable, str(SCRIPT), *SMALL, "--turn", "60"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=uncovered(),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "taken twice: 0" in done.stdout
+    assert "ended otherwise: 0" in done.stdout
