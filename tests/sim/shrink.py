@@ -51,6 +51,8 @@ def _nearer(plan, number):
     }
     for orders in ({number}, siblings):
         yield tuple(each for each in plan if _touches(each, orders, actor))
+    others = {each.number for each in plan if isinstance(each, Order)} - {number}
+    yield tuple(each for each in plan if not _touches(each, others, None))
 
 
 def _is(order, number):
