@@ -81,6 +81,7 @@ class BatchRecord:
     again: bool = False
     """It is ordered once more after an order of unknown outcome."""
     leave: None = None
+    elsewhere: bool = False
     durable: bool = False
     """Whether its task, or how it ended, would be known after a crash."""
     broken: JournalError | None = None

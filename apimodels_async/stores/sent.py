@@ -36,13 +36,15 @@ from apimodels_async.errors import ApiModelsError, JournalError, SessionClosedEr
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from decimal import Decimal
 
     from apimodels_async._core.money.orders import Claim, OrderRecord
     from apimodels_async._ports import Clock
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores.store import OrderStore
+
+    Again = Callable[[], Coroutine[Any, Any, object]]
 
 T = TypeVar("T")
 
@@ -51,6 +53,9 @@ logger = logging.getLogger("apimodels_async.stores")
 LOOK_S: Final = 0.25
 """Seconds between two looks at an order that another caller is sending."""
 LOOK_MAX_S: Final = 2.0
+UNDER_WAY_S: Final = 300.0
+"""After which an order under way elsewhere counts as lost: its end may not have been
+written down, though the session that sent it lives on."""
 SPARE_S: Final = 10.0
 """Seconds before its end from which a lease counts as ended: clocks differ."""
 
@@ -97,6 +102,8 @@ class SentOrders:
     _opened: bool = field(init=False, default=False)
     _renewing: asyncio.Task[None] | None = field(init=False, default=None)
     _writes: set[asyncio.Task[Any]] = field(init=False, factory=set)
+    unwritten: dict[tuple[int, str], Again] = field(init=False, factory=dict)
+    """Attempt and kind of word -> what writes it, where the store failed."""
     contents: dict[str, str] = field(init=False, factory=dict)
     """Address of an upload of ours -> digest of what it holds."""
 
@@ -128,6 +135,13 @@ class SentOrders:
                 logger.warning("the lease on orders was not renewed: %s", error)
             else:
                 self.lease.renewed(began)
+                await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Write down what the store did not take before."""
+        again, self.unwritten = self.unwritten, {}
+        for write in again.values():
+            await self.write(write())
 
     def record(self, request: AnyRequest, key: str | None) -> SentOrder:
         """
@@ -189,6 +203,7 @@ class SentOrders:
             self._renewing.cancel()
         while self._writes:
             await asyncio.wait(set(self._writes))
+        await self._catch_up()
         try:
             await self.store.release(self.owner)
         except JournalError as error:
@@ -210,6 +225,8 @@ class SentOrder:
     hands_over: bool = True
     """Whether its end counts as handed over once a caller has it."""
     durable: bool = field(init=False, default=False)
+    elsewhere: bool = field(init=False, default=False)
+    """Whether another caller was seen sending it: it may be charged."""
     attempt: int = field(init=False, default=0)
     """0: not recorded."""
     _task_id: str | None = field(init=False, default=None)
@@ -240,17 +257,25 @@ class SentOrder:
             owner=self.orders.owner,
             nonce=nonce,
         )
-        pause = LOOK_S
+        pause, until = LOOK_S, self.orders.clock.time() + UNDER_WAY_S
         while True:
             began = self.orders.lease.times()
-            claim = await self._claim(new)
+            try:
+                claim = await self._claim(new)
+            except JournalError as error:
+                if self.elsewhere:
+                    error.charged = None
+                raise
             self.orders.lease.renewed(began)
             if claim.granted:
-                self.attempt = claim.record.attempt
+                self.attempt, self.elsewhere = claim.record.attempt, False
                 return None
-            if standing_of(claim.record, self.digest) is not Standing.UNDER_WAY:
+            standing = standing_of(claim.record, self.digest)
+            late = self.orders.clock.time() >= until
+            if standing is not Standing.UNDER_WAY or late:
                 self.take_up(claim.record)
                 return claim.record
+            self.elsewhere = True
             await self.orders.clock.sleep(pause)
             pause = min(pause * 1.5, LOOK_MAX_S)
 
@@ -283,7 +308,9 @@ class SentOrder:
 
     async def _accept(self, task_id: str) -> None:
         store = self.orders.store
-        self.durable = await self._tried(store.accepted(self.attempt, task_id))
+        self.durable = await self._tried(
+            store.accepted(self.attempt, task_id), lambda: self._accept(task_id)
+        )
 
     async def ended(self, outcome: ImageResult | ApiModelsError) -> None:
         """Write down how it ended, as far as *outcome* is an end."""
@@ -298,7 +325,8 @@ class SentOrder:
                     OrderState.COMPLETED,
                     task_id=outcome.task_id,
                     result=outcome,
-                )
+                ),
+                lambda: self._end(outcome),
             )
             return
         outcome.idempotency_key = self.idempotency_key
@@ -310,7 +338,8 @@ class SentOrder:
                 await self._accept(task_id)
             return
         await self._tried(
-            store.ended(self.attempt, state, task_id=task_id, error=str(outcome))
+            store.ended(self.attempt, state, task_id=task_id, error=str(outcome)),
+            lambda: self._end(outcome),
         )
 
     def settled(self, outcome: ImageResult | ApiModelsError) -> None:
@@ -332,10 +361,18 @@ class SentOrder:
             self.orders.write(self._hand_over())
 
     async def _hand_over(self) -> None:
-        await self._tried(self.orders.store.handed_over(self.attempt))
+        write = self.orders.store.handed_over(self.attempt)
+        await self._tried(write, self._hand_over, "handed over")
 
-    async def _tried(self, write: Coroutine[Any, Any, None]) -> bool:
+    async def _tried(
+        self,
+        write: Coroutine[Any, Any, None],
+        again: Callable[[], Coroutine[Any, Any, object]],
+        word: str = "state",
+    ) -> bool:
         # The money is spent: a full disk must not hide what was bought for it.
+        unwritten = self.orders.unwritten
+        unwritten.pop((self.attempt, word), None)  # this word is newer
         try:
             await write
         except JournalError as error:
@@ -345,5 +382,6 @@ class SentOrder:
                 self._task_id,
                 error,
             )
+            unwritten[self.attempt, word] = again
             return False
         return True

@@ -144,6 +144,11 @@ class OrderLog(EndListener, Protocol):
         ...
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether another caller was seen sending it: it may be charged."""
+        ...
+
+    @property
     def leave(self) -> Leave | None:
         """What must hold when it is sent."""
         ...

@@ -132,7 +132,7 @@ class Audit(Record):
                 self._watch(purchase)
 
     def _meant(self, case, error, now, ask):
-        """Return the purchases that an error may be about: another call's of its key."""
+        """Return the purchases that an error may be about, its key's others too."""
         if ask is None or ask.key is None:
             return now
         if getattr(error, "charged", None):

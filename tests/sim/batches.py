@@ -17,7 +17,7 @@ LOST = frozenset({"unknown", "intended"})
 
 
 def request_for(order, *, twist=False):
-    """Return the request value for an order of the plan, or one that is not quite it."""
+    """Return the request value for an order of the plan, or nearly that."""
     prompt, extra = f"o{order.number}", {"note": "twisted"} if twist else {}
     if order.model == "sparkpix-image":
         return SparkPixImage(prompt=prompt, extra=extra)

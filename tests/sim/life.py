@@ -89,7 +89,7 @@ class Life:
             return
         if actor.kind == "batch":
             self._keep(actor, orders)
-        elif actor.returns:
+        elif actor.returns and orders[0].keyed:
             self.site.todo[actor.number] = actor
         leave = self.site.leaves.get(actor.number)
         task = self.loop.create_task(

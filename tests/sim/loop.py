@@ -94,6 +94,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         """Call *callback* at a time of this loop's."""
         context = context or copy_context()
         at = when + self.behind
+        while at - self.behind < when:  # never early, not by a rounding either
+            at = math.nextafter(at, math.inf)
         return self.world.at(at, callback, *args, loop=self, context=context)
 
     def call_later(self, delay, callback, *args, context=None):

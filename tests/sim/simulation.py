@@ -70,7 +70,7 @@ class Site:
         forged = self.weather.forged
         self.audit = Audit(self.world, self.disk, orders, forged, **options)
         self.skews = Counter()
-        """Number of a process (None: all, and the store) -> seconds its clock is ahead."""
+        """Number of a process (None: all, and the store) -> seconds it is ahead."""
         self.shared = Shared(self)
         self.audit.keys = Keys(self, self.audit)
         self.vendor = Vendor(self.world, self.audit, self._call_back)

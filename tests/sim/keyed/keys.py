@@ -2,8 +2,8 @@
 Watches the orders in the store: what was claimed, bought, told, recovered, forgotten.
 
 Theory of operation: every attempt of the store belongs to the call that it was granted
-to, and every purchase to the call that sent it (both by a context variable), hence each
-purchase to its attempt. What the store says of an attempt is held against its purchases.
+to, and every purchase to the call that sent it (both by a context variable), hence
+each purchase to its attempt. What the store says of an attempt is held against them.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Keys:
         self._had.update(result.urls)
 
     def acks(self, attempt):
-        """Take down that a user is about to say that a recovered order is dealt with."""
+        """Take down that a recovered order is about to be dealt with."""
         self._acked.add(attempt)
 
     # --- the end

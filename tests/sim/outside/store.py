@@ -45,7 +45,7 @@ class SimStore:
 
     async def open(self):
         """See ``OrderStore``."""
-        await self._do("open", self._memory.open)
+        await self._do("open", lambda: None)
 
     async def aclose(self):
         """See ``OrderStore``."""
@@ -164,7 +164,7 @@ class SimStore:
         return DISK_S * chance.random()
 
     def _trouble(self, name):
-        """Return when the call fails: before its work, after it, or None: it does not."""
+        """Return when the call fails: before its work, after it, or None: never."""
         disk, chance = self._life.site.weather.disk, self._chance
         struck = None
         if disk == "disk_full" and name not in READS:
