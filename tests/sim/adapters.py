@@ -214,6 +214,16 @@ def attempt_of(memory, number):
     return None if found is None else found.record
 
 
+def attempts_of(memory):
+    """Return all attempts of a ``MemoryStore``, oldest first, to be changed."""
+    return list(memory._attempts.values())
+
+
+def lease_of(memory):
+    """Return until when each owner counts as alive, to be changed."""
+    return memory._alive_until
+
+
 def current(memory, key):
     """Return the attempt that a key names, or None."""
     found = [n for (_, name), n in memory._current.items() if name == key]

@@ -39,7 +39,7 @@ class Keys:
         self._owned = {}
         """Owner -> until when it counts as alive, by the store's clock."""
         self._owners = {}
-        """Attempt -> who has recovered it last."""
+        """Attempt -> who has sent it, or recovered it last."""
         self._given = {}
         """Attempt that its end was handed over of -> when."""
         self._promised = {}
@@ -65,8 +65,10 @@ class Keys:
         """Take down that an owner has gone."""
         self._owned.pop(owner, None)
 
-    def claimed(self, ask, claim):
+    def claimed(self, ask, claim, owner):
         """Take down what a claim came to."""
+        if claim.granted:
+            self._owners[claim.record.attempt] = owner
         if ask is None:
             return
         if claim.granted:

@@ -57,7 +57,7 @@ class SimStore:
         def work():
             claim = self.claim(order, anew)
             self._keys.alive(order.owner)
-            self._keys.claimed(ask, claim)
+            self._keys.claimed(ask, claim, order.owner)
             return claim
 
         claim = await self._do("begin", work)
