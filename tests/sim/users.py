@@ -50,7 +50,7 @@ async def act(life, actor, orders, leave):
         raise
     audit.note("ends", f"actor {actor.number}")
     patience = CALL_S * (1 + actor.retries)
-    if actor.kind != "batch" and life.loop.time() - since > patience:
+    if actor.kind not in {"batch", "recover"} and life.loop.time() - since > patience:
         took = life.loop.time() - since
         audit.broke("nobody_waits_for_ever", f"actor {actor.number} took {took:.0f} s")
 
