@@ -100,6 +100,7 @@ class SentOrders:
     owner: str = field(init=False, factory=lambda: uuid.uuid4().hex)
     _opening: asyncio.Lock = field(init=False, factory=asyncio.Lock)
     _opened: bool = field(init=False, default=False)
+    _closed: bool = field(init=False, default=False)
     _renewing: asyncio.Task[None] | None = field(init=False, default=None)
     _writes: set[asyncio.Task[Any]] = field(init=False, factory=set)
     unwritten: dict[tuple[int, str], Again] = field(init=False, factory=dict)
@@ -113,10 +114,14 @@ class SentOrders:
 
         Raises:
             JournalError: It cannot be used.
+            SessionClosedError: The session has closed.
         """
-        if self._opened:
+        if self._opened and not self._closed:
             return
         async with self._opening:
+            if self._closed:
+                msg = "the session is closed; open a new one"
+                raise SessionClosedError(msg)
             if not self._opened:
                 await self.store.open()
                 self._opened = True
@@ -139,9 +144,11 @@ class SentOrders:
 
     async def _catch_up(self) -> None:
         """Write down what the store did not take before."""
-        again, self.unwritten = self.unwritten, {}
-        for write in again.values():
-            await self.write(write())
+        for place, again in list(self.unwritten.items()):
+            if self.unwritten.pop(place, None) is not None:
+                await asyncio.shield(self.write(again()))
+            if place in self.unwritten:  # it still takes nothing
+                return
 
     def record(self, request: AnyRequest, key: str | None) -> SentOrder:
         """
@@ -167,7 +174,14 @@ class SentOrders:
         )
 
     async def recover(self) -> OrderRecord | None:
-        """Take over the oldest order that a dead owner left."""
+        """
+        Take over the oldest order that a dead owner left.
+
+        Raises:
+            JournalError: The store cannot be used.
+            SessionClosedError: The session has closed: it would take it with it.
+        """
+        await self.open()
         began = self.lease.times()
         record = await self.store.recover(self.scope, self.owner)
         self.lease.renewed(began)
@@ -197,6 +211,8 @@ class SentOrders:
 
     async def aclose(self) -> None:
         """Finish what is being written, and let the store go; raises nothing."""
+        async with self._opening:  # nobody opens it meanwhile, and none will
+            self._closed = True
         if not self._opened:
             return
         if self._renewing is not None:
