@@ -61,7 +61,10 @@ class Orders(RuleBasedStateMachine):
             assert claim.record.attempt > max(self.attempts, default=0)
             self.current[key] = claim.record.attempt
             self.attempts[claim.record.attempt] = {
-                "key": key, "owner": owner, "state": INTENDED, "given": False
+                "key": key,
+                "owner": owner,
+                "state": INTENDED,
+                "given": False,
             }
         else:
             assert claim.record.attempt == number
