@@ -121,7 +121,14 @@ class Ordering:
             raise
         if isinstance(product, TaskHandle):
             return product
-        done = Entry("", request.model, TaskState.COMPLETED, product)
+        # One that was bought before may have a task.
+        done = Entry(
+            product.task_id or "",
+            request.model,
+            TaskState.COMPLETED,
+            product,
+            record=record,
+        )
         return TaskHandle(done, self._tracker)
 
     async def order(
@@ -196,7 +203,7 @@ class Ordering:
         known = await record.begin(paid.call.request.nonce)
         if known is not None:
             paid.known = True
-            paid.product = await self.take_up(paid.request, record, known)
+            paid.product = await self.take_up(record, known)
             return paid.product
         try:
             self._check_open()  # the session may have closed since
@@ -204,8 +211,10 @@ class Ordering:
         except ApiModelsError as error:
             await record.ended(error)
             raise
-        except asyncio.CancelledError:
-            record.settled(paid.cut_error())
+        except (Exception, asyncio.CancelledError):
+            # Cut, or a user's limit raised. Waited for, as this task is waited for when
+            # the loop ends: what was never sent must not count as lost for ever.
+            await record.ended(paid.cut_error())
             raise
         if isinstance(product, TaskHandle):
             await record.accepted(product.task_id)
@@ -228,9 +237,7 @@ class Ordering:
         paid.product = product
         return product
 
-    async def take_up(
-        self, request: AnyRequest, record: OrderLog, known: OrderRecord
-    ) -> Product:
+    async def take_up(self, record: OrderLog, known: OrderRecord) -> Product:
         """
         Return what became of an order that was recorded before; nothing is sent.
 
@@ -241,7 +248,7 @@ class Ordering:
             return known.result
         if known.state is OrderState.ACCEPTED:
             return self.attach(known.task_id or "", known.model, record)
-        return await self.lost.find_recorded(request, record, known)
+        return await self.lost.find_recorded(record, known)
 
     def _record(self, request: AnyRequest, key: str | None) -> OrderLog | None:
         """Return where a single order is written down; None: no store."""

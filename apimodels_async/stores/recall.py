@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from apimodels_async.stores.sent import SentOrder, SentOrders
 
     Product = Awaitable[ImageResult] | ImageResult
-    TakeUp = Callable[[AnyRequest, SentOrder, OrderRecord], Awaitable[Product]]
+    TakeUp = Callable[[SentOrder, OrderRecord], Awaitable[Product]]
 
 PAGE: Final = 100
 """Orders read from the store at once."""
@@ -90,7 +90,7 @@ class RecoveredOrder:
             As :meth:`TaskHandle.result`.
         """
         if self._product is None:
-            self._product = await self._take_up(self.request, self._log, self.record)
+            self._product = await self._take_up(self._log, self.record)
         if isinstance(self._product, ImageResult):
             return self._product
         return await self._product

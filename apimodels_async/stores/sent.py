@@ -12,10 +12,11 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import uuid
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define, field
@@ -32,19 +33,18 @@ from apimodels_async._core.money.orders import (
     standing_of,
 )
 from apimodels_async._core.money.resume import OrderState, state_after
-from apimodels_async.errors import ApiModelsError, JournalError, SessionClosedError
+from apimodels_async._text import printable
+from apimodels_async.errors import ApiModelsError, SessionClosedError
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from decimal import Decimal
 
     from apimodels_async._core.money.orders import Claim, OrderRecord
     from apimodels_async._ports import Clock
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores.store import OrderStore
-
-    Again = Callable[[], Coroutine[Any, Any, object]]
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ LOOK_S: Final = 0.25
 LOOK_MAX_S: Final = 2.0
 UNDER_WAY_S: Final = 300.0
 """After which an order under way elsewhere counts as lost: its end may not have been
-written down, though the session that sent it lives on."""
+written down, though the session that claimed it lives on."""
 SPARE_S: Final = 10.0
 """Seconds before its end from which a lease counts as ended: clocks differ."""
 
@@ -100,11 +100,13 @@ class SentOrders:
     owner: str = field(init=False, factory=lambda: uuid.uuid4().hex)
     _opening: asyncio.Lock = field(init=False, factory=asyncio.Lock)
     _opened: bool = field(init=False, default=False)
-    _closed: bool = field(init=False, default=False)
+    closed: bool = field(init=False, default=False)
     _renewing: asyncio.Task[None] | None = field(init=False, default=None)
     _writes: set[asyncio.Task[Any]] = field(init=False, factory=set)
-    unwritten: dict[tuple[int, str], Again] = field(init=False, factory=dict)
-    """Attempt and kind of word -> what writes it, where the store failed."""
+    _unwritten: list[Callable[[], Awaitable[None]]] = field(init=False, factory=list)
+    """What the store did not take, oldest first; tried again with each renewal."""
+    _left: list[asyncio.Task[OrderRecord | None]] = field(init=False, factory=list)
+    """Recoveries whose callers were cancelled."""
     contents: dict[str, str] = field(init=False, factory=dict)
     """Address of an upload of ours -> digest of what it holds."""
 
@@ -114,14 +116,13 @@ class SentOrders:
 
         Raises:
             JournalError: It cannot be used.
-            SessionClosedError: The session has closed.
         """
-        if self._opened and not self._closed:
+        if self._opened:
             return
         async with self._opening:
-            if self._closed:
+            if self.closed:
                 msg = "the session is closed; open a new one"
-                raise SessionClosedError(msg)
+                raise SessionClosedError(msg, charged=False)
             if not self._opened:
                 await self.store.open()
                 self._opened = True
@@ -136,19 +137,37 @@ class SentOrders:
             began = self.lease.times()
             try:
                 await self.store.renew(self.owner)
-            except JournalError as error:
-                logger.warning("the lease on orders was not renewed: %s", error)
+            except Exception as error:  # noqa: BLE001  of a user's own store
+                logger.warning("the lease on orders was not renewed: %r", error)
             else:
                 self.lease.renewed(began)
-                await self._catch_up()
+            await self._write_again()
 
-    async def _catch_up(self) -> None:
-        """Write down what the store did not take before."""
-        for place, again in list(self.unwritten.items()):
-            if self.unwritten.pop(place, None) is not None:
-                await asyncio.shield(self.write(again()))
-            if place in self.unwritten:  # it still takes nothing
-                return
+    async def _write_again(self) -> None:
+        waiting, self._unwritten = self._unwritten, []
+        for write in waiting:
+            await self.keep(write, "still not in the store (%r)")
+
+    async def keep(
+        self, write: Callable[[], Awaitable[None]], trouble: str, *facts: object
+    ) -> None:
+        """
+        Carry out *write*, and keep it for later if the store does not take it.
+
+        Args:
+            trouble: What the log is told then, with *facts* and the error in it.
+        """
+        # The money is spent: a full disk must not hide what was bought for it.
+        try:
+            await write()
+        except Exception as error:  # noqa: BLE001  of a user's own store
+            logger.error(trouble, *facts, error)  # noqa: TRY400
+            self._unwritten.append(write)
+
+    async def uploaded(self, address: str, data: bytes) -> None:
+        """Let the file at *address* count by what it holds."""
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+        self.contents[address] = digest
 
     def record(self, request: AnyRequest, key: str | None) -> SentOrder:
         """
@@ -174,14 +193,19 @@ class SentOrders:
         )
 
     async def recover(self) -> OrderRecord | None:
-        """
-        Take over the oldest order that a dead owner left.
+        """Take over the oldest order that a dead owner left."""
+        while True:
+            late = bool(self._left)
+            recovering = self._left.pop(0) if late else self.write(self._recover())
+            try:
+                found = await asyncio.shield(recovering)
+            except asyncio.CancelledError:
+                self._left.append(recovering)  # ours by now: the next caller gets it
+                raise
+            if found is not None or not late:
+                return found
 
-        Raises:
-            JournalError: The store cannot be used.
-            SessionClosedError: The session has closed: it would take it with it.
-        """
-        await self.open()
+    async def _recover(self) -> OrderRecord | None:
         began = self.lease.times()
         record = await self.store.recover(self.scope, self.owner)
         self.lease.renewed(began)
@@ -211,20 +235,38 @@ class SentOrders:
 
     async def aclose(self) -> None:
         """Finish what is being written, and let the store go; raises nothing."""
-        async with self._opening:  # nobody opens it meanwhile, and none will
-            self._closed = True
+        async with self._opening:
+            self.closed = True
         if not self._opened:
             return
         if self._renewing is not None:
             self._renewing.cancel()
+            await asyncio.wait([self._renewing])
         while self._writes:
             await asyncio.wait(set(self._writes))
-        await self._catch_up()
+        await self._write_again()
+        if not self._let_go():  # hung up meanwhile
+            return
         try:
             await self.store.release(self.owner)
-        except JournalError as error:
-            logger.warning("orders stay ours for %.0f s: %s", LEASE_S, error)
-        await self.store.aclose()
+        except Exception as error:  # noqa: BLE001  of a user's own store
+            logger.warning("orders stay ours for %.0f s: %r", LEASE_S, error)
+        try:
+            await self.store.aclose()
+        except Exception as error:  # noqa: BLE001  same
+            logger.warning("the store was not closed: %r", error)
+
+    def _let_go(self) -> bool:
+        """Return whether the store was open; from now on it is not."""
+        opened, self._opened = self._opened, False
+        return opened
+
+    def hang_up(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """Return what is to be begun, without being waited for, as the loop ends."""
+        self.closed = True
+        if not self._let_go():
+            return ()
+        return self.store.release(self.owner), self.store.aclose()
 
 
 @define(eq=False, kw_only=True)
@@ -278,7 +320,7 @@ class SentOrder:
             began = self.orders.lease.times()
             try:
                 claim = await self._claim(new)
-            except JournalError as error:
+            except ApiModelsError as error:
                 if self.elsewhere:
                     error.charged = None
                 raise
@@ -305,12 +347,14 @@ class SentOrder:
             raise
 
     async def _withdraw(self, claiming: asyncio.Task[Claim]) -> None:
-        with suppress(JournalError):
-            claim = await claiming
-            if claim.granted:
-                self.attempt = claim.record.attempt
-                msg = "its caller was cancelled before it was sent"
-                await self.ended(SessionClosedError(msg, charged=False))
+        await asyncio.wait([claiming])
+        if claiming.cancelled() or claiming.exception() is not None:
+            return
+        claim = claiming.result()
+        if claim.granted:
+            self.attempt = claim.record.attempt
+            msg = "its caller was cancelled before it was sent"
+            await self.ended(SessionClosedError(msg, charged=False))
 
     def take_up(self, known: OrderRecord) -> None:
         """Follow an attempt that is there already."""
@@ -323,26 +367,23 @@ class SentOrder:
         await asyncio.shield(self.orders.write(self._accept(task_id)))
 
     async def _accept(self, task_id: str) -> None:
-        store = self.orders.store
-        self.durable = await self._tried(
-            store.accepted(self.attempt, task_id), lambda: self._accept(task_id)
-        )
+        async def write() -> None:
+            await self.orders.store.accepted(self.attempt, task_id)
+            self.durable = True
+
+        await self._keep(write)
 
     async def ended(self, outcome: ImageResult | ApiModelsError) -> None:
         """Write down how it ended, as far as *outcome* is an end."""
         await asyncio.shield(self.orders.write(self._end(outcome)))
 
     async def _end(self, outcome: ImageResult | ApiModelsError) -> None:
-        store = self.orders.store
+        end = self.orders.store.ended
         if isinstance(outcome, ImageResult):
-            await self._tried(
-                store.ended(
-                    self.attempt,
-                    OrderState.COMPLETED,
-                    task_id=outcome.task_id,
-                    result=outcome,
-                ),
-                lambda: self._end(outcome),
+            self._task_id = task_id = outcome.task_id or self._task_id
+            state = OrderState.COMPLETED
+            await self._keep(
+                partial(end, self.attempt, state, task_id=task_id, result=outcome)
             )
             return
         outcome.idempotency_key = self.idempotency_key
@@ -353,9 +394,9 @@ class SentOrder:
                 self._task_id = task_id
                 await self._accept(task_id)
             return
-        await self._tried(
-            store.ended(self.attempt, state, task_id=task_id, error=str(outcome)),
-            lambda: self._end(outcome),
+        error = printable(str(outcome))  # a lone surrogate could not be stored
+        await self._keep(
+            partial(end, self.attempt, state, task_id=task_id, error=error)
         )
 
     def settled(self, outcome: ImageResult | ApiModelsError) -> None:
@@ -372,32 +413,13 @@ class SentOrder:
 
     def handed_over(self) -> None:
         """Write down that its end reached the caller, without being waited for."""
-        if self.attempt and self.hands_over and not self._given:
+        # After the session closed nothing can be written: it is recovered once more.
+        told = self._given or self.orders.closed
+        if self.attempt and self.hands_over and not told:
             self._given = True
-            self.orders.write(self._hand_over())
+            write = partial(self.orders.store.handed_over, self.attempt)
+            self.orders.write(self._keep(write))
 
-    async def _hand_over(self) -> None:
-        write = self.orders.store.handed_over(self.attempt)
-        await self._tried(write, self._hand_over, "handed over")
-
-    async def _tried(
-        self,
-        write: Coroutine[Any, Any, None],
-        again: Callable[[], Coroutine[Any, Any, object]],
-        word: str = "state",
-    ) -> bool:
-        # The money is spent: a full disk must not hide what was bought for it.
-        unwritten = self.orders.unwritten
-        unwritten.pop((self.attempt, word), None)  # this word is newer
-        try:
-            await write
-        except JournalError as error:
-            logger.error(  # noqa: TRY400
-                "not in the store: order %r, task %s (%s)",
-                self.idempotency_key,
-                self._task_id,
-                error,
-            )
-            unwritten[self.attempt, word] = again
-            return False
-        return True
+    async def _keep(self, write: Callable[[], Awaitable[None]]) -> None:
+        trouble = "not in the store: order %r, task %s (%r)"
+        await self.orders.keep(write, trouble, self.idempotency_key, self._task_id)

@@ -6,25 +6,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from apimodels_async._api.checks import check_path
 from apimodels_async._core.money.orders import (
+    BEFORE,
     ENDED,
     LEASE_S,
     Claim,
     OrderRecord,
 )
-from apimodels_async._core.money.records import dump_result, load_result, read_amount
+from apimodels_async._core.money.records import dump_result
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
+from apimodels_async.stores._rows import COLUMNS, DAMAGE, NOW, read_row, read_text
 
 if TYPE_CHECKING:
     import os
     import sqlite3
     from collections.abc import Callable, Collection, Sequence
+    from datetime import timedelta
 
     from apimodels_async._core.money.orders import NewOrder
     from apimodels_async.models import ImageResult
@@ -32,6 +35,13 @@ if TYPE_CHECKING:
     from apimodels_async.stores.store import HistoryQuery
 
 T = TypeVar("T")
+
+logger = logging.getLogger("apimodels_async.stores")
+
+
+def _words(states: Collection[OrderState]) -> str:
+    return f"({', '.join(sorted(repr(each.value) for each in states))})"
+
 
 VERSION: Final = 3
 """1 and 2 are journals of batches."""
@@ -68,14 +78,6 @@ CREATE INDEX open_orders ON orders (scope, attempt)
     """
 CREATE TABLE owners (owner TEXT PRIMARY KEY, alive_until REAL NOT NULL)""",
 )
-# unixepoch() is of SQLite 3.38, its 'subsec' of 3.42.
-NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
-COLUMNS: Final = (
-    "attempt, idempotency_key, digest, model, prompt, request, price, state, task_id, "
-    "result, error, files, nonce, handed_over, intended_at, ended_at, "
-    f"EXISTS (SELECT 1 FROM owners WHERE owners.owner = orders.owner "
-    f"AND alive_until > {NOW}), {NOW} - intended_at"
-)
 RENEW: Final = (
     f"INSERT INTO owners VALUES (?, {NOW} + {LEASE_S}) "
     "ON CONFLICT (owner) DO UPDATE SET alive_until = excluded.alive_until"
@@ -89,23 +91,28 @@ INSERT INTO orders (scope, idempotency_key, current, digest, model, prompt, requ
     price, state, owner, nonce, handed_over, intended_at)
 VALUES (?, ?, 1, ?, ?, ?, ?, ?, 'intended', ?, ?, 0, {NOW})
 """
-_OPEN: Final = f"state NOT IN ({', '.join(repr(str(each)) for each in sorted(ENDED))})"
 ACCEPTED: Final = (
-    f"UPDATE orders SET state = 'accepted', task_id = ? WHERE attempt = ? AND {_OPEN}"
+    "UPDATE orders SET state = 'accepted', task_id = ? WHERE attempt = ? AND state IN "
 )
 ENDING: Final = f"""
 UPDATE orders SET state = ?, task_id = coalesce(?, task_id), cost = ?, result = ?,
-    error = ?, ended_at = {NOW} WHERE attempt = ? AND {_OPEN}
-"""
+    error = ?, ended_at = {NOW} WHERE attempt = ? AND state IN """
 LEFT: Final = f"""
-SELECT attempt FROM orders
+SELECT {COLUMNS} FROM orders
 WHERE scope = ? AND NOT handed_over AND state NOT IN ('failed', 'refused')
     AND NOT EXISTS (SELECT 1 FROM owners WHERE owners.owner = orders.owner
         AND alive_until > {NOW})
-ORDER BY attempt LIMIT 1
+ORDER BY attempt
 """
+
+
+ATTEMPT_MAX: Final = 2**63 - 1
+PAGE: Final = 200
+"""Rows read in one transaction."""
+
+
 PRUNE: Final = f"""
-DELETE FROM orders WHERE ended_at < {NOW} - ? AND NOT ({_OPEN})
+DELETE FROM orders WHERE ended_at < {NOW} - ? AND state IN {_words(ENDED)}
 """
 
 
@@ -132,8 +139,10 @@ class SqliteStore:
         check_path("store", path)
         self.scope = scope
         self._path = Path(path).absolute()
-        self._writer: Writer | None = None
-        self._users = 0
+        self._writers: list[Writer] = []
+        """One for each time it was opened."""
+        self._damaged: set[int] = set()
+        """Attempts that the log has named."""
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
@@ -152,8 +161,7 @@ class SqliteStore:
         except asyncio.CancelledError:
             opening.add_done_callback(_let_go)
             raise
-        self._users += 1
-        self._writer = writer
+        self._writers.append(writer)
 
     def _acquire(self) -> Writer:
         from apimodels_async.stores._writer import Writer  # and sqlite3 with it
@@ -162,13 +170,14 @@ class SqliteStore:
 
     async def aclose(self) -> None:
         """See :class:`OrderStore`."""
-        writer = self._writer
-        if writer is None:
+        if not self._writers:
             return
-        self._users -= 1
-        if not self._users:
-            self._writer = None
-        loop = asyncio.get_running_loop()
+        writer = self._writers.pop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # that of its session is closed
+            writer.release()
+            return
         await asyncio.shield(loop.run_in_executor(None, writer.release))
 
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
@@ -197,7 +206,8 @@ class SqliteStore:
 
     async def accepted(self, attempt: int, task_id: str) -> None:
         """See :class:`OrderStore`."""
-        await self._write(ACCEPTED, task_id, attempt)
+        sql = ACCEPTED + _words(BEFORE[OrderState.ACCEPTED])
+        await self._write(sql, task_id, attempt)
 
     async def ended(
         self,
@@ -213,7 +223,8 @@ class SqliteStore:
         if result is not None:
             text = dump_result(result)
             cost = None if result.credits is None else str(result.credits)
-        await self._write(ENDING, state.value, task_id, cost, text, error, attempt)
+        sql = ENDING + _words(BEFORE[state])
+        await self._write(sql, state.value, task_id, cost, text, error, attempt)
 
     async def handed_over(self, attempt: int) -> None:
         """See :class:`OrderStore`."""
@@ -254,11 +265,16 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> OrderRecord | None:
             db.execute(RENEW, (owner,))
-            found = db.execute(LEFT, (scope,)).fetchone()
+            rows = db.execute(LEFT, (scope,))
+            found = next((row for row in rows if self._readable(row)), None)
+            rows.close()
             if found is None:
                 return None
-            db.execute("UPDATE orders SET owner = ? WHERE attempt = ?", (owner, *found))
-            return self._read(db.execute(READ, found).fetchone())
+            attempt = found[0]
+            db.execute(
+                "UPDATE orders SET owner = ? WHERE attempt = ?", (owner, attempt)
+            )
+            return self._read(db.execute(READ, (attempt,)).fetchone())
 
         return await self._do(work)
 
@@ -267,60 +283,75 @@ class SqliteStore:
     ) -> list[OrderRecord]:
         """See :class:`OrderStore`."""
         wanted: list[tuple[str, object]] = [("scope = ?", scope)]
-        if before is not None:
-            wanted.append(("attempt < ?", before))
         if query.state is not None:
             wanted.append(("state = ?", query.state.value))
         if query.model is not None:
             wanted.append(("model = ?", query.model))
         if query.since is not None:
             wanted.append(("intended_at >= ?", query.since.timestamp()))
-        if query.text:
-            wanted.append(("casefold(prompt) LIKE ? ESCAPE '!'", _pattern(query.text)))
         where = " AND ".join(condition for condition, _ in wanted)
         sql = (
-            f"SELECT {COLUMNS} FROM orders WHERE {where} ORDER BY attempt DESC LIMIT ?"
+            f"SELECT {COLUMNS} FROM orders WHERE {where} AND attempt < ? "
+            "ORDER BY attempt DESC LIMIT ?"
         )
-        values = [*(value for _, value in wanted), limit]
-        rows = await self._do(lambda db: db.execute(sql, values).fetchall())
-        return [self._read(row) for row in rows]
+        values = [value for _, value in wanted]
+        text, below = (query.text or "").casefold(), before or ATTEMPT_MAX
+        found: list[OrderRecord] = []
+        while True:
+            rows = await self._rows(sql, (*values, below, PAGE))
+            for row in rows:
+                below = row[0]
+                if text in str(row[4] or "").casefold() and self._readable(row):
+                    found.append(self._read(row))
+                    if len(found) == limit:
+                        return found
+            if len(rows) < PAGE:
+                return found
 
     async def prune(self, older_than: timedelta) -> int:
         """See :class:`OrderStore`."""
         seconds = older_than.total_seconds()
         return await self._do(lambda db: db.execute(PRUNE, (seconds,)).rowcount)
 
+    async def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
+        return await self._do(lambda db: db.execute(query, values).fetchall())
+
     async def _write(self, statement: str, *values: object) -> None:
         await self._do(lambda db: db.execute(statement, values))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        writer = self._writer
-        if writer is None:  # an order can outlive its session; nobody would answer it
+        if not self._writers:  # an order can outlive its session
             msg = f"the store {self._path} is closed"
             raise JournalError(msg)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        writer.put(work, done)
+        self._writers[-1].put(work, done)
         # Shielded: a cancelled waiter must not undo what the thread is committing.
         return await asyncio.shield(done)
 
     def _read(self, row: Sequence[Any]) -> OrderRecord:
         try:
             return read_row(row)
-        except (ValueError, TypeError, OverflowError) as error:
+        except DAMAGE as error:
             msg = f"the store {self._path} is damaged: {error}"
             raise JournalError(msg) from None
+
+    def _readable(self, row: Sequence[Any]) -> bool:
+        """Return whether *row* can be read; one that cannot hides no other."""
+        try:
+            read_row(row)
+        except DAMAGE as error:
+            if row[0] not in self._damaged:
+                self._damaged.add(row[0])
+                msg = "order %s (%r) in the store %s is damaged and left out: %s"
+                logger.error(msg, row[0], row[1], self._path, error)  # noqa: TRY400
+            return False
+        return True
 
 
 def _let_go(opening: asyncio.Future[Writer]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         writer = opening.result()
         opening.get_loop().run_in_executor(None, writer.release)
-
-
-def _pattern(text: str) -> str:
-    for special in "!%_":
-        text = text.replace(special, f"!{special}")
-    return f"%{text.casefold()}%"
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -332,11 +363,9 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """
     from apimodels_async.stores._writer import in_turn, set_mode
 
-    connection.create_function(
-        "casefold", 1, lambda text: text and str(text).casefold(), deterministic=True
-    )
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    connection.text_factory = read_text
+    ((version,),) = in_turn(connection, "PRAGMA user_version")
+    ((tables,),) = in_turn(connection, "SELECT count(*) FROM sqlite_master")
     if version not in {0, VERSION} or (tables and not version):
         what = "the database of another program"
         if version:
@@ -344,7 +373,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         msg = f"{path} is {what}; nothing was written"
         raise JournalError(msg)
     set_mode(connection)
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    ((found,),) = in_turn(connection, "PRAGMA quick_check(1)")
     if found != "ok":
         msg = f"the store {path} is damaged ({found}); nothing was sent"
         raise JournalError(msg)
@@ -361,54 +390,3 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("ROLLBACK")
         raise
     in_turn(connection, "COMMIT")
-
-
-def read_row(row: Sequence[Any]) -> OrderRecord:
-    """
-    Return the record in *row*, of ``COLUMNS``.
-
-    Raises:
-        ValueError: Something else wrote it, or it is damaged.
-    """
-    texts, rest = row[1:13], row[13:]
-    if not all(isinstance(each, str | None) for each in texts):
-        msg = "another thing where text belongs"
-        raise ValueError(msg)
-    key, digest, model, prompt, request, price, state, task_id = texts[:8]
-    result, error, files, nonce = texts[8:]
-    handed_over, intended_at, ended_at, owned, age_s = rest
-    word = OrderState(state)
-    if word is OrderState.ACCEPTED and not task_id:
-        msg = "an order was accepted, and its task is missing"
-        raise ValueError(msg)
-    if word is OrderState.COMPLETED and result is None:
-        msg = "an order completed, and its result is missing"
-        raise ValueError(msg)
-    return OrderRecord(
-        idempotency_key=key,
-        attempt=int(row[0]),
-        digest=digest,
-        model=model,
-        prompt=prompt,
-        request=request,
-        price=None if price is None else read_amount(price),
-        state=word,
-        task_id=task_id,
-        result=None if result is None else load_result(result),
-        error=error,
-        files=() if files is None else _names(files),
-        nonce=nonce,
-        owned=bool(owned),
-        handed_over=bool(handed_over),
-        intended_at=datetime.fromtimestamp(intended_at, UTC),
-        ended_at=None if ended_at is None else datetime.fromtimestamp(ended_at, UTC),
-        age_s=float(age_s),
-    )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    found = json.loads(text)
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        msg = "a list of files that is none"
-        raise ValueError(msg)
-    return tuple(found)
