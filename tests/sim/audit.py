@@ -255,7 +255,7 @@ class Audit(Record):
             if adapters.entry_of(process.session, key) is not None:
                 return None
             answered, now = purchase.answered_at, self._world.now
-            if answered is None or now < answered + SETTLING_S:
+            if answered is None or now < answered + SETTLING_S + process.slept:
                 return None
         return "a warning" if key in process.logged else ""
 

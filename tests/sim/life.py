@@ -45,6 +45,8 @@ class Life:
         self.named, self.logged = set(), set()
         self.batches, self.users = [], {}
         self.busy = 0
+        self.slept = 0.0
+        """Seconds for which it was stopped, or will have been once it goes on."""
         self.closing = self.closed = self.ended = False
         self.session, self.receiver = self._session(process, chance)
 

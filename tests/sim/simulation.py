@@ -191,6 +191,7 @@ class Site:
         self.audit.note("sleeps", f"process {nap.process}")
         self.weather.struck["process sleeps"] += 1
         life.loop.halt()
+        life.slept += nap.seconds
         lost = nap.seconds if nap.suspended else 0.0
         self.world.at(self.world.now + nap.seconds, life.loop.go_on, lost)
 
