@@ -69,15 +69,18 @@ class LostOrders:
         Returns:
             Its task; None without callbacks, or if none came in time.
         """
+        model = requests.model_of(request)
+        return await self._find_by_nonce(model, record, nonce, age_s)
+
+    async def _find_by_nonce(
+        self, model: str, record: OrderLog, nonce: str, age_s: float
+    ) -> TaskHandle | None:
         if self._callbacks is None:
             return None
-        model = requests.model_of(request)
         expected = self._callbacks.expect(model, record, nonce, age_s)
         return await self._wait(expected, None)
 
-    async def find_recorded(
-        self, request: AnyRequest, record: OrderLog, known: OrderRecord
-    ) -> TaskHandle:
+    async def find_recorded(self, record: OrderLog, known: OrderRecord) -> TaskHandle:
         """
         Return the task of an order that a store has as lost.
 
@@ -86,7 +89,7 @@ class LostOrders:
         """
         if known.nonce is not None and known.awaits_callback:
             age_s = max(known.age_s, 0.0)
-            found = await self.find_earlier(request, record, known.nonce, age_s)
+            found = await self._find_by_nonce(known.model, record, known.nonce, age_s)
             if found is not None:
                 await record.accepted(found.task_id)
                 return found

@@ -122,8 +122,14 @@ class Ordering:
             raise
         if isinstance(product, TaskHandle):
             return product
-        task_id = product.task_id or ""  # its own, where it was ordered before
-        done = Entry(task_id, request.model, TaskState.COMPLETED, product)
+        # One that was bought before may have a task.
+        done = Entry(
+            product.task_id or "",
+            request.model,
+            TaskState.COMPLETED,
+            product,
+            record=record,
+        )
         return TaskHandle(done, self._tracker)
 
     async def order(
@@ -198,7 +204,7 @@ class Ordering:
         known = await record.begin(paid.call.request.nonce)
         if known is not None:
             paid.known = True
-            paid.product = await self.take_up(paid.request, record, known)
+            paid.product = await self.take_up(record, known)
             return paid.product
         try:
             self._check_open()  # the session may have closed since
@@ -206,8 +212,10 @@ class Ordering:
         except ApiModelsError as error:
             await record.ended(error)
             raise
-        except asyncio.CancelledError:
-            record.settled(paid.cut_error())
+        except (Exception, asyncio.CancelledError):
+            # Cut, or a user's limit raised. Waited for, as this task is waited for when
+            # the loop ends: what was never sent must not count as lost for ever.
+            await record.ended(paid.cut_error())
             raise
         if isinstance(product, TaskHandle):
             await record.accepted(product.task_id)
@@ -230,9 +238,7 @@ class Ordering:
         paid.product = product
         return product
 
-    async def take_up(
-        self, request: AnyRequest, record: OrderLog, known: OrderRecord
-    ) -> Product:
+    async def take_up(self, record: OrderLog, known: OrderRecord) -> Product:
         """
         Return what became of an order that was recorded before; nothing is sent.
 
@@ -247,7 +253,7 @@ class Ordering:
         if known.state is OrderState.FAILED:
             why = known.error or "the generation failed"
             raise GenerationFailedError(why, fail_message=why, task_id=known.task_id)
-        return await self.lost.find_recorded(request, record, known)
+        return await self.lost.find_recorded(record, known)
 
     def _record(self, request: AnyRequest, key: str | None) -> OrderLog | None:
         """Return where a single order is written down; None: no store."""

@@ -21,6 +21,7 @@ from apimodels_async._core.polling.ledger import Ledger
 from apimodels_async._io.config import is_local
 from apimodels_async.errors import (
     ConfigurationError,
+    JournalError,
     OutcomeUnknownError,
     SessionClosedError,
 )
@@ -334,11 +335,13 @@ def _hang_up(parts: Parts) -> None:
     """Close the connections as far as that needs no loop."""
     _begin(parts.transport.aclose())
     _begin(parts.saver.aclose())
+    for closing in parts.orders.hang_up() if parts.orders is not None else ():
+        _begin(closing)
 
 
 def _begin(closing: Coroutine[object, None, None]) -> None:
     # Not as a task: the loop may have closed, or close before that would have begun.
-    with suppress(StopIteration, RuntimeError):  # at its end; or the loop is closed
+    with suppress(StopIteration, RuntimeError, JournalError):  # at its end; no loop
         while closing.send(None) is None:  # a bare turn of the loop, no future
             pass
     closing.close()
@@ -347,7 +350,8 @@ def _begin(closing: Coroutine[object, None, None]) -> None:
 def _orders(options: Options, clock: Clock) -> SentOrders | None:
     if options.store is None:
         return None
-    from apimodels_async.stores.sent import Lease, SentOrders
+    from apimodels_async.stores._lease import Lease
+    from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.store import scope_of
 
     scope = scope_of(options.store, options.base_url)

@@ -243,6 +243,9 @@ class PaidRequest:
     def cut_error(self) -> ApiModelsError:
         """Return what is to be said of a cancelled order that has no product."""
         if self.unsent:
+            if self.record is not None and self.record.elsewhere:
+                msg = "the session closed while another caller was sending this order"
+                return SessionClosedError(msg)
             msg = "the session closed before the request was sent"
             return SessionClosedError(msg, charged=False)
         info = info_of(self.call.request, self.sent)

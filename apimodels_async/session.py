@@ -38,12 +38,7 @@ if TYPE_CHECKING:
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import (
-        AnyRequest,
-        Balance,
-        ImageResult,
-        ModelInfo,
-    )
+    from apimodels_async.models import AnyRequest, Balance, ImageResult, ModelInfo
     from apimodels_async.stores.recall import TakeUp
     from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.store import OrderStore
@@ -287,7 +282,10 @@ class Session(StoredOrders):
         """
         parts = self._runtime.open()
         file = await parts.saver.load(source, name, content_type, max_bytes)
-        return await parts.saver.upload(parts.sender, file)
+        address = await parts.saver.upload(parts.sender, file)
+        if parts.orders is not None:
+            await parts.orders.uploaded(address, file.data)
+        return address
 
     async def download(
         self,

@@ -36,8 +36,8 @@ from _results import keep
 from apimodels_async import ImageResult, PollPolicy, Session
 from apimodels_async._core.money.records import dump_result
 from apimodels_async.stores import SqliteStore
+from apimodels_async.stores._schema import prepare
 from apimodels_async.stores._writer import set_mode
-from apimodels_async.stores.sqlite import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -242,6 +242,7 @@ class Record:
     """Where an order is written down, by hand."""
 
     leave = None
+    elsewhere = False
 
     async def ended(self, outcome):
         """Write nothing."""

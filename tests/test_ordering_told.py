@@ -59,6 +59,7 @@ class Record:
     durable = True
 
     leave = None
+    elsewhere = False
 
     async def ended(self, outcome):
         """Write nothing."""

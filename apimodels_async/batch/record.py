@@ -62,6 +62,11 @@ class BatchRecord:
     """Why the journal no longer says what became of it."""
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether another caller was seen sending it."""
+        return self.stored is not None and self.stored.elsewhere
+
+    @property
     def leave(self) -> Leave | None:
         """What must hold when it is sent."""
         return None if self.stored is None else self.stored.leave

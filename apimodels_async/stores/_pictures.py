@@ -78,6 +78,8 @@ class PictureFolder:
         return self.path / (digest + (suffix_for(media_type.lower()) or ".bin"))
 
 
-def digests_in(text: str) -> set[str]:
-    """Return the digests of the pictures that *text* names."""
+def digests_in(text: str | bytes) -> set[str]:
+    """Return the digests of the pictures that *text*, perhaps damaged, names."""
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
     return {found[2] for found in NAMED.finditer(text)}

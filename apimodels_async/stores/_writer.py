@@ -5,11 +5,14 @@ Rules of this file:
 1. A process opens a file once, whatever names and sessions it has for it, and nothing
    else in the process opens or closes that file meanwhile: closing any descriptor of a
    file drops all of the process's POSIX locks on it (measured 2026-11-27).
-2. A forked child never uses or closes what its parent opened.
+2. A fork inherits no connection. SQLite keeps in memory which locks the process has,
+   and a child would take its parent's for its own: they are closed before a fork, and
+   the parent opens its own again.
 3. A write is durable when its future is done: synchronous=FULL. What waits in the queue
    is committed together, so 50 writers cost about one fsync, not 50.
 4. The thread outlives whatever a job raises. Then all that was to be committed with
-   it is undone, and done again one by one.
+   it is undone, and done again one by one. Whoever comes after the thread's end is
+   told, and waits for nothing.
 5. SQLite gives the next turn to whoever tries next. So a process that had to wait for
    its turn gives way after it, and the longer one waits the more often it tries.
 """
@@ -24,6 +27,7 @@ import stat
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from attrs import define, field
@@ -33,7 +37,6 @@ from apimodels_async.errors import JournalError
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -98,12 +101,19 @@ class Writer:
     _opened: threading.Event = field(init=False, factory=threading.Event)
     _problem: Exception | None = field(init=False, default=None)
     _thread: threading.Thread = field(init=False)
+    _connection: Connection | None = field(init=False, default=None)
+    """None: not opened yet, or closed for a fork."""
+    _file: os.stat_result | None = field(init=False, default=None)
+    """Which file it is, by whatever name."""
+    _turn: threading.Lock = field(init=False, factory=threading.Lock)
+    """Held while the connection is in use."""
+    _gate: threading.Lock = field(init=False, factory=threading.Lock)
+    _ended: bool = field(init=False, default=False)
+    """No more jobs are taken. Written with the gate held."""
 
     open_ones: ClassVar[dict[str, Writer]] = {}
     """Real path -> writer."""
     _guard: ClassVar[threading.Lock] = threading.Lock()
-    _inherited: ClassVar[list[Writer]] = []
-    """Of our parent, before a fork; kept, as collecting one would close its file."""
 
     @classmethod
     def acquire(
@@ -118,7 +128,7 @@ class Writer:
         # The whole time: a file is not opened while it is being closed.
         with cls._guard:
             real = os.path.realpath(path)
-            writer = cls.open_ones.get(real)
+            writer = cls._find(real)
             if writer is not None:
                 writer._users += 1  # noqa: SLF001
                 return writer
@@ -127,57 +137,110 @@ class Writer:
             cls.open_ones[real] = writer
             return writer
 
+    @classmethod
+    def _find(cls, real: str) -> Writer | None:
+        found = cls.open_ones.get(real)
+        if found is None:  # a mount can give it a second path
+            file = file_at(real)
+            if file is not None and file.st_nlink == 1:
+                ones = cls.open_ones.values()
+                found = next((each for each in ones if each.is_of(file)), None)
+        return None if found is None or found._ended else found  # noqa: SLF001
+
+    def is_of(self, file: os.stat_result | None) -> bool:
+        """Return whether *file* is the one that was opened."""
+        opened = self._file
+        return bool(opened and file and os.path.samestat(opened, file))
+
     def release(self) -> None:
         """Let one user go; with the last one, finish what is queued. Blocking."""
         with self._guard:
-            if self in self._inherited:
+            if self not in self.open_ones.values():  # its parent's, or replaced
                 return
             self._users -= 1
             if self._users:
                 return
-            self._jobs.put(None)
+            self._end(None)
             self._thread.join()
             for real, writer in list(self.open_ones.items()):
                 if writer is self:
                     del self.open_ones[real]
 
-    @classmethod
-    def after_fork(cls) -> None:
-        """Leave alone what the parent has open."""
-        cls._inherited.extend(cls.open_ones.values())
-        cls.open_ones = {}
-        cls._guard = threading.Lock()
-
     def put(self, work: Callable[[Connection], T], done: asyncio.Future[T]) -> None:
-        """Let the thread do *work*, and tell *done*."""
-        self._jobs.put(Job(work, done))
+        """
+        Let the thread do *work*, and tell *done*.
+
+        Raises:
+            JournalError: It is closed.
+        """
+        with self._gate:
+            if not self._ended:
+                self._jobs.put(Job(work, done))
+                return
+        msg = f"the store {self.path} is closed"
+        raise JournalError(msg)
+
+    def _end(self, *last: None) -> None:
+        with self._gate:
+            self._ended = True
+            for each in last:
+                self._jobs.put(each)
 
     def _start(self) -> None:
         self._thread = threading.Thread(
             target=self._run, name="apimodels-store", daemon=True
         )
         self._thread.start()
-        self._opened.wait(OPENING_S)
+        if not self._opened.wait(OPENING_S):
+            self._end(None)
+            msg = f"the store {self.path} cannot be used: it does not open"
+            raise JournalError(msg)
         if self._problem is not None:
             self._thread.join()
             raise self._problem
 
     def _run(self) -> None:
-        connection: Connection | None = None
         try:
-            connection = connect(self.path)
-            self.prepare(connection)
+            with self._turn:
+                self._open()
+                self._file = file_at(self.path)
         except BaseException as error:  # noqa: BLE001  who waits for it is told
             self._problem = journal_error(self.path, error)
-            if connection is not None:
-                connection.close()
             return
         finally:
             self._opened.set()
-        while jobs := self._next_jobs():
-            if commit(connection, jobs, self.path):
-                time.sleep(PAUSE_S)
-        connection.close()
+        try:
+            while jobs := self._next_jobs():
+                with self._turn:
+                    waited = self._commit(jobs)
+                if waited:
+                    time.sleep(PAUSE_S)
+        finally:
+            self._end()
+            with self._turn:
+                self._shut()
+            self._refuse_the_rest()
+
+    def _open(self) -> Connection:
+        self._connection = connection = connect(self.path)
+        try:
+            self.prepare(connection)
+        except BaseException:
+            self._shut()
+            raise
+        return connection
+
+    def _shut(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _refuse_the_rest(self) -> None:
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None:
+                fail([job], self.path, JournalError(f"the store {self.path} is closed"))
 
     def _next_jobs(self) -> list[Job]:
         """Return everything that waits, at least one job; nothing at the end."""
@@ -191,38 +254,83 @@ class Writer:
             jobs.append(job)
         return jobs
 
+    def _commit(self, jobs: list[Job]) -> bool:
+        """
+        Do *jobs* in one transaction, and tell each how it went.
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=Writer.after_fork)
-
-
-def commit(connection: Connection, jobs: list[Job], path: Path) -> bool:
-    """
-    Do *jobs* in one transaction, and tell each how it went.
-
-    Returns:
-        Whether other processes had to be waited for: they may be waiting now.
-    """
-    waited = working = False
-    connection.renewed.clear()
-    try:
-        _, waited = _wait(connection, "BEGIN IMMEDIATE")
-        working = True
-        answers = [job.work(connection) for job in jobs]
-        working = False
-        in_turn(connection, "COMMIT")
-    except BaseException as error:  # noqa: BLE001  whatever it is, all are told
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        if working and len(jobs) > 1 and isinstance(error, UNDOABLE):
-            return max([commit(connection, [job], path) for job in jobs])
-        for job in jobs:  # one each: a traceback grows where it is raised
-            job.answer = journal_error(path, error)
-    else:
+        Returns:
+            Whether other processes had to be waited for: they may be waiting now.
+        """
+        waited = working = False
+        try:
+            connection = self._usable()
+            connection.renewed.clear()
+            _, waited = _wait(connection, "BEGIN IMMEDIATE")
+            working = True
+            answers = [job.work(connection) for job in jobs]
+            working = False
+            in_turn(connection, "COMMIT")
+        except BaseException as error:  # noqa: BLE001  whatever it is, all are told
+            if self._connection is not None:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+            if working and len(jobs) > 1 and isinstance(error, UNDOABLE):
+                return max([self._commit([job]) for job in jobs])
+            fail(jobs, self.path, error)
+            return waited
         for job, answer in zip(jobs, answers, strict=True):
             job.answer = answer
+        tell(jobs)
+        return waited
+
+    def _usable(self) -> Connection:
+        # SQLite goes on writing to a file that has no name any more, and others would
+        # make a new one: nobody would find there what is written here.
+        if not self.is_of(file_at(self.path)):
+            msg = f"the store {self.path} was deleted or replaced while it was open"
+            raise JournalError(msg)
+        return self._connection or self._open()
+
+    # --- forks ------------------------------------------------------------------------
+
+    @classmethod
+    def before_fork(cls) -> None:
+        """Close every connection, between two transactions."""
+        cls._guard.acquire()
+        for writer in cls.open_ones.values():
+            writer._turn.acquire()  # noqa: SLF001
+            writer._shut()  # noqa: SLF001
+
+    @classmethod
+    def after_in_parent(cls) -> None:
+        """Go on."""
+        for writer in cls.open_ones.values():
+            writer._turn.release()  # noqa: SLF001
+        cls._guard.release()
+
+    @classmethod
+    def after_in_child(cls) -> None:
+        """Know none of the parent's: their threads are not here."""
+        for writer in cls.open_ones.values():
+            writer._gate = threading.Lock()  # noqa: SLF001
+            writer._ended = True  # noqa: SLF001
+        cls.open_ones = {}
+        cls._guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=Writer.before_fork,
+        after_in_parent=Writer.after_in_parent,
+        after_in_child=Writer.after_in_child,
+    )
+
+
+def fail(jobs: list[Job], path: Path, error: BaseException) -> None:
+    """Tell *jobs* that the store cannot be used."""
+    for job in jobs:  # one each: a traceback grows where it is raised
+        job.answer = journal_error(path, error)
     tell(jobs)
-    return waited
 
 
 def tell(jobs: list[Job]) -> None:
@@ -240,25 +348,31 @@ def tell(jobs: list[Job]) -> None:
             loop.call_soon_threadsafe(resolve, some)
 
 
-def in_turn(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+def file_at(path: str | Path) -> os.stat_result | None:
+    """Return what has the name *path*; None: nothing that can be looked at."""
+    try:
+        return Path(path).stat()
+    except OSError:
+        return None
+
+
+def in_turn(connection: sqlite3.Connection, statement: str) -> list[Any]:
     """
-    Execute *statement*, waiting for other processes.
+    Execute *statement* and return its rows, waiting for other processes.
 
     SQLite's own waiting starves some of eight processes for seconds (measured
     2026-11-27): its pauses grow, and the newest comer has the shortest.
     """
-    cursor, _ = _wait(connection, statement)
-    return cursor
+    rows, _ = _wait(connection, statement)
+    return rows
 
 
-def _wait(
-    connection: sqlite3.Connection, statement: str
-) -> tuple[sqlite3.Cursor, bool]:
+def _wait(connection: sqlite3.Connection, statement: str) -> tuple[list[Any], bool]:
     """Return what *statement* gives, and whether others had to be waited for."""
     began, busy = time.monotonic(), False
     while True:
         try:
-            return connection.execute(statement), busy
+            return connection.execute(statement).fetchall(), busy
         except sqlite3.OperationalError as error:
             busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             waited = time.monotonic() - began
@@ -276,15 +390,24 @@ def connect(path: Path) -> Connection:
         JournalError: It has several names, each of which would have locks of its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-    descriptor = os.open(path, flags, 0o600)
-    found = os.fstat(descriptor)
-    os.close(descriptor)
+    real = os.path.realpath(path)
+    if file_at(real) is None:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+        os.close(os.open(real, flags, 0o600))
+    # By its name, not opened: closing it would drop the locks of a store that is open
+    # under another one.
+    found = Path(real).stat()
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        msg = f"the store {path} cannot be used: it is a name of another file"
+        what = "a name of another file" if stat.S_ISREG(found.st_mode) else "no file"
+        msg = f"the store {path} cannot be used: it is {what}"
         raise JournalError(msg)
+    # Its thread's alone but for the moment before a fork.
     return sqlite3.connect(
-        os.path.realpath(path), isolation_level=None, timeout=0, factory=Connection
+        real,
+        isolation_level=None,
+        timeout=0,
+        check_same_thread=False,
+        factory=Connection,
     )
 
 

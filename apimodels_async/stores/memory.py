@@ -11,6 +11,7 @@ import attrs
 from attrs import define, field
 
 from apimodels_async._core.money.orders import (
+    BEFORE,
     ENDED,
     LEASE_S,
     ORDERED_ANEW,
@@ -87,7 +88,7 @@ class MemoryStore:
 
     async def accepted(self, attempt: int, task_id: str) -> None:
         """See :class:`OrderStore`."""
-        self._write(attempt, state=OrderState.ACCEPTED, task_id=task_id)
+        self._write(attempt, OrderState.ACCEPTED, task_id=task_id)
 
     async def ended(
         self,
@@ -103,7 +104,7 @@ class MemoryStore:
         if found is not None:
             self._write(
                 attempt,
-                state=state,
+                state,
                 task_id=task_id or found.record.task_id,
                 result=result,
                 error=error,
@@ -196,7 +197,7 @@ class MemoryStore:
             age_s=(now - attempt.record.intended_at).total_seconds(),
         )
 
-    def _write(self, number: int, **changes: object) -> None:
+    def _write(self, number: int, state: OrderState, **changes: object) -> None:
         found = self._attempts.get(number)
-        if found is not None and found.record.state not in ENDED:
-            found.record = attrs.evolve(found.record, **changes)  # type: ignore[arg-type]
+        if found is not None and found.record.state in BEFORE[state]:
+            found.record = attrs.evolve(found.record, state=state, **changes)  # type: ignore[arg-type]

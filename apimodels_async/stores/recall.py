@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from apimodels_async.stores.store import OrderStore
 
     Product = Awaitable[ImageResult] | ImageResult
-    TakeUp = Callable[[AnyRequest, SentOrder, OrderRecord], Awaitable[Product]]
+    TakeUp = Callable[[SentOrder, OrderRecord], Awaitable[Product]]
 
 PAGE: Final = 100
 """Orders read from the store at once."""
@@ -94,7 +94,7 @@ class RecoveredOrder:
         if self.record.result is not None:  # even if its request cannot be read
             return self.record.result
         if self._product is None:
-            self._product = await self._take_up(self.request, self._log, self.record)
+            self._product = await self._take_up(self._log, self.record)
         if isinstance(self._product, ImageResult):
             return self._product
         return await self._product

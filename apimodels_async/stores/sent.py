@@ -12,10 +12,11 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import uuid
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define, field
@@ -31,16 +32,18 @@ from apimodels_async._core.money.orders import (
     standing_of,
 )
 from apimodels_async._core.money.resume import OrderState, state_after
+from apimodels_async._text import printable
 from apimodels_async.errors import ApiModelsError, JournalError, SessionClosedError
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from decimal import Decimal
 
     from apimodels_async._core.money.orders import Claim, OrderRecord
     from apimodels_async._ports import Clock, Request
     from apimodels_async.models import AnyRequest
+    from apimodels_async.stores._lease import Lease
     from apimodels_async.stores.store import OrderStore
 
 T = TypeVar("T")
@@ -50,39 +53,9 @@ logger = logging.getLogger("apimodels_async.stores")
 LOOK_S: Final = 0.25
 """Seconds between two looks at an order that another caller is sending."""
 LOOK_MAX_S: Final = 2.0
-SPARE: Final = 1 / 6
-"""Of a lease, before its end, from which it counts as ended: clocks differ."""
-
-
-@define(eq=False)
-class Lease:
-    """
-    How long the others will take this session for alive.
-
-    By both clocks: the monotonic one stands still while a machine sleeps, and the
-    other one may be set.
-    """
-
-    _clock: Clock
-    seconds: float
-    _until: float = field(init=False, default=float("-inf"))
-    _wall_until: float = field(init=False, default=float("-inf"))
-
-    def times(self) -> tuple[float, float]:
-        """Return the moment from which a renewal that begins now will count."""
-        return self._clock.time(), self._clock.utcnow().timestamp()
-
-    def renewed(self, began: tuple[float, float]) -> None:
-        """Note that the store renewed it; that was asked for at *began*."""
-        counts_for = self.seconds * (1 - SPARE)
-        self._until = max(self._until, began[0] + counts_for)
-        self._wall_until = began[1] + counts_for
-
-    @property
-    def held(self) -> bool:
-        """Whether it has not run out."""
-        now, wall = self.times()
-        return now < self._until and wall < self._wall_until
+UNDER_WAY_S: Final = 300.0
+"""After which an order under way elsewhere counts as lost: its end may not have been
+written down, though the session that claimed it lives on."""
 
 
 @define(eq=False)
@@ -96,8 +69,13 @@ class SentOrders:
     owner: str = field(init=False, factory=lambda: uuid.uuid4().hex)
     _opening: asyncio.Lock = field(init=False, factory=asyncio.Lock)
     _opened: bool = field(init=False, default=False)
+    closed: bool = field(init=False, default=False)
     _renewing: asyncio.Task[None] | None = field(init=False, default=None)
     _writes: set[asyncio.Task[Any]] = field(init=False, factory=set)
+    _unwritten: list[Callable[[], Awaitable[None]]] = field(init=False, factory=list)
+    """What the store did not take, oldest first; tried again with each renewal."""
+    _left: list[asyncio.Task[OrderRecord | None]] = field(init=False, factory=list)
+    """Recoveries whose callers were cancelled."""
     contents: dict[str, str] = field(init=False, factory=dict)
     """Address of an upload of ours -> digest of what it holds."""
 
@@ -111,6 +89,9 @@ class SentOrders:
         if self._opened:
             return
         async with self._opening:
+            if self.closed:
+                msg = "the session is closed; open a new one"
+                raise SessionClosedError(msg, charged=False)
             if not self._opened:
                 await self.store.open()
                 self._opened = True
@@ -125,10 +106,42 @@ class SentOrders:
             began = self.lease.times()
             try:
                 await self.store.renew(self.owner)
-            except JournalError as error:
-                logger.warning("the lease on orders was not renewed: %s", error)
+            except Exception as error:  # noqa: BLE001  of a user's own store
+                logger.warning("the lease on orders was not renewed: %r", error)
             else:
                 self.lease.renewed(began)
+            await self._write_again()
+
+    async def _write_again(self) -> None:
+        waiting, self._unwritten = self._unwritten, []
+        for write in waiting:
+            await self.keep(write, "still not in the store (%r)")
+
+    async def keep(
+        self, write: Callable[[], Awaitable[None]], trouble: str, *facts: object
+    ) -> Exception | None:
+        """
+        Carry out *write*, and keep it for later if the store does not take it.
+
+        Args:
+            trouble: What the log is told then, with *facts* and the error in it.
+
+        Returns:
+            Why the store did not take it.
+        """
+        # The money is spent: a full disk must not hide what was bought for it.
+        try:
+            await write()
+        except Exception as error:  # noqa: BLE001  of a user's own store
+            logger.error(trouble, *facts, error)  # noqa: TRY400
+            self._unwritten.append(write)
+            return error
+        return None
+
+    async def uploaded(self, address: str, data: bytes) -> None:
+        """Let the file at *address* count by what it holds."""
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+        self.contents[address] = digest
 
     def record(
         self,
@@ -167,6 +180,18 @@ class SentOrders:
 
     async def recover(self) -> OrderRecord | None:
         """Take over the oldest order that a dead owner left."""
+        while True:
+            late = bool(self._left)
+            recovering = self._left.pop(0) if late else self.write(self._recover())
+            try:
+                found = await asyncio.shield(recovering)
+            except asyncio.CancelledError:
+                self._left.append(recovering)  # ours by now: the next caller gets it
+                raise
+            if found is not None or not late:
+                return found
+
+    async def _recover(self) -> OrderRecord | None:
         began = self.lease.times()
         record = await self.store.recover(self.scope, self.owner)
         self.lease.renewed(began)
@@ -196,6 +221,8 @@ class SentOrders:
 
     async def aclose(self) -> None:
         """Finish what is being written, and let the store go; raises nothing."""
+        async with self._opening:
+            self.closed = True
         if not self._opened:
             return
         if self._renewing is not None:
@@ -203,12 +230,30 @@ class SentOrders:
             await asyncio.wait([self._renewing])
         while self._writes:
             await asyncio.wait(set(self._writes))
+        await self._write_again()
+        if not self._let_go():  # hung up meanwhile
+            return
         try:
             await self.store.release(self.owner)
-        except JournalError as error:
+        except Exception as error:  # noqa: BLE001  of a user's own store
             seconds = self.lease.seconds
-            logger.warning("orders stay ours for %.0f s: %s", seconds, error)
-        await self.store.aclose()
+            logger.warning("orders stay ours for %.0f s: %r", seconds, error)
+        try:
+            await self.store.aclose()
+        except Exception as error:  # noqa: BLE001  same
+            logger.warning("the store was not closed: %r", error)
+
+    def _let_go(self) -> bool:
+        """Return whether the store was open; from now on it is not."""
+        opened, self._opened = self._opened, False
+        return opened
+
+    def hang_up(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """Return what is to be begun, without being waited for, as the loop ends."""
+        self.closed = True
+        if not self._let_go():
+            return ()
+        return self.store.release(self.owner), self.store.aclose()
 
 
 @define(eq=False, kw_only=True)
@@ -227,6 +272,8 @@ class SentOrder:
     hands_over: bool = True
     """Whether its end counts as handed over once a caller has it."""
     durable: bool = field(init=False, default=False)
+    elsewhere: bool = field(init=False, default=False)
+    """Whether another caller was seen sending it: it may be charged."""
     broken: JournalError | None = field(init=False, default=None)
     """Why the store no longer says what became of it."""
     attempt: int = field(init=False, default=0)
@@ -259,17 +306,25 @@ class SentOrder:
             owner=self.orders.owner,
             nonce=nonce,
         )
-        pause = LOOK_S
+        pause, until = LOOK_S, self.orders.clock.time() + UNDER_WAY_S
         while True:
             began = self.orders.lease.times()
-            claim = await self._claim(new)
+            try:
+                claim = await self._claim(new)
+            except ApiModelsError as error:
+                if self.elsewhere:
+                    error.charged = None
+                raise
             self.orders.lease.renewed(began)
             if claim.granted:
-                self.attempt = claim.record.attempt
+                self.attempt, self.elsewhere = claim.record.attempt, False
                 return None
-            if standing_of(claim.record, self.digest) is not Standing.UNDER_WAY:
+            standing = standing_of(claim.record, self.digest)
+            late = self.orders.clock.time() >= until
+            if standing is not Standing.UNDER_WAY or late:
                 self.take_up(claim.record)
                 return claim.record
+            self.elsewhere = True
             await self.orders.clock.sleep(pause)
             pause = min(pause * 1.5, LOOK_MAX_S)
 
@@ -283,12 +338,14 @@ class SentOrder:
             raise
 
     async def _withdraw(self, claiming: asyncio.Task[Claim]) -> None:
-        with suppress(JournalError):
-            claim = await claiming
-            if claim.granted:
-                self.attempt = claim.record.attempt
-                msg = "its caller was cancelled before it was sent"
-                await self.ended(SessionClosedError(msg, charged=False))
+        await asyncio.wait([claiming])
+        if claiming.cancelled() or claiming.exception() is not None:
+            return
+        claim = claiming.result()
+        if claim.granted:
+            self.attempt = claim.record.attempt
+            msg = "its caller was cancelled before it was sent"
+            await self.ended(SessionClosedError(msg, charged=False))
 
     def take_up(self, known: OrderRecord) -> None:
         """Follow an attempt that is there already."""
@@ -301,23 +358,23 @@ class SentOrder:
         await asyncio.shield(self.orders.write(self._accept(task_id)))
 
     async def _accept(self, task_id: str) -> None:
-        store = self.orders.store
-        self.durable = await self._tried(store.accepted(self.attempt, task_id))
+        async def write() -> None:
+            await self.orders.store.accepted(self.attempt, task_id)
+            self.durable = True
+
+        await self._keep(write)
 
     async def ended(self, outcome: ImageResult | ApiModelsError) -> None:
         """Write down how it ended, as far as *outcome* is an end."""
         await asyncio.shield(self.orders.write(self._end(outcome)))
 
     async def _end(self, outcome: ImageResult | ApiModelsError) -> None:
-        store = self.orders.store
+        end = self.orders.store.ended
         if isinstance(outcome, ImageResult):
-            await self._tried(
-                store.ended(
-                    self.attempt,
-                    OrderState.COMPLETED,
-                    task_id=outcome.task_id,
-                    result=outcome,
-                )
+            self._task_id = task_id = outcome.task_id or self._task_id
+            state = OrderState.COMPLETED
+            await self._keep(
+                partial(end, self.attempt, state, task_id=task_id, result=outcome)
             )
             return
         outcome.idempotency_key = self.idempotency_key
@@ -328,8 +385,9 @@ class SentOrder:
                 self._task_id = task_id
                 await self._accept(task_id)
             return
-        await self._tried(
-            store.ended(self.attempt, state, task_id=task_id, error=str(outcome))
+        error = printable(str(outcome))  # a lone surrogate could not be stored
+        await self._keep(
+            partial(end, self.attempt, state, task_id=task_id, error=error)
         )
 
     def settled(self, outcome: ImageResult | ApiModelsError) -> None:
@@ -347,29 +405,22 @@ class SentOrder:
     async def saved(self, files: list[str]) -> None:
         """Write down where its pictures are."""
         if self.attempt:
-            write = self.orders.store.saved(self.attempt, files)
-            await asyncio.shield(self.orders.write(self._tried(write)))
+            write = partial(self.orders.store.saved, self.attempt, files)
+            await asyncio.shield(self.orders.write(self._keep(write)))
 
     def handed_over(self) -> None:
         """Write down that its end reached the caller, without being waited for."""
-        if self.attempt and self.hands_over and not self._given:
+        # After the session closed nothing can be written: it is recovered once more.
+        told = self._given or self.orders.closed
+        if self.attempt and self.hands_over and not told:
             self._given = True
-            self.orders.write(self._hand_over())
+            write = partial(self.orders.store.handed_over, self.attempt)
+            self.orders.write(self._keep(write))
 
-    async def _hand_over(self) -> None:
-        await self._tried(self.orders.store.handed_over(self.attempt))
-
-    async def _tried(self, write: Coroutine[Any, Any, None]) -> bool:
-        # The money is spent: a full disk must not hide what was bought for it.
-        try:
-            await write
-        except JournalError as error:
-            logger.error(  # noqa: TRY400
-                "not in the store: order %r, task %s (%s)",
-                self.idempotency_key,
-                self._task_id,
-                error,
-            )
-            self.broken = self.broken or error
-            return False
-        return True
+    async def _keep(self, write: Callable[[], Awaitable[None]]) -> None:
+        trouble = "not in the store: order %r, task %s (%r)"
+        facts = (self.idempotency_key, self._task_id)
+        error = await self.orders.keep(write, trouble, *facts)
+        if error is not None and not isinstance(error, JournalError):
+            error = JournalError(f"the store cannot be used: {error!r}")
+        self.broken = self.broken or error

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,6 +15,7 @@ from attrs import asdict
 
 from apimodels_async._api.checks import check_path
 from apimodels_async._core.money.orders import (
+    BEFORE,
     ENDED,
     LEASE_S,
     ORDERED_ANEW,
@@ -22,15 +23,17 @@ from apimodels_async._core.money.orders import (
     OrderRecord,
     is_replaceable,
 )
-from apimodels_async._core.money.records import dump_result, load_result, read_amount
+from apimodels_async._core.money.records import dump_result
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
 from apimodels_async.stores._pictures import PictureFolder, digests_in
+from apimodels_async.stores._rows import COLUMNS, DAMAGE, NOW, read_row
 
 if TYPE_CHECKING:
     import os
     import sqlite3
     from collections.abc import Callable, Collection, Sequence
+    from datetime import timedelta
 
     from apimodels_async._core.money.orders import NewOrder
     from apimodels_async.models import ImageResult
@@ -39,50 +42,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-VERSION: Final = 3
-"""1 and 2 are journals of batches."""
-SCHEMA: Final = (
-    """
-CREATE TABLE orders (
-    attempt INTEGER PRIMARY KEY AUTOINCREMENT,
-    scope TEXT NOT NULL,            -- address of the API, name of the account
-    idempotency_key TEXT NOT NULL,
-    current INTEGER NOT NULL,       -- 1: the one that the key names
-    digest TEXT NOT NULL,           -- of what was ordered
-    model TEXT NOT NULL,
-    prompt TEXT,
-    request TEXT NOT NULL,          -- JSON, as sent
-    price TEXT,                     -- US dollars, by the published hint
-    state TEXT NOT NULL,            -- intended accepted completed failed refused
-                                    -- unknown
-    task_id TEXT,
-    cost TEXT,                      -- US dollars, as the API stated it
-    result TEXT,                    -- JSON
-    error TEXT,
-    files TEXT,                     -- JSON
-    replaces INTEGER,               -- an attempt of unknown fate before it
-    owner TEXT NOT NULL,            -- the session that answers for it
-    nonce TEXT,                     -- of its callback address
-    handed_over INTEGER NOT NULL,   -- 1: its end reached a caller
-    intended_at REAL NOT NULL,      -- seconds since 1970, UTC
-    ended_at REAL
-)""",
-    """
-CREATE UNIQUE INDEX current_orders ON orders (scope, idempotency_key) WHERE current""",
-    """
-CREATE INDEX open_orders ON orders (scope, attempt)
-    WHERE NOT handed_over AND state NOT IN ('failed', 'refused')""",
-    """
-CREATE TABLE owners (owner TEXT PRIMARY KEY, alive_until REAL NOT NULL)""",
-)
-# unixepoch() is of SQLite 3.38, its 'subsec' of 3.42.
-NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
-COLUMNS: Final = (
-    "attempt, idempotency_key, digest, model, prompt, request, price, state, task_id, "
-    "result, error, files, nonce, handed_over, intended_at, ended_at, "
-    f"EXISTS (SELECT 1 FROM owners WHERE owners.owner = orders.owner "
-    f"AND alive_until > {NOW}), {NOW} - intended_at"
-)
+logger = logging.getLogger("apimodels_async.stores")
+
+
+def _words(states: Collection[OrderState]) -> str:
+    return f"({', '.join(sorted(repr(each.value) for each in states))})"
+
+
+PROMPT: Final = COLUMNS.split(", ").index("prompt")
 STATE: Final = COLUMNS.split(", ").index("state")
 RENEW: Final = f"""
 INSERT INTO owners VALUES (:owner, {NOW} + :lease)
@@ -103,34 +70,34 @@ WHERE NOT EXISTS (SELECT 1 FROM orders
     WHERE scope = :scope AND idempotency_key = :idempotency_key AND current)
 """
 """One statement, for most orders: between any two the loop may take the GIL."""
-_OPEN: Final = f"state NOT IN ({', '.join(repr(str(each)) for each in sorted(ENDED))})"
-ACCEPTED: Final = (
-    f"UPDATE orders SET state = 'accepted', task_id = ? WHERE attempt = ? AND {_OPEN}"
-)
+ACCEPTED: Final = f"""
+UPDATE orders SET state = 'accepted', task_id = ?
+WHERE attempt = ? AND state IN {_words(BEFORE[OrderState.ACCEPTED])}
+"""
 ENDING: Final = f"""
 UPDATE orders SET state = ?, task_id = coalesce(?, task_id), cost = ?, result = ?,
-    error = ?, ended_at = {NOW} WHERE attempt = ? AND {_OPEN}
-"""
+    error = ?, ended_at = {NOW} WHERE attempt = ? AND state IN """
 TAKE_OVER: Final = """
 UPDATE orders SET owner = ?, state = replace(state, 'intended', 'unknown')
 WHERE attempt = ?
 """
 LEFT: Final = f"""
-SELECT attempt FROM orders
+SELECT {COLUMNS} FROM orders
 WHERE scope = ? AND NOT handed_over AND state NOT IN ('failed', 'refused')
     AND NOT EXISTS (SELECT 1 FROM owners WHERE owners.owner = orders.owner
         AND alive_until > {NOW})
-ORDER BY attempt LIMIT 1
+ORDER BY attempt
 """
 PRUNE: Final = f"""
-DELETE FROM orders WHERE ended_at < {NOW} - ? AND NOT ({_OPEN})
+DELETE FROM orders WHERE ended_at < {NOW} - ? AND state IN {_words(ENDED)}
 """
-
-
 PICTURED: Final = """
 SELECT request || coalesce(result, '') FROM orders
 WHERE request LIKE '%;sha256,%' OR result LIKE '%;sha256,%'
 """
+ATTEMPT_MAX: Final = 2**63 - 1
+PAGE: Final = 200
+"""Rows read in one transaction."""
 
 
 class SqliteStore:
@@ -159,8 +126,10 @@ class SqliteStore:
         self.scope = scope
         self.lease_s = LEASE_S
         self._path = Path(path).absolute()
-        self._writer: Writer | None = None
-        self._users = 0
+        self._writers: list[Writer] = []
+        """One for each time it was opened."""
+        self._damaged: set[int] = set()
+        """Attempts that the log has named."""
         folder = self._path.with_name(self._path.name + ".files")
         self._pictures = PictureFolder(folder)
 
@@ -195,23 +164,24 @@ class SqliteStore:
         except asyncio.CancelledError:
             opening.add_done_callback(_let_go)
             raise
-        self._users += 1
-        self._writer = writer
+        self._writers.append(writer)
 
     def _acquire(self) -> Writer:
-        from apimodels_async.stores._writer import Writer  # and sqlite3 with it
+        from apimodels_async.stores._schema import prepare  # and sqlite3 with them
+        from apimodels_async.stores._writer import Writer
 
         return Writer.acquire(self._path, lambda db: prepare(db, self._path))
 
     async def aclose(self) -> None:
         """See :class:`OrderStore`."""
-        writer = self._writer
-        if writer is None:
+        if not self._writers:
             return
-        self._users -= 1
-        if not self._users:
-            self._writer = None
-        loop = asyncio.get_running_loop()
+        writer = self._writers.pop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # that of its session is closed
+            writer.release()
+            return
         await asyncio.shield(loop.run_in_executor(None, writer.release))
 
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
@@ -271,7 +241,7 @@ class SqliteStore:
         def work(db: Connection) -> None:
             kept = None if text is None else self._pictures.take_out(text)
             values = (state.value, task_id, cost, kept, error, attempt)
-            ended = db.execute(ENDING, values).rowcount
+            ended = db.execute(ENDING + _words(BEFORE[state]), values).rowcount
             if ended and state in ORDERED_ANEW:
                 _point_back(db, attempt)
 
@@ -317,11 +287,13 @@ class SqliteStore:
 
         def work(db: Connection) -> OrderRecord | None:
             self._renew(db, owner)
-            found = db.execute(LEFT, (scope,)).fetchone()
+            rows = db.execute(LEFT, (scope,))
+            found = next((row for row in rows if self._readable(row)), None)
+            rows.close()
             if found is None:
                 return None
-            db.execute(TAKE_OVER, (owner, *found))
-            return self._read(db.execute(READ, found).fetchone())
+            db.execute(TAKE_OVER, (owner, found[0]))
+            return self._read(db.execute(READ, (found[0],)).fetchone())
 
         return await self._do(work)
 
@@ -330,24 +302,31 @@ class SqliteStore:
     ) -> list[OrderRecord]:
         """See :class:`OrderStore`."""
         wanted: list[tuple[str, object]] = [("scope = ?", scope)]
-        if before is not None:
-            wanted.append(("attempt < ?", before))
         if query.state is not None:
             wanted.append(("state = ?", query.state.value))
         if query.model is not None:
             wanted.append(("model = ?", query.model))
         if query.since is not None:
             wanted.append(("intended_at >= ?", query.since.timestamp()))
-        if query.text:
-            wanted.append(("casefold(prompt) LIKE ? ESCAPE '!'", _pattern(query.text)))
         where = " AND ".join(condition for condition, _ in wanted)
         sql = (
-            f"SELECT {COLUMNS} FROM orders WHERE {where} ORDER BY attempt DESC LIMIT ?"
+            f"SELECT {COLUMNS} FROM orders WHERE {where} AND attempt < ? "
+            "ORDER BY attempt DESC LIMIT ?"
         )
-        values = [*(value for _, value in wanted), limit]
-        rows = await self._do(lambda db: db.execute(sql, values).fetchall())
-        # Pictures inside results stay names: a page of them would be a gigabyte.
-        return [self._read(row, whole=False) for row in rows]
+        values = [value for _, value in wanted]
+        text, below = (query.text or "").casefold(), before or ATTEMPT_MAX
+        found: list[OrderRecord] = []
+        while True:
+            rows = await self._rows(sql, (*values, below, PAGE))
+            for row in rows:
+                below = row[0]
+                if text in str(row[PROMPT] or "").casefold() and self._readable(row):
+                    # Pictures stay names: a page of them would be a gigabyte.
+                    found.append(self._read(row, whole=False))
+                    if len(found) == limit:
+                        return found
+            if len(rows) < PAGE:
+                return found
 
     async def prune(self, older_than: timedelta) -> int:
         """See :class:`OrderStore`."""
@@ -362,6 +341,9 @@ class SqliteStore:
 
         return await self._do(work)
 
+    async def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
+        return await self._do(lambda db: db.execute(query, values).fetchall())
+
     async def _write(self, statement: str, *values: object) -> None:
         await self._do(lambda db: db.execute(statement, values).rowcount)
 
@@ -371,12 +353,11 @@ class SqliteStore:
             db.renewed.add(owner)
 
     async def _do(self, work: Callable[[Connection], T]) -> T:
-        writer = self._writer
-        if writer is None:  # an order can outlive its session; nobody would answer it
+        if not self._writers:  # an order can outlive its session
             msg = f"the store {self._path} is closed"
             raise JournalError(msg)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        writer.put(work, done)
+        self._writers[-1].put(work, done)
         # Shielded: a cancelled waiter must not undo what the thread is committing.
         return await asyncio.shield(done)
 
@@ -388,9 +369,21 @@ class SqliteStore:
     def _read(self, row: Sequence[Any], *, whole: bool = True) -> OrderRecord:
         try:
             return read_row(row, self._pictures.put_back if whole else str)
-        except (ValueError, TypeError, OverflowError) as error:
+        except DAMAGE as error:
             msg = f"the store {self._path} is damaged: {error}"
             raise JournalError(msg) from None
+
+    def _readable(self, row: Sequence[Any]) -> bool:
+        """Return whether *row* can be read; one that cannot hides no other."""
+        try:
+            read_row(row)
+        except DAMAGE as error:
+            if row[0] not in self._damaged:
+                self._damaged.add(row[0])
+                msg = "order %s (%r) in the store %s is damaged and left out: %s"
+                logger.error(msg, row[0], row[1], self._path, error)  # noqa: TRY400
+            return False
+        return True
 
 
 def _point_back(db: sqlite3.Connection, attempt: int) -> None:
@@ -409,103 +402,3 @@ def _let_go(opening: asyncio.Future[Writer]) -> None:
             opening.get_loop().run_in_executor(None, release)
         except RuntimeError:  # the loop is ending, and its executor has
             release()
-
-
-def _pattern(text: str) -> str:
-    for special in "!%_":
-        text = text.replace(special, f"!{special}")
-    return f"%{text.casefold()}%"
-
-
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """
-    Make a connection to the file at *path* ready, its tables made if it is new.
-
-    Raises:
-        JournalError: It is another program's, of another version, or damaged.
-    """
-    from apimodels_async.stores._writer import in_turn, set_mode
-
-    connection.create_function(
-        "casefold", 1, lambda text: text and str(text).casefold(), deterministic=True
-    )
-    # While another process commits, and after a kill, even reading waits for a turn.
-    # The tables first: one that makes the file now makes both together.
-    sql = "SELECT count(*) FROM sqlite_master"
-    (tables,) = in_turn(connection, sql).fetchone()
-    (version,) = in_turn(connection, "PRAGMA user_version").fetchone()
-    if version not in {0, VERSION} or (tables and not version):
-        what = "the database of another program"
-        if version:
-            what = f"of version {version}, and this release writes {VERSION}"
-        msg = f"{path} is {what}; nothing was written"
-        raise JournalError(msg)
-    set_mode(connection)
-    (found,) = in_turn(connection, "PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        msg = f"the store {path} is damaged ({found}); nothing was sent"
-        raise JournalError(msg)
-    in_turn(connection, "BEGIN IMMEDIATE")
-    try:
-        # Another process may have been here since.
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if not version:
-            for statement in SCHEMA:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute(f"DELETE FROM owners WHERE alive_until < {NOW} - 86400")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    in_turn(connection, "COMMIT")
-
-
-def read_row(row: Sequence[Any], put_back: Callable[[str], str]) -> OrderRecord:
-    """
-    Return the record in *row*, of ``COLUMNS``; *put_back* completes texts.
-
-    Raises:
-        ValueError: Something else wrote it, or it is damaged.
-    """
-    texts, rest = row[1:13], row[13:]
-    if not all(isinstance(each, str | None) for each in texts):
-        msg = "another thing where text belongs"
-        raise ValueError(msg)
-    key, digest, model, prompt, request, price, state, task_id = texts[:8]
-    result, error, files, nonce = texts[8:]
-    handed_over, intended_at, ended_at, owned, age_s = rest
-    word = OrderState(state)
-    if word is OrderState.ACCEPTED and not task_id:
-        msg = "an order was accepted, and its task is missing"
-        raise ValueError(msg)
-    if word is OrderState.COMPLETED and result is None:
-        msg = "an order completed, and its result is missing"
-        raise ValueError(msg)
-    return OrderRecord(
-        idempotency_key=key,
-        attempt=int(row[0]),
-        digest=digest,
-        model=model,
-        prompt=prompt,
-        request=put_back(request),
-        price=None if price is None else read_amount(price),
-        state=word,
-        task_id=task_id,
-        result=None if result is None else load_result(put_back(result)),
-        error=error,
-        files=() if files is None else _names(files),
-        nonce=nonce,
-        owned=bool(owned),
-        handed_over=bool(handed_over),
-        intended_at=datetime.fromtimestamp(intended_at, UTC),
-        ended_at=None if ended_at is None else datetime.fromtimestamp(ended_at, UTC),
-        age_s=float(age_s),
-    )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    found = json.loads(text)
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        msg = "a list of files that is none"
-        raise ValueError(msg)
-    return tuple(found)

@@ -5,7 +5,8 @@ Rules for a store:
 1. What a method wrote is durable when it returns, and each is atomic, over all
    processes that share the store.
 2. A word about an attempt changes that attempt alone, and none that has ended
-   (``completed``, ``failed``, ``refused``).
+   (``completed``, ``failed``, ``refused``). ``refused`` takes the place of ``intended``
+   alone, and ``unknown`` not that of ``accepted``.
 3. Its trouble is ``JournalError``: before a request is sent that stops the order;
    afterwards the order goes on, and its task id is logged.
 """
@@ -159,6 +160,11 @@ class OrderLog(EndListener, Protocol):
     @property
     def durable(self) -> bool:
         """Whether its task, or how it ended, would be known after a crash."""
+        ...
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another caller was seen sending it: it may be charged."""
         ...
 
     @property

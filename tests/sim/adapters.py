@@ -59,7 +59,11 @@ class SimAdapters(Adapters):
 
     def clock(self):
         """Return the process's clock."""
-        return SimClock()
+        return SimClock(self._life)
+
+    def store(self, store):
+        """Return the way to the store that all processes share."""
+        return store
 
     def draw(self):
         """Draw from the process's own chance."""
@@ -85,11 +89,15 @@ class SimAdapters(Adapters):
 
 
 class SimClock(LoopClock):
-    """The loop's time, and a wall clock that goes with it."""
+    """The loop's time, and a wall clock that may be set."""
+
+    def __init__(self, life):
+        super().__init__()
+        self._life = life
 
     def utcnow(self):
         """Return the wall clock."""
-        return utc(self.time())
+        return self._life.wall()
 
 
 class SimPool:
@@ -198,6 +206,28 @@ class SimJournal(Journal):
 
 
 # --- looking into a session
+
+
+def attempt_of(memory, number):
+    """Return the record of an attempt in a ``MemoryStore``, or None."""
+    found = memory._attempts.get(number)
+    return None if found is None else found.record
+
+
+def attempts_of(memory):
+    """Return all attempts of a ``MemoryStore``, oldest first, to be changed."""
+    return list(memory._attempts.values())
+
+
+def lease_of(memory):
+    """Return until when each owner counts as alive, to be changed."""
+    return memory._alive_until
+
+
+def current(memory, key):
+    """Return the attempt that a key names, or None."""
+    found = [n for (_, name), n in memory._current.items() if name == key]
+    return found[0] if found else None
 
 
 def entry_of(session, task_id):

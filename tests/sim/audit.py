@@ -13,6 +13,7 @@ import re
 
 from sim import adapters
 from sim.invariants import Case, Record, ids_of, names, texts
+from sim.keyed.ask import Ask
 from sim.outside.faults import API_KEY, ECHO
 
 from apimodels_async import ImageResult, TaskHandle
@@ -32,10 +33,11 @@ class Audit(Record):
     def __init__(self, world, disk, orders, forged, **options):
         super().__init__(world, **options)
         self._disk = disk
-        self._forged = forged
+        self.forged = forged
+        self.keys = None
         self.cases = {number: Case(order.actor) for number, order in orders.items()}
         self.by_url = {}
-        self._by_key = {}
+        self.by_key = {}
         self._watched = {}
         self._looking = False
         self._searched = set()
@@ -46,19 +48,24 @@ class Audit(Record):
     def bought(self, purchase):
         """Take down that the vendor has taken an order on."""
         case = self.cases[purchase.order.number]
-        purchase.ask, purchase.asked_at = case.asks, case.asked_at
+        ask = purchase.asker
+        purchase.ask = case.asks if ask is None else ask.serial
+        purchase.asked_at = case.asked_at
         alive = sum(old.costs for old in case.bought)
         case.bought.append(purchase)
-        self.by_url[purchase.url] = self._by_key[purchase.key] = purchase
+        self.by_url[purchase.url] = self.by_key[purchase.key] = purchase
         self.note("bought", purchase.order.number, purchase.key)
-        if purchase.costs and alive >= case.allowed:
+        if ask is not None:
+            self.keys.bought(purchase, ask, case)
+        keyed = ask is not None and ask.key is not None
+        if purchase.costs and alive >= case.allowed and not keyed:
             keys = [each.key for each in case.bought]
             self.broke("bought_once", f"{keys} for one order", purchase.order.number)
         state = self._state(case, purchase.order.number)
         if case.journal is not None and state != "intended":
             detail = f"order {purchase.order.number} is {state} in the journal"
             self.broke("record_before_order", detail, purchase.order.number)
-        if case.ended:
+        if purchase.ask not in case.waiting:
             self._watch(purchase)
 
     def charged(self, purchase):
@@ -92,19 +99,23 @@ class Audit(Record):
 
     # --- the users' side
 
-    def asks(self, number):
-        """Take down that a user orders."""
+    def asks(self, number, life, **more):
+        """Take down that a user orders, and return that call."""
         case = self.cases[number]
         case.asks += 1
         case.asked_at = self._world.now
-        case.ended = False
+        case.waiting[case.asks] = life
         self.note("asks", number, case.asks)
+        return Ask(number, case.asks, life, **more)
 
-    def tell(self, number, product, process):
+    def tell(self, number, product, process, ask=None):
         """Take down what a user gets for an order: a result, a handle, or an error."""
         case = self.cases[number]
-        case.ended = True
-        now = [each for each in case.bought if each.ask == case.asks]
+        serial = case.asks if ask is None else ask.serial
+        case.waiting.pop(serial, None)
+        now = [each for each in case.bought if each.ask == serial]
+        if ask is not None:
+            self.keys.told(ask, case, product, now)
         if isinstance(product, ImageResult):
             self.note("result", number, product.task_id or product.url)
             self._own(number, case, product)
@@ -114,15 +125,25 @@ class Audit(Record):
             case.end = f"was told {type(product).__name__}"
             self.note("error", number, repr(product))
             self.read(product, process)
-            self._money(number, now, product)
+            self._money(number, self._meant(case, product, now, ask), product)
             self._own_task(number, case, product)
         for purchase in now if case.journal is None else ():
             if not names(product, purchase):
                 self._watch(purchase)
 
+    def _meant(self, case, error, now, ask):
+        """Return the purchases that an error may be about, its key's others too."""
+        if ask is None or ask.key is None:
+            return now
+        if getattr(error, "charged", None):
+            return case.bought
+        named = self.by_key.get(getattr(error, "task_id", None))
+        return now if named is None or named in now else [*now, named]
+
     def _own(self, number, case, result):
+        self.keys.has(result)
         if result.url not in {purchase.url for purchase in case.bought}:
-            name = "forged_callback" if number in self._forged else "own_result"
+            name = "forged_callback" if number in self.forged else "own_result"
             self.broke(name, f"order {number} got {result.url}", number)
 
     def _own_task(self, number, case, error):
@@ -130,23 +151,27 @@ class Audit(Record):
             getattr(error, "task_id", None),
             {purchase.key for purchase in case.bought},
         )
-        if named and named not in bought and number not in self._forged:
+        if named and named not in bought and number not in self.forged:
             self.broke("own_task", f"order {number} is told of {named}", number)
 
     def _money(self, number, bought, error):
         charged = getattr(error, "charged", None)
         if charged is False:
             for purchase in bought:
-                purchase.must_be_free = f"its user was told {error!r}"
-                if purchase.charged:
-                    self.charged(purchase)
+                self.must_be_free(purchase, f"its user was told {error!r}")
         if charged and not any(purchase.charged for purchase in bought):
             detail = f"order {number} was not charged, but {error!r}"
             self.broke("truth_about_money", detail, number)
 
+    def must_be_free(self, purchase, words):
+        """Take down that somebody was told so."""
+        purchase.must_be_free = words
+        if purchase.charged:
+            self.charged(purchase)
+
     def later(self, number, task_id, product, process):
         """Take down what the handle of a task brings a user."""
-        purchase = self._by_key.get(task_id)
+        purchase = self.by_key.get(task_id)
         self.note("later", task_id, type(product).__name__)
         if not isinstance(product, ImageResult):
             self.read(product, process)
@@ -155,15 +180,18 @@ class Audit(Record):
         elif purchase is not None and purchase.url not in product.urls:
             self.broke("own_result", f"{task_id} became {product.url}", number)
         else:
+            self.keys.has(product)
             self._watched.pop(task_id, None)  # somebody has it now
 
-    def gone(self, number):
+    def gone(self, number, ask=None):
         """Take down that a user who ordered has left without being told anything."""
         case = self.cases[number]
-        case.ended, case.end = True, "left"
+        serial = case.asks if ask is None else ask.serial
+        case.waiting.pop(serial, None)
+        case.end = "left"
         self.note("gone", number)
         for purchase in case.bought if case.journal is None else ():
-            if purchase.ask == case.asks:
+            if purchase.ask == serial:
                 self._watch(purchase)
 
     def read(self, error, process=None):
@@ -217,7 +245,7 @@ class Audit(Record):
         """Return where it is for good; None: for now it is all right; "": nowhere."""
         process, key = purchase.process, purchase.key
         if process.loop.dead:
-            return "lost with its process, which had no journal"
+            return "lost with its process, unless a store has it"
         if key in process.named:
             return "an error"
         place = process.place_of(purchase)
@@ -227,7 +255,7 @@ class Audit(Record):
             if adapters.entry_of(process.session, key) is not None:
                 return None
             answered, now = purchase.answered_at, self._world.now
-            if answered is None or now < answered + SETTLING_S:
+            if answered is None or now < answered + SETTLING_S + process.slept:
                 return None
         return "a warning" if key in process.logged else ""
 
@@ -236,6 +264,7 @@ class Audit(Record):
 
     def end(self):
         """Look at what is left when everybody is through."""
+        self.keys.end()
         for number, case in sorted(self.cases.items()):
             if case.journal is None:
                 continue

@@ -16,14 +16,16 @@ PAUSE_S = 30.0
 LOST = frozenset({"unknown", "intended"})
 
 
-def request_for(order):
-    """Return the request value for an order of the plan."""
-    prompt = f"o{order.number}"
+def request_for(order, *, twist=False):
+    """Return the request value for an order of the plan, or nearly that."""
+    prompt, extra = f"o{order.number}", {"note": "twisted"} if twist else {}
     if order.model == "sparkpix-image":
-        return SparkPixImage(prompt=prompt)
+        return SparkPixImage(prompt=prompt, extra=extra)
     if order.model == "sparkpix-image-edit":
-        return SparkPixEdit(prompt=prompt, images=("https://example.com/a.jpg",))
-    return ImageRequest(order.model, prompt, {"resolution": "1K"})
+        return SparkPixEdit(
+            prompt=prompt, images=("https://example.com/a.jpg",), extra=extra
+        )
+    return ImageRequest(order.model, prompt, {"resolution": "1K", **extra})
 
 
 class Budget:
@@ -95,7 +97,7 @@ class _Run:
             if ahead >= self._actor.max_pending + 1:
                 self._audit.broke("batch_bound", f"{ahead} read ahead")
             self._read += 1
-            self._audit.asks(order.number)
+            self._audit.asks(order.number, self._life)
             yield request_for(order)
 
     async def through(self):

@@ -161,7 +161,7 @@ class HastyClock(SimAdapters):
     """Has a clock that runs twice as fast."""
 
     def clock(self):
-        return _Fast()
+        return _Fast(self._life)
 
 
 class _Fast(SimClock):

@@ -56,6 +56,20 @@ GATING = {
     "budget_of_reruns": False,
     # With a journal, the record is on the disk before the order reaches the vendor.
     "record_before_order": True,
+    # An idempotency key is bought once over all processes, unless what it bought has
+    # failed, or somebody has let it be forgotten.
+    "key_bought_once": True,
+    # All callers of a key are told of the same task and picture; none is told of
+    # another request's, nor that the order he waits for costs nothing, and it does.
+    "key_agrees": True,
+    # What is paid for is not refused or failed in the store, and its key names it.
+    "key_kept": True,
+    # A caller of a key that another sends is told what became of it, in time.
+    "nobody_waits_for_key": True,
+    # What is recovered is one living process's, and nobody's once it is dealt with.
+    "recovered_once": True,
+    # What nobody got and nobody has acked is recovered again.
+    "recovered_again": True,
     # After aclose() no request is made.
     "silent_after_close": True,
     # Nothing ends in the event loop's own handler for what nobody caught.
@@ -88,8 +102,8 @@ class Case:
         "batch",
         "bought",
         "end",
-        "ended",
         "journal",
+        "waiting",
     )
 
     def __init__(self, actor):
@@ -97,12 +111,16 @@ class Case:
         self.allowed = 1
         self.asks = self.asked_at = 0
         self.bought = []
-        self.ended = True
-        """Whether nobody waits for it, now."""
+        self.waiting = {}
+        """Serial number of each call that waits for it -> the process it is in."""
         self.end = "never ordered it"
         """What its user did or was told last."""
         self.journal = None
         self.batch = None
+
+    def leave(self, life):
+        """End all calls of a process."""
+        self.waiting = {n: at for n, at in self.waiting.items() if at is not life}
 
 
 class Record:

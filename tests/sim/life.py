@@ -11,12 +11,15 @@ from sim.batches import Budget, journal_of
 from sim.loop import ProcessLoop
 from sim.outside import faults
 from sim.outside.network import Network
+from sim.outside.store import SimStore
 from sim.users import act
 
 from apimodels_async import PollPolicy, Timeouts
 from apimodels_async.webhooks import Callback, Receiver
 
 SECRET = "s" * 32
+STORE = 1 << 20
+"""Tells the chance of a store's calls from the process's own."""
 
 
 class SimCallback(Callback):
@@ -42,6 +45,8 @@ class Life:
         self.named, self.logged = set(), set()
         self.batches, self.users = [], {}
         self.busy = 0
+        self.slept = 0.0
+        """Seconds for which it was stopped, or will have been once it goes on."""
         self.closing = self.closed = self.ended = False
         self.session, self.receiver = self._session(process, chance)
 
@@ -51,6 +56,7 @@ class Life:
             callback = SimCallback("https://us.example/hooks", secret=SECRET)
             callback.chance = chance
             receiver = Receiver(callback)
+        own = Random(process.seed ^ (STORE + self.generation))
         make = self.site.bug or adapters.SimAdapters
         outside = make(self, chance)
         session = adapters.SimSession(
@@ -69,6 +75,7 @@ class Life:
             ),
             max_connections=process.connections,
             callback=callback,
+            store=outside.store(SimStore(self, own)) if process.store else None,
         )
         return outside.view(session), receiver
 
@@ -79,11 +86,13 @@ class Life:
 
     def _start(self, actor):
         orders = self.site.orders_of.get(actor.number, [])
-        if not orders and actor.kind != "attach":
+        if not orders and actor.kind not in {"attach", "recover"}:
             self._finished(None)
             return
         if actor.kind == "batch":
             self._keep(actor, orders)
+        elif actor.returns and orders[0].keyed:
+            self.site.todo[actor.number] = actor
         leave = self.site.leaves.get(actor.number)
         task = self.loop.create_task(
             act(self, actor, orders, leave), name=f"user-{actor.number}"
@@ -158,13 +167,23 @@ class Life:
 
     def die(self):
         """End at once."""
-        self.loop.dead = True
+        self.loop.kill()
         self.disk.release(self)
         adapters.disown(self.session)
         for actor, task in self.users.items():
             orders = self.site.orders_of.get(actor, ())
             for order in orders if not task.done() else ():
-                self.audit.cases[order.number].ended = True
+                self.audit.cases[order.number].leave(self)
+
+    @property
+    def skew(self):
+        """Seconds by which its wall clock is ahead."""
+        skews = self.site.skews
+        return skews[self.process.number] + skews[None]
+
+    def wall(self):
+        """Return its wall clock."""
+        return adapters.utc(self.site.world.now + self.skew)
 
     def place_of(self, purchase):
         """Return the lasting place in which a purchase can be found, or None."""

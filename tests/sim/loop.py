@@ -51,7 +51,10 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def __init__(self, world, name, on_error):
         self.world = world
         self.name = name
-        self.dead = False
+        self.dead = self.halted = False
+        self.behind = 0.0
+        """Seconds for which its clock has stood still."""
+        self._parked = []
         self._on_error = on_error
         self._tasks = {}
         self._numbers = count(1)
@@ -76,8 +79,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
             callback(*args)
 
     def time(self):
-        """Return the world's seconds."""
-        return self.world.now
+        """Return the world's seconds, as this process counts them."""
+        return self.world.now - self.behind
 
     def call_soon(self, callback, *args, context=None):
         """Call *callback* after what is ready now."""
@@ -88,13 +91,41 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     call_soon_threadsafe = call_soon
 
     def call_at(self, when, callback, *args, context=None):
-        """Call *callback* at a time."""
+        """Call *callback* at a time of this loop's."""
         context = context or copy_context()
-        return self.world.at(when, callback, *args, loop=self, context=context)
+        at = when + self.behind
+        while at - self.behind < when:  # never early, not by a rounding either
+            at = math.nextafter(at, math.inf)
+        return self.world.at(at, callback, *args, loop=self, context=context)
 
     def call_later(self, delay, callback, *args, context=None):
         """Call *callback* after some seconds."""
-        return self.call_at(self.world.now + delay, callback, *args, context=context)
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def halt(self):
+        """Run nothing for a while."""
+        self.halted = True
+
+    def park(self, handle):
+        """Keep what is to run, until the process goes on."""
+        if not self.dead:
+            self._parked.append(handle)
+
+    def go_on(self, lost=0.0):
+        """Run what was put off; the clock has stood still for *lost* seconds."""
+        if self.dead or not self.halted:
+            return
+        self.halted = False
+        self.behind += lost
+        if lost:
+            self.world.delay(self, lost)
+        self._ready.extend(self._parked)
+        self._parked = []
+
+    def kill(self):
+        """Run nothing any more."""
+        self.dead = self.halted = True
+        self._parked = []
 
     def create_future(self):
         """Return a future of this loop."""

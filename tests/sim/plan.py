@@ -23,6 +23,11 @@ class Process:
     connections: int = 100
     callbacks: bool = False
     learned: bool = False
+    store: bool = False
+    trouble: float = 0.0
+    """Share of the calls to its store that fail."""
+    acks: float = 1.0
+    """Share of the orders it recovers that it deals with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Actor:
     process: int
     at: float
     kind: str
-    """generate, submit, attach or batch."""
+    """generate, submit, attach, batch or recover."""
     manner: str = ""
     """What is done with the handle or the result."""
     again: bool = False
@@ -44,6 +49,14 @@ class Actor:
     download: bool = False
     reruns: int = 0
     resubmit: bool = False
+    of: int = 0
+    """The order of another actor that this one places, too, under its key."""
+    twist: bool = False
+    """Orders something else under that key."""
+    retries: int = 0
+    """Times it orders again after an error."""
+    returns: bool = False
+    """Begins anew when its process died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,8 @@ class Order:
     queue_s: float = 1.0
     work_s: float = 20.0
     fate: str = "completed"
+    keyed: bool = False
+    """Has an idempotency key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +124,27 @@ class Death:
     at: float
     steps: int
     """Handles of the loop after that time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nap:
+    """A process that is stopped for a while, and then goes on."""
+
+    process: int
+    at: float
+    seconds: float
+    suspended: bool = False
+    """Whether its monotonic clock stops, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A wall clock that is set."""
+
+    process: int | None
+    """None: everybody's, and the store's."""
+    at: float
+    seconds: float
 
 
 def describe(item):

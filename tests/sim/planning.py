@@ -6,7 +6,18 @@ from functools import cache
 from itertools import accumulate
 from random import Random
 
-from sim.plan import Actor, Close, Death, Fault, Leave, Order, Process, Storm
+from sim.plan import (
+    Actor,
+    Close,
+    Death,
+    Fault,
+    Jump,
+    Leave,
+    Nap,
+    Order,
+    Process,
+    Storm,
+)
 
 ORDERS = 150
 """Orders in one run; campaigns make many runs."""
@@ -79,6 +90,7 @@ KEY_FAULTS = {"401": 3, "200_401": 2, "403": 2, "echo": 1}
 FILE_FAULTS = {"404": 3, "503": 3, "cut": 4, "page": 2, "hangs": 1, "disk_full": 2}
 CALLBACK_FAULTS = {"lost": 4, "twice": 2, "wrong": 3, "forged": 1}
 STORMS = {"down": 4, "429": 3, "503": 3, "slow": 3, "disk_full": 2, "slow_disk": 2}
+STORE_STORMS = {"disk_full": 2, "slow_disk": 2, "flaky_disk": 3}
 MANNERS = {
     "await": 8,
     "events": 3,
@@ -103,12 +115,14 @@ class _Maker:
         self._actors = 0
         self._span = 10.0 + orders * rng.uniform(0.03, 0.2)
         self._faulty = rng.choice((0.0, 0.2, 0.4, 0.7))
+        self._stores = rng.random() < 0.5
         self._touchy = rng.random() < 0.1  # the key may be refused
 
     def make(self):
         rng = self._rng
-        processes = [self._process(n) for n in range(rng.choice((1, 1, 1, 2, 3)))]
+        processes = [self._process(n) for n in range(rng.choice(self._sizes()))]
         self._plan += processes
+        self._stored = [each for each in processes if each.store]
         while self._orders < self._wanted:
             self._actor(rng.choice(processes))
         for process in processes:
@@ -122,7 +136,30 @@ class _Maker:
         while rng.random() < 0.4:
             storm = Storm(self._moment(2.0), rng.uniform(1, 10), self._pick(STORMS))
             self._plan.append(storm)
+        for process in self._stored:
+            self._upset(process)
         return tuple(self._plan)
+
+    def _sizes(self):
+        return (1, 2, 2, 3, 3) if self._stores else (1, 1, 1, 2, 3)
+
+    def _upset(self, process):
+        """Plan what stores are there for: deaths, stopped processes, wrong clocks."""
+        rng, number = self._rng, process.number
+        while rng.random() < 0.5:
+            death = Death(number, self._moment(4.0), rng.randrange(40))
+            self._plan.append(death)
+        while rng.random() < 0.3:
+            seconds = rng.choice((rng.uniform(1, 60), rng.uniform(50, 200)))
+            nap = Nap(number, self._moment(2.0), seconds, rng.random() < 0.5)
+            self._plan.append(nap)
+        while rng.random() < 0.3:
+            whose = rng.choice((number, number, None))
+            jump = Jump(whose, self._moment(2.0), rng.uniform(-300, 300))
+            self._plan.append(jump)
+        while rng.random() < 0.3:
+            kind = self._pick(STORE_STORMS)
+            self._plan.append(Storm(self._moment(2.0), rng.uniform(1, 20), kind))
 
     def _moment(self, share=1.0):
         return self._rng.uniform(0, self._span * share)
@@ -141,7 +178,18 @@ class _Maker:
             connections=rng.choice((4, 20, 100, 100)),
             callbacks=rng.random() < 0.3,
             learned=rng.random() < 0.2,
+            **self._store(),
         )
+
+    def _store(self):
+        rng = self._rng
+        if not self._stores or rng.random() < 0.15:
+            return {}
+        return {
+            "store": True,
+            "trouble": rng.choice((0.0, 0.0, 0.01, 0.05)),
+            "acks": rng.choice((1.0, 0.7, 0.3)),
+        }
 
     def _actor(self, process):
         rng, self._actors = self._rng, self._actors + 1
@@ -164,10 +212,42 @@ class _Maker:
                 self._pick(MANNERS),
                 again=rng.random() < 0.3,
                 download=rng.random() < 0.15,
+                **self._keyed(process),
             )
-            self._order(number, process, tasks_only=kind == "submit")
+            keyed = process.store and rng.random() < 0.6
+            self._order(number, process, tasks_only=kind == "submit", keyed=keyed)
         self._plan.append(actor)
         if rng.random() < 0.25:
+            self._plan.append(self._leave(actor))
+        order = self._last
+        while order.keyed and order.actor == number and rng.random() < 0.45:
+            self._repeat(order, at)
+
+    def _keyed(self, process):
+        rng = self._rng
+        if not process.store:
+            return {}
+        return {"retries": rng.randrange(3), "returns": rng.random() < 0.5}
+
+    def _repeat(self, order, at):
+        """Plan that somebody orders the same again, somewhere."""
+        rng, self._actors = self._rng, self._actors + 1
+        process = rng.choice(self._stored)
+        sync = order.model in SYNC_MODELS
+        late = rng.choice((0.0, 0.0, rng.uniform(0, 3), rng.uniform(0, 100)))
+        actor = Actor(
+            self._actors,
+            process.number,
+            at + late,
+            "generate" if sync else rng.choice(("generate", "submit")),
+            self._pick(MANNERS),
+            again=rng.random() < 0.3,
+            of=order.number,
+            twist=rng.random() < 0.1,
+            **self._keyed(process),
+        )
+        self._plan.append(actor)
+        if rng.random() < 0.15:
             self._plan.append(self._leave(actor))
 
     def _batch(self):
@@ -193,7 +273,7 @@ class _Maker:
         }.get(how, rng.choice((rng.uniform(0, 1), rng.uniform(0, 60))))
         return Leave(actor.number, how, amount, twice=rng.random() < 0.2)
 
-    def _order(self, actor, process, *, tasks_only=False):
+    def _order(self, actor, process, *, tasks_only=False, keyed=False):
         rng, self._orders = self._rng, self._orders + 1
         number = self._orders
         sync = not tasks_only and rng.random() < 0.2
@@ -205,8 +285,10 @@ class _Maker:
             queue_s=rng.uniform(0, 5),
             work_s=rng.uniform(3, 90),
             fate=self._pick(FATES),
+            keyed=keyed,
         )
         self._plan.append(order)
+        self._last = order
         while rng.random() < self._faulty:
             self._plan.append(self._fault(order, process))
 

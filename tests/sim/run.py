@@ -45,6 +45,7 @@ class Campaign:
         self._options = options
         self.runs = self.orders = self.polls = 0
         self.struck, self.seeds, self.first = Counter(), Counter(), {}
+        self.keyed = Counter()
         self.failure = None
         """Seed and violation of the first run that failed."""
         self._cpu = time.process_time()
@@ -56,6 +57,7 @@ class Campaign:
         self.orders += report.orders
         self.polls += report.polls
         self.struck.update(report.struck)
+        self.keyed.update(report.keyed)
         for violation in report.violations:
             self.seeds[violation.name] += 1
             self.first.setdefault(violation.name, (seed, violation))
@@ -74,7 +76,8 @@ class Campaign:
 
     def summary(self):
         """Return what there is to say in the end."""
-        lines = [self.pace(), "", "faults injected:"]
+        told = ", ".join(f"{n:,} {what}" for what, n in sorted(self.keyed.items()))
+        lines = [self.pace(), f"in stores: {told or 'nothing'}", "", "faults injected:"]
         width = max(map(len, self.struck), default=0)
         for kind, count in sorted(self.struck.items()):
             lines.append(f"  {kind:<{width}} {count:>9,}")

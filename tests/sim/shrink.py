@@ -51,6 +51,23 @@ def _nearer(plan, number):
     }
     for orders in ({number}, siblings):
         yield tuple(each for each in plan if _touches(each, orders, actor))
+    users = {a.number for a in plan if isinstance(a, Actor) and a.of == number}
+    users.add(actor.number)
+    yield tuple(each for each in plan if _concerns(each, number, users))
+
+
+def _concerns(item, number, users):
+    """Return whether an item may matter to an order, in whichever process."""
+    match item:
+        case Actor():
+            return item.number in users
+        case Order():
+            return item.number == number
+        case Fault():
+            return item.order == number
+        case Leave():
+            return item.actor in users
+    return True
 
 
 def _is(order, number):

@@ -11,14 +11,29 @@ from dataclasses import dataclass
 
 from sim import adapters
 from sim.audit import TASK_ID, Audit
+from sim.keyed.keys import Keys
 from sim.life import Life
 from sim.outside.disk import SimDisk
 from sim.outside.network import Weather
+from sim.outside.store import Shared
 from sim.outside.vendor import Vendor
-from sim.plan import Actor, Close, Death, Fault, Leave, Order, Process, Storm
+from sim.plan import (
+    Actor,
+    Close,
+    Death,
+    Fault,
+    Jump,
+    Leave,
+    Nap,
+    Order,
+    Process,
+    Storm,
+)
 from sim.world import StuckError, World
 
 RESTART_S = 5.0
+RECOVERER = -1
+"""Number of the first process's user who takes up what earlier ones left."""
 APART_S = 4.0
 """Two orders are told from each other by times of the API in whole seconds."""
 
@@ -34,6 +49,8 @@ class Report:
     struck: dict
     """Kind of fault -> how often it struck."""
     violations: list
+    keyed: dict
+    """What became of orders with a key -> how often."""
 
 
 class Site:
@@ -52,11 +69,18 @@ class Site:
         options = {"stop_at": stop_at, "show": show}
         forged = self.weather.forged
         self.audit = Audit(self.world, self.disk, orders, forged, **options)
+        self.skews = Counter()
+        """Number of a process (None: all, and the store) -> seconds it is ahead."""
+        self.shared = Shared(self)
+        self.audit.keys = Keys(self, self.audit)
         self.vendor = Vendor(self.world, self.audit, self._call_back)
         self.bug = bug
         self.orders_of = {}
         for order in orders.values():
             self.orders_of.setdefault(order.actor, []).append(order)
+        for actor in kinds[Actor]:
+            if actor.of in orders:
+                self.orders_of[actor.number] = [orders[actor.of]]
         self.leaves = {leave.actor: leave for leave in kinds[Leave]}
         self.lives = {}
         """Number of a process -> its present life."""
@@ -79,6 +103,10 @@ class Site:
             world.at(close.at, self._close, close)
         for death in self.plan[Death]:
             world.at(death.at, self._count_down, death, death.steps)
+        for nap in self.plan[Nap]:
+            world.at(nap.at, self._nap, nap)
+        for jump in self.plan[Jump]:
+            world.at(jump.at, self._jump, jump)
         for storm in self.plan[Storm]:
             world.at(storm.at, self._storm, storm, storm.kind)
             world.at(storm.at + storm.seconds, self._storm, storm, None)
@@ -95,7 +123,8 @@ class Site:
         bought = sum(len(case.bought) for case in audit.cases.values())
         struck = dict(sorted(self.weather.struck.items()))
         sizes = placed, audit.polls, bought
-        return Report(audit.digest, *sizes, struck, audit.violations)
+        keyed = dict(sorted(audit.keys.counts.items()))
+        return Report(audit.digest, *sizes, struck, audit.violations, keyed)
 
     def _to_the_end(self):
         try:
@@ -121,6 +150,8 @@ class Site:
         self.loops[life.loop] = life
         for actor in again:
             life.start(actor)
+        if before is not None and before.loop.dead and process.store:
+            life.start(Actor(RECOVERER - process.number, process.number, 0, "recover"))
         return life
 
     def _arrive(self, actor):
@@ -153,6 +184,22 @@ class Site:
         mine = [a for a in self.todo.values() if a.number in life.users]
         self.world.at(self.world.now + RESTART_S, self._begin, life.process, mine)
 
+    def _nap(self, nap):
+        life = self.lives.get(nap.process)
+        if life is None or life.loop.halted or life.ended:
+            return
+        self.audit.note("sleeps", f"process {nap.process}")
+        self.weather.struck["process sleeps"] += 1
+        life.loop.halt()
+        life.slept += nap.seconds
+        lost = nap.seconds if nap.suspended else 0.0
+        self.world.at(self.world.now + nap.seconds, life.loop.go_on, lost)
+
+    def _jump(self, jump):
+        self.audit.note("clock", jump.process, jump.seconds)
+        self.weather.struck["clock is set"] += 1
+        self.skews[jump.process] += jump.seconds
+
     def _storm(self, storm, kind):
         self.audit.note("storm", storm.kind, kind)
         if storm.kind.endswith("disk") or storm.kind == "disk_full":
@@ -164,7 +211,7 @@ class Site:
         """Deliver the vendor's callback; return whether it was heard."""
         kind = self.weather.planned(purchase.order, "callback", nth)
         life = self.lives[purchase.process.process.number]
-        if kind == "lost" or life.loop.dead or life.receiver is None:
+        if kind == "lost" or life.loop.halted or life.receiver is None:
             return False
         task_id = self._named_by(kind, purchase)
         body = f'{{"code":200,"data":{{"taskId":"{task_id}"}}}}'.encode()
@@ -205,7 +252,7 @@ class Site:
             logger.setLevel(before[1])
 
 
-_KINDS = (Process, Actor, Order, Fault, Leave, Storm, Close, Death)
+_KINDS = (Process, Actor, Order, Fault, Leave, Storm, Close, Death, Nap, Jump)
 
 
 class _Ear(logging.Handler):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sim import bugs
 from sim.invariants import GATING
+from sim.keyed import bugs as stores
 from sim.plan import Order, Process
 from sim.planning import make
 from sim.run import Campaign, main, tell
@@ -46,6 +47,12 @@ PLANTED = {
     "batch_bound": bugs.ReadsAhead,
     "budget_kept": bugs.IgnoresBudgets,
     "record_before_order": bugs.RecordsNothing,
+    "key_bought_once": stores.SellsAgain,
+    "key_agrees": stores.MixesOrders,
+    "key_kept": stores.WritesFailed,
+    "nobody_waits_for_key": stores.NeverTells,
+    "recovered_once": stores.TakesFromTheLiving,
+    "recovered_again": stores.LosesUnacked,
     "silent_after_close": bugs.SendsAfterwards,
     "nothing_uncaught": bugs.ThrowsInACallback,
 }
@@ -54,7 +61,7 @@ PLANTED = {
 
 def broken_by(bug, name):
     """Return a plan that shows *bug* as a breach of *name*, and that breach."""
-    for seed in range(20):
+    for seed in range(80):
         plan = make(seed, SMALL)
         for violation in simulate(plan, stop_at=name, bug=bug).violations:
             if violation.name == name:
@@ -98,6 +105,11 @@ def test_a_run_does_not_depend_on_the_order_of_sets():
 def test_a_planted_bug_is_caught(name):
     """Each invariant fails once something breaks it."""
     assert broken_by(PLANTED[name], name) is not None
+
+
+def test_what_was_dealt_with_is_not_recovered_again():
+    """An order that is handed out after it was acked is found out, too."""
+    assert broken_by(stores.ForgetsAcks, "recovered_once") is not None
 
 
 def test_every_invariant_that_gates_can_fail():

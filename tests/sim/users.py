@@ -7,6 +7,9 @@ import contextlib
 from random import Random
 
 from sim.batches import request_for, run_batch
+from sim.keyed.ask import ASK
+from sim.keyed.keys import key_of
+from sim.keyed.users import recover
 from sim.outside.network import PICTURE
 
 from apimodels_async import TaskHandle
@@ -21,6 +24,8 @@ CALL_S = 2000.0
 """Two orders at most: tries, the waits between them, the deadline of a task."""
 PATIENT = 60
 """Times a user waits for so long."""
+RETRY_S = 7.0
+"""Until a key is ordered again after an error."""
 FOLDER = "/pictures"
 
 
@@ -44,42 +49,57 @@ async def act(life, actor, orders, leave):
         audit.read(error, life)
         raise
     audit.note("ends", f"actor {actor.number}")
-    if actor.kind != "batch" and life.loop.time() - since > CALL_S:
+    patience = CALL_S * (1 + actor.retries)
+    if actor.kind not in {"batch", "recover"} and life.loop.time() - since > patience:
         took = life.loop.time() - since
         audit.broke("nobody_waits_for_ever", f"actor {actor.number} took {took:.0f} s")
 
 
-async def _ask(life, order, call):
+async def _ask(life, actor, order, call):
     """Order something, and hold what comes against what happened."""
-    audit = life.audit
-    audit.asks(order.number)
+    audit, key = life.audit, key_of(order) if order.keyed else None
+    ask = audit.asks(order.number, life, key=key, twist=actor.twist)
+    request = request_for(order, twist=actor.twist)
+    mine = ASK.set(ask)
     try:
-        product = await call()
+        product = await call(request, idempotency_key=key)
     except ApiModelsError as error:
-        audit.tell(order.number, error, life)
+        audit.tell(order.number, error, life, ask)
         raise
     except BaseException:
-        audit.gone(order.number)
+        audit.gone(order.number, ask)
         raise
-    audit.tell(order.number, product, life)
+    finally:
+        ASK.reset(mine)
+    audit.tell(order.number, product, life, ask)
     return product
 
 
 async def _ask_again(life, actor, order, call):
+    for _ in range(actor.retries if order.keyed else 0):
+        try:
+            return await _ask(life, actor, order, call)
+        except OutcomeUnknownError:
+            break
+        except ApiModelsError:
+            await asyncio.sleep(RETRY_S * (1 + actor.number % 3))
     try:
-        return await _ask(life, order, call)
+        return await _ask(life, actor, order, call)
     except OutcomeUnknownError:
         if not actor.again:
             raise
-    life.audit.cases[order.number].allowed += 1
-    return await _ask(life, order, call)
+    if order.keyed:
+        await life.session.forget(key_of(order))
+    else:
+        life.audit.cases[order.number].allowed += 1
+    return await _ask(life, actor, order, call)
 
 
 async def _generate(life, actor, orders, _leave):
     (order,) = orders
-    images, request = life.session.images, request_for(order)
+    images = life.session.images
     call = images.edit if order.model.endswith("edit") else images.generate
-    result = await _ask_again(life, actor, order, lambda: call(request))
+    result = await _ask_again(life, actor, order, call)
     if actor.download:
         await _download(life, result)
 
@@ -92,8 +112,7 @@ async def _download(life, result):
 
 async def _submit(life, actor, orders, _leave):
     (order,) = orders
-    submit, request = life.session.images.submit, request_for(order)
-    handle = await _ask_again(life, actor, order, lambda: submit(request))
+    handle = await _ask_again(life, actor, order, life.session.images.submit)
     await _use(life, actor, handle, order.number)
 
 
@@ -116,9 +135,21 @@ async def _use(life, actor, handle, number):
         result = await _MANNERS[actor.manner](life, handle)
     except ApiModelsError as error:
         life.audit.later(number, handle.task_id, error, life)
+        if isinstance(error, TaskTimeoutError) and actor.number % 3 == 0:
+            await _take_up(life, error.task_id, number)
         return
     if result is not None:
         life.audit.later(number, handle.task_id, result, life)
+
+
+async def _take_up(life, task_id, number):
+    """Attach a task whose deadline has passed, at once."""
+    try:
+        result = await life.session.images.attach(task_id)
+    except ApiModelsError as error:
+        life.audit.later(number, task_id, error, life)
+    else:
+        life.audit.later(number, task_id, result, life)
 
 
 async def _wait(_life, handle):
@@ -133,7 +164,12 @@ async def _watch(life, handle):
 
 
 async def _pair(life, handle):
-    task = life.loop.create_task(handle.result(), name="user")
+    async def wait():
+        result = await handle.result()
+        life.audit.keys.has(result)
+        return result
+
+    task = life.loop.create_task(wait(), name="user")
     try:
         with contextlib.suppress(ApiModelsError):
             await handle
@@ -175,4 +211,5 @@ _KINDS = {
     "submit": _submit,
     "attach": _attach,
     "batch": run_batch,
+    "recover": recover,
 }

@@ -6,7 +6,8 @@ ready runs first in, first out, as asyncio promises; what waits runs by its time
 equal times in the order it was set. Nothing else decides the order, so a run is a
 function of its plan.
 
-A process that dies is a loop whose handles are passed over from then on. Its tasks are
+A process that sleeps is a loop whose handles are put aside until it goes on; one that
+dies, a loop whose handles are passed over from then on. Its tasks are
 kept until the world ends, or their ``finally`` blocks would run at once.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 HORIZON_S = 20_000.0
 TURNS_MAX = 200_000
@@ -59,6 +60,14 @@ class World:
         heappush(self._timers, (when, serial, handle))
         return handle
 
+    def delay(self, loop, seconds):
+        """Put off all timers of *loop*: its own clock has stood still."""
+        self._timers[:] = [
+            (when + seconds * (handle[0] is loop), serial, handle)
+            for when, serial, handle in self._timers
+        ]
+        heapify(self._timers)
+
     def timers_of(self, loop):
         """Return the timers that *loop* has set and not cancelled."""
         return [
@@ -84,13 +93,14 @@ class World:
         current, pop = None, heappop
         while True:
             while ready:
-                loop, callback, args, context = ready.popleft()
+                loop, callback, args, context = handle = ready.popleft()
                 if callback is None:
                     continue
                 if loop is not current:
                     asyncio._set_running_loop(loop)
                     current = loop
-                if loop is not None and loop.dead:
+                if loop is not None and loop.halted:
+                    loop.park(handle)
                     continue
                 turns += 1
                 try:
@@ -127,7 +137,7 @@ class World:
     def bury(self):
         """End what is left of every task, without any effect."""
         for loop in self.loops:
-            loop.dead = True
+            loop.kill()
             asyncio._set_running_loop(loop)
             while left := [task for task in loop.unfinished() if not task.buried]:
                 for task in left:

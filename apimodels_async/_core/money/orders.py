@@ -38,6 +38,15 @@ ENDED: Final = ORDERED_ANEW | {OrderState.COMPLETED}
 FORGET_HINT: Final = (
     "To risk paying twice, call session.forget() with that key, and order again"
 )
+BEFORE: Final = {
+    OrderState.ACCEPTED: frozenset(OrderState) - ENDED,
+    OrderState.COMPLETED: frozenset(OrderState) - ENDED,
+    OrderState.FAILED: frozenset(OrderState) - ENDED,
+    OrderState.UNKNOWN: frozenset({OrderState.INTENDED, OrderState.UNKNOWN}),
+    OrderState.REFUSED: frozenset({OrderState.INTENDED}),
+}
+"""A state -> the states that it may take the place of: what may have been sent is never
+refused any more, and what has a task is not unknown."""
 LEASE_S: Final = 60.0
 """Seconds for which an owner counts as alive after it was last heard of."""
 
@@ -87,7 +96,7 @@ class OrderRecord:
 
     idempotency_key: str
     attempt: int
-    """A number that no other attempt of the store has."""
+    """A number above 0 that no other attempt of the store has."""
     digest: str
     model: str
     prompt: str | None
@@ -231,23 +240,27 @@ def digest_of(
         contents: Address of an upload -> digest of what it holds, which counts instead.
     """
     kept = {name: value for name, value in body.items() if name != "callBackUrl"}
-    canonical = _canonical(kept, contents or {})
-    text = json.dumps([path, canonical], sort_keys=True, separators=(",", ":"))
+    prompt = kept.pop("prompt", None)  # it may begin like an address, and is none
+    words = unicodedata.normalize("NFC", prompt) if isinstance(prompt, str) else prompt
+    canonical = [path, words, _canonical(kept, contents or {})]
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
     return f"{DIGEST_FORM}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 def _canonical(value: Any, contents: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {
-            unicodedata.normalize("NFC", name): _canonical(each, contents)
+        # Two names can have one Unicode form: a mapping would lose one of them.
+        pairs = [
+            [unicodedata.normalize("NFC", name), _canonical(each, contents)]
             for name, each in value.items()
-        }
+        ]
+        return {"fields": sorted(pairs, key=json.dumps)}
     if isinstance(value, list):
         return [_canonical(each, contents) for each in value]
     if isinstance(value, str):
         if value in contents:
-            return f"content {contents[value]}"
-        if value.startswith(("http://", "https://")):
+            return {"content": contents[value]}
+        if value[:8].lower().startswith(("http://", "https://")) and " " not in value:
             value = value.partition("#")[0].partition("?")[0]
         return unicodedata.normalize("NFC", value)
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():

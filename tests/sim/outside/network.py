@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from email.utils import format_datetime
 from random import Random
 
+import attrs
 from sim import adapters
-from sim.adapters import Kind, Reply, utc
+from sim.adapters import Failure, Kind, Phase, Reply, utc
+from sim.keyed.ask import ASK
 from sim.outside import faults
 
 POLL = "images/generations?task_id="
@@ -141,17 +144,24 @@ class Network:
         return future
 
     def _told(self, future, purchase, asked_at):
-        reply = self._vendor.answer(purchase, asked_at)
+        reply = self._dated(self._vendor.answer(purchase, asked_at))
         self._audit.answered_poll(purchase, purchase.word_told)
         self._stray = reply
         if not future.done() and not self._process.loop.dead:
             future.set_result(reply)
 
+    def _dated(self, reply):
+        """Return *reply* with the vendor's time, where our own is off."""
+        if not self._process.skew:
+            return reply
+        said = format_datetime(utc(self._world.now), usegmt=True)
+        return attrs.evolve(reply, headers={**reply.headers, "date": said})
+
     def _spoilt(self, future, purchase, kind, chance):
         now, failure = self._world.now, faults.never_leaves(kind)
         self._audit.note("poll", purchase.key, kind)
         if failure is None:
-            whole = self._vendor.answer(purchase, now)
+            whole = self._dated(self._vendor.answer(purchase, now))
             if kind == "no_urls":
                 failure = _without_urls(purchase, whole)
             else:
@@ -163,7 +173,7 @@ class Network:
 
     async def _post(self, request, sent):
         fields = json.loads(request.body)
-        order = self._weather.orders[int(fields["prompt"][1:])]
+        order, ask = self._weather.orders[int(fields["prompt"][1:])], ASK.get()
         chance = self._weather.chance(order)
         kind = self._weather.post(order)
         patience = CREATE_S if request.kind is Kind.CREATE else faults.GENERATE_S
@@ -172,14 +182,17 @@ class Network:
         failure = faults.never_leaves(kind)
         if failure is not None:
             return failure
-        sent.at = utc(self._world.now)
+        if sent.leave is not None and not sent.leave.held:
+            self._weather.struck["lease run out"] += 1
+            return EXPIRED
+        sent.at = self._process.wall()
         future = self._process.loop.create_future()
         address = fields.get("callback_url") or fields.get("callBackUrl")
-        flight = (future, order, request.body, address, kind, patience)
+        flight = (future, order, request.body, address, kind, patience, ask)
         self._in(0.01 + 0.05 * chance.random(), self._arrive, *flight)
         return await future
 
-    def _arrive(self, future, order, body, address, kind, patience):
+    def _arrive(self, future, order, body, address, kind, patience, ask):
         chance = self._weather.chance(order).random()
         seconds = faults.delay(kind, patience, chance)
         purchase, whole = None, None
@@ -188,7 +201,9 @@ class Network:
                 self._weather.struck["vendor busy"] += 1
                 whole = BUSY if order.number % 2 else BUSY_BARE
             else:
-                purchase = self._vendor.take_on(order, self._process, body, address)
+                purchase = self._vendor.take_on(
+                    order, self._process, body, address, ask
+                )
                 purchase.chance = self._weather.chance(order).random
                 whole = self._vendor.answer(purchase, self._world.now)
                 if purchase.task_id is None:
@@ -227,6 +242,9 @@ class Network:
         return 200, PICTURE, True
 
 
+EXPIRED = Failure(
+    sent=False, phase=Phase.ANSWER, reason="the claim on the order ran out"
+)
 CREATE_S = faults.CONNECT_S + 2 * faults.READ_S
 
 

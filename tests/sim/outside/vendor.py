@@ -20,6 +20,8 @@ PRICES = {
     "sparkpix-image": 0.01,
     "sparkpix-image-edit": 0.013,
 }
+TWIST = b"twisted"
+"""In the body of what is another request under the same key."""
 EPOCH_MS = 1_767_225_600_000
 """2026-01-01."""
 BUSY_PER_S = 20
@@ -32,20 +34,30 @@ class Purchase:
     """One order that the vendor has taken on."""
 
     __slots__ = (
-        *("answered_at", "ask", "asked_at", "body", "callback", "chance", "charged"),
+        *(
+            "answered_at",
+            "ask",
+            "asker",
+            "asked_at",
+            "body",
+            "callback",
+            "chance",
+            "charged",
+            "fate",
+        ),
         *("made", "must_be_free", "order", "polls", "price", "process", "reply"),
-        *("starts", "stops", "task_id", "told", "url", "word_told"),
+        *("starts", "stops", "task_id", "told", "twist", "url", "word_told"),
     )
 
-    def __init__(self, order, serial, now, process):
-        self.order = order
+    def __init__(self, order, serial, now, process, fate):
+        self.order, self.fate = order, fate
         self.process = process
         self.ask = self.asked_at = 0
         sync = order.model.startswith("sparkpix")
         self.task_id = None if sync else f"t{serial}.{order.number}"
         self.url = f"https://files.example/{serial}.{order.number}.png"
         self.price = PRICES[order.model]
-        instant = order.fate == "instant"
+        instant = fate == "instant"
         self.made = now
         self.starts = now if instant else now + order.queue_s
         self.stops = now if instant or sync else self.starts + order.work_s
@@ -58,6 +70,7 @@ class Purchase:
         """Whether its end was told in answer to a poll."""
         self.word_told = self.reply = None
         self.must_be_free = False
+        self.asker, self.twist = None, False
 
     @property
     def key(self):
@@ -69,11 +82,16 @@ class Purchase:
         """Whether it is charged, now or in the end."""
         if self.task_id is None:
             return True
-        return self.order.fate not in {"failed", "stuck", "withdrawn"}
+        return self.fate not in {"failed", "stuck", "withdrawn"}
+
+    @property
+    def has_failed(self):
+        """Whether we were told that it has failed."""
+        return self.fate == "failed" and self.told
 
     def word(self, at):
         """Return the state at a time."""
-        fate = self.order.fate
+        fate = self.fate
         if at < self.starts:
             return "pending"
         if at < self.stops or fate == "stuck":
@@ -100,18 +118,30 @@ class Vendor:
             recent.popleft()
         return len(recent) >= BUSY_PER_S
 
-    def take_on(self, order, process, body, callback):
+    def take_on(self, order, process, body, callback, ask=None):
         """Return what he makes of an order that has reached him."""
         now = self._world.now
         self._recent.append(now)
         self._serial += 1
-        purchase = Purchase(order, self._serial, now, process)
+        purchase = Purchase(order, self._serial, now, process, self._fate(order))
+        purchase.asker = ask
+        purchase.twist = TWIST in body
         purchase.body, purchase.callback = body, callback
         if purchase.task_id is not None:
             self.tasks[purchase.task_id] = purchase
         self._audit.bought(purchase)
         self._world.at(purchase.stops, self._end, purchase)
         return purchase
+
+    def _fate(self, order):
+        """Return what he makes of it: a picture that failed may come out next time."""
+        if (
+            order.keyed
+            and order.fate == "failed"
+            and self._audit.cases[order.number].bought
+        ):
+            return "completed"
+        return order.fate
 
     def _end(self, purchase):
         if purchase.costs:
@@ -146,7 +176,7 @@ def _task(purchase, word):
     if word != "completed":
         return head + "}"
     urls = f'"{purchase.url}"'
-    if purchase.order.fate == "null_url":
+    if purchase.fate == "null_url":
         urls += ",null"
     times = [int(EPOCH_MS + at * 1000) for at in (purchase.made, purchase.stops)]
     return (

@@ -1,0 +1,91 @@
+"""
+The tables of a SQLite store, and whether a file has them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from apimodels_async.errors import JournalError
+from apimodels_async.stores._rows import NOW, read_text
+from apimodels_async.stores._writer import in_turn, set_mode
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+VERSION: Final = 3
+"""1 and 2 are journals of batches."""
+SCHEMA: Final = (
+    """
+CREATE TABLE orders (
+    attempt INTEGER PRIMARY KEY AUTOINCREMENT,
+    scope TEXT NOT NULL,            -- address of the API, name of the account
+    idempotency_key TEXT NOT NULL,
+    current INTEGER NOT NULL,       -- 1: the one that the key names
+    digest TEXT NOT NULL,           -- of what was ordered
+    model TEXT NOT NULL,
+    prompt TEXT,
+    request TEXT NOT NULL,          -- JSON, as sent
+    price TEXT,                     -- US dollars, by the published hint
+    state TEXT NOT NULL,            -- intended accepted completed failed refused
+                                    -- unknown
+    task_id TEXT,
+    cost TEXT,                      -- US dollars, as the API stated it
+    result TEXT,                    -- JSON
+    error TEXT,
+    files TEXT,                     -- JSON
+    replaces INTEGER,               -- an attempt of unknown fate before it
+    owner TEXT NOT NULL,            -- the session that answers for it
+    nonce TEXT,                     -- of its callback address
+    handed_over INTEGER NOT NULL,   -- 1: its end reached a caller
+    intended_at REAL NOT NULL,      -- seconds since 1970, UTC
+    ended_at REAL
+)""",
+    """
+CREATE UNIQUE INDEX current_orders ON orders (scope, idempotency_key) WHERE current""",
+    """
+CREATE INDEX open_orders ON orders (scope, attempt)
+    WHERE NOT handed_over AND state NOT IN ('failed', 'refused')""",
+    """
+CREATE TABLE owners (owner TEXT PRIMARY KEY, alive_until REAL NOT NULL)""",
+)
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """
+    Make a connection to the file at *path* ready, its tables made if it is new.
+
+    Raises:
+        JournalError: It is another program's, of another version, or damaged.
+    """
+    connection.text_factory = read_text
+    # While another process commits, and after a kill, even reading waits for a turn.
+    # The tables first: one that makes the file now makes both together.
+    sql = "SELECT count(*) FROM sqlite_master"
+    ((tables,),) = in_turn(connection, sql)
+    ((version,),) = in_turn(connection, "PRAGMA user_version")
+    if version not in {0, VERSION} or (tables and not version):
+        what = "the database of another program"
+        if version:
+            what = f"of version {version}, and this release writes {VERSION}"
+        msg = f"{path} is {what}; nothing was written"
+        raise JournalError(msg)
+    set_mode(connection)
+    ((found,),) = in_turn(connection, "PRAGMA quick_check(1)")
+    if found != "ok":
+        msg = f"the store {path} is damaged ({found}); nothing was sent"
+        raise JournalError(msg)
+    in_turn(connection, "BEGIN IMMEDIATE")
+    try:
+        # Another process may have been here since.
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if not version:
+            for statement in SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute(f"DELETE FROM owners WHERE alive_until < {NOW} - 86400")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    in_turn(connection, "COMMIT")

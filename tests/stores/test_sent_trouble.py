@@ -1,0 +1,265 @@
+"""What becomes of orders whose store fails, and of a store whose session ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from support.fakes import FakeClock
+from support.shops import Shop
+from support.virtual_time import VIRTUAL_TIME, run_virtual
+
+from apimodels_async import JournalError, SessionClosedError
+from apimodels_async.stores import MemoryStore, OrderState
+
+MOOSE = {"model": "gpt-image-2", "idempotency_key": "k"}
+STORES = "apimodels_async.stores"
+
+
+@pytest.fixture
+def anyio_backend():
+    """Run async tests on a clock that jumps."""
+    return VIRTUAL_TIME
+
+
+class FailingStore(MemoryStore):
+    """A store, in which what is named in *broken* raises *trouble*."""
+
+    def __init__(self, *broken, trouble=None):
+        super().__init__(clock=FakeClock().utcnow)
+        self.broken = set(broken)
+        self.trouble = trouble or JournalError("the disk is full")
+        self.opened = 0
+
+    def check(self, name):
+        """Raise, if this is broken."""
+        if name in self.broken:
+            raise self.trouble
+
+    async def open(self):
+        """Count."""
+        self.check("open")
+        self.opened += 1
+
+    async def aclose(self):
+        """Count."""
+        self.opened -= 1
+        self.check("aclose")
+
+    async def begin(self, order, anew):
+        """Claim, or not."""
+        self.check("begin")
+        return await super().begin(order, anew)
+
+    async def accepted(self, attempt, task_id):
+        """Write, or not."""
+        self.check("accepted")
+        await super().accepted(attempt, task_id)
+
+    async def ended(self, attempt, state, **more):
+        """Write, or not."""
+        self.check("ended")
+        await super().ended(attempt, state, **more)
+
+    async def handed_over(self, attempt):
+        """Write, or not."""
+        self.check("handed_over")
+        await super().handed_over(attempt)
+
+    async def renew(self, owner):
+        """Renew, or not."""
+        self.check("renew")
+        await super().renew(owner)
+
+    async def release(self, owner):
+        """Release, or not."""
+        self.check("release")
+        await super().release(owner)
+
+
+TROUBLES = [JournalError("the disk is full"), KeyError("a bug of the store's")]
+AFTER = ("accepted", "ended", "handed_over")
+
+
+def errors(caplog):
+    """Return what was logged as errors of stores."""
+    return [
+        each.getMessage()
+        for each in caplog.records
+        if each.name == STORES and each.levelno == logging.ERROR
+    ]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=["full", "bug"])
+@pytest.mark.parametrize("fate", ["task", "picture", "sync"])
+async def test_what_is_paid_for_is_handed_over_whatever_the_store_does(
+    caplog, trouble, fate
+):
+    """Its id is logged as an error, and the next session finds the record lost."""
+    store, shop = FailingStore(*AFTER, "aclose", trouble=trouble), Shop(fate)
+    async with shop.open(store) as session:
+        result = await session.images.generate("a moose", **MOOSE)
+
+    assert result.url
+    told = errors(caplog)
+    assert told
+    assert "order 'k'" in told[0]
+    if result.task_id:
+        assert f"task {result.task_id}" in told[0]
+
+
+async def test_without_a_record_there_is_no_order():
+    """A store that cannot be opened, or claims nothing, stops it before it is sent."""
+    for broken in ("open", "begin"):
+        store, shop = FailingStore(broken), Shop()
+        async with shop.open(store) as session:
+            with pytest.raises(JournalError, match="full"):
+                await session.images.generate("a moose", **MOOSE)
+            store.broken.clear()
+            assert (await session.images.generate("a moose", **MOOSE)).task_id
+        assert store.opened == 0
+        assert len(shop.sent) == 1
+
+
+async def test_what_the_store_did_not_take_is_written_again(caplog):
+    """Once there is room, the record is true, and who waits for it is answered."""
+    store, shop = FailingStore("ended"), Shop("sync")
+    async with shop.open(store) as session, shop.open(store) as other:
+        first = await session.images.generate("a fox", idempotency_key="k")
+        waiting = asyncio.create_task(
+            other.images.generate("a fox", idempotency_key="k")
+        )
+        await asyncio.sleep(40)
+        assert not waiting.done()
+        assert len(errors(caplog)) > 1
+        store.broken.clear()
+
+        assert await waiting == first
+    assert len(shop.sent) == 1
+
+
+async def test_a_refusal_with_strange_words_is_written_down():
+    """What the API says can hold what no file can: the key is free all the same."""
+
+    class Strange(MemoryStore):
+        async def ended(self, attempt, state, **more):
+            more["error"].encode()
+            await super().ended(attempt, state, **more)
+
+    class RudeShop(Shop):
+        async def _answer(self, fate):
+            from support.fakes import Reply
+
+            if fate == "refuse":
+                return Reply(
+                    400, {}, b'{"code": 400, "msg": "\\ud800 no", "data": null}'
+                )
+            return await super()._answer(fate)
+
+    shop = RudeShop("refuse", "task")
+    async with shop.open(Strange(clock=FakeClock().utcnow)) as session:
+        with pytest.raises(Exception, match="no"):
+            await session.images.generate("a moose", **MOOSE)
+        assert (await session.images.generate("a moose", **MOOSE)).task_id
+
+
+async def test_a_lease_that_cannot_be_given_back_is_logged(caplog):
+    """Closing ends well; the orders are others' once the lease has run out."""
+    store, shop = FailingStore("release"), Shop()
+    async with shop.open(store) as session:
+        await session.images.generate("a moose", **MOOSE)
+
+    assert "orders stay ours for 60 s" in caplog.text
+    assert store.opened == 0
+
+
+# --- closing ----------------------------------------------------------------------
+
+
+async def test_closing_finishes_what_is_being_written():
+    """A result that was handed over just before is recorded as such."""
+
+    class Slow(MemoryStore):
+        async def handed_over(self, attempt):
+            await asyncio.sleep(5)
+            await super().handed_over(attempt)
+
+    store, shop = Slow(clock=FakeClock().utcnow), Shop()
+    async with shop.open(store) as session:
+        await session.images.generate("a moose", **MOOSE)
+    async with shop.open(store) as later:
+        record = await later.find("k")
+
+    assert (record.handed_over, record.owned) == (True, False)
+
+
+async def test_a_store_is_opened_when_it_is_needed_and_closed_with_the_last():
+    """Many who need it at once open it once a session."""
+    store, shop = FailingStore(), Shop()
+    async with shop.open(store):
+        assert store.opened == 0
+    async with shop.open(store) as one, shop.open(store) as other:
+        await asyncio.gather(*(one.find(f"k{n}") for n in range(5)), other.find("k"))
+        assert store.opened == 2
+
+    assert store.opened == 0
+
+
+async def test_who_opens_a_store_as_its_session_closes_is_refused():
+    """Nothing stays open behind a closed session."""
+
+    class Slow(FailingStore):
+        async def open(self):
+            await asyncio.sleep(5)
+            await super().open()
+
+    store, shop = Slow(), Shop()
+    session = shop.open(store)
+    first = asyncio.create_task(session.find("k"))
+    second = asyncio.create_task(session.find("k"))
+    await asyncio.sleep(1)
+    await asyncio.gather(session.aclose(), first)
+    assert await second is None
+    assert store.opened == 0
+
+    late = shop.open(store)
+    parts = late._runtime.open()
+    await late.aclose()
+    with pytest.raises(SessionClosedError):
+        await parts.orders.open()
+
+
+async def test_a_result_taken_after_closing_is_told_again(caplog):
+    """Nothing can be written any more: the next session recovers it once more."""
+    store, shop = MemoryStore(clock=FakeClock().utcnow), Shop()
+    async with shop.open(store) as session:
+        handle = await session.images.submit("a moose", **MOOSE)
+        await asyncio.sleep(10)
+    assert (await handle).task_id
+    async with shop.open(store) as later:
+        orders = [order async for order in later.recover()]
+
+    assert [order.state for order in orders] == [OrderState.COMPLETED]
+    assert errors(caplog) == []
+
+
+def test_a_loop_that_ends_lets_the_store_go():
+    """What was never sent is free, and nobody has to wait for a lease."""
+    store = {}
+
+    async def leave(after):
+        store["it"] = FailingStore()
+        session = Shop("hang").open(store["it"])
+        task = asyncio.create_task(session.images.generate("a moose", **MOOSE))
+        await asyncio.sleep(after)
+        return session, task
+
+    for after, state in ((0.2, OrderState.REFUSED), (1.0, OrderState.UNKNOWN)):
+        session, _ = run_virtual(leave, after)
+        (attempt,) = store["it"]._attempts.values()
+        assert attempt.record.state is state
+        assert store["it"].opened == 0
+        assert store["it"]._alive_until == {}
+        asyncio.run(session.aclose())
+        assert store["it"].opened == 0
