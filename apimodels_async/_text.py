@@ -5,6 +5,7 @@ Text from outside: made fit for a terminal, a log and a page; hosts by their nam
 from __future__ import annotations
 
 import ipaddress
+import re
 import traceback
 from typing import Final
 
@@ -23,6 +24,9 @@ def printable(text: str, limit: int = MESSAGE_CHARS_MAX) -> str:
     """
     shown = escaped(text[: limit + 1])  # one more: whether there is more
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+_INLINE: Final = re.compile(r"(data:[\w.+/-]{0,80};base64,.{24})[^'\"\s]{200,}")
 
 
 def escaped(text: str, kept: str = "") -> str:
@@ -49,3 +53,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def brief(value: object) -> str:
+    """Return ``repr(value)``, its inline pictures (``data:`` URLs) cut short."""
+    text = repr(value)
+    if ";base64," not in text:
+        return text
+    return _INLINE.sub(lambda found: f"{found[1]}...({len(found[0])} characters)", text)

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeAlias
 
 from attrs import field, frozen
 
+from apimodels_async._text import brief
 from apimodels_async.errors import ApiModelsError
 
 __all__ = [
@@ -88,7 +89,7 @@ class TaskEvent:
 class ImageResult:
     """A finished generation. ``session.download(result, ...)`` stores its file."""
 
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = field(repr=brief)
     """
     At least one; https URLs, or a ``data:`` URL where the API sent the bytes.
 
@@ -178,7 +179,7 @@ class SparkPixImage:
     lora_scale: float | None = None
     """-1 to 3."""
     callback_url: str | None = None
-    extra: Mapping[str, Any] = field(factory=dict[str, Any])
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
     """Further parameters, sent as they are: the API may know more than this class."""
 
 
@@ -192,7 +193,7 @@ class SparkPixEdit:
 
     prompt: str
     """Refer to the inputs as "image 1", "image 2"."""
-    images: Sequence[str]
+    images: Sequence[str] = field(repr=brief)
     """http(s) URLs; the first is the primary one."""
     aspect_ratio: str | None = None
     """``match_input_image`` (the API's default), 1:1, 16:9, ..., 2:3."""
@@ -200,7 +201,7 @@ class SparkPixEdit:
     """The API's default is true; off is advised for hard tasks."""
     seed: int | None = None
     callback_url: str | None = None
-    extra: Mapping[str, Any] = field(factory=dict[str, Any])
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
     """As for :class:`SparkPixImage`."""
 
 
@@ -216,9 +217,9 @@ class ImageRequest:
     model: str
     prompt: str | None = None
     """None for the models that take none (upscalers)."""
-    params: Mapping[str, Any] = field(factory=dict[str, Any])
+    params: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
     """JSON-ready, in the API's own names; ``callback_url`` among them."""
-    extra: Mapping[str, Any] = field(factory=dict[str, Any])
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
     """As for :class:`SparkPixImage`; not checked, whatever is known of the model."""
 
 

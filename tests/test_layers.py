@@ -52,6 +52,7 @@ SAME_LAYER = {
     ("policies", "errors"),
     ("models", "errors"),
     ("models", "_display"),
+    ("models", "_text"),
     ("_display", "_text"),
     ("models", "policies"),
     ("_ports", "errors"),

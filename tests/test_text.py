@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.cases import check_all
 
+from apimodels_async import ImageRequest, ImageResult
 from apimodels_async._text import MESSAGE_CHARS_MAX, describe, is_loopback, printable
 
 
@@ -105,3 +106,16 @@ def test_loopback_is_told_without_a_resolver():
         assert expected is is_loopback(host)
 
     check_all(HOSTS, check)
+
+
+def test_an_inline_picture_is_cut_short_in_a_repr():
+    """Logs and tracebacks show its beginning and its size, and the rest in full."""
+    inline = "data:image/png;base64," + "iVBORw0K" * 10_000
+    result = ImageResult(urls=(inline, "https://files.example/2.png"), model="m")
+    edit = ImageRequest("m", "moose", {"image": [inline], "n": 1})
+
+    assert "iVBORw0K...(80022 characters)', 'https://files.example/2.png'" in repr(
+        result
+    )
+    assert len(repr(edit)) < 200
+    assert result.urls[0] == inline
