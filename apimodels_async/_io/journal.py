@@ -21,6 +21,7 @@ import stat
 import threading
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import define, field
@@ -31,7 +32,6 @@ from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from apimodels_async._core.money.resume import Record
 
@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS items (
     intended_at TEXT NOT NULL,  -- UTC
     ended_at TEXT,
     nonce TEXT                  -- of its callback address
-) STRICT
+)
 """
 BEGIN_ITEM: Final = """
 INSERT INTO items (key, number, model, request, price, nonce, state, intended_at)
@@ -87,7 +87,8 @@ class _Job:
 class Journal:
     """The journal of one batch."""
 
-    _path: Path
+    _path: Path = field(converter=Path.resolve)
+    """The file itself: under another name it would have another lock."""
     _jobs: queue.SimpleQueue[_Job | None] = field(init=False, factory=queue.SimpleQueue)
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _thread: threading.Thread = field(init=False)
@@ -136,7 +137,8 @@ class Journal:
             JournalError: It is damaged.
         """
         columns = "state, task_id, result, file, error, price, nonce"
-        age = "unixepoch() - unixepoch(intended_at)"
+        # unixepoch() is of SQLite 3.38.
+        age = "(julianday('now') - julianday(intended_at)) * 86400.0"
         query = f"SELECT {columns}, {age} FROM items WHERE key = ?"  # noqa: S608  a constant
         row = await self._do(lambda db: db.execute(query, (key,)).fetchone())
         # Read here, not in the thread: what is wrong with one row undoes no write.
@@ -235,7 +237,7 @@ class Journal:
             connection = _connect(self._path)
         except JournalError as error:
             problem = error
-        except (sqlite3.Error, OSError) as error:
+        except UNWRITABLE as error:  # a schema that is no UTF-8 is a ValueError
             problem = _journal_error(self._path, error)
         self._tell([opened], [None], problem)
         if connection is None:
@@ -338,7 +340,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{SCHEMA_VERSION}: use the release that made it, or a new file"
         )
         raise JournalError(msg)
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables and not version:
         msg = f"{path} is the database of another program; nothing was written"
         raise JournalError(msg)
