@@ -77,6 +77,10 @@ UPDATE items SET state = ?, task_id = coalesce(?, task_id), cost = ?, result = ?
 """
 
 
+def _real_path(path: Path) -> Path:
+    return path.resolve()
+
+
 @define(eq=False)
 class _Job:
     work: Callable[[sqlite3.Connection], object]
@@ -87,7 +91,7 @@ class _Job:
 class Journal:
     """The journal of one batch."""
 
-    _path: Path = field(converter=Path.resolve)
+    _path: Path = field(converter=_real_path)
     """The file itself: under another name it would have another lock."""
     _jobs: queue.SimpleQueue[_Job | None] = field(init=False, factory=queue.SimpleQueue)
     _loop: asyncio.AbstractEventLoop = field(init=False)
