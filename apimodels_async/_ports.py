@@ -155,6 +155,8 @@ class Request:
     nonce: str | None = None
     """Of an order that a callback will tell of."""
     reply_bytes_max: int = REPLY_BYTES_MAX
+    spacing_s: float = 0.0
+    """Between two tries at least, whatever the retry policy says."""
 
 
 @frozen

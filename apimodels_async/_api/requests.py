@@ -42,6 +42,9 @@ FORM_BYTES_MAX: Final = 4 << 20
 _WARNED_MAX: Final = 1024
 """Ids that are remembered as warned of."""
 
+POLL_SPACING_S: Final = 2.0
+"""Between two polls of a task at least. Source: API page, "poll every 2-3 seconds"."""
+
 
 def build_request(
     prompt: object, model: object, params: Mapping[str, Any]
@@ -330,7 +333,8 @@ def _callback(url: str | None) -> str | None:
 
 def poll(task_id: str) -> Request:
     """``GET images/generations``; the query name is ``task_id``."""
-    return Request(method="GET", path=f"images/generations?task_id={task_id}")
+    path = f"images/generations?task_id={task_id}"
+    return Request(method="GET", path=path, spacing_s=POLL_SPACING_S)
 
 
 def balance() -> Request:

@@ -21,7 +21,6 @@ import stat
 import threading
 from contextlib import suppress
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import define, field
@@ -32,6 +31,7 @@ from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from apimodels_async._core.money.resume import Record
 

@@ -126,7 +126,7 @@ class Sender:
             if pause is None or not self._affordable(trouble):
                 raise _explain(call, sent, trouble, answer)
             sent.at = None  # that try is over and was not taken
-            await self._clock.sleep(pause)
+            await self._clock.sleep(max(pause, call.request.spacing_s))
 
     async def order(self, call: Call[T], sent: Sent, *, patient: bool = False) -> T:
         """

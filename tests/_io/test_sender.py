@@ -24,6 +24,7 @@ from apimodels_async import (
     TransportTimeoutError,
     UnexpectedResponseError,
 )
+from apimodels_async._api import requests
 from apimodels_async._api.calls import Call
 from apimodels_async._api.refusals import read_body
 from apimodels_async._api.responses import read_created
@@ -424,3 +425,12 @@ async def test_patience_with_429_needs_no_further_attempts():
     with pytest.raises(ConnectionFailedError):
         await desk.sender.order(call, Sent(), patient=True)
     assert desk.sent == 2
+
+
+async def test_a_poll_is_tried_again_after_two_seconds_at_least():
+    """No task is asked for more often than the API's page allows, by whomever."""
+    desk = Desk(cut(sent=False), completed("t1"))
+    request = requests.poll("t1")
+    await desk.sender.send(Call(request, lambda answer: answer))
+
+    assert desk.clock.time() == 2.0
