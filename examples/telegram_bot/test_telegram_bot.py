@@ -135,6 +135,7 @@ async def test_a_user_has_limits(telegram, start):
     assert len(telegram.files) == 2
 
 
+@pytest.mark.timeout(180)  # two programs start
 async def test_a_bot_that_is_killed_delivers_after_its_restart(
     telegram, emulator, start
 ):
@@ -194,6 +195,7 @@ async def test_an_order_on_its_way_is_not_cut(telegram, emulator, start):
     assert not any("restarted" in text for text in telegram.texts)
 
 
+@pytest.mark.timeout(180)  # two programs start
 async def test_a_delivery_is_not_cut(telegram, start):
     """Told to stop while it sends a picture, the bot does not send it again later."""
     telegram.patience_s = 0.5
