@@ -36,7 +36,7 @@ from apimodels_async.errors import (
     SessionClosedError,
     UnexpectedResponseError,
 )
-from apimodels_async.handle import PaidRequest, TaskHandle
+from apimodels_async.handle import PaidRequest, TaskHandle, is_cut
 from apimodels_async.models import (
     ImageResult,
     Reconciliation,
@@ -375,7 +375,8 @@ class Ordering:
             paid.sent.permit.release()
         fate = paid.fate(runner)
         self._counters.unknown += isinstance(fate, OutcomeUnknownError)
-        if paid.abandoned:
+        struck = is_cut(runner) and not runner.cancelled()  # its caller is told of that
+        if paid.abandoned or struck:
             self.keep(fate)
         else:
             self._unheard[runner] = paid
