@@ -39,7 +39,7 @@ from apimodels_async.errors import (
     OutcomeUnknownError,
     SessionClosedError,
 )
-from apimodels_async.handle import PaidRequest, TaskHandle
+from apimodels_async.handle import PaidRequest, TaskHandle, is_cut
 from apimodels_async.models import ImageResult, TaskSnapshot, TaskState
 
 if TYPE_CHECKING:
@@ -373,7 +373,8 @@ class Ordering:
         fate = paid.fate(runner)
         if not paid.known:
             self._counters.unknown += isinstance(fate, OutcomeUnknownError)
-        if paid.abandoned:
+        struck = is_cut(runner) and not runner.cancelled()  # its caller is told of that
+        if paid.abandoned or struck:
             self.keep(fate)
         else:
             self._unheard[runner] = paid

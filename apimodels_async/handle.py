@@ -254,10 +254,20 @@ class PaidRequest:
 
     def fate(self, runner: asyncio.Task[Product]) -> Product | BaseException:
         """Return what it bought or how it failed; *runner* has ended, or never will."""
-        if runner.done() and not runner.cancelled():
+        if runner.done() and not is_cut(runner):
             # Asked for, it counts as retrieved: an abandoned one has no reader.
             return runner.exception() or runner.result()
         try:
             return self.cut()
         except ApiModelsError as error:
             return error
+
+
+def is_cut(ended: asyncio.Task[Product]) -> bool:
+    """
+    Return whether an order's task ended without a word about the order.
+
+    It was cancelled; or Ctrl-C, or an exit, struck in one of its own steps, and the
+    exception that came of it says nothing of what was bought.
+    """
+    return ended.cancelled() or not isinstance(ended.exception(), Exception | None)

@@ -168,6 +168,7 @@ async def test_an_unknown_fate_is_told_once(telegram, emulator, start):
     assert not any("restarted" in text for text in telegram.texts)
 
 
+@pytest.mark.timeout(180)  # two programs start
 async def test_a_bot_that_is_killed_delivers_after_its_restart(
     telegram, emulator, start, let_leases_end
 ):
@@ -231,6 +232,7 @@ async def test_an_order_on_its_way_is_not_cut(telegram, emulator, start):
     assert not any("restarted" in text for text in telegram.texts)
 
 
+@pytest.mark.timeout(180)  # two programs start
 async def test_a_delivery_is_not_cut(telegram, start):
     """Told to stop while it sends a picture, the bot does not send it again later."""
     telegram.patience_s = 0.5

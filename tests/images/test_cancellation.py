@@ -376,7 +376,9 @@ async def test_an_orphan_may_be_of_unknown_fate(connect, caplog):
 async def test_a_cancelled_generate_of_a_task_leaves_it_tracked(emulator, connect):
     """Cancelling the wait for a task gives up the wait, not the task."""
     session = connect(emulator)
-    order = asyncio.create_task(session.images.generate("a moose", model="gpt-image-2"))
+    order = asyncio.create_task(
+        session.images.generate("a moose [slow]", model="gpt-image-2")
+    )
     await until(lambda: emulator.tasks and session.stats().submitted)
     assert await cancelled(order)
 
