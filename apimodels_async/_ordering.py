@@ -85,7 +85,7 @@ class Ordering:
         self, request: AnyRequest, idempotency_key: str | None = None
     ) -> ImageResult:
         """Order *request* and wait for its result; raises as ``images.generate``."""
-        record = self._record(request, idempotency_key)
+        record = await self._record(request, idempotency_key)
         await self._pacer.take()
         product: Product | None = None
         try:
@@ -109,7 +109,7 @@ class Ordering:
         self, request: ImageRequest, idempotency_key: str | None = None
     ) -> TaskHandle:
         """Order *request* and return its task's handle; raises as ``images.submit``."""
-        record = self._record(request, idempotency_key)
+        record = await self._record(request, idempotency_key)
         await self._pacer.take()
         product: Product | None = None
         try:
@@ -255,10 +255,10 @@ class Ordering:
             raise GenerationFailedError(why, fail_message=why, task_id=known.task_id)
         return await self.lost.find_recorded(record, known)
 
-    def _record(self, request: AnyRequest, key: str | None) -> OrderLog | None:
+    async def _record(self, request: AnyRequest, key: str | None) -> OrderLog | None:
         """Return where a single order is written down; None: no store."""
         if self._sent_orders is not None:
-            return self._sent_orders.record(request, key)
+            return await self._sent_orders.record(request, key)
         if key is not None:
             msg = "idempotency_key needs a store: Session(store='orders.sqlite')"
             raise ConfigurationError(msg)

@@ -107,10 +107,13 @@ class ItemRunner:
         Raises:
             HaltError: It was not ordered, and nothing more may be.
         """
-        item = self._read(index, found)
-        if isinstance(item, Outcome):
-            return item
-        record = self._record(item)
+        try:
+            item = await self._read(index, found)
+            if isinstance(item, Outcome):
+                return item
+            record = await self._record(item)
+        except JournalError as error:
+            raise HaltError(error) from None
         try:
             outcome = await self._run(item, record)
         except HaltError:
@@ -132,7 +135,7 @@ class ItemRunner:
         if record is not None:
             record.given()
 
-    def _record(self, item: Item) -> BatchRecord:
+    async def _record(self, item: Item) -> BatchRecord:
         if self.journal is not None or self.orders is None:
             return BatchRecord(item, self.journal)
         anew = {OrderState.REFUSED}
@@ -141,10 +144,10 @@ class ItemRunner:
         if self.resubmit_unknown:
             anew |= {OrderState.INTENDED, OrderState.UNKNOWN}
         key = None if self.name is None else f"{self.name}/{item.key}"
-        stored = self.orders.record(item.request, key, frozenset(anew))
+        stored = await self.orders.record(item.request, key, frozenset(anew))
         return BatchRecord(item, stored=stored)
 
-    def _read(self, index: int, found: object) -> Item | Outcome:
+    async def _read(self, index: int, found: object) -> Item | Outcome:
         try:
             request = requests.read_request(found)
             encoded = requests.encode(request)
@@ -153,7 +156,7 @@ class ItemRunner:
             return Outcome(index, None, error=error)
         body = (encoded.body or b"").decode()
         if self.journal is None and self.orders is not None:
-            key = self.keys.name_of(self.orders.digest_of(encoded))
+            key = self.keys.name_of(await self.orders.digest_of(encoded))
         else:
             key = self.keys.key_of(encoded.path, body.encode())
         return Item(index, request, price, key, body)

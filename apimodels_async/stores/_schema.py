@@ -48,6 +48,14 @@ CREATE UNIQUE INDEX current_orders ON orders (scope, idempotency_key) WHERE curr
 CREATE INDEX open_orders ON orders (scope, attempt)
     WHERE NOT handed_over AND state NOT IN ('failed', 'refused')""",
     """
+CREATE TABLE uploads (
+    scope TEXT NOT NULL,
+    address TEXT NOT NULL,
+    digest TEXT NOT NULL,           -- of what the file holds
+    uploaded_at REAL NOT NULL,
+    PRIMARY KEY (scope, address)
+)""",
+    """
 CREATE TABLE owners (owner TEXT PRIMARY KEY, alive_until REAL NOT NULL)""",
 )
 

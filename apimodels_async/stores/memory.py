@@ -22,7 +22,7 @@ from apimodels_async._core.money.orders import (
 from apimodels_async._core.money.resume import OrderState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from apimodels_async._core.money.orders import NewOrder
     from apimodels_async.models import ImageResult
@@ -61,6 +61,9 @@ class MemoryStore:
     _attempts: dict[int, _Attempt] = field(init=False, factory=dict)
     """Number -> attempt, oldest first."""
     _current: dict[tuple[str, str], int] = field(init=False, factory=dict)
+    _uploads: dict[tuple[str, str], tuple[str, datetime]] = field(
+        init=False, factory=dict
+    )
     _alive_until: dict[str, datetime] = field(init=False, factory=dict)
     _last: int = field(init=False, default=0)
 
@@ -125,6 +128,17 @@ class MemoryStore:
         if (found := self._attempts.get(attempt)) is not None:
             found.record = attrs.evolve(found.record, files=tuple(files))
 
+    async def uploaded(self, scope: str, address: str, digest: str) -> None:
+        """See :class:`OrderStore`."""
+        self._uploads[scope, address] = digest, self._clock()
+
+    async def contents(
+        self, scope: str, addresses: Collection[str]
+    ) -> Mapping[str, str]:
+        """See :class:`OrderStore`."""
+        known = {each: self._uploads.get((scope, each)) for each in addresses}
+        return {each: found[0] for each, found in known.items() if found is not None}
+
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
         """See :class:`OrderStore`."""
         number = self._current.get((scope, idempotency_key))
@@ -187,6 +201,8 @@ class MemoryStore:
         }
         self._attempts = {n: a for n, a in self._attempts.items() if n not in old}
         self._current = {p: n for p, n in self._current.items() if n not in old}
+        uploads = self._uploads.items()
+        self._uploads = {place: each for place, each in uploads if each[1] >= until}
         return len(old)
 
     def _read(self, number: int) -> OrderRecord:

@@ -27,6 +27,7 @@ from apimodels_async._core.money.orders import (
     ORDERED_ANEW,
     NewOrder,
     Standing,
+    addresses_in,
     check_key,
     digest_of,
     standing_of,
@@ -77,7 +78,7 @@ class SentOrders:
     _left: list[asyncio.Task[OrderRecord | None]] = field(init=False, factory=list)
     """Recoveries whose callers were cancelled."""
     contents: dict[str, str] = field(init=False, factory=dict)
-    """Address of an upload of ours -> digest of what it holds."""
+    """Address of an upload -> digest of what it holds."""
 
     async def open(self) -> None:
         """
@@ -143,7 +144,14 @@ class SentOrders:
         digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
         self.contents[address] = digest
 
-    def record(
+        async def write() -> None:
+            await self.open()
+            await self.store.uploaded(self.scope, address, digest)
+
+        trouble = "not in the store: what was uploaded to %s (%r)"
+        await asyncio.shield(self.write(self.keep(write, trouble, address)))
+
+    async def record(
         self,
         request: AnyRequest,
         key: str | None,
@@ -159,6 +167,7 @@ class SentOrders:
 
         Raises:
             InvalidRequestError: The key is no text, or *request* none to be sent.
+            JournalError: The store cannot be used.
         """
         key = uuid.uuid4().hex if key is None else check_key(key)
         encoded = requests.encode(request)
@@ -166,7 +175,7 @@ class SentOrders:
         return SentOrder(
             orders=self,
             idempotency_key=key,
-            digest=self.digest_of(encoded),
+            digest=await self.digest_of(encoded),
             model=requests.model_of(request),
             prompt=request.prompt,
             request=body,
@@ -174,9 +183,20 @@ class SentOrders:
             anew=anew,
         )
 
-    def digest_of(self, encoded: Request) -> str:
-        """Return the digest of what is ordered by *encoded*."""
-        return digest_of(encoded.path, json.loads(encoded.body or b"{}"), self.contents)
+    async def digest_of(self, encoded: Request) -> str:
+        """
+        Return the digest of what is ordered by *encoded*.
+
+        Raises:
+            JournalError: The store cannot be used.
+        """
+        body = json.loads(encoded.body or b"{}")
+        unknown = addresses_in(body) - self.contents.keys()
+        if unknown:  # another process may have uploaded it
+            await self.open()
+            asking = self.write(self.store.contents(self.scope, sorted(unknown)))
+            self.contents.update(await asyncio.shield(asking))
+        return digest_of(encoded.path, body, self.contents)
 
     async def recover(self) -> OrderRecord | None:
         """Take over the oldest order that a dead owner left."""

@@ -32,7 +32,7 @@ from apimodels_async.stores._rows import COLUMNS, DAMAGE, NOW, read_row
 if TYPE_CHECKING:
     import os
     import sqlite3
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
 
     from apimodels_async._core.money.orders import NewOrder
@@ -91,6 +91,7 @@ ORDER BY attempt
 PRUNE: Final = f"""
 DELETE FROM orders WHERE ended_at < {NOW} - ? AND state IN {_words(ENDED)}
 """
+FORGET_UPLOADS: Final = f"DELETE FROM uploads WHERE uploaded_at < {NOW} - ?"
 PICTURED: Final = """
 SELECT request || coalesce(result, '') FROM orders
 WHERE request LIKE '%;sha256,%' OR result LIKE '%;sha256,%'
@@ -259,6 +260,23 @@ class SqliteStore:
         sql = "UPDATE orders SET files = ? WHERE attempt = ?"
         await self._write(sql, text, attempt)
 
+    async def uploaded(self, scope: str, address: str, digest: str) -> None:
+        """See :class:`OrderStore`."""
+        sql = f"INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, {NOW})"
+        await self._write(sql, scope, address, digest)
+
+    async def contents(
+        self, scope: str, addresses: Collection[str]
+    ) -> Mapping[str, str]:
+        """See :class:`OrderStore`."""
+        sql = "SELECT address, digest FROM uploads WHERE scope = ? AND address = ?"
+
+        def work(db: Connection) -> dict[str, str]:
+            rows = (db.execute(sql, (scope, each)).fetchone() for each in addresses)
+            return dict(row for row in rows if row is not None)
+
+        return await self._do(work)
+
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
         """See :class:`OrderStore`."""
         place = (scope, idempotency_key)
@@ -332,7 +350,9 @@ class SqliteStore:
         """See :class:`OrderStore`."""
 
         def work(db: Connection) -> int:
-            count = db.execute(PRUNE, (older_than.total_seconds(),)).rowcount
+            seconds = (older_than.total_seconds(),)
+            count = db.execute(PRUNE, seconds).rowcount
+            db.execute(FORGET_UPLOADS, seconds)
             texts = db.execute(PICTURED)
             # No other process can be between keeping a file and naming it: we have the
             # turn at the store.

@@ -20,7 +20,7 @@ from attrs import define
 from apimodels_async._ports import EndListener
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from apimodels_async._core.money.orders import Claim, NewOrder, OrderRecord
@@ -109,6 +109,16 @@ class OrderStore(Protocol):
 
     async def saved(self, attempt: int, files: Sequence[str]) -> None:
         """Record where its pictures are."""
+        ...
+
+    async def uploaded(self, scope: str, address: str, digest: str) -> None:
+        """Record what the file at *address* holds, by its digest."""
+        ...
+
+    async def contents(
+        self, scope: str, addresses: Collection[str]
+    ) -> Mapping[str, str]:
+        """Return which of *addresses* were recorded as uploads -> digest."""
         ...
 
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:

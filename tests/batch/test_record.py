@@ -109,8 +109,8 @@ async def test_what_is_unknown_is_ordered_again_on_request_alone(
     items = [ImageRequest(TASK, "moose")]
     session = connect(emulator, store=store)
     orders = session._runtime.open().orders
-    key = Keys(seen=Counter()).name_of(orders.digest_of(encode(items[0])))
-    await orders.record(items[0], f"b/{key}").begin(None)
+    key = Keys(seen=Counter()).name_of(await orders.digest_of(encode(items[0])))
+    await (await orders.record(items[0], f"b/{key}")).begin(None)
     await session.aclose()
 
     session = connect(emulator, store=store)
@@ -130,8 +130,8 @@ async def test_an_order_in_spite_of_an_unknown_one_that_fails_changes_nothing(
     items = [ImageRequest(TASK, "[fail] moose")]
     session = connect(emulator, store=store)
     orders = session._runtime.open().orders
-    key = Keys(seen=Counter()).name_of(orders.digest_of(encode(items[0])))
-    await orders.record(items[0], f"b/{key}").begin(None)
+    key = Keys(seen=Counter()).name_of(await orders.digest_of(encode(items[0])))
+    await (await orders.record(items[0], f"b/{key}")).begin(None)
     await session.aclose()
 
     for resubmit, kind in (

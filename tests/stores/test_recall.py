@@ -172,7 +172,7 @@ REQUESTS = [
 async def test_a_recovered_request_is_the_one_that_was_sent(store, request_):
     """It encodes to the same body, its callback address left out."""
     async with Shop("hang").open(store) as session:
-        log = session._runtime.open().orders.record(request_, "k")
+        log = await session._runtime.open().orders.record(request_, "k")
         await log.begin(None)
     async with Shop().open(store) as session:
         (order,) = await recovered(session)
@@ -240,5 +240,28 @@ async def test_an_upload_counts_by_its_content(store):
         assert await order(session, png) == first
         with pytest.raises(InvalidRequestError, match="another request"):
             await order(session, png + b"\0")
+
+    assert len(shop.sent) == 1
+
+
+async def test_an_upload_is_known_to_later_sessions(store):
+    """Its address is the same request in another process, and the file hosted again."""
+    png = b"\x89PNG\r\n\x1a\n" + bytes(100)
+    shop = Shop()
+
+    async def order(session, address):
+        return await session.images.generate(
+            "a moose", **MOOSE, image_urls=[address], idempotency_key="k"
+        )
+
+    async with shop.open(store) as session:
+        await session._runtime.open().orders.uploaded("https://f.example/0", png)
+        first = await order(session, "https://f.example/0")
+    async with shop.open(store) as session:
+        assert await order(session, "https://f.example/0") == first
+        await session._runtime.open().orders.uploaded("https://f.example/1", png)
+        assert await order(session, "https://f.example/1") == first
+        with pytest.raises(InvalidRequestError, match="another request"):
+            await order(session, "https://f.example/2")
 
     assert len(shop.sent) == 1

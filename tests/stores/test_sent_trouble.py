@@ -62,6 +62,11 @@ class FailingStore(MemoryStore):
         self.check("ended")
         await super().ended(attempt, state, **more)
 
+    async def uploaded(self, scope, address, digest):
+        """Write, or not."""
+        self.check("uploaded")
+        await super().uploaded(scope, address, digest)
+
     async def handed_over(self, attempt):
         """Write, or not."""
         self.check("handed_over")
@@ -263,3 +268,18 @@ def test_a_loop_that_ends_lets_the_store_go():
         assert store["it"]._alive_until == {}
         asyncio.run(session.aclose())
         assert store["it"].opened == 0
+
+
+async def test_an_upload_is_not_lost_over_the_store(caplog):
+    """Its address counts by its content all the same, and is written down later."""
+    store = FailingStore("uploaded")
+    async with Shop().open(store) as session:
+        orders = session._runtime.open().orders
+        await orders.uploaded("https://f.example/0", b"png")
+        assert "uploaded to https://f.example/0" in caplog.text
+        assert list(orders.contents) == ["https://f.example/0"]
+        store.broken.clear()
+
+    scope = orders.scope
+    found = await store.contents(scope, ["https://f.example/0", "https://f.example/1"])
+    assert found == orders.contents

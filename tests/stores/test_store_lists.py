@@ -151,3 +151,18 @@ async def test_pruning_deletes_what_ended_and_nothing_else(store):
 
     assert await listed(store) == ["unknown", "accepted", "intended"]
     assert await begun(store, "completed")
+
+
+async def test_what_was_uploaded_is_known_until_it_is_pruned(store):
+    """By address and account; what was uploaded later stays."""
+    addresses = [f"https://f.example/{n}" for n in range(3)]
+    await store.uploaded(SCOPE, addresses[0], "abc")
+    await store.uploaded(SCOPE, addresses[1], "def")
+    await store.uploaded("elsewhere", addresses[2], "ghi")
+
+    known = {addresses[0]: "abc", addresses[1]: "def"}
+    assert await store.contents(SCOPE, addresses) == known
+    await store.prune(timedelta(hours=1))
+    assert await store.contents(SCOPE, addresses) == known
+    await store.prune(timedelta(seconds=-1))
+    assert await store.contents(SCOPE, addresses) == {}

@@ -247,6 +247,25 @@ def digest_of(
     return f"{DIGEST_FORM}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
+def addresses_in(body: Mapping[str, Any]) -> set[str]:
+    """Return the addresses that a request names, its callback's and prompt's not."""
+    found: set[str] = set()
+
+    def look(value: Any) -> None:
+        if isinstance(value, dict | list):
+            for each in value.values() if isinstance(value, dict) else value:
+                look(each)
+        elif isinstance(value, str) and _is_address(value):
+            found.add(value)
+
+    look([each for name, each in body.items() if name not in {"callBackUrl", "prompt"}])
+    return found
+
+
+def _is_address(text: str) -> bool:
+    return text[:8].lower().startswith(("http://", "https://")) and " " not in text
+
+
 def _canonical(value: Any, contents: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         # Two names can have one Unicode form: a mapping would lose one of them.
@@ -260,7 +279,7 @@ def _canonical(value: Any, contents: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         if value in contents:
             return {"content": contents[value]}
-        if value[:8].lower().startswith(("http://", "https://")) and " " not in value:
+        if _is_address(value):
             value = value.partition("#")[0].partition("?")[0]
         return unicodedata.normalize("NFC", value)
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():

@@ -17,6 +17,7 @@ from apimodels_async._core.money.orders import (
     ENDED,
     OrderRecord,
     Standing,
+    addresses_in,
     check_key,
     digest_of,
     lost_words,
@@ -224,6 +225,19 @@ def test_an_upload_counts_by_what_it_holds():
     assert digest_of(PATH, {"image": "https://f.example/1"}) != one
     assert digest_of(PATH, {"image": "content abc"}, contents) != one
     assert digest_of(PATH, {"image": {"content": "abc"}}, contents) != one
+
+
+def test_the_addresses_of_a_request():
+    """All that may be uploads, however deep; no prompt, no callback, no text."""
+    body = {
+        "prompt": "https://a.example/p",
+        "callBackUrl": "https://a.example/c",
+        "image": ["https://a.example/1", {"mask": "HTTP://a.example/2"}],
+        "text": "https://a.example/ is where it is",
+        "n": 1,
+    }
+
+    assert addresses_in(body) == {"https://a.example/1", "HTTP://a.example/2"}
 
 
 def test_numbers_without_end_have_a_digest():

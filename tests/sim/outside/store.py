@@ -18,7 +18,7 @@ from apimodels_async.stores import MemoryStore
 SLOW_SHARE = 0.01
 SLOW_S = 9.0
 DISK_S = 0.005
-READS = frozenset({"find", "history"})
+READS = frozenset({"find", "history", "contents"})
 
 
 class Shared:
@@ -97,6 +97,19 @@ class SimStore:
     async def saved(self, attempt, files):
         """See ``OrderStore``."""
         await self._do("saved", lambda: _at_once(self._memory.saved(attempt, files)))
+
+    async def uploaded(self, scope, address, digest):
+        """See ``OrderStore``."""
+        await self._do(
+            "uploaded",
+            lambda: _at_once(self._memory.uploaded(scope, address, digest)),
+        )
+
+    async def contents(self, scope, addresses):
+        """See ``OrderStore``."""
+        return await self._do(
+            "contents", lambda: _at_once(self._memory.contents(scope, addresses))
+        )
 
     async def find(self, scope, idempotency_key):
         """See ``OrderStore``."""
