@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from apimodels_async._core.files.embed import Splice
     from apimodels_async._io.files.downloads import Files
     from apimodels_async._io.files.storage import Keeping
-    from apimodels_async._io.journal import Journal
     from apimodels_async._ports import Clock, Disk, Secret, Sink, Transport
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import RetryPolicy, Timeouts
+    from apimodels_async.stores.store import OrderStore
 
 
 class Adapters:
@@ -90,9 +90,9 @@ class Adapters:
 
         return FileSink(target, stem, threads, disk, sidecar, imprint, keeping)
 
-    def journal(self, path: Path) -> Journal:
+    def journal(self, path: Path) -> OrderStore:
         """Return the journal at *path*, not opened yet."""
-        from apimodels_async._io.journal import Journal
+        from apimodels_async.stores.journal import Journal
 
         return Journal(path)
 

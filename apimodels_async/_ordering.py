@@ -32,6 +32,7 @@ from apimodels_async._api import calls, requests
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._core.money.retry import info_of, unknown_error
 from apimodels_async._core.polling.entry import Entry
+from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
     ConfigurationError,
@@ -251,7 +252,7 @@ class Ordering:
         if known.state is OrderState.ACCEPTED:
             return self.attach(known.task_id or "", known.model, record)
         if known.state is OrderState.FAILED:
-            why = known.error or "the generation failed"
+            why = printable(known.error or "the generation failed")
             raise GenerationFailedError(why, fail_message=why, task_id=known.task_id)
         return await self.lost.find_recorded(record, known)
 

@@ -30,6 +30,7 @@ from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from pathlib import Path
 
     import aiohttp
 
@@ -139,6 +140,11 @@ class Runtime:
             raise ConfigurationError(msg)
         self.parts.tracker.check_usable()
         return self.parts
+
+    def journal(self, path: Path) -> SentOrders:
+        """Return the orders of a batch in the journal at *path*, not opened yet."""
+        store = self.adapters.journal(path)
+        return _orders_in(store, store.scope, self.adapters.clock())
 
     def observe(self, observer: Observer) -> None:
         """Let *observer* surround every order from now on."""
@@ -350,12 +356,16 @@ def _begin(closing: Coroutine[object, None, None]) -> None:
 def _orders(options: Options, clock: Clock) -> SentOrders | None:
     if options.store is None:
         return None
-    from apimodels_async.stores._lease import Lease
-    from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.store import scope_of
 
-    scope = scope_of(options.store, options.base_url)
-    return SentOrders(options.store, scope, clock, Lease(clock, options.store.lease_s))
+    return _orders_in(options.store, scope_of(options.store, options.base_url), clock)
+
+
+def _orders_in(store: OrderStore, scope: str, clock: Clock) -> SentOrders:
+    from apimodels_async.stores._lease import Lease
+    from apimodels_async.stores.sent import SentOrders
+
+    return SentOrders(store, scope, clock, Lease(clock, store.lease_s))
 
 
 def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> Ledger:

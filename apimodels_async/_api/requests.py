@@ -42,6 +42,8 @@ FORM_BYTES_MAX: Final = 4 << 20
 _WARNED_MAX: Final = 1024
 """Ids that are remembered as warned of."""
 
+PATHS: Final = ("images/generations-sync", "images/edit", "images/generations")
+"""Where pictures are ordered."""
 POLL_SPACING_S: Final = 2.0
 """Between two polls of a task at least. Source: API page, "poll every 2-3 seconds"."""
 

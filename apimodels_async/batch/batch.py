@@ -13,7 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, cast
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from apimodels_async._core.money.budget import Budget
-    from apimodels_async._io.journal import Journal
     from apimodels_async._runtime import Runtime
     from apimodels_async._saving import Provenance
     from apimodels_async.handle import TaskHandle
     from apimodels_async.models import AnyRequest, Outcome
+    from apimodels_async.stores.sent import SentOrders
 
 
 @define(frozen=True, kw_only=True)
@@ -76,9 +76,7 @@ class Batch:
         self._runtime = runtime
         self._budget = budget
         self._options = options
-        self._journal: Journal | None = None
-        if options.journal is not None:
-            self._journal = runtime.adapters.journal(options.journal)
+        self._journal: SentOrders | None = None
         self._pending: dict[str, TaskHandle] = {}
         self._runner: ItemRunner
         self._turn = asyncio.Lock()
@@ -140,8 +138,8 @@ class Batch:
             raise ConfigurationError(msg)
         self._entered = True
         self._runner = self._make_runner()
-        if self._journal is not None:
-            await self._open(self._journal)
+        if self._runner.prefix is not None and self._runner.orders is not None:
+            await self._open(self._runner.orders, self._runner.prefix)
         loop = asyncio.get_running_loop()
         for number in range(self._options.max_pending):
             worker = loop.create_task(self._work(), name=f"apimodels-batch-{number}")
@@ -150,29 +148,34 @@ class Batch:
         self._begun = True  # no await since the first worker: nobody was cancelled
         return self
 
-    async def _open(self, journal: Journal) -> None:
-        await journal.open()
+    async def _open(self, orders: SentOrders, prefix: str) -> None:
+        await orders.open()
         try:
             # The limit is for all runs together.
-            self._budget.spent, self._budget.reserved = await journal.sums()
+            sums = await orders.store.money(orders.scope, prefix)
+            self._budget.spent, self._budget.reserved = sums
         except BaseException:  # cancelled here, nobody would leave and close it
-            with anyio.CancelScope(shield=True):
-                await journal.aclose()
+            if self._journal is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._journal.aclose()
             raise
 
     def _make_runner(self) -> ItemRunner:
         parts, options, folder = self._runtime.open(), self._options, None
         if options.download_to is not None:
             folder = BatchFolder(parts.saver, options.download_to, options.provenance)
+        prefix = None if options.name is None else f"{options.name}/"
+        if options.journal is not None:
+            self._journal, prefix = self._runtime.journal(options.journal), ""
         return ItemRunner(
             ordering=parts.ordering,
             budget=self._budget,
-            journal=self._journal,
-            orders=parts.orders,
-            name=options.name,
+            orders=self._journal or parts.orders,
+            private=self._journal is not None,
+            prefix=prefix,
             folder=folder,
             price_of=options.price_of,
-            keys=Keys(seen=Counter()),
+            keys=Keys(),
             may_cut=self._may_cut,
             retry_failed=options.retry_failed,
             resubmit_unknown=options.resubmit_unknown,

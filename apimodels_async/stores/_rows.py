@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 COLUMNS: Final = (
     "attempt, idempotency_key, digest, model, prompt, request, price, state, task_id, "
-    "result, error, files, nonce, handed_over, intended_at, ended_at, "
+    "result, error, files, nonce, number, handed_over, intended_at, ended_at, "
     f"EXISTS (SELECT 1 FROM owners WHERE owners.owner = orders.owner "
     f"AND alive_until > {NOW}), {NOW} - intended_at"
 )
@@ -48,7 +48,7 @@ def read_row(row: Sequence[Any], put_back: Callable[[str], str] = str) -> OrderR
         raise ValueError(msg)
     key, digest, model, prompt, request, price, state, task_id = texts[:8]
     result, error, files, nonce = texts[8:]
-    handed_over, intended_at, ended_at, owned, age_s = rest
+    number, handed_over, intended_at, ended_at, owned, age_s = rest
     word = OrderState(state)
     if word is OrderState.ACCEPTED and not task_id:
         msg = "an order was accepted, and its task is missing"
@@ -70,6 +70,7 @@ def read_row(row: Sequence[Any], put_back: Callable[[str], str] = str) -> OrderR
         error=error,
         files=() if files is None else _names(files),
         nonce=nonce,
+        number=None if number is None else int(number),
         owned=bool(owned),
         handed_over=bool(handed_over),
         intended_at=datetime.fromtimestamp(intended_at, UTC),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from apimodels_async.errors import JournalError
+from apimodels_async.stores._older import bring_over
 from apimodels_async.stores._rows import NOW, read_text
 from apimodels_async.stores._writer import in_turn, set_mode
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION: Final = 3
-"""1 and 2 are journals of batches."""
+OLDER_VERSIONS: Final = (1, 2)
+"""Journals of batches."""
 SCHEMA: Final = (
     """
 CREATE TABLE orders (
@@ -35,6 +37,7 @@ CREATE TABLE orders (
     result TEXT,                    -- JSON
     error TEXT,
     files TEXT,                     -- JSON
+    number INTEGER,                 -- position in its batch
     replaces INTEGER,               -- an attempt of unknown fate before it
     owner TEXT NOT NULL,            -- the session that answers for it
     nonce TEXT,                     -- of its callback address
@@ -60,9 +63,16 @@ CREATE TABLE owners (owner TEXT PRIMARY KEY, alive_until REAL NOT NULL)""",
 )
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
+def prepare(
+    connection: sqlite3.Connection, path: Path, *, wal: bool | None = None
+) -> None:
     """
     Make a connection to the file at *path* ready, its tables made if it is new.
+
+    A journal of an earlier release is brought over.
+
+    Args:
+        wal: Keep a write-ahead log; None: where several connections may.
 
     Raises:
         JournalError: It is another program's, of another version, or damaged.
@@ -73,13 +83,13 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     sql = "SELECT count(*) FROM sqlite_master"
     ((tables,),) = in_turn(connection, sql)
     ((version,),) = in_turn(connection, "PRAGMA user_version")
-    if version not in {0, VERSION} or (tables and not version):
+    if version not in {0, *OLDER_VERSIONS, VERSION} or (tables and not version):
         what = "the database of another program"
         if version:
             what = f"of version {version}, and this release writes {VERSION}"
         msg = f"{path} is {what}; nothing was written"
         raise JournalError(msg)
-    set_mode(connection)
+    set_mode(connection, wal=wal)
     ((found,),) = in_turn(connection, "PRAGMA quick_check(1)")
     if found != "ok":
         msg = f"the store {path} is damaged ({found}); nothing was sent"
@@ -88,9 +98,11 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     try:
         # Another process may have been here since.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if not version:
+        if version != VERSION:
             for statement in SCHEMA:
                 connection.execute(statement)
+            if version:
+                bring_over(connection, version)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute(f"DELETE FROM owners WHERE alive_until < {NOW} - 86400")
     except BaseException:

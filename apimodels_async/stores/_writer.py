@@ -96,6 +96,8 @@ class Writer:
 
     path: Path
     prepare: Callable[[sqlite3.Connection], None]
+    lock: int | None = field(init=False, default=None)
+    """A descriptor to close with the file."""
     _users: int = field(init=False, default=1)
     _jobs: queue.SimpleQueue[Job | None] = field(init=False, factory=queue.SimpleQueue)
     _opened: threading.Event = field(init=False, factory=threading.Event)
@@ -162,6 +164,8 @@ class Writer:
                 return
             self._end(None)
             self._thread.join()
+            if self.lock is not None:
+                os.close(self.lock)
             for real, writer in list(self.open_ones.items()):
                 if writer is self:
                     del self.open_ones[real]
@@ -314,6 +318,8 @@ class Writer:
         for writer in cls.open_ones.values():
             writer._gate = threading.Lock()  # noqa: SLF001
             writer._ended = True  # noqa: SLF001
+            if writer.lock is not None:  # it is the parent's, and would outlive it
+                os.close(writer.lock)
         cls.open_ones = {}
         cls._guard = threading.Lock()
 

@@ -5,6 +5,7 @@ A store that ends with the process: for tests, and to try idempotency keys.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import attrs
@@ -143,6 +144,21 @@ class MemoryStore:
         """See :class:`OrderStore`."""
         number = self._current.get((scope, idempotency_key))
         return None if number is None else self._read(number)
+
+    async def money(self, scope: str, prefix: str) -> tuple[Decimal, Decimal]:
+        """See :class:`OrderStore`."""
+        spent = reserved = Decimal(0)
+        for attempt in self._attempts.values():
+            record = attempt.record
+            named = record.idempotency_key.startswith(prefix)
+            if not named or attempt.scope != scope or not record.may_be_charged:
+                continue
+            amount = record.price if record.cost is None else record.cost
+            if record.state is OrderState.COMPLETED:
+                spent += amount or 0
+            else:
+                reserved += amount or 0
+        return spent, reserved
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
         """See :class:`OrderStore`."""

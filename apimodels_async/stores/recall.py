@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async.models import AnyRequest
-    from apimodels_async.stores.sent import SentOrder, SentOrders
+    from apimodels_async.stores.sent import SentOrders
+    from apimodels_async.stores.sent_order import SentOrder
     from apimodels_async.stores.store import OrderStore
 
     Product = Awaitable[ImageResult] | ImageResult

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,7 +24,7 @@ from apimodels_async._core.money.orders import (
     OrderRecord,
     is_replaceable,
 )
-from apimodels_async._core.money.records import dump_result
+from apimodels_async._core.money.records import dump_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
 from apimodels_async.stores._pictures import PictureFolder, digests_in
@@ -63,9 +64,9 @@ FIND: Final = (
 READ: Final = f"SELECT {COLUMNS} FROM orders WHERE attempt = ?"
 BEGIN: Final = """
 INSERT INTO orders (scope, idempotency_key, current, digest, model, prompt, request,
-    price, state, owner, nonce, replaces, handed_over, intended_at)
+    price, state, number, owner, nonce, replaces, handed_over, intended_at)
 SELECT :scope, :idempotency_key, 1, :digest, :model, :prompt, :request, :price,
-    'intended', :owner, :nonce, :replaces, 0, :now
+    'intended', :number, :owner, :nonce, :replaces, 0, :now
 WHERE NOT EXISTS (SELECT 1 FROM orders
     WHERE scope = :scope AND idempotency_key = :idempotency_key AND current)
 """
@@ -95,6 +96,10 @@ FORGET_UPLOADS: Final = f"DELETE FROM uploads WHERE uploaded_at < {NOW} - ?"
 PICTURED: Final = """
 SELECT request || coalesce(result, '') FROM orders
 WHERE request LIKE '%;sha256,%' OR result LIKE '%;sha256,%'
+"""
+MONEY: Final = """
+SELECT state, price, cost FROM orders
+WHERE scope = ? AND substr(idempotency_key, 1, ?) = ?
 """
 ATTEMPT_MAX: Final = 2**63 - 1
 PAGE: Final = 200
@@ -168,10 +173,14 @@ class SqliteStore:
         self._writers.append(writer)
 
     def _acquire(self) -> Writer:
-        from apimodels_async.stores._schema import prepare  # and sqlite3 with them
-        from apimodels_async.stores._writer import Writer
+        from apimodels_async.stores._writer import Writer  # and sqlite3 with it
 
-        return Writer.acquire(self._path, lambda db: prepare(db, self._path))
+        return Writer.acquire(self._path, self._prepare)
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        from apimodels_async.stores._schema import prepare
+
+        prepare(connection, self._path)
 
     async def aclose(self) -> None:
         """See :class:`OrderStore`."""
@@ -282,6 +291,21 @@ class SqliteStore:
         place = (scope, idempotency_key)
         row = await self._do(lambda db: db.execute(FIND, place).fetchone())
         return None if row is None else await self._read_whole(row)
+
+    async def money(self, scope: str, prefix: str) -> tuple[Decimal, Decimal]:
+        """See :class:`OrderStore`."""
+
+        def work(db: Connection) -> tuple[Decimal, Decimal]:
+            spent = reserved = Decimal(0)
+            for state, price, cost in db.execute(MONEY, (scope, len(prefix), prefix)):
+                amount = read_amount(cost or price or "0")
+                if state == OrderState.COMPLETED:
+                    spent += amount
+                elif state not in ORDERED_ANEW:
+                    reserved += amount
+            return spent, reserved
+
+        return await self._do(work)
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
         """See :class:`OrderStore`."""

@@ -22,6 +22,7 @@ from apimodels_async._ports import EndListener
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
+    from decimal import Decimal
 
     from apimodels_async._core.money.orders import Claim, NewOrder, OrderRecord
     from apimodels_async._core.money.resume import OrderState
@@ -119,6 +120,14 @@ class OrderStore(Protocol):
         self, scope: str, addresses: Collection[str]
     ) -> Mapping[str, str]:
         """Return which of *addresses* were recorded as uploads -> digest."""
+        ...
+
+    async def money(self, scope: str, prefix: str) -> tuple[Decimal, Decimal]:
+        """
+        Return what the attempts cost whose idempotency keys begin with *prefix*, and
+        what is reserved for those whose end is not known, in US dollars. A price counts
+        where the API stated no cost.
+        """
         ...
 
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:

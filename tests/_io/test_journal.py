@@ -11,11 +11,11 @@ import sys
 import textwrap
 
 import pytest
+from apimodels_async._io.journal import SCHEMA_VERSION, Journal
 from support.batches import rewrite, rows, uncovered
 
 from apimodels_async import JournalError
 from apimodels_async._core.money.resume import OrderState, Record
-from apimodels_async._io.journal import SCHEMA_VERSION, Journal
 
 
 @pytest.fixture

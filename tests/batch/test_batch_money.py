@@ -7,6 +7,7 @@ import math
 from decimal import Decimal
 
 import pytest
+from apimodels_async._io.journal import Journal
 from support.batches import (
     TASK,
     drain,
@@ -30,7 +31,6 @@ from apimodels_async import (
     Session,
 )
 from apimodels_async._adapters import Adapters
-from apimodels_async._io.journal import Journal
 
 CENT = Decimal("0.01")  # SparkPix Image, in the catalogue and at the emulator
 

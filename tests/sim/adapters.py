@@ -10,16 +10,15 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 import attrs
-from sim.outside.disk import FullDisk, SimSink
+from sim.outside.disk import SimSink
 
 from apimodels_async import ImageResult, Session, TaskHandle
 from apimodels_async._adapters import Adapters
 from apimodels_async._io.clock import LoopClock
 from apimodels_async._io.files.downloads import Files, _Trouble
-from apimodels_async._io.journal import Journal, _prepare
 from apimodels_async._ports import Failure, Kind, Phase, Reply
 from apimodels_async._runtime import State
-from apimodels_async.errors import DownloadError, JournalError
+from apimodels_async.errors import DownloadError
 
 __all__ = ["Failure", "Kind", "Phase", "Reply"]
 
@@ -85,7 +84,9 @@ class SimAdapters(Adapters):
 
     def journal(self, path):
         """Return a journal on the simulated disk."""
-        return SimJournal(path, self._life)
+        from sim.outside.store import SimJournal
+
+        return SimJournal(path, self._life, self._chance)
 
 
 class SimClock(LoopClock):
@@ -141,68 +142,6 @@ class SimFiles(Files):
 
     async def aclose(self):
         """Close nothing."""
-
-
-class SimJournal(Journal):
-    """The library's journal whose jobs wait for a virtual disk instead of a thread."""
-
-    def __init__(self, path, life):
-        super().__init__(path)
-        self._life = life
-        self._waiting = []
-        self._ending = self._at_work = False
-
-    def _start(self, opened):
-        if self._path in self._life.disk.holders:
-            msg = f"the journal {self._path} cannot be used: it is locked"
-            raise JournalError(msg)
-        self._life.disk.holders[self._path] = self._life
-        self._gone = self._loop.create_future()
-        self._later(self._open_file, opened)
-
-    def _later(self, step, *args):
-        seconds = self._life.disk_delay()
-        self._loop.call_later(seconds, step, *args)
-
-    def _open_file(self, opened):
-        self._connection = self._life.disk.connect(self._path)
-        problem = None
-        try:
-            _prepare(self._connection, self._path)
-        except JournalError as error:
-            problem = error
-        self._tell([opened], [None], problem)
-        if problem is not None:
-            self._end()
-
-    def _put(self, job):
-        if job is None:
-            self._ending = True
-        else:
-            self._waiting.append(job)
-        if not self._at_work:
-            self._at_work = True
-            self._later(self._work)
-
-    def _work(self):
-        jobs, self._waiting = self._waiting, []
-        if jobs:
-            full = self._life.disk_is_full()
-            connection = FullDisk() if full else self._connection
-            self._commit(connection, jobs)
-        self._at_work = bool(self._waiting)
-        if self._at_work:
-            self._later(self._work)
-        elif self._ending:
-            self._end()
-
-    def _end(self):
-        if not self._gone.done():
-            self._life.disk.holders.pop(self._path, None)
-            self._gone.set_result(None)
-
-    async def _stopped(self):
-        await self._gone
 
 
 # --- looking into a session

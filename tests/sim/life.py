@@ -196,17 +196,6 @@ class Life:
                 return "its batch"
         return None
 
-    def disk_delay(self):
-        """Return the seconds that a job of the journal takes."""
-        slow = self.site.weather.disk == "slow_disk"
-        return (3.0 if slow else 0.005) * self._chance.random()
-
-    def disk_is_full(self):
-        """Return whether nothing can be written, now."""
-        full = self.site.weather.disk == "disk_full"
-        self.site.weather.struck["disk full"] += full
-        return full
-
     def _uncaught(self, context):
         error = context.get("exception")
         self.audit.broke("nothing_uncaught", f"{context.get('message')} {error!r}")

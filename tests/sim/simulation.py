@@ -118,7 +118,6 @@ class Site:
             world.bury()
             for life in self.loops.values():
                 adapters.disown(life.session)
-            self.disk.close()
         placed = sum(case.asks > 0 for case in audit.cases.values())
         bought = sum(len(case.bought) for case in audit.cases.values())
         struck = dict(sorted(self.weather.struck.items()))

@@ -40,11 +40,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from apimodels_async._io.journal import Journal
 from attrs import define, field
 
 from apimodels_async import ImageRequest, PollPolicy, Session, SparkPixImage
 from apimodels_async._adapters import Adapters
-from apimodels_async._io.journal import Journal
 from apimodels_async.emulator import Emulator
 from apimodels_async.webhooks import Callback, Receiver, SocketRelay
 

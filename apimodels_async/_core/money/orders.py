@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define
 
 from apimodels_async._core.money.resume import CALLED_BACK_S, OrderState
+from apimodels_async._text import printable
 from apimodels_async.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from apimodels_async.models import ImageResult
 
+BATCH_SCOPE: Final = "batch"
+"""Of a journal's orders, at whatever address they were ordered: a journal belongs to
+the source of its batch."""
 KEY_CHARS_MAX: Final = 255
 DIGEST_FORM: Final = "1"
 """Of the canonical form: another form's digests cannot be compared with these."""
@@ -70,6 +74,8 @@ class NewOrder:
     """The session that sends it."""
     nonce: str | None
     """Of its callback address."""
+    number: int | None = None
+    """Position in its batch."""
 
     def record(self, attempt: int, intended_at: float) -> OrderRecord:
         """Return the record of it, granted at *intended_at*, seconds since 1970."""
@@ -83,6 +89,7 @@ class NewOrder:
             price=self.price,
             state=OrderState.INTENDED,
             nonce=self.nonce,
+            number=self.number,
             owned=True,
             intended_at=datetime.fromtimestamp(intended_at, UTC),
         )
@@ -112,6 +119,8 @@ class OrderRecord:
     """Where its pictures were saved."""
     nonce: str | None = None
     """Of its callback address."""
+    number: int | None = None
+    """Position in its batch."""
     owned: bool = False
     """Whether the session that sent it, or took it up, is alive."""
     handed_over: bool = False
@@ -199,7 +208,7 @@ def standing_of(record: OrderRecord, digest: str) -> Standing:
 
 def lost_words(record: OrderRecord) -> str:
     """Return what to tell of an order of unknown fate."""
-    why = f": {record.error}" if record.error else ""
+    why = f": {printable(record.error)}" if record.error else ""
     return (
         f"the order under idempotency_key={record.idempotency_key!r} of "
         f"{record.intended_at:%Y-%m-%d %H:%M:%S} UTC is of unknown fate and may have "

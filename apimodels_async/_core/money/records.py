@@ -1,25 +1,21 @@
 """
-Results and requests as the journal keeps them: JSON text, and a key for each item.
+Results and requests as stores keep them: JSON text, and a key for each item.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
+from collections import Counter
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from apimodels_async._core.money.resume import OrderState, Record
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Sequence
-
     from cattrs.preconf.json import JsonConverter
 
 AMOUNT_DIGITS_MAX: Final = 18
@@ -45,37 +41,6 @@ def read_amount(value: object) -> Decimal:
         msg = "an amount below zero"
         raise ValueError(msg)
     return amount
-
-
-def read_record(key: str, row: Sequence[Any]) -> Record:
-    """
-    Return the record in *row*, whose columns are those of ``Record`` in their order.
-
-    Raises:
-        ValueError: Something else wrote it, or it is damaged.
-    """
-    state, task_id, result, file, error, price, nonce, age = row
-    for value in (task_id, result, file, error, nonce):
-        if not isinstance(value, str | None):
-            msg = f"{type(value).__name__} where text belongs"
-            raise ValueError(msg)  # noqa: TRY004  of a file, not of an argument
-    if state == OrderState.ACCEPTED and task_id is None:
-        msg = "it was accepted, but its task is missing"
-        raise ValueError(msg)
-    if not isinstance(age, (int, float)):
-        msg = "a time that cannot be read"
-        raise ValueError(msg)  # noqa: TRY004
-    return Record(
-        key,
-        OrderState(state),
-        task_id,
-        result,
-        file,
-        error,
-        read_amount(price),
-        nonce,
-        float(age),
-    )
 
 
 def _read_text(value: object, _: object) -> str:
@@ -132,18 +97,13 @@ def load_result(text: str) -> ImageResult:
 class Keys:
     """Gives every item a key that the same source gives it again in the next run."""
 
-    _seen: Counter[str] = field(alias="seen")
+    _seen: Counter[str] = field(init=False, factory=Counter)
 
-    def key_of(self, path: str, body: bytes) -> str:
+    def name_of(self, digest: str) -> str:
         """
-        Return the key of a request; the n-th equal one gets a key of its own.
+        Return the key of the next request with *digest*: the n-th has one of its own.
 
         Equal requests are orders in their own right: two lines, two pictures.
         """
-        digest = hashlib.sha256(path.encode() + b"\0" + body).digest()[:16]
-        return self.name_of(digest.hex())
-
-    def name_of(self, digest: str) -> str:
-        """Return the name of the next request with *digest*."""
         self._seen[digest] += 1
         return f"{digest}-{self._seen[digest]}"

@@ -1,14 +1,11 @@
 """
-What a journal's record of an earlier run means for this one.
+How far an order has got, and what an error says of that.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
-
-from attrs import field, frozen
 
 from apimodels_async._core.money.retry import REFUSALS, status_of
 from apimodels_async.errors import GenerationFailedError
@@ -34,63 +31,6 @@ class OrderState(StrEnum):
     """Not taken: refused by the API, or never sent."""
     UNKNOWN = "unknown"
     """Sent, and of unknown fate."""
-
-
-@frozen
-class Record:
-    """One item's row."""
-
-    key: str
-    state: OrderState
-    task_id: str | None = None
-    result: str | None = None
-    """The result as JSON, once completed."""
-    file: str | None = None
-    error: str | None = None
-    price: Decimal = Decimal(0)
-    """US dollars, reserved when it was ordered."""
-    nonce: str | None = None
-    """Of its callback address."""
-    age_s: float = field(default=0.0, eq=False)
-    """Seconds since it was intended."""
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether its fate is unknown: it may be paid for."""
-        return self.state in {OrderState.INTENDED, OrderState.UNKNOWN}
-
-    @property
-    def awaits_callback(self) -> bool:
-        """Whether its fate is unknown, and its callback may still come."""
-        return self.is_lost and self.nonce is not None and self.age_s < CALLED_BACK_S
-
-
-class Step(Enum):
-    """What to do with an item."""
-
-    SUBMIT = auto()
-    ATTACH = auto()
-    REPLAY = auto()
-    """Hand over what the journal knows; nothing is sent."""
-
-
-def next_step(
-    record: Record | None, *, retry_failed: bool, resubmit_unknown: bool
-) -> Step:
-    """
-    Return what to do with an item of which *record* is known, if anything.
-
-    Nothing that may have been paid for is ever ordered anew without being told to.
-    """
-    # What was refused was never taken; whoever runs the batch again wants it.
-    if record is None or record.state is OrderState.REFUSED:
-        return Step.SUBMIT
-    if record.state is OrderState.ACCEPTED:
-        return Step.ATTACH
-    if record.state is OrderState.COMPLETED:
-        return Step.REPLAY
-    anew = retry_failed if record.state is OrderState.FAILED else resubmit_unknown
-    return Step.SUBMIT if anew else Step.REPLAY
 
 
 def state_after(error: ApiModelsError, accepted: str | None) -> OrderState:

@@ -4,10 +4,12 @@ The disk, which outlives processes: files, and journals as far as they were comm
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
+from sim import adapters
+
 from apimodels_async.errors import DownloadError
+from apimodels_async.stores import MemoryStore
 
 
 class SimSink:
@@ -53,40 +55,28 @@ class SimDisk:
         self.holders = {}
         """Path of a journal -> the process that has locked it."""
 
-    def connect(self, path):
-        """Return the connection to a journal, whose clock is the virtual one."""
-        found = self._journals.get(path)
-        if found is None:
-            found = sqlite3.connect(":memory:", isolation_level=None)
-            found.create_function("strftime", 1, lambda _: f"{self._world.now:.3f}")
-            found.create_function("unixepoch", 0, lambda: self._world.now)
-            found.create_function("unixepoch", 1, float)
-            self._journals[path] = found
-        return found
+    def journal(self, path):
+        """Return what is in a journal; its clock is the virtual one."""
+        if path not in self._journals:
+            self._journals[path] = MemoryStore(clock=self._now, lease_s=1e9)
+        return self._journals[path]
+
+    def _now(self):
+        return adapters.utc(self._world.now)
 
     def state_of(self, path, words):
         """Return the state of the item whose request has *words* in it, or None."""
         if path not in self._journals:
             return None
-        row = self._journals[path].execute(
-            "SELECT state FROM items WHERE instr(request, ?)", (words,)
-        )
-        return next(iter(row.fetchall()), (None,))[0]
+        found = [
+            attempt.record.state.value
+            for attempt in adapters.attempts_of(self._journals[path])
+            if words in attempt.record.request
+        ]
+        return found[-1] if found else None
 
     def release(self, life):
         """Give up the locks of a process."""
         self.holders = {
             path: holder for path, holder in self.holders.items() if holder is not life
         }
-
-    def close(self):
-        """Forget everything."""
-        for connection in self._journals.values():
-            connection.close()
-
-
-class FullDisk:
-    def execute(self, statement):
-        """Refuse."""
-        msg = f"database or disk is full: {statement}"
-        raise sqlite3.OperationalError(msg)

@@ -8,17 +8,19 @@ moment has done it or has not, as its chance decides.
 
 from __future__ import annotations
 
+import math
+
 from sim import adapters
 from sim.keyed.ask import ASK
 
-from apimodels_async._core.money.orders import LEASE_S
+from apimodels_async._core.money.orders import BATCH_SCOPE, LEASE_S
 from apimodels_async.errors import JournalError
 from apimodels_async.stores import MemoryStore
 
 SLOW_SHARE = 0.01
 SLOW_S = 9.0
 DISK_S = 0.005
-READS = frozenset({"find", "history", "contents"})
+READS = frozenset({"open", "find", "history", "contents", "money"})
 
 
 class Shared:
@@ -33,17 +35,13 @@ class Shared:
         return adapters.utc(self._site.world.now + self._site.skews[None])
 
 
-class SimStore:
-    """The shared store, as one process uses it."""
+class SlowStore:
+    """A store in memory, each of whose calls takes time and may fail."""
 
-    scope = ""
-    lease_s = LEASE_S
-
-    def __init__(self, life, chance):
+    def __init__(self, life, chance, memory):
         self._life = life
         self._chance = chance
-        self._memory = life.site.shared.memory
-        self._keys = life.audit.keys
+        self._memory = memory
 
     async def open(self):
         """See ``OrderStore``."""
@@ -54,121 +52,59 @@ class SimStore:
 
     async def begin(self, order, anew):
         """See ``OrderStore``."""
-        ask = ASK.get()
-
-        def work():
-            claim = self.claim(order, anew)
-            self._keys.alive(order.owner)
-            self._keys.claimed(ask, claim, order.owner)
-            return claim
-
-        claim = await self._do("begin", work)
-        self._keys.looked(ask, order, claim)
-        return claim
+        return await self._do("begin", lambda: self.claim(order, anew))
 
     def claim(self, order, anew):
         """Carry out a claim."""
-        return _at_once(self._memory.begin(order, anew))
+        return at_once(self._memory.begin(order, anew))
 
     async def accepted(self, attempt, task_id):
         """See ``OrderStore``."""
-        await self._do(
-            "accepted", lambda: _at_once(self._memory.accepted(attempt, task_id))
-        )
+        await self._call("accepted", attempt, task_id)
 
     async def ended(self, attempt, state, **more):
         """See ``OrderStore``."""
-
-        def work():
-            _at_once(self._memory.ended(attempt, state, **more))
-            self._keys.ended(attempt)
-
-        await self._do("ended", work)
+        await self._call("ended", attempt, state, **more)
 
     async def handed_over(self, attempt):
         """See ``OrderStore``."""
-
-        def work():
-            _at_once(self._memory.handed_over(attempt))
-            self._keys.handed_over(attempt)
-
-        await self._do("handed_over", work)
+        await self._call("handed_over", attempt)
 
     async def saved(self, attempt, files):
         """See ``OrderStore``."""
-        await self._do("saved", lambda: _at_once(self._memory.saved(attempt, files)))
+        await self._call("saved", attempt, files)
 
     async def uploaded(self, scope, address, digest):
         """See ``OrderStore``."""
-        await self._do(
-            "uploaded",
-            lambda: _at_once(self._memory.uploaded(scope, address, digest)),
-        )
+        await self._call("uploaded", scope, address, digest)
 
     async def contents(self, scope, addresses):
         """See ``OrderStore``."""
-        return await self._do(
-            "contents", lambda: _at_once(self._memory.contents(scope, addresses))
-        )
+        return await self._call("contents", scope, addresses)
+
+    async def money(self, scope, prefix):
+        """See ``OrderStore``."""
+        return await self._call("money", scope, prefix)
 
     async def find(self, scope, idempotency_key):
         """See ``OrderStore``."""
-        return await self._do(
-            "find", lambda: _at_once(self._memory.find(scope, idempotency_key))
-        )
-
-    async def forget(self, scope, idempotency_key):
-        """See ``OrderStore``."""
-
-        def work():
-            gone = _at_once(self._memory.forget(scope, idempotency_key))
-            self._keys.forgot(idempotency_key, gone=gone)
-            return gone
-
-        return await self._do("forget", work)
+        return await self._call("find", scope, idempotency_key)
 
     async def renew(self, owner):
         """See ``OrderStore``."""
-
-        def work():
-            _at_once(self._memory.renew(owner))
-            self._keys.alive(owner)
-
-        await self._do("renew", work)
+        await self._call("renew", owner)
 
     async def release(self, owner):
         """See ``OrderStore``."""
-
-        def work():
-            _at_once(self._memory.release(owner))
-            self._keys.gone(owner)
-
-        await self._do("release", work)
-
-    async def recover(self, scope, owner):
-        """See ``OrderStore``."""
-
-        def work():
-            found = self.hand_out(scope, owner)
-            self._keys.alive(owner)
-            if found is not None:
-                self._keys.recovered(found, owner)
-            return found
-
-        return await self._do("recover", work)
-
-    def hand_out(self, scope, owner):
-        """Carry out a recovery."""
-        return _at_once(self._memory.recover(scope, owner))
+        await self._call("release", owner)
 
     async def history(self, scope, query, *, before, limit):
         """See ``OrderStore``."""
-        return await self._do(
-            "history",
-            lambda: _at_once(
-                self._memory.history(scope, query, before=before, limit=limit)
-            ),
-        )
+        return await self._call("history", scope, query, before=before, limit=limit)
+
+    async def _call(self, name, *args, **more):
+        call = getattr(self._memory, name)
+        return await self._do(name, lambda: at_once(call(*args, **more)))
 
     # --- time and trouble
 
@@ -178,14 +114,17 @@ class SimStore:
             return SLOW_S * chance.random()
         return DISK_S * chance.random()
 
-    def _trouble(self, name):
+    def _strike(self, name):
         """Return when the call fails: before its work, after it, or None: never."""
         disk, chance = self._life.site.weather.disk, self._chance
-        struck = None
         if disk == "disk_full" and name not in READS:
-            struck = "before"
-        elif disk == "flaky_disk" or chance.random() < self._life.process.trouble:
-            struck = chance.choice(("before", "after", None))
+            return "before"
+        if disk == "flaky_disk" or chance.random() < self._life.process.trouble:
+            return chance.choice(("before", "after", None))
+        return None
+
+    def _trouble(self, name):
+        struck = self._strike(name)
         if struck is not None:
             self._life.site.weather.struck[f"store fails {struck}"] += 1
         return struck
@@ -220,7 +159,126 @@ class SimStore:
         return await done
 
 
-def _at_once(coroutine):
+class SimStore(SlowStore):
+    """The shared store, as one process uses it."""
+
+    scope = ""
+    lease_s = LEASE_S
+
+    def __init__(self, life, chance):
+        super().__init__(life, chance, life.site.shared.memory)
+        self._keys = life.audit.keys
+
+    async def begin(self, order, anew):
+        """See ``OrderStore``."""
+        ask = ASK.get()
+
+        def work():
+            claim = self.claim(order, anew)
+            self._keys.alive(order.owner)
+            self._keys.claimed(ask, claim, order.owner)
+            return claim
+
+        claim = await self._do("begin", work)
+        self._keys.looked(ask, order, claim)
+        return claim
+
+    async def ended(self, attempt, state, **more):
+        """See ``OrderStore``."""
+
+        def work():
+            at_once(self._memory.ended(attempt, state, **more))
+            self._keys.ended(attempt)
+
+        await self._do("ended", work)
+
+    async def handed_over(self, attempt):
+        """See ``OrderStore``."""
+
+        def work():
+            at_once(self._memory.handed_over(attempt))
+            self._keys.handed_over(attempt)
+
+        await self._do("handed_over", work)
+
+    async def forget(self, scope, idempotency_key):
+        """See ``OrderStore``."""
+
+        def work():
+            gone = at_once(self._memory.forget(scope, idempotency_key))
+            self._keys.forgot(idempotency_key, gone=gone)
+            return gone
+
+        return await self._do("forget", work)
+
+    async def renew(self, owner):
+        """See ``OrderStore``."""
+
+        def work():
+            at_once(self._memory.renew(owner))
+            self._keys.alive(owner)
+
+        await self._do("renew", work)
+
+    async def release(self, owner):
+        """See ``OrderStore``."""
+
+        def work():
+            at_once(self._memory.release(owner))
+            self._keys.gone(owner)
+
+        await self._do("release", work)
+
+    async def recover(self, scope, owner):
+        """See ``OrderStore``."""
+
+        def work():
+            found = self.hand_out(scope, owner)
+            self._keys.alive(owner)
+            if found is not None:
+                self._keys.recovered(found, owner)
+            return found
+
+        return await self._do("recover", work)
+
+    def hand_out(self, scope, owner):
+        """Carry out a recovery."""
+        return at_once(self._memory.recover(scope, owner))
+
+
+class SimJournal(SlowStore):
+    """A journal on the disk of a process's machine."""
+
+    scope = BATCH_SCOPE
+    lease_s = math.inf
+
+    def __init__(self, path, life, chance):
+        super().__init__(life, chance, life.disk.journal(path))
+        self._path = path
+
+    async def open(self):
+        """Lock it."""
+        holders = self._life.disk.holders
+        if self._path in holders:
+            msg = f"the journal {self._path} cannot be used: it is locked"
+            raise JournalError(msg)
+        holders[self._path] = self._life
+        try:
+            await self._do("open", lambda: adapters.lease_of(self._memory).clear())
+        except JournalError:
+            holders.pop(self._path, None)
+            raise
+
+    async def aclose(self):
+        """Give up the lock."""
+        self._life.disk.holders.pop(self._path, None)
+
+    def _strike(self, name):
+        full = self._life.site.weather.disk == "disk_full" and name not in READS
+        return "before" if full else None
+
+
+def at_once(coroutine):
     """Return what a coroutine returns that waits for nothing."""
     try:
         coroutine.send(None)

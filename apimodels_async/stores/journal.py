@@ -1,0 +1,94 @@
+"""
+The journal of one batch: a store in a file of its own, used by one process at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import math
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from apimodels_async._core.money.orders import BATCH_SCOPE
+from apimodels_async.errors import JournalError
+from apimodels_async.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from apimodels_async.stores._writer import Writer
+
+
+class Journal(SqliteStore):
+    """
+    A store that nobody else has meanwhile; the file itself is locked, not its name.
+
+    Opening brings journals of earlier releases over.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.resolve(), scope=BATCH_SCOPE)
+        self.lease_s = math.inf  # the lock says who is alive
+
+    def _acquire(self) -> Writer:
+        lock = take_lock(self.path)
+        try:
+            writer = super()._acquire()
+        except BaseException:
+            os.close(lock)
+            raise
+        writer.lock = lock
+        return writer
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        from apimodels_async.stores._schema import prepare
+
+        # One connection writes: the log that several could corrupt is safe.
+        prepare(connection, self.path, wal=True)
+        # Whoever had the lock before us is gone, whatever its lease says.
+        mine = "SELECT owner FROM orders WHERE scope = ?"
+        sql = f"DELETE FROM owners WHERE owner IN ({mine})"
+        connection.execute(sql, (BATCH_SCOPE,))
+
+
+def take_lock(path: Path) -> int:
+    """
+    Lock the journal at *path* and return the lock's descriptor, which is to be closed.
+
+    Raises:
+        JournalError: Another process has it, or it cannot be had.
+    """
+    lock = path.with_name(path.name + ".lock")
+    reason: str | None = None
+    descriptor = -1
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _open_lock(lock)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
+        reason = f"another process (pid {holder}) is working with it"
+    except OSError as error:
+        reason = error.strerror
+    else:
+        return descriptor
+    if descriptor >= 0:
+        os.close(descriptor)
+    msg = f"the journal {path} cannot be used: {reason}"
+    raise JournalError(msg)
+
+
+def _open_lock(lock: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(lock, flags, 0o600)
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    # Its holder empties it.
+    raise OSError(errno.EPERM, f"{lock} is a name of another file")
