@@ -98,20 +98,24 @@ class SentOrders:
                 self._opened = True
                 # Its first renewal is the first order's, or the first recovery's.
                 self._renewing = asyncio.get_running_loop().create_task(
-                    self._renew(), name="apimodels-lease"
+                    self._renew_now_and_then(), name="apimodels-lease"
                 )
 
-    async def _renew(self) -> None:
+    async def _renew_now_and_then(self) -> None:
         while True:
             await self.clock.sleep(self.lease.seconds / 4)
-            began = self.lease.times()
-            try:
-                await self.store.renew(self.owner)
-            except Exception as error:  # noqa: BLE001  of a user's own store
-                logger.warning("the lease on orders was not renewed: %r", error)
-            else:
-                self.lease.renewed(began)
-            await self._write_again()
+            # Closing cuts the sleep alone: a write cut in the middle would be lost.
+            await asyncio.shield(self.write(self._renew()))
+
+    async def _renew(self) -> None:
+        began = self.lease.times()
+        try:
+            await self.store.renew(self.owner)
+        except Exception as error:  # noqa: BLE001  of a user's own store
+            logger.warning("the lease on orders was not renewed: %r", error)
+        else:
+            self.lease.renewed(began)
+        await self._write_again()
 
     async def _write_again(self) -> None:
         waiting, self._unwritten = self._unwritten, []
