@@ -11,6 +11,7 @@ from support.shops import Shop
 from support.virtual_time import VIRTUAL_TIME, run_virtual
 
 from apimodels_async import JournalError, SessionClosedError
+from apimodels_async._core.money.orders import LEASE_S
 from apimodels_async.stores import MemoryStore, OrderState
 
 MOOSE = {"model": "gpt-image-2", "idempotency_key": "k"}
@@ -283,3 +284,26 @@ async def test_an_upload_is_not_lost_over_the_store(caplog):
     scope = orders.scope
     found = await store.contents(scope, ["https://f.example/0", "https://f.example/1"])
     assert found == orders.contents
+
+
+class SlowStore(FailingStore):
+    """A store that takes its time to write an end."""
+
+    async def ended(self, attempt, state, **more):
+        """Write slowly, or not."""
+        self.check("ended")
+        await asyncio.sleep(5)
+        await super().ended(attempt, state, **more)
+
+
+async def test_closing_cuts_no_write(caplog):
+    """What is being written once more while the session closes is in the store."""
+    store = SlowStore("ended")
+    async with Shop().open(store) as session:
+        await session.images.generate("a moose", **MOOSE)
+        store.broken.clear()
+        await asyncio.sleep(LEASE_S / 4 + 1)
+    scope = session._runtime.parts.orders.scope
+
+    assert (await store.find(scope, "k")).state is OrderState.COMPLETED
+    assert "still not in the store" not in caplog.text
