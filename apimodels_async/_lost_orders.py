@@ -105,8 +105,7 @@ class LostOrders:
         entry = await self._callbacks.wait_for_task(expected, salvaged)
         if entry is None:
             return None
-        if entry.record is None:
-            entry.record = expected.record
+        entry.follow(expected.record)
         handle = TaskHandle(entry, self._tracker)
         self._counters.accepted(handle)
         return handle

@@ -42,6 +42,7 @@ from apimodels_async.errors import (
 )
 from apimodels_async.handle import PaidRequest, TaskHandle, is_cut
 from apimodels_async.models import ImageResult, TaskSnapshot, TaskState
+from apimodels_async.stores.sent_order import SentOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -259,7 +260,7 @@ class Ordering:
     async def _record(self, request: AnyRequest, key: str | None) -> OrderLog | None:
         """Return where a single order is written down; None: no store."""
         if self._sent_orders is not None:
-            return await self._sent_orders.record(request, key)
+            return await SentOrder.record(self._sent_orders, request, key)
         if key is not None:
             msg = "idempotency_key needs a store: Session(store='orders.sqlite')"
             raise ConfigurationError(msg)
@@ -352,8 +353,7 @@ class Ordering:
         if entry is None:
             entry = Entry(task_id, model, attached=True)
             self._tracker.watch(entry)
-        if entry.record is None:
-            entry.record = record
+        entry.follow(record)
         self._tracker.ledger.keep(entry)
         return TaskHandle(entry, self._tracker)
 

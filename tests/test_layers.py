@@ -71,6 +71,7 @@ SAME_LAYER = {
     ("_lost_orders", "webhooks"),
     ("_ordering", "_lost_orders"),
     ("_ordering", "stores"),
+    ("_adapters", "stores"),
     ("_runtime", "_adapters"),
     ("_runtime", "_lost_orders"),
     ("_runtime", "stores"),

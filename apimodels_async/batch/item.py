@@ -36,6 +36,7 @@ from apimodels_async.errors import (
     SessionClosedError,
 )
 from apimodels_async.models import ImageResult, Outcome
+from apimodels_async.stores.sent_order import SentOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
         AnyRequest,
     )
     from apimodels_async.stores.sent import SentOrders
-    from apimodels_async.stores.sent_order import SentOrder
 
 logger = logging.getLogger("apimodels_async.batch")
 
@@ -135,6 +135,8 @@ class ItemRunner:
                 self.interrupted.append(left)
             raise
         if item.order is not None:
+            with self.may_cut():  # what ended is in the session, and recorded anyhow
+                await item.order.written()
             self.halted = self.halted or item.order.broken
             self.unread[index] = item.order
         return outcome
@@ -150,7 +152,8 @@ class ItemRunner:
             request = requests.read_request(found)
             item = Item(index, request, self._price(request))
             if self.orders is not None:
-                item.order = await self.orders.record(
+                item.order = await SentOrder.record(
+                    self.orders,
                     request,
                     self._name if self.prefix is not None else None,
                     price=item.price or None,
@@ -308,6 +311,8 @@ class ItemRunner:
         except OutcomeUnknownError:
             return Outcome(item.index, item.request, error=_unknown(known))
         result = await self._wait(item, cast("TaskHandle", product))
+        # An earlier batch in this session may follow that task, in a journal it closed.
+        item.order.settled(result)
         return await self._completed(item, result)
 
     async def _replay(

@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from apimodels_async._api.checks import check_task_id
 from apimodels_async._core.money.orders import OrderRecord
 from apimodels_async._core.money.records import load_result, read_amount
 from apimodels_async._core.money.resume import OrderState
@@ -56,6 +57,10 @@ def read_row(row: Sequence[Any], put_back: Callable[[str], str] = str) -> OrderR
     if word is OrderState.COMPLETED and result is None:
         msg = "an order completed, and its result is missing"
         raise ValueError(msg)
+    found = None if result is None else load_result(put_back(result))
+    for named in (task_id, found and found.task_id):
+        if named is not None:
+            check_task_id(named)
     return OrderRecord(
         idempotency_key=key,
         attempt=int(row[0]),
@@ -66,7 +71,7 @@ def read_row(row: Sequence[Any], put_back: Callable[[str], str] = str) -> OrderR
         price=None if price is None else read_amount(price),
         state=word,
         task_id=task_id,
-        result=None if result is None else load_result(put_back(result)),
+        result=found,
         error=error,
         files=() if files is None else _names(files),
         nonce=nonce,

@@ -16,6 +16,7 @@ from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.config import resolve_base_url
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
 from apimodels_async.models import ImageResult
+from apimodels_async.stores.sent_order import SentOrder
 from apimodels_async.stores.store import HistoryQuery, scope_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores.sent import SentOrders
-    from apimodels_async.stores.sent_order import SentOrder
     from apimodels_async.stores.store import OrderStore
 
     Product = Awaitable[ImageResult] | ImageResult
@@ -166,7 +166,7 @@ class StoredOrders:
             record = await orders.recover()
             if record is None:
                 return
-            yield RecoveredOrder(record, take_up, orders.follow(record))
+            yield RecoveredOrder(record, take_up, SentOrder.follow(orders, record))
 
     async def history(
         self,

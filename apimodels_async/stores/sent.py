@@ -21,22 +21,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
-from apimodels_async._api import requests
-from apimodels_async._api.prices import price_of
 from apimodels_async._core.money.orders import (
     addresses_in,
-    check_key,
     digest_of,
 )
 from apimodels_async.errors import SessionClosedError
-from apimodels_async.stores.sent_order import SentOrder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async._ports import Clock, Request
-    from apimodels_async.models import AnyRequest
     from apimodels_async.stores._lease import Lease
     from apimodels_async.stores.store import OrderStore
 
@@ -142,39 +137,6 @@ class SentOrders:
         trouble = "not in the store: what was uploaded to %s (%r)"
         await asyncio.shield(self.write(self.keep(write, trouble, address)))
 
-    async def record(
-        self,
-        request: AnyRequest,
-        key: str | Callable[[str], str] | None,
-        **details: Any,
-    ) -> SentOrder:
-        """
-        Return where *request* is to be written down.
-
-        Args:
-            key: Its idempotency key, or what makes it of the request's digest; None: a
-                random one.
-
-            details: More fields of ``SentOrder``, or others.
-
-        Raises:
-            InvalidRequestError: The key is no text, or *request* none to be sent.
-            JournalError: The store cannot be used.
-        """
-        encoded = requests.encode(request)
-        digest = await self.digest_of(encoded)
-        if callable(key):
-            key = key(digest)
-        values = {
-            "idempotency_key": uuid.uuid4().hex if key is None else check_key(key),
-            "digest": digest,
-            "model": requests.model_of(request),
-            "prompt": request.prompt,
-            "request": (encoded.body or b"").decode(),
-            "price": price_of(request),
-        }
-        return SentOrder(orders=self, **values | details)
-
     async def digest_of(self, encoded: Request) -> str:
         """
         Return the digest of what is ordered by *encoded*.
@@ -208,21 +170,6 @@ class SentOrders:
         record = await self.store.recover(self.scope, self.owner)
         self.lease.renewed(began)
         return record
-
-    def follow(self, known: OrderRecord) -> SentOrder:
-        """Return the log of a recovered order: its end counts once it is acked."""
-        log = SentOrder(
-            orders=self,
-            idempotency_key=known.idempotency_key,
-            digest=known.digest,
-            model=known.model,
-            prompt=known.prompt,
-            request=known.request,
-            price=known.price,
-            hands_over=False,
-        )
-        log.take_up(known)
-        return log
 
     def write(self, step: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Carry out *step* in a task of ours: whoever waits for it may be cancelled."""

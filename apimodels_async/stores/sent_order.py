@@ -5,15 +5,19 @@ One order of a session in its store: claimed before it is sent, and followed to 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import define, field
 
+from apimodels_async._api import requests
+from apimodels_async._api.prices import price_of
 from apimodels_async._core.money.orders import (
     ORDERED_ANEW,
     NewOrder,
     Standing,
+    check_key,
     is_replaceable,
     standing_of,
 )
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from apimodels_async._core.money.orders import Claim, OrderRecord
+    from apimodels_async.models import AnyRequest
     from apimodels_async.stores._lease import Lease
     from apimodels_async.stores.sent import SentOrders
 
@@ -63,7 +68,60 @@ class SentOrder:
     attempt: int = field(init=False, default=0)
     """0: not recorded."""
     _task_id: str | None = field(init=False, default=None)
+    _settling: asyncio.Task[None] | None = field(init=False, default=None)
+    _outcome: ImageResult | ApiModelsError | None = field(init=False, default=None)
     _given: bool = field(init=False, default=False)
+
+    @classmethod
+    async def record(
+        cls,
+        orders: SentOrders,
+        request: AnyRequest,
+        key: str | Callable[[str], str] | None,
+        **details: Any,
+    ) -> Self:
+        """
+        Return where *request* is to be written down.
+
+        Args:
+            key: Its idempotency key, or what makes it of the request's digest; None: a
+                random one.
+
+            details: More fields, or others.
+
+        Raises:
+            InvalidRequestError: The key is no text, or *request* none to be sent.
+            JournalError: The store cannot be used.
+        """
+        encoded = requests.encode(request)
+        digest = await orders.digest_of(encoded)
+        if callable(key):
+            key = key(digest)
+        values = {
+            "idempotency_key": uuid.uuid4().hex if key is None else check_key(key),
+            "digest": digest,
+            "model": requests.model_of(request),
+            "prompt": request.prompt,
+            "request": (encoded.body or b"").decode(),
+            "price": price_of(request),
+        }
+        return cls(orders=orders, **values | details)
+
+    @classmethod
+    def follow(cls, orders: SentOrders, known: OrderRecord) -> Self:
+        """Return the log of a recovered order: its end counts once it is acked."""
+        log = cls(
+            orders=orders,
+            idempotency_key=known.idempotency_key,
+            digest=known.digest,
+            model=known.model,
+            prompt=known.prompt,
+            request=known.request,
+            price=known.price,
+            hands_over=False,
+        )
+        log.take_up(known)
+        return log
 
     @property
     def leave(self) -> Lease:
@@ -198,8 +256,14 @@ class SentOrder:
             outcome.idempotency_key = self.idempotency_key
         # Of a batch that was left: its next run asks for that task.
         left = self.orders.closed and self.durable
-        if self.attempt and not left:
-            self.orders.write(self._end(outcome))
+        if self.attempt and not left and outcome is not self._outcome:
+            self._outcome = outcome
+            self._settling = self.orders.write(self._end(outcome))
+
+    async def written(self) -> None:
+        """Wait until how it ended is in the store, or that is in the log."""
+        if self._settling is not None:
+            await asyncio.shield(self._settling)
 
     def found(self, task_id: str) -> None:
         """Write down the task of an order that counted as lost."""

@@ -298,11 +298,10 @@ class SqliteStore:
         def work(db: Connection) -> tuple[Decimal, Decimal]:
             spent = reserved = Decimal(0)
             for state, price, cost in db.execute(MONEY, (scope, len(prefix), prefix)):
-                amount = read_amount(cost or price or "0")
                 if state == OrderState.COMPLETED:
-                    spent += amount
+                    spent += read_amount(cost or price or "0")
                 elif state not in ORDERED_ANEW:
-                    reserved += amount
+                    reserved += read_amount(price or "0")
             return spent, reserved
 
         return await self._do(work)

@@ -254,8 +254,7 @@ class ExpectedCallbacks:
         entry = await self._search(expected, math.inf)
         if entry is not None:
             logger.warning("an order of unknown fate is task %s", entry.task_id)
-            if entry.record is None:
-                entry.record = expected.record
+            entry.follow(expected.record)
             self._adopt_late(entry)
 
     async def _search(self, expected: ExpectedCallback, until: float) -> Entry | None:

@@ -4,6 +4,7 @@ A batch saves every picture of an item, also those that an older release left ou
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 
@@ -40,7 +41,7 @@ async def run(emulator, folder, *orders):
 def write_file(folder, file):
     """Write down where pictures are, as another release would."""
     with closing(sqlite3.connect(folder / "j.sqlite")) as journal:
-        journal.execute("UPDATE items SET file = ?", (file,))
+        journal.execute("UPDATE orders SET files = ?", (json.dumps([file]),))
         journal.commit()
 
 

@@ -7,7 +7,6 @@ import math
 from decimal import Decimal
 
 import pytest
-from apimodels_async._io.journal import Journal
 from support.batches import (
     TASK,
     drain,
@@ -31,6 +30,7 @@ from apimodels_async import (
     Session,
 )
 from apimodels_async._adapters import Adapters
+from apimodels_async.stores.journal import Journal
 
 CENT = Decimal("0.01")  # SparkPix Image, in the catalogue and at the emulator
 
@@ -264,12 +264,12 @@ class SlowJournal(Journal):
     first_ended = asyncio.Event()
     asked = 0
 
-    async def find(self, key):
+    async def find(self, scope, key):
         """Look, and take a while over it."""
         self.asked += 1
         if self.asked > 1:
             await self.first_ended.wait()
-        return await super().find(key)
+        return await super().find(scope, key)
 
 
 class SlowAdapters(Adapters):
@@ -304,10 +304,10 @@ async def test_an_amount_that_is_damaged_lets_go_of_the_journal(session, tmp_pat
     """A journal whose sums cannot be read is refused, and closed: it can be mended."""
     journal = tmp_path / "j.sqlite"
     await drain(session.images.batch(["moose"], journal=journal))
-    rewrite(journal, "UPDATE items SET state = 'unknown', price = 'x'")
+    rewrite(journal, "UPDATE orders SET state = 'unknown', price = 'x'")
     with pytest.raises(JournalError):
         await session.images.batch(["moose"], journal=journal).__aenter__()
-    rewrite(journal, "UPDATE items SET state = 'unknown', price = '0.01'")
+    rewrite(journal, "UPDATE orders SET state = 'unknown', price = '0.01'")
     batch = session.images.batch(["moose"], journal=journal)
     await drain(batch)
 

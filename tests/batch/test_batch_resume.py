@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from decimal import Decimal
 from pathlib import Path
@@ -82,7 +83,7 @@ async def test_what_may_have_been_paid_is_not_ordered_again(
 ):
     """It is reported as unknown, counts as spent, and is ordered only on request."""
     await drain(session.images.batch(["moose"], journal=journal))
-    statement = "UPDATE items SET state = ?, result = NULL, cost = NULL"
+    statement = "UPDATE orders SET state = ?, result = NULL, cost = NULL"
     rewrite(journal, statement, state)
     batch = session.images.batch(["moose"], journal=journal)
     outcomes, _ = await drain(batch)
@@ -116,7 +117,7 @@ async def test_an_order_again_that_is_free_leaves_the_first_unknown(
     outcomes, _ = await drain(batch)
 
     assert isinstance(outcomes[0].error, OutcomeUnknownError)
-    assert "an earlier order may have been charged" in str(outcomes[0].error)
+    assert "may have been charged" in str(outcomes[0].error)
     assert batch.reserved > 0
     assert len(orders(emulator)) == 2
 
@@ -206,7 +207,8 @@ async def test_pictures_are_saved_under_names_of_ours(
         "00001-up",
         "00002-狐",
     ]
-    assert {Path(file) for file in rows(journal, "file")} == {*out.iterdir()}
+    files = [json.loads(text) for text in rows(journal, "files")]
+    assert {Path(file) for (file,) in files} == {*out.iterdir()}
 
     before = len(emulator.requests)
     again, _ = await drain(session.images.batch(prompts, **options))
@@ -232,7 +234,7 @@ async def test_a_picture_that_is_gone_has_both_result_and_error(
     assert outcomes[0].result is not None
     assert isinstance(outcomes[0].error, DownloadError)
     assert outcomes[0].path is None
-    assert rows(journal, "state, file") == [("completed", None)]
+    assert rows(journal, "state, files") == [("completed", None)]
 
     emulator.clear_faults()
     again, _ = await drain(session.images.batch(["moose"], **options))
@@ -248,7 +250,7 @@ async def test_a_journal_that_fails_before_an_order_stops_it(
     await drain(session.images.batch([], journal=journal))
     rewrite(
         journal,
-        "CREATE TRIGGER full BEFORE INSERT ON items"
+        "CREATE TRIGGER full BEFORE INSERT ON orders"
         " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
     )
     batch = session.images.batch(tasks(4), journal=journal)
@@ -267,18 +269,19 @@ async def test_a_journal_that_fails_after_an_order_hides_nothing(
     await drain(session.images.batch([], journal=journal))
     rewrite(
         journal,
-        f"CREATE TRIGGER full BEFORE UPDATE ON items WHEN new.state = '{state}'"
+        f"CREATE TRIGGER full BEFORE UPDATE ON orders WHEN new.state = '{state}'"
         " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
     )
     prompt = "[refused] moose" if state == "failed" else "moose"
     batch = session.images.batch(tasks(9, prompt), journal=journal, max_pending=1)
-    with caplog.at_level(logging.ERROR, "apimodels_async.batch"):
+    with caplog.at_level(logging.ERROR, "apimodels_async.stores"):
         outcomes, raised = await drain(batch)
     assert isinstance(raised, JournalError)
     assert [*outcomes] == [0]
     assert (state != "failed") == bool(outcomes[0].result)
     (task_id,) = emulator.tasks
-    assert f"not in the journal: task {task_id}" in caplog.text
+    assert "not in the store" in caplog.text
+    assert f"task {task_id}" in caplog.text
 
 
 async def test_a_file_that_cannot_be_recorded_is_saved_all_the_same(
@@ -288,7 +291,7 @@ async def test_a_file_that_cannot_be_recorded_is_saved_all_the_same(
     await drain(session.images.batch([], journal=journal))
     rewrite(
         journal,
-        "CREATE TRIGGER full BEFORE UPDATE OF file ON items WHEN new.file IS NOT NULL"
+        "CREATE TRIGGER full BEFORE UPDATE OF files ON orders WHEN new.files IS NOT NULL"
         " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
     )
     batch = session.images.batch(
@@ -298,13 +301,13 @@ async def test_a_file_that_cannot_be_recorded_is_saved_all_the_same(
     assert isinstance(raised, JournalError)
     assert outcomes[0].path.is_file()
     assert len(orders(emulator)) == 1
-    assert "not in the journal" in caplog.text
+    assert "not in the store" in caplog.text
 
 
 async def test_a_state_of_another_kind_ends_in_an_error(emulator, session, journal):
     """A row this release cannot read stops the batch; it does not hang it."""
     await drain(session.images.batch(["moose"], journal=journal))
-    rewrite(journal, "UPDATE items SET state = 'dreaming'")
+    rewrite(journal, "UPDATE orders SET state = 'dreaming'")
     async with asyncio.timeout(30):
         _, raised = await drain(session.images.batch(["moose"], journal=journal))
     assert isinstance(raised, JournalError)
@@ -326,12 +329,12 @@ async def test_a_damaged_item_stops_the_batch_and_stays_as_it_is(
         "state = 'accepted', task_id = '../balance'",
         'result = replace(result, \'"task_id": null\', \'"task_id": "a/b"\')',
     ):
-        rewrite(journal, f"UPDATE items SET {change}")  # noqa: S608  ours
+        rewrite(journal, f"UPDATE orders SET {change}")  # noqa: S608  ours
         before = rows(journal, "state, task_id, result")
         outcomes, raised = await drain(session.images.batch(["moose"], journal=journal))
         assert (outcomes, type(raised)) == ({}, JournalError), change
         assert before == rows(journal, "state, task_id, result")
-        restore = "UPDATE items SET state = 'completed', task_id = NULL, result = ?"
+        restore = "UPDATE orders SET state = 'completed', task_id = NULL, result = ?"
         rewrite(journal, restore, kept)
     outcomes, _ = await drain(session.images.batch(["moose"], journal=journal))
     assert outcomes[0].result is not None
@@ -346,7 +349,11 @@ async def test_a_journal_says_what_files_are_called_not_where(
     options = {"journal": journal, "download_to": tmp_path / "out"}
     first, _ = await drain(session.images.batch(["moose"], **options))
     name = first[0].path.name
-    rewrite(journal, "UPDATE items SET file = ?", str(tmp_path / "secret.png"))
+    rewrite(
+        journal,
+        "UPDATE orders SET files = ?",
+        json.dumps([str(tmp_path / "secret.png")]),
+    )
     stray, _ = await drain(session.images.batch(["moose"], **options))
     assert stray[0].paths == first[0].paths
 

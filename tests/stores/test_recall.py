@@ -23,6 +23,7 @@ from apimodels_async import (
 )
 from apimodels_async._api.requests import encode
 from apimodels_async.stores import MemoryStore, OrderState
+from apimodels_async.stores.sent_order import SentOrder
 
 MOOSE = {"model": "gpt-image-2"}
 
@@ -172,7 +173,8 @@ REQUESTS = [
 async def test_a_recovered_request_is_the_one_that_was_sent(store, request_):
     """It encodes to the same body, its callback address left out."""
     async with Shop("hang").open(store) as session:
-        log = await session._runtime.open().orders.record(request_, "k")
+        orders = session._runtime.open().orders
+        log = await SentOrder.record(orders, request_, "k")
         await log.begin(None)
     async with Shop().open(store) as session:
         (order,) = await recovered(session)

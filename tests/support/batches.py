@@ -56,7 +56,9 @@ def orders(emulator):
 def rows(path, columns="state"):
     """Return *columns* of a journal in the order of the source."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        found = connection.execute(f"SELECT {columns} FROM items ORDER BY number")  # noqa: S608
+        found = connection.execute(
+            f"SELECT {columns} FROM orders WHERE current ORDER BY number"
+        )
         return [row[0] if len(row) == 1 else row for row in found]
 
 

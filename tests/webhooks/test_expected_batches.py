@@ -102,7 +102,7 @@ async def test_without_callbacks_nothing_is_waited_for(
 ):
     """A session that is not called back reports the unknown one at once."""
     await lose(emulator, called_back, post, short, journal)
-    rewrite(journal, "UPDATE items SET task_id = NULL")
+    rewrite(journal, "UPDATE orders SET task_id = NULL")
     outcomes, _ = await drain(called_back(None).images.batch(tasks(2), journal=journal))
     assert isinstance(outcomes[0].error, OutcomeUnknownError)
 

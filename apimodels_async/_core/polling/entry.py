@@ -64,6 +64,13 @@ class Entry:
     sample: Sample | None = None
     """What this task teaches about its group."""
 
+    def follow(self, record: EndListener | None) -> None:
+        """Let *record* know how it ends, or has ended, unless another one does."""
+        if self.record is None and record is not None:
+            self.record = record
+            if self.outcome is not None:
+                record.settled(self.outcome)
+
     @property
     def ended_by_word(self) -> bool:
         """Whether the API said that it has ended, and how."""

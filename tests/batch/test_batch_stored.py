@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -18,9 +17,8 @@ from apimodels_async import (
     InvalidRequestError,
     OutcomeUnknownError,
 )
-from apimodels_async._api.requests import encode
-from apimodels_async._core.money.records import Keys
 from apimodels_async.stores import MemoryStore, OrderState, SqliteStore
+from apimodels_async.stores.sent_order import SentOrder
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -109,8 +107,8 @@ async def test_what_is_unknown_is_ordered_again_on_request_alone(
     items = [ImageRequest(TASK, "moose")]
     session = connect(emulator, store=store)
     orders = session._runtime.open().orders
-    key = Keys(seen=Counter()).name_of(await orders.digest_of(encode(items[0])))
-    await (await orders.record(items[0], f"b/{key}")).begin(None)
+    order = await SentOrder.record(orders, items[0], lambda digest: f"b/{digest}-1")
+    await order.begin(None)
     await session.aclose()
 
     session = connect(emulator, store=store)
@@ -130,8 +128,8 @@ async def test_an_order_in_spite_of_an_unknown_one_that_fails_changes_nothing(
     items = [ImageRequest(TASK, "[fail] moose")]
     session = connect(emulator, store=store)
     orders = session._runtime.open().orders
-    key = Keys(seen=Counter()).name_of(await orders.digest_of(encode(items[0])))
-    await (await orders.record(items[0], f"b/{key}")).begin(None)
+    order = await SentOrder.record(orders, items[0], lambda digest: f"b/{digest}-1")
+    await order.begin(None)
     await session.aclose()
 
     for resubmit, kind in (
