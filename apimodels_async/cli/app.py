@@ -53,6 +53,7 @@ With --json, stdout has one object a line. Its "event" says what it is:
   order      idempotency_key, attempt, state (intended, accepted, completed,
              failed, refused, unknown), model, prompt, price, credits, task_id,
              urls, files, error, ordered_at, ended_at
+  forgotten  as order: what the idempotency_key named
   recovered  idempotency_key, model, prompt, task_id, credits, urls, path,
              paths, ordered_at
   balance    balance, total, frozen, currency
@@ -92,6 +93,9 @@ EXAMPLES: Final = {
     "recover": """\
   apimodels recover --store orders.sqlite --out pictures
   apimodels recover --drop-lost""",
+    "forget": """\
+  apimodels forget msg17 --store orders.sqlite
+  apimodels forget msg17 --yes""",
     "status": """\
   apimodels status clx123""",
     "wait": """\
@@ -127,7 +131,7 @@ EXAMPLES: Final = {
 COMMANDS: Final = (
     *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
     *("commands.tasks:status", "commands.tasks:wait"),
-    *("commands.orders:history", "commands.orders:recover"),
+    *("commands.orders:history", "commands.orders:recover", "commands.orders:forget"),
     *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
     *("commands.account:balance", "commands.account:models"),
     *("mcp.command:mcp", "commands.emulator:emulator"),
@@ -135,7 +139,7 @@ COMMANDS: Final = (
 
 
 FREE: Final = frozenset(
-    {"demo", "history", "ls", "balance", "models", "emulator", "mcp"}
+    {"demo", "history", "forget", "ls", "balance", "models", "emulator", "mcp"}
 )
 """Commands whose output was not paid for."""
 ORDERING: Final = frozenset({"generate", "edit"})

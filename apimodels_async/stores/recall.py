@@ -261,6 +261,47 @@ async def read_history(
         await store.aclose()
 
 
+async def find_order(
+    store: OrderStore, idempotency_key: str, *, base_url: str | None = None
+) -> OrderRecord | None:
+    """
+    Return what *store* knows of an idempotency key; as :func:`read_history`, alone.
+
+    Raises:
+        ConfigurationError: *base_url* is not usable.
+        JournalError: The store cannot be used.
+    """
+    place = (scope_of(store, resolve_base_url(base_url)), check_key(idempotency_key))
+    await store.open()
+    try:
+        return await store.find(*place)
+    finally:
+        await store.aclose()
+
+
+async def forget_order(
+    store: OrderStore, idempotency_key: str, *, base_url: str | None = None
+) -> bool:
+    """
+    Do as ``Session.forget``: no session, no API key, no network.
+
+    The next order under the key **may pay twice**.
+
+    Returns:
+        Whether the key named an order.
+
+    Raises:
+        ConfigurationError: *base_url* is not usable.
+        JournalError: The store cannot be used.
+    """
+    place = (scope_of(store, resolve_base_url(base_url)), check_key(idempotency_key))
+    await store.open()
+    try:
+        return await store.forget(*place)
+    finally:
+        await store.aclose()
+
+
 async def _pages(
     store: OrderStore, scope: str, query: HistoryQuery
 ) -> AsyncIterator[OrderRecord]:
