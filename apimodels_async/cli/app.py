@@ -43,7 +43,8 @@ what to do next.
 
 With --json, stdout has one object a line. Its "event" says what it is:
   submitted  task_id, model, state, and with a store ordered_before
-  state      task_id, state, and at (where it changed)
+  state      task_id, state, and at (where it changed), idempotency_key (where
+             it was asked for by that)
   result     url, urls, path, paths, task_id, model, credits, duration_s,
              created_at, completed_at, expires_at, and with a store
              ordered_before (true: nothing was charged now)
@@ -97,9 +98,11 @@ EXAMPLES: Final = {
   apimodels forget msg17 --store orders.sqlite
   apimodels forget msg17 --yes""",
     "status": """\
-  apimodels status clx123""",
+  apimodels status clx123
+  apimodels status --idempotency-key msg17 --store orders.sqlite""",
     "wait": """\
-  apimodels wait clx123 --out moose.png --timeout 300""",
+  apimodels wait clx123 --out moose.png --timeout 300
+  apimodels wait --idempotency-key msg17 --store orders.sqlite""",
     "batch": """\
   apimodels batch prompts.txt --dry-run
   apimodels batch prompts.csv --out tarot --model gpt-image-2 --max-cost 5

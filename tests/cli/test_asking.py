@@ -34,6 +34,8 @@ async def test_only_a_yes_goes_on(text):
 
 async def test_a_file_is_not_asked(folder):
     """Where nobody can answer, the option that does is named."""
-    with (folder / "stdin").open("w+") as stdin:
-        with pytest.raises(InvalidRequestError, match="--yes"):
-            await confirm("Really?", Output(), stdin=stdin, **WORDS)
+    with (
+        (folder / "stdin").open("w+") as stdin,
+        pytest.raises(InvalidRequestError, match="--yes"),
+    ):
+        await confirm("Really?", Output(), stdin=stdin, **WORDS)

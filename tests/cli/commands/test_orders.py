@@ -305,6 +305,39 @@ async def test_the_same_key_again_is_free(run, emulator, folder, model):
     assert {"one.jpg", "two.jpg", "three.jpg"} <= {p.name for p in folder.iterdir()}
 
 
+@pytest.mark.parametrize("model", [(), TASK])
+async def test_what_was_not_saved_is_recovered(run, emulator, folder, model):
+    """An order counts as handed over once its files are there, not before."""
+    argv = ("generate", "a fox", *model, *STORE)
+    (folder / "out").write_text("in the way")
+    blocked = await run(*argv, "--out", "out/")
+    recovered = await run("recover", *STORE, "--out", "rec")
+    saved = await run(*argv, "--out", "new/")
+    shown = await run(*argv, "--no-save")
+    nothing = await run("recover", *STORE)
+
+    codes = [each.code for each in (blocked, recovered, saved, shown, nothing)]
+    assert codes == [1, 0, 0, 0, 0]
+    assert [path.name for path in (folder / "rec").iterdir()] == ["a-fox.jpg"]
+    assert "Nothing is left of" in nothing.err
+    assert all(record.handed_over for record in await read_orders(emulator))
+
+
+async def test_interrupted_while_it_saves_it_is_recovered(
+    run, interrupted, emulator, folder
+):
+    """After Ctrl-C in the middle of a download the next recover has the picture."""
+    stuck = emulator.fault("file", "hang")
+
+    stopped = await interrupted(lambda: stuck.hits, "generate", "a fox", *STORE)
+    emulator.clear_faults()
+    done = await run("recover", *STORE, "--out", "rec")
+
+    assert stopped.code == 128 + signal.SIGINT
+    assert done.code == 0
+    assert [path.name for path in (folder / "rec").iterdir()] == ["a-fox.jpg"]
+
+
 async def test_a_task_ordered_before_is_attached(run, emulator):
     """Also a task that runs is found again by its key, and bought once."""
     argv = ("generate", "a moose", *TASK, "--no-wait", *STORE)
