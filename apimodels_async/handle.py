@@ -250,7 +250,9 @@ class PaidRequest:
             return SessionClosedError(msg, charged=False)
         info = info_of(self.call.request, self.sent)
         msg = f"{info.method} {info.path} was cut when the session closed"
-        return unknown_error(msg, info)
+        error = unknown_error(msg, info)
+        error.idempotency_key = getattr(self.record, "idempotency_key", None)
+        return error
 
     def fate(self, runner: asyncio.Task[Product]) -> Product | BaseException:
         """Return what it bought or how it failed; *runner* has ended, or never will."""

@@ -87,6 +87,11 @@ class Item:
     result: ImageResult | None = None
     error: ApiModelsError | None = None
 
+    @property
+    def key(self) -> str | None:
+        """Its idempotency key, where it is written down."""
+        return None if self.order is None else self.order.idempotency_key
+
 
 @define(eq=False, kw_only=True)
 class ItemRunner:
@@ -223,7 +228,7 @@ class ItemRunner:
             raise HaltError(self.halted)
         if not self.budget.reserve(item.price):
             raise HaltError(self._over_budget(item))
-        with self.ordering.observer.ordering(item.request) as accepted:
+        with self.ordering.observer.ordering(item.request, item.key) as accepted:
             product = await self._order(item)
             if isinstance(product, ImageResult):
                 item.result = product

@@ -445,7 +445,7 @@ def test_an_observer_sees_orders(blocking):
 
     class Observer:
         @contextmanager
-        def ordering(self, request):
+        def ordering(self, request, idempotency_key=None):
             seen.append(request.prompt)
             yield seen.append
 
