@@ -9,6 +9,7 @@ import fcntl
 import math
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from apimodels_async._core.money.orders import BATCH_SCOPE
@@ -81,6 +82,25 @@ def take_lock(path: Path) -> int:
         os.close(descriptor)
     msg = f"the journal {path} cannot be used: {reason}"
     raise JournalError(msg)
+
+
+def holder_of(path: Path) -> int | None:
+    """
+    Return the id of the process that works with the journal at *path*; None: nobody.
+
+    Blocking, for a moment.
+    """
+    lock = path.with_name(path.name + ".lock")
+    with suppress(OSError, ValueError, OverflowError):
+        pid = int(lock.read_text(encoding="ascii"))
+        os.kill(pid, 0)
+        # The number may be another process's by now: ask the lock itself, shared.
+        with lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return pid
+    return None
 
 
 def _open_lock(lock: Path) -> int:

@@ -15,10 +15,10 @@ from apimodels_async.cli.batch.journal import (
     JournalEntry,
     State,
     read_entries,
-    running_pid,
 )
 from apimodels_async.cli.options import Flag
 from apimodels_async.cli.output import Output, truncated
+from apimodels_async.stores.journal import holder_of
 
 States = Annotated[list[State] | None, Parameter(negative="")]
 PROMPT_CHARS = 40
@@ -39,9 +39,9 @@ async def ls(folder: Path, *, state: States = None, json: Flag = False) -> None:
     output = Output(json)
     place = Folder.at(folder)
     plan = await anyio.to_thread.run_sync(place.started)
-    pid = await anyio.to_thread.run_sync(running_pid, place.journal)
+    pid = await anyio.to_thread.run_sync(holder_of, place.journal)
     running = pid is not None
-    entries = await anyio.to_thread.run_sync(_entries, place, running)
+    entries = await read_entries(place.journal, place.pictures, running=running)
     shown = [entry for entry in entries if not state or entry.state in state]
     if output.interactive and shown:
         output.show(_table(shown))
@@ -75,10 +75,6 @@ async def ls(folder: Path, *, state: States = None, json: Flag = False) -> None:
         f"{plan.ordered} rows: {', '.join(words)}; ${spent} spent; "
         + ("not running" if pid is None else f"running now (pid {pid})")
     )
-
-
-def _entries(place: Folder, running: bool) -> list[JournalEntry]:  # noqa: FBT001  a thread's
-    return read_entries(place.journal, place.pictures, running=running)
 
 
 def _cells(entry: JournalEntry) -> tuple[str, ...]:
