@@ -244,7 +244,10 @@ class PaidRequest:
         """Return what is to be said of a cancelled order that has no product."""
         if self.unsent:
             if self.record is not None and self.record.elsewhere:
-                msg = "the session closed while another caller was sending this order"
+                msg = (
+                    "the session closed before the store said whether another caller "
+                    "is sending this order"
+                )
                 return SessionClosedError(msg)
             msg = "the session closed before the request was sent"
             return SessionClosedError(msg, charged=False)

@@ -244,7 +244,8 @@ class ItemRunner:
             self.budget.settle(item.price, error)
             raise HaltError(error) from None
         except SessionClosedError as error:
-            error.charged = False  # closed before this one was sent
+            if item.order is None or not item.order.elsewhere:
+                error.charged = False  # closed before this one was sent
             raise
 
     def _over_budget(self, item: Item) -> BudgetExceededError:

@@ -26,6 +26,7 @@ from apimodels_async.errors import (
 )
 from apimodels_async.models import ImageResult
 from apimodels_async.stores.sent_order import LOOK_S, UNDER_WAY_S, SentOrder
+from apimodels_async.stores.sqlite import SqliteStore
 from apimodels_async.stores.store import HistoryQuery, scope_of
 
 if TYPE_CHECKING:
@@ -303,6 +304,8 @@ async def read_history(
     """
     Yield every attempt *store* knows, newest first: no session, no API key, no network.
 
+    A SQLite store is not written to, and may be write-protected.
+
     Args:
         base_url: Address of the API that was ordered at, as for ``Session``.
 
@@ -315,6 +318,7 @@ async def read_history(
     """
     query = _query(state, model, since, text)
     scope = scope_of(store, resolve_base_url(base_url))
+    store = _for_reading(store)
     await store.open()
     try:
         async for record in _pages(store, scope, query):
@@ -334,6 +338,7 @@ async def find_order(
         JournalError: The store cannot be used.
     """
     place = (scope_of(store, resolve_base_url(base_url)), check_key(idempotency_key))
+    store = _for_reading(store)
     await store.open()
     try:
         return await store.find(*place)
@@ -362,6 +367,10 @@ async def forget_order(
         return await store.forget(*place)
     finally:
         await store.aclose()
+
+
+def _for_reading(store: OrderStore) -> OrderStore:
+    return store.reader() if isinstance(store, SqliteStore) else store
 
 
 async def _pages(

@@ -5,6 +5,7 @@ Orders in one SQLite file, readable with plain SQL, for any number of processes.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
 import time
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.money.orders import NewOrder
     from apimodels_async.models import ImageResult
+    from apimodels_async.stores._reader import Reader
     from apimodels_async.stores._writer import Connection, Writer
     from apimodels_async.stores.store import HistoryQuery
 
@@ -132,8 +134,9 @@ class SqliteStore:
         self.scope = scope
         self.lease_s = LEASE_S
         self._path = Path(path).absolute()
-        self._writers: list[Writer] = []
+        self._writers: list[Writer | Reader] = []
         """One for each time it was opened."""
+        self._reads_only = False
         self._damaged: set[int] = set()
         """Attempts that the log has named."""
         folder = self._path.with_name(self._path.name + ".files")
@@ -151,6 +154,17 @@ class SqliteStore:
         """
         store = cls(path, scope=scope)
         store.lease_s = lease_s
+        return store
+
+    def reader(self) -> SqliteStore:
+        """
+        Return this store for reading alone, to be opened by itself.
+
+        It writes nothing, so that its file and folder may be write-protected; only a
+        file that is missing, or was left half written by a kill, is made or mended.
+        """
+        store = copy.copy(self)
+        store._writers, store._reads_only = [], True  # noqa: SLF001
         return store
 
     def __repr__(self) -> str:
@@ -172,10 +186,12 @@ class SqliteStore:
             raise
         self._writers.append(writer)
 
-    def _acquire(self) -> Writer:
-        from apimodels_async.stores._writer import Writer  # and sqlite3 with it
+    def _acquire(self) -> Writer | Reader:
+        from apimodels_async.stores._reader import Reader  # and sqlite3 with them
+        from apimodels_async.stores._writer import Writer
 
-        return Writer.acquire(self._path, self._prepare)
+        way = Reader if self._reads_only else Writer
+        return way.acquire(self._path, self._prepare)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         from apimodels_async.stores._schema import prepare
@@ -438,7 +454,7 @@ def _point_back(db: sqlite3.Connection, attempt: int) -> None:
         db.execute(sql, (1, found[0]))
 
 
-def _let_go(opening: asyncio.Future[Writer]) -> None:
+def _let_go(opening: asyncio.Future[Writer | Reader]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         release = opening.result().release
         try:

@@ -183,7 +183,7 @@ class OrderLog(EndListener, Protocol):
 
     @property
     def elsewhere(self) -> bool:
-        """Whether another caller was seen sending it: it may be charged."""
+        """Whether another caller was seen sending it, or may be: it may be charged."""
         ...
 
     @property

@@ -10,6 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import anyio
 from attrs import define, frozen
 
 from apimodels_async._core.money.orders import BATCH_SCOPE, ORDERED_ANEW
@@ -137,7 +138,7 @@ async def _current(journal: Path) -> dict[str, OrderRecord]:
 
 
 async def _attempts(journal: Path) -> AsyncIterator[OrderRecord]:
-    if not journal.exists():
+    if not await anyio.Path(journal).exists():
         return
     store = SqliteStore(journal).reader()
     await store.open()
