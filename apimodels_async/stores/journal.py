@@ -10,7 +10,7 @@ import math
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from apimodels_async._core.money.orders import BATCH_SCOPE
 from apimodels_async.errors import JournalError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
+    from apimodels_async.stores._reader import Reader
     from apimodels_async.stores._writer import Writer
 
 
@@ -34,10 +35,12 @@ class Journal(SqliteStore):
         super().__init__(path.resolve(), scope=BATCH_SCOPE)
         self.lease_s = math.inf  # the lock says who is alive
 
-    def _acquire(self) -> Writer:
+    def _acquire(self) -> Writer | Reader:
+        if self._reads_only:
+            return super()._acquire()
         lock = take_lock(self.path)
         try:
-            writer = super()._acquire()
+            writer = cast("Writer", super()._acquire())
         except BaseException:
             os.close(lock)
             raise

@@ -172,9 +172,7 @@ class SentOrder:
         pause, until = LOOK_S, self.orders.clock.time() + UNDER_WAY_S
         while True:
             began, seen = self.orders.lease.times(), self.elsewhere
-            self.elsewhere = (
-                seen or self.named
-            )  # as far as we know, until the store answers
+            self.elsewhere = seen or self.named  # until the store answers
             try:
                 claim = await self._claim(new)
             except ApiModelsError as error:

@@ -11,14 +11,13 @@ import logging
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import asdict
 
 from apimodels_async._api.checks import check_path
 from apimodels_async._core.money.orders import (
     BEFORE,
-    ENDED,
     LEASE_S,
     ORDERED_ANEW,
     Claim,
@@ -30,6 +29,25 @@ from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
 from apimodels_async.stores._pictures import PictureFolder, digests_in
 from apimodels_async.stores._rows import COLUMNS, DAMAGE, NOW, read_row
+from apimodels_async.stores._statements import (
+    ACCEPTED,
+    ATTEMPT_MAX,
+    BEGIN,
+    ENDING,
+    FIND,
+    FORGET_UPLOADS,
+    LEFT,
+    MONEY,
+    PAGE,
+    PICTURED,
+    PROMPT,
+    PRUNE,
+    READ,
+    RENEW,
+    STATE,
+    TAKE_OVER,
+    words,
+)
 
 if TYPE_CHECKING:
     import os
@@ -46,66 +64,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger("apimodels_async.stores")
-
-
-def _words(states: Collection[OrderState]) -> str:
-    return f"({', '.join(sorted(repr(each.value) for each in states))})"
-
-
-PROMPT: Final = COLUMNS.split(", ").index("prompt")
-STATE: Final = COLUMNS.split(", ").index("state")
-RENEW: Final = f"""
-INSERT INTO owners VALUES (:owner, {NOW} + :lease)
-ON CONFLICT (owner) DO UPDATE SET alive_until = excluded.alive_until
-    WHERE abs(alive_until - excluded.alive_until) > :lease / 12
-"""
-"""Writes nothing just after it wrote: a session counts on five sixths of a lease."""
-FIND: Final = (
-    f"SELECT {COLUMNS} FROM orders WHERE scope = ? AND idempotency_key = ? AND current"
-)
-READ: Final = f"SELECT {COLUMNS} FROM orders WHERE attempt = ?"
-BEGIN: Final = """
-INSERT INTO orders (scope, idempotency_key, current, digest, model, prompt, request,
-    price, state, number, owner, nonce, replaces, handed_over, intended_at)
-SELECT :scope, :idempotency_key, 1, :digest, :model, :prompt, :request, :price,
-    'intended', :number, :owner, :nonce, :replaces, 0, :now
-WHERE NOT EXISTS (SELECT 1 FROM orders
-    WHERE scope = :scope AND idempotency_key = :idempotency_key AND current)
-"""
-"""One statement, for most orders: between any two the loop may take the GIL."""
-ACCEPTED: Final = f"""
-UPDATE orders SET state = 'accepted', task_id = ?
-WHERE attempt = ? AND state IN {_words(BEFORE[OrderState.ACCEPTED])}
-"""
-ENDING: Final = f"""
-UPDATE orders SET state = ?, task_id = coalesce(?, task_id), cost = ?, result = ?,
-    error = ?, ended_at = {NOW} WHERE attempt = ? AND state IN """
-TAKE_OVER: Final = """
-UPDATE orders SET owner = ?, state = replace(state, 'intended', 'unknown')
-WHERE attempt = ?
-"""
-LEFT: Final = f"""
-SELECT {COLUMNS} FROM orders
-WHERE scope = ? AND NOT handed_over AND state NOT IN ('failed', 'refused')
-    AND NOT EXISTS (SELECT 1 FROM owners WHERE owners.owner = orders.owner
-        AND alive_until > {NOW})
-ORDER BY attempt
-"""
-PRUNE: Final = f"""
-DELETE FROM orders WHERE ended_at < {NOW} - ? AND state IN {_words(ENDED)}
-"""
-FORGET_UPLOADS: Final = f"DELETE FROM uploads WHERE uploaded_at < {NOW} - ?"
-PICTURED: Final = """
-SELECT request || coalesce(result, '') FROM orders
-WHERE request LIKE '%;sha256,%' OR result LIKE '%;sha256,%'
-"""
-MONEY: Final = """
-SELECT state, price, cost FROM orders
-WHERE scope = ? AND substr(idempotency_key, 1, ?) = ?
-"""
-ATTEMPT_MAX: Final = 2**63 - 1
-PAGE: Final = 200
-"""Rows read in one transaction."""
 
 
 class SqliteStore:
@@ -165,10 +123,16 @@ class SqliteStore:
         """
         store = copy.copy(self)
         store._writers, store._reads_only = [], True  # noqa: SLF001
+        store._damaged = set()  # noqa: SLF001
         return store
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
+
+    @property
+    def damaged(self) -> frozenset[int]:
+        """Attempts that were left out of lists, as they cannot be read."""
+        return frozenset(self._damaged)
 
     @property
     def path(self) -> Path:
@@ -267,7 +231,7 @@ class SqliteStore:
         def work(db: Connection) -> None:
             kept = None if text is None else self._pictures.take_out(text)
             values = (state.value, task_id, cost, kept, error, attempt)
-            ended = db.execute(ENDING + _words(BEFORE[state]), values).rowcount
+            ended = db.execute(ENDING + words(BEFORE[state]), values).rowcount
             if ended and state in ORDERED_ANEW:
                 _point_back(db, attempt)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import anyio
 from attrs import define, frozen
 
+from apimodels_async import JournalError
 from apimodels_async._core.money.orders import BATCH_SCOPE, ORDERED_ANEW
 from apimodels_async.stores import HistoryQuery, OrderState, SqliteStore
 
@@ -151,8 +152,12 @@ async def _attempts(journal: Path) -> AsyncIterator[OrderRecord]:
             for record in page:
                 yield record
             if len(page) < PAGE:
-                return
+                break
             before = page[-1].attempt
+        if store.damaged:  # it may be paid for: nothing that is said would be whole
+            numbers = ", ".join(map(str, sorted(store.damaged)))
+            msg = f"the store {journal} is damaged: attempts {numbers} cannot be read"
+            raise JournalError(msg)
     finally:
         await store.aclose()
 

@@ -251,8 +251,8 @@ async def test_a_damaged_journal_is_named(run, emulator, prompts, folder):
     listed = await run("ls", "D")
 
     assert done.code == listed.code == 1
-    assert "journal.sqlite cannot be read" in done.err
-    assert "journal.sqlite cannot be read" in listed.err
+    assert "journal.sqlite cannot be used" in done.err
+    assert "journal.sqlite cannot be used" in listed.err
     assert len(emulator.requests) == before
 
 
