@@ -76,14 +76,31 @@ class Totals:
     """On what is on its way or of unknown fate."""
 
 
+def is_store(file: Path) -> bool:
+    """
+    Return whether *file* is an order store; else it is a batch's journal. Blocking.
+
+    Raises:
+        JournalError: It is neither.
+    """
+    query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    with _rows(file, query) as rows:
+        tables = {name for (name,) in rows}
+    if not tables & {"orders", "items"}:
+        msg = f"{file} is neither an order store nor the journal of a batch"
+        raise JournalError(msg)
+    return "orders" in tables
+
+
 def read_entries(
-    journal: Path, pictures: Path, *, running: bool, limit: int | None = None
+    journal: Path, pictures: Path | None, *, running: bool, limit: int | None = None
 ) -> list[JournalEntry]:
     """
     Return what was ordered, by number; nothing if there is no journal yet. Blocking.
 
     Args:
-        pictures: The folder in which its files are, wherever that was when they came.
+        pictures: The folder in which its files are, wherever that was when they came;
+            None: where they were then.
 
         running: Whether a batch is at work on it: then what was written down just
             before it is sent is on its way, else of unknown fate.
@@ -149,7 +166,9 @@ def running_pid(journal: Path) -> int | None:
     return None
 
 
-def _entry(row: tuple[Any, ...], pictures: Path, *, running: bool) -> JournalEntry:
+def _entry(
+    row: tuple[Any, ...], pictures: Path | None, *, running: bool
+) -> JournalEntry:
     number, model, state, price, cost, task_id, file, error, prompt, seed, time_s = row
     if state == "intended":
         state = "pending" if running else "unknown"
@@ -168,7 +187,10 @@ def _entry(row: tuple[Any, ...], pictures: Path, *, running: bool) -> JournalEnt
         cost=None if cost is None else read_amount(cost),
         task_id=task_id,
         # The folder may have been moved, and is not to lead out of itself.
-        files=tuple(pictures / Path(each).name for each in load_files(file)),
+        files=tuple(
+            Path(each) if pictures is None else pictures / Path(each).name
+            for each in load_files(file)
+        ),
         error=error,
         seed=seed if isinstance(seed, int) else None,
         time_s=time_s if isinstance(time_s, float) and isfinite(time_s) else None,
