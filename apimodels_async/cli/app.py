@@ -115,6 +115,7 @@ EXAMPLES: Final = {
   apimodels resume tarot --resubmit-unknown""",
     "ls": """\
   apimodels ls tarot --state failed --state unknown
+  apimodels ls orders.sqlite --state pending
   apimodels ls tarot --json | jq -r 'select(.state == "completed") | .path'""",
     "balance": """\
   apimodels balance --json""",

@@ -13,7 +13,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
+from attrs import define
 
 from apimodels_async._core.files.inline import unpack
 from apimodels_async._core.files.media import suffix_for
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 INLINE: Final = re.compile(r'data:([\w.+/-]{0,80});base64,[^"\\\s]{512,}')
 """In JSON text. A shorter one is no burden."""
-NAMED: Final = re.compile(r"data:([\w.+/-]{0,80});sha256,([0-9a-f]{64})")
+NAMED: Final = re.compile(r"(data|bare):([\w.+/-]{0,80});sha256,([0-9a-f]{64})")
+"""``bare``: only the base64 text, which a raw answer has beside its data URL."""
 
 
 @define(eq=False)
@@ -31,13 +32,19 @@ class PictureFolder:
     """The folder of one store; its methods block, and raise ``OSError``."""
 
     path: Path
-    _made: bool = field(init=False, default=False)
 
     def take_out(self, text: str) -> str:
         """Keep every inline picture of *text* as a file, and name it in its place."""
         if ";base64," not in text:
             return text
-        return INLINE.sub(self._keep, text)
+        payloads = {}
+        for found in INLINE.finditer(text):
+            if (name := self._keep(found)) != found[0]:
+                payloads[found[0].partition(",")[2]] = name
+                text = text.replace(found[0], name)
+        for payload, name in payloads.items():
+            text = text.replace(f'"{payload}"', f'"bare{name[len("data") :]}"')
+        return text
 
     def _keep(self, found: re.Match[str]) -> str:
         data = unpack(found[0])
@@ -63,8 +70,9 @@ class PictureFolder:
 
     def _fetch(self, found: re.Match[str]) -> str:
         with suppress(OSError):
-            data = self._file(found[1], found[2]).read_bytes()
-            return f"data:{found[1]};base64,{base64.b64encode(data).decode()}"
+            data = self._file(found[2], found[3]).read_bytes()
+            text = base64.b64encode(data).decode()
+            return text if found[1] == "bare" else f"data:{found[2]};base64,{text}"
         return found[0]
 
     def sweep(self, named: set[str]) -> None:
@@ -82,4 +90,4 @@ def digests_in(text: str | bytes) -> set[str]:
     """Return the digests of the pictures that *text*, perhaps damaged, names."""
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
-    return {found[2] for found in NAMED.finditer(text)}
+    return {found[3] for found in NAMED.finditer(text)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
 
@@ -133,3 +134,19 @@ async def test_a_picture_that_cannot_be_kept_is_said(store, folder):
         )
     assert type(raised.value).__name__ == "JournalError"
     await complete(store, "l", "https://files.example/2.png")
+
+
+async def test_the_copy_in_a_raw_answer_is_no_second_one(store, folder):
+    """Its base64 text is a name in the store as well, and whole in what is read."""
+    text = INLINE.partition(",")[2]
+    raw = {"data": [{"b64_json": text}]}
+    result = ImageResult(urls=(INLINE,), task_id=None, model="m", raw=raw)
+    claim = await store.begin(order("k"), ORDERED_ANEW)
+    await store.ended(claim.record.attempt, OrderState.COMPLETED, result=result)
+
+    assert (await store.find("s", "k")).result == result
+    assert (await store.find("s", "k")).result.raw == raw
+    with closing(sqlite3.connect(store.path)) as connection:
+        [(kept,)] = connection.execute("SELECT result FROM orders")
+    assert len(kept) < 1000
+    assert len(list(folder.iterdir())) == 1

@@ -75,14 +75,34 @@ class Totals:
     """On what is on its way or of unknown fate."""
 
 
+async def is_journal(file: Path) -> bool:
+    """
+    Return whether *file* is a batch's journal; else it is a session's store.
+
+    Raises:
+        JournalError: It is neither.
+    """
+    if not (await anyio.Path(file).stat()).st_size:  # opening would make it a store
+        msg = f"{file} is neither an order store nor the journal of a batch: it is empty"
+        raise JournalError(msg)
+    store = SqliteStore(file).reader()
+    await store.open()
+    try:
+        query = HistoryQuery()
+        return bool(await store.history(BATCH_SCOPE, query, before=None, limit=1))
+    finally:
+        await store.aclose()
+
+
 async def read_entries(
-    journal: Path, pictures: Path, *, running: bool, limit: int | None = None
+    journal: Path, pictures: Path | None, *, running: bool, limit: int | None = None
 ) -> list[JournalEntry]:
     """
     Return what was ordered, by number; nothing if there is no journal yet.
 
     Args:
-        pictures: The folder in which its files are, wherever that was when they came.
+        pictures: The folder in which its files are, wherever that was when they came;
+            None: where they were then.
 
         running: Whether a batch is at work on it: then what was written down just
             before it is sent is on its way, else of unknown fate.
@@ -162,7 +182,9 @@ async def _attempts(journal: Path) -> AsyncIterator[OrderRecord]:
         await store.aclose()
 
 
-def _entry(record: OrderRecord, pictures: Path, *, running: bool) -> JournalEntry:
+def _entry(
+    record: OrderRecord, pictures: Path | None, *, running: bool
+) -> JournalEntry:
     seed = _seed(record.request)
     time_s = None if record.result is None else record.result.duration_s
     return JournalEntry(
@@ -174,7 +196,10 @@ def _entry(record: OrderRecord, pictures: Path, *, running: bool) -> JournalEntr
         cost=record.cost,
         task_id=record.task_id,
         # The folder may have been moved, and is not to lead out of itself.
-        files=tuple(pictures / Path(each).name for each in record.files),
+        files=tuple(
+            Path(each) if pictures is None else pictures / Path(each).name
+            for each in record.files
+        ),
         error=record.error,
         seed=seed if isinstance(seed, int) else None,
         time_s=time_s if time_s is not None and isfinite(time_s) else None,

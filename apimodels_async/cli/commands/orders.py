@@ -32,7 +32,7 @@ from apimodels_async.cli.store import existing_store, record_files
 from apimodels_async.stores import OrderState, find_order, forget_order, read_history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from apimodels_async import ImageResult
@@ -94,21 +94,32 @@ async def history(
         since=None if since is None else since.astimezone(),
         text=text,
     )
-    table, count = _table(), 0
     async with aclosing(found):
-        async for record in found:
-            count += 1
-            if output.interactive:
-                _add_row(table, record)
-            else:
-                output.line(_line(record))
-            _print_record(output, record)
-            if output.failed or count == limit:
-                break
+        await print_orders(output, kept, found, limit=limit)
+
+
+async def print_orders(
+    output: Output,
+    store: SqliteStore,
+    found: AsyncIterator[OrderRecord],
+    *,
+    limit: int | None = None,
+) -> None:
+    """Print what was *found* in *store*, the first *limit* at most."""
+    table, count = _table(), 0
+    async for record in found:
+        count += 1
+        if output.interactive:
+            _add_row(table, record)
+        else:
+            output.line(_line(record))
+        _print_record(output, record)
+        if output.failed or count == limit:
+            break
     if output.interactive and count:
         output.show(table)
     if not output.failed:
-        output.note(f"{count} orders in {kept.path}")
+        output.note(f"{count} orders in {store.path}")
 
 
 def _print_record(output: Output, record: OrderRecord, event: str = "order") -> None:

@@ -133,12 +133,12 @@ NAMED = ("--idempotency-key", "moose", *STORE)
 
 async def test_a_task_is_followed_by_its_order_s_key(run, emulator, folder):
     """Status tells without taking; wait saves, and writes down that nobody need."""
-    await run("generate", "a moose", *MODEL, *NAMED)
+    await run("generate", "a moose [slow]", *MODEL, *NAMED)
     store = SqliteStore("orders.sqlite")
     (task_id,) = emulator.tasks
 
     running = await run("status", *NAMED, "--json")
-    emulator.advance(1000)
+    emulator.advance(3600)
     ended = await run("status", *NAMED)
     asked = await find_order(store, "moose", base_url=emulator.base_url)
     saved = await run("wait", *NAMED, "--out", "moose")
