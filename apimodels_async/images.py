@@ -315,6 +315,9 @@ class Images:
         resubmit_unknown: bool = False,
         start: int = 0,
         step: int = 1,
+        model: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **defaults: Any,
     ) -> Batch:
         """
         Order everything in *source*, a few at a time; yield outcomes as they finish.
@@ -363,6 +366,9 @@ class Images:
             step: From one item's number to the next one's; with *start* the numbers of
                 a larger list, where this is a part of it.
 
+            model, extra, defaults: Parameters of every prompt, and of every mapping
+                that does not name them itself; a request value says everything.
+
         Raises:
             ConfigurationError: *embed* without Pillow. Nothing was sent.
             InvalidRequestError: A parameter is out of range. Nothing was sent.
@@ -372,6 +378,8 @@ class Images:
         from apimodels_async._saving import Provenance
         from apimodels_async.batch import Batch, BatchOptions
 
+        given = _given({"model": model, "extra": extra, **defaults})
+        requests.check_defaults(given, Images.batch.__kwdefaults__ or ())
         checks.check_count("max_pending", max_pending)
         checks.check_start(start)
         checks.check_count("step", step)
@@ -388,6 +396,7 @@ class Images:
         options = BatchOptions(
             # A journal takes none of numpy's numbers.
             numbers=count(checks.plain(start), checks.plain(step)),
+            defaults=given,
             max_pending=checks.plain(max_pending),
             price_of=price or price_of,
             journal=None if journal is None else Path(journal),

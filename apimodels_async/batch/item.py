@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 from attrs import define, evolve, field
@@ -39,7 +39,7 @@ from apimodels_async.models import ImageResult, Outcome
 from apimodels_async.stores.sent_order import SentOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -106,6 +106,8 @@ class ItemRunner:
     prefix: str | None
     """Of the items' idempotency keys; None: they have random ones."""
     folder: BatchFolder | None
+    defaults: Mapping[str, Any]
+    """Parameters of items that do not name them."""
     price_of: Callable[[AnyRequest], Decimal | float | None]
     keys: Keys
     may_cut: Callable[[], AbstractContextManager[None]]
@@ -154,7 +156,7 @@ class ItemRunner:
 
     async def _read(self, index: int, found: object) -> Item | Outcome:
         try:
-            request = requests.read_request(found)
+            request = requests.read_request(found, self.defaults)
             item = Item(index, request, self._price(request))
             if self.orders is not None:
                 item.order = await SentOrder.record(

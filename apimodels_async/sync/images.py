@@ -194,6 +194,9 @@ class Images:
         resubmit_unknown: bool = False,
         start: int = 0,
         step: int = 1,
+        model: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **defaults: Any,
     ) -> Batch:
         """
         As ``Images.batch``: ``with ... as outcomes``, ``for outcome in outcomes``.
@@ -215,6 +218,9 @@ class Images:
             resubmit_unknown=resubmit_unknown,
             start=start,
             step=step,
+            model=model,
+            extra=extra,
+            **defaults,
         )
         return Batch(batch, self._portal)
 

@@ -83,7 +83,7 @@ async def is_journal(file: Path) -> bool:
         JournalError: It is neither.
     """
     if not (await anyio.Path(file).stat()).st_size:  # opening would make it a store
-        msg = f"{file} is neither an order store nor the journal of a batch: it is empty"
+        msg = f"{file} is neither an order store nor a journal: it is empty"
         raise JournalError(msg)
     store = SqliteStore(file).reader()
     await store.open()
