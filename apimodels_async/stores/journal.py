@@ -30,7 +30,8 @@ class Journal(SqliteStore):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path.resolve(), scope=BATCH_SCOPE)
+        # The file itself: under another name it would have another lock.
+        super().__init__(os.path.realpath(path), scope=BATCH_SCOPE)
         self.lease_s = math.inf  # the lock says who is alive
 
     def _acquire(self) -> Writer:
