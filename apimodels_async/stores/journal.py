@@ -35,14 +35,14 @@ class Journal(SqliteStore):
         self.lease_s = math.inf  # the lock says who is alive
 
     def _acquire(self) -> Writer:
+        from apimodels_async.stores._writer import Writer  # and sqlite3 with it
+
         lock = take_lock(self.path)
         try:
-            writer = super()._acquire()
+            return Writer.acquire(self.path, self._prepare, lock)
         except BaseException:
             os.close(lock)
             raise
-        writer.lock = lock
-        return writer
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         from apimodels_async.stores._schema import prepare

@@ -9,7 +9,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from support.waiting import until
 
 from apimodels_async import JournalError, OutcomeUnknownError
 from apimodels_async._core.money.orders import BATCH_SCOPE
-from apimodels_async.stores import OrderState
+from apimodels_async.stores import OrderState, SqliteStore
+from apimodels_async.stores._writer import Writer
 from apimodels_async.stores.journal import Journal
 
 SUPPORT = str(Path(__file__).parents[1])
@@ -205,6 +205,19 @@ async def test_a_second_journal_in_one_process_is_refused(journal, path, tmp_pat
     await begin(journal)
 
 
+async def test_a_session_s_store_is_no_journal_meanwhile(path):
+    """One file is not both at once: a journal has it alone, and takes no others in."""
+    store, journal = SqliteStore(path), Journal(path)
+    for first, second in ((store, journal), (journal, store)):
+        await first.open()
+        for _ in range(2):
+            with pytest.raises(JournalError, match="it is open in this process"):
+                await second.open()
+        await first.aclose()
+
+    await reopened(path)
+
+
 async def test_a_lock_that_names_nobody_is_a_lock(path):
     """A holder that was stopped before it wrote its pid is unknown."""
     path.parent.mkdir()
@@ -231,7 +244,8 @@ async def test_a_lock_that_is_another_files_name_is_refused(path):
 
 
 async def test_a_cancelled_opening_leaves_nothing(path):
-    """The thread ends, and the lock is free for the next one."""
+    """No file, thread or lock of it stays: the next one has it."""
+    path.parent.mkdir()
     for turns in range(4):
         journal = Journal(path)
         opening = asyncio.create_task(journal.open())
@@ -249,15 +263,8 @@ async def test_a_cancelled_opening_leaves_nothing(path):
     await reopened(path)
 
 
-def names_of_threads():
-    """Return the names of the threads that run."""
-    return [thread.name for thread in threading.enumerate()]
-
-
 def has_lock(path):
     """Return whether somebody has the lock of the journal at *path*."""
-    if not path.parent.exists():
-        return False
     with path.with_name("j.sqlite.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
