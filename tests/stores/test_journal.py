@@ -256,9 +256,7 @@ async def test_a_cancelled_opening_leaves_nothing(path):
         # What it had begun to open is open for a moment, and closed again.
         await asyncio.get_running_loop().run_in_executor(None, lambda: None)
         await until(lambda: not has_lock(path))
-    await until(
-        lambda: "apimodels-store" not in [t.name for t in threading.enumerate()]
-    )
+    await until(lambda: Writer.open_ones == {})
 
     await reopened(path)
 
