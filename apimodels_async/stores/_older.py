@@ -44,7 +44,11 @@ def bring_over(connection: sqlite3.Connection, version: int) -> None:
     rows = connection.execute(f"SELECT {COLUMNS}, {nonce} FROM items ORDER BY number")
     equal: dict[str, list[Sequence[Any]]] = defaultdict(list)
     for row in rows.fetchall():
-        equal[_digest(row[0], row[3])].append(row)
+        try:
+            equal[_digest(row[0], row[3])].append(row)
+        except (ValueError, TypeError, RecursionError) as error:
+            msg = f"item {row[1]} is damaged: {error}"
+            raise ValueError(msg) from None
     for values in _values(equal):
         connection.execute(INSERT, values)
     connection.execute("DROP TABLE items")
@@ -66,7 +70,10 @@ def _values(equal: dict[str, list[Sequence[Any]]]) -> Iterator[Sequence[object]]
             )
 
 
-def _digest(key: str, request: str) -> str:
+def _digest(key: object, request: object) -> str:
+    if not isinstance(key, str) or not isinstance(request, str):
+        msg = "another thing where text belongs"
+        raise TypeError(msg)
     body = json.loads(request)
     old = key.partition("-")[0]
     for path in PATHS:

@@ -96,8 +96,8 @@ class Writer:
 
     path: Path
     prepare: Callable[[sqlite3.Connection], None]
-    lock: int | None = field(init=False, default=None)
-    """A descriptor to close with the file."""
+    lock: int | None = None
+    """A descriptor to close with the file, which has one user then."""
     _users: int = field(init=False, default=1)
     _jobs: queue.SimpleQueue[Job | None] = field(init=False, factory=queue.SimpleQueue)
     _opened: threading.Event = field(init=False, factory=threading.Event)
@@ -119,22 +119,32 @@ class Writer:
 
     @classmethod
     def acquire(
-        cls, path: Path, prepare: Callable[[sqlite3.Connection], None]
+        cls,
+        path: Path,
+        prepare: Callable[[sqlite3.Connection], None],
+        lock: int | None = None,
     ) -> Writer:
         """
         Return the writer of *path*, opened if it is not. Blocking.
 
+        Args:
+            lock: What keeps the others away; the writer is nobody else's, and closes it
+                in the end.
+
         Raises:
-            JournalError: It cannot be used.
+            JournalError: It cannot be used; *lock* stays open.
         """
         # The whole time: a file is not opened while it is being closed.
         with cls._guard:
             real = os.path.realpath(path)
             writer = cls._find(real)
             if writer is not None:
+                if lock is not None or writer.lock is not None:
+                    msg = f"the store {path} cannot be used: it is open in this process"
+                    raise JournalError(msg)
                 writer._users += 1  # noqa: SLF001
                 return writer
-            writer = cls(path, prepare)
+            writer = cls(path, prepare, lock)
             writer._start()
             cls.open_ones[real] = writer
             return writer

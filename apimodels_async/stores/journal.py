@@ -10,7 +10,7 @@ import math
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from apimodels_async._core.money.orders import BATCH_SCOPE
 from apimodels_async.errors import JournalError
@@ -32,20 +32,21 @@ class Journal(SqliteStore):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path.resolve(), scope=BATCH_SCOPE)
+        # The file itself: under another name it would have another lock.
+        super().__init__(os.path.realpath(path), scope=BATCH_SCOPE)
         self.lease_s = math.inf  # the lock says who is alive
 
     def _acquire(self) -> Writer | Reader:
         if self._reads_only:
             return super()._acquire()
+        from apimodels_async.stores._writer import Writer  # and sqlite3 with it
+
         lock = take_lock(self.path)
         try:
-            writer = cast("Writer", super()._acquire())
+            return Writer.acquire(self.path, self._prepare, lock)
         except BaseException:
             os.close(lock)
             raise
-        writer.lock = lock
-        return writer
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         from apimodels_async.stores._schema import prepare

@@ -291,7 +291,8 @@ async def test_a_file_that_cannot_be_recorded_is_saved_all_the_same(
     await drain(session.images.batch([], journal=journal))
     rewrite(
         journal,
-        "CREATE TRIGGER full BEFORE UPDATE OF files ON orders WHEN new.files IS NOT NULL"
+        "CREATE TRIGGER full BEFORE UPDATE OF files ON orders"
+        " WHEN new.files IS NOT NULL"
         " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
     )
     batch = session.images.batch(

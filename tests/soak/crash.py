@@ -37,22 +37,26 @@ import urllib.parse
 import urllib.request
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiohttp import web
-from apimodels_async._io.journal import Journal
 from attrs import define, field
 
 from apimodels_async import ImageRequest, PollPolicy, Session, SparkPixImage
 from apimodels_async._adapters import Adapters
 from apimodels_async.emulator import Emulator
+from apimodels_async.stores.journal import Journal
 from apimodels_async.webhooks import Callback, Receiver, SocketRelay
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from apimodels_async._ports import Failure, Reply, Request, Sent, Sink, Transport
     from apimodels_async.models import AnyRequest
+    from apimodels_async.stores import Claim
+    from apimodels_async.stores._writer import Connection
+
+T = TypeVar("T")
 
 CONCURRENCY: Final = 8
 PATIENCE_S: Final = 8.0
@@ -106,15 +110,16 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@define(eq=False)
 class FusedJournal(Journal):
     """A journal with points around its steps."""
 
-    fuse: Fuse = field(kw_only=True)
+    def __init__(self, path: Path, fuse: Fuse) -> None:
+        super().__init__(path)
+        self._fuse = fuse
 
-    async def begin(self, *args: Any) -> None:
+    async def begin(self, *args: Any) -> Claim:
         """Record an intent."""
-        await self._around("intent", super().begin(*args))
+        return await self._around("intent", super().begin(*args))
 
     async def accepted(self, *args: Any) -> None:
         """Record a task id."""
@@ -128,18 +133,22 @@ class FusedJournal(Journal):
         """Record a file."""
         await self._around("saved", super().saved(*args))
 
-    async def _around(self, step: str, write: Awaitable[None]) -> None:
-        self.fuse.at(f"before_{step}")
-        await write
-        self.fuse.at(f"after_{step}")
+    async def _around(self, step: str, write: Awaitable[T]) -> T:
+        self._fuse.at(f"before_{step}")
+        answer = await write
+        self._fuse.at(f"after_{step}")
+        return answer
 
-    def _commit(self, *args: Any) -> None:
-        self.fuse.at("before_commit")
-        super()._commit(*args)
+    async def _do(self, work: Callable[[Connection], T]) -> T:
+        def fused(db: Connection) -> T:
+            answer = work(db)
+            self._fuse.at("before_commit")
+            return answer
 
-    def _tell(self, *args: Any) -> None:
-        self.fuse.at("before_answering")
-        super()._tell(*args)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(lambda _: self._fuse.at("before_answering"))
+        self._writers[-1].put(fused, done)
+        return await asyncio.shield(done)
 
 
 class FusedTransport:
@@ -183,7 +192,7 @@ class FusedAdapters(Adapters):
 
     def journal(self, path: Path) -> Journal:
         """Return the journal at *path*."""
-        return FusedJournal(path, fuse=self._fuse)
+        return FusedJournal(path, self._fuse)
 
 
 class FusedSession(Session):
@@ -272,16 +281,20 @@ class Run:
         assert os.WEXITSTATUS(status) == 0, f"{self.mark} failed by itself"
         return False
 
-    def states(self) -> dict[str, tuple[str, str | None]]:
-        """Return state and file by prompt, as the journal has them."""
+    def states(self) -> dict[str, tuple[str, list[str]]]:
+        """Return state and files by prompt, as the journal has them."""
         if not self.journal.exists():
             return {}
         with contextlib.closing(sqlite3.connect(self.journal)) as connection:
+            sql = "SELECT prompt, state, files FROM orders WHERE current"
             try:
-                rows = connection.execute("SELECT request, state, file FROM items")
+                rows = connection.execute(sql)
             except sqlite3.OperationalError:
                 return {}  # killed before it had a table
-            return {json.loads(row[0])["prompt"]: (row[1], row[2]) for row in rows}
+            return {
+                prompt: (state, json.loads(files or "[]"))
+                for prompt, state, files in rows
+            }
 
     def charged(self) -> Counter[str]:
         """Return how often each prompt was taken, as the server has it."""
@@ -338,24 +351,22 @@ def _compare(run: Run, figures: Figures) -> None:
     figures.prompts += run.prompts
     figures.twice += sum(times - 1 for times in charged.values())
     for request in run.requests():
-        state, file = states.get(request.prompt or "", ("missing", None))
+        state, files = states.get(request.prompt or "", ("missing", []))
         if state in {"intended", "unknown"}:
             figures.unknown += 1
             figures.unknown_charged += request.prompt in charged
         elif state != "completed" or request.prompt not in charged:
             figures.lost += 1
-        elif run.downloads and not _is_whole(file):
+        elif run.downloads and not _are_whole(files):
             figures.parts += 1
     with contextlib.closing(sqlite3.connect(run.journal)) as connection:
         (found,) = connection.execute("PRAGMA integrity_check").fetchone()
         figures.damaged += found != "ok"
 
 
-def _is_whole(file: str | None) -> bool:
-    if file is None:
-        return False
-    data = Path(file).read_bytes()
-    return data.endswith((b"\xff\xd9", b"IEND\xaeB`\x82"))
+def _are_whole(files: list[str]) -> bool:
+    ends = (b"\xff\xd9", b"IEND\xaeB`\x82")
+    return bool(files) and all(Path(f).read_bytes().endswith(ends) for f in files)
 
 
 def callback_of(server: dict[str, str]) -> Callback | None:
@@ -458,6 +469,8 @@ def _import_all() -> None:
         "_ordering",
         "_saving",
         "batch",
+        "stores._schema",
+        "stores.journal",
         "webhooks.expected",
     ):
         importlib.import_module(f"apimodels_async.{name}")

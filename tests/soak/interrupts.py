@@ -272,10 +272,11 @@ def _note_command(account, works, prompts, text, journals):
         account.note("printed", prompts[0])
     for path in journals:
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            rows = connection.execute("SELECT request, state FROM items").fetchall()
-        for request, state in rows:
+            sql = "SELECT prompt, state FROM orders WHERE current"
+            rows = connection.execute(sql).fetchall()
+        for prompt, state in rows:
             if state in {"intended", "accepted", "completed", "unknown"}:
-                account.note("pending", json.loads(request)["prompt"])
+                account.note("pending", prompt)
 
 
 # --- the server for agents --------------------------------------------------------

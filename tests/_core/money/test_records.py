@@ -1,10 +1,9 @@
-"""Results and requests as the journal keeps them."""
+"""Results and requests as stores keep them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -18,9 +17,7 @@ from apimodels_async._core.money.records import (
     dump_result,
     load_result,
     read_amount,
-    read_record,
 )
-from apimodels_async._core.money.resume import OrderState, Record
 from apimodels_async.models import ImageResult
 
 
@@ -124,71 +121,31 @@ def test_an_amount_is_a_plain_sum():
     check_all([(value,) for value in bad], check)
 
 
-ROW = ("completed", "clx1", "{}", "a.png", None, "0.01", None, 5)
+DIGESTS = st.lists(st.sampled_from(["1:a", "1:b", "1:c"]))
 
 
-def test_a_row_is_a_record_or_a_value_error():
-    """Each column has its kind, and an end has what belongs to it."""
-    record = Record(
-        "k", OrderState.COMPLETED, "clx1", "{}", "a.png", price=Decimal("0.01")
-    )
-    assert read_record("k", ROW) == record
-    bad = {
-        0: [None, 5, b"completed", "dreaming"],
-        1: [5, b"clx1"],
-        2: [5, b"{}"],
-        3: [5, b"a"],
-        4: [5, b"no"],
-        5: [None, 1, "-1", "x"],
-        6: [5],
-        7: [None, "soon", b""],
-    }
-
-    def check(column, value):
-        with pytest.raises(ValueError, match=r"\w") as caught:
-            read_record("k", [*ROW[:column], value, *ROW[column + 1 :]])
-        assert type(caught.value) is ValueError
-
-    check_all([(at, value) for at, values in bad.items() for value in values], check)
-    with pytest.raises(ValueError, match="its task is missing"):
-        read_record("k", ["accepted", None, *ROW[2:]])
-
-
-BODIES = st.lists(st.sampled_from([b"{}", b'{"prompt":"a"}', b'{"prompt":"b"}']))
-
-
-def keys_of(bodies, path="p"):
+def keys_of(digests):
     """Return the keys a fresh run gives."""
-    keys = Keys(seen=Counter())
-    return [keys.key_of(path, body) for body in bodies]
+    keys = Keys()
+    return [keys.name_of(digest) for digest in digests]
 
 
-@given(BODIES)
-def test_keys_are_stable_and_never_shared(bodies):
+@given(DIGESTS)
+def test_keys_are_stable_and_never_shared(digests):
     """The next run gives the same keys, and equal requests get keys of their own."""
-    keys = keys_of(bodies)
-    assert keys == keys_of(bodies)
+    keys = keys_of(digests)
+    assert keys == keys_of(digests)
     assert len(keys) == len(set(keys))
 
 
-@given(BODIES, st.randoms())
-def test_keys_do_not_depend_on_other_items(bodies, random):
+@given(DIGESTS, st.randoms())
+def test_keys_do_not_depend_on_other_items(digests, random):
     """Another order of the source gives the same set of keys."""
-    keys = sorted(keys_of(bodies))
-    random.shuffle(bodies)
-    assert keys == sorted(keys_of(bodies))
+    keys = sorted(keys_of(digests))
+    random.shuffle(digests)
+    assert keys == sorted(keys_of(digests))
 
 
-def test_path_and_body_are_told_apart():
-    """A byte that moves from the path to the body makes another key."""
-    assert keys_of([b"c"], "ab") != keys_of([b"bc"], "a")
-    assert keys_of([b"{}"], "images/edit") != keys_of([b"{}"], "images/generations")
-
-
-def test_keys_of_old_journals_are_found_again():
-    """A key is the same in every release: 16 bytes of SHA-256 in hex, and a number."""
-    digest = "3644c1bd17dfbb49ee8fb86946e72486"
-    assert keys_of([b"{}", b"{}"], "images/generations") == [
-        f"{digest}-1",
-        f"{digest}-2",
-    ]
+def test_keys_are_the_same_in_every_release():
+    """What a journal has is found by them: the digest, and a number from 1."""
+    assert keys_of(["1:a", "1:b", "1:a"]) == ["1:a-1", "1:b-1", "1:a-2"]
