@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from apimodels_async._api.checks import TASK_ID
 from apimodels_async._core.money.orders import OrderRecord
 from apimodels_async._core.money.records import load_result, read_amount
 from apimodels_async._core.money.resume import OrderState
@@ -52,6 +53,9 @@ def read_row(row: Sequence[Any], put_back: Callable[[str], str] = str) -> OrderR
     word = OrderState(state)
     if word is OrderState.ACCEPTED and not task_id:
         msg = "an order was accepted, and its task is missing"
+        raise ValueError(msg)
+    if task_id is not None and not TASK_ID.fullmatch(task_id):
+        msg = "a task id that cannot be one"  # it would be sent as it is
         raise ValueError(msg)
     if word is OrderState.COMPLETED and result is None:
         msg = "an order completed, and its result is missing"

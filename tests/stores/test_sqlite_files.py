@@ -205,6 +205,7 @@ BROKEN = [
     ("state", b"\xff"),
     ("task_id", b"7"),
     ("task_id", None),
+    ("task_id", "t1&model=x"),
     ("result", "{"),
     ("result", b"\xff\xfe"),
     ("price", "-1"),
