@@ -328,6 +328,21 @@ async def test_a_value_that_cannot_be_stored_fails_alone(sqlite_store):
     assert len(await list_all(sqlite_store)) == 18
 
 
+async def test_nobody_lives_on_for_days_because_the_clock_was_set_back(tmp_path):
+    """What a dead session left under a clock far ahead is recovered all the same."""
+    path = tmp_path / "orders.sqlite"
+    store = SqliteStore(path)
+    await store.open()
+    await begun(store, "k")
+    await store.aclose()
+    execute(store, "UPDATE owners SET alive_until = alive_until + 864000")
+    await store.open()
+    left = await store.recover(SCOPE, "heir")
+    await store.aclose()
+
+    assert left.idempotency_key == "k"
+
+
 def test_a_path_must_be_one():
     """What is no path is refused where it is given."""
 
