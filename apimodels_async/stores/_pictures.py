@@ -26,6 +26,9 @@ INLINE: Final = re.compile(r'data:([\w.+/-]{0,80});base64,[^"\\\s]{512,}')
 NAMED: Final = re.compile(r"(data|bare):([\w.+/-]{0,80});sha256,([0-9a-f]{64})")
 """``bare``: only the base64 text, which a raw answer has beside its data URL."""
 
+OURS: Final = re.compile(r"\.?([0-9a-f]{64})\.\w+(\.\d+\.part)?")
+"""Names of our files: a digest; and, before it is whole, who writes it."""
+
 
 @define(eq=False)
 class PictureFolder:
@@ -55,11 +58,15 @@ class PictureFolder:
         if not path.exists():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.{os.getpid()}.part")
-            with part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            try:
+                with part.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(path)
+            except BaseException:  # a full disk is not to be kept full by it
+                part.unlink(missing_ok=True)
+                raise
         return f"data:{found[1]};sha256,{digest}"
 
     def put_back(self, text: str) -> str:
@@ -76,10 +83,14 @@ class PictureFolder:
         return found[0]
 
     def sweep(self, named: set[str]) -> None:
-        """Remove the files whose digests are not *named* any more."""
+        """
+        Remove the files whose digests are not *named* any more, and what a process left
+        that was killed while it kept one; nobody may be keeping one now.
+        """
         with suppress(FileNotFoundError, NotADirectoryError):
             for path in self.path.iterdir():
-                if not path.name.startswith(".") and path.stem not in named:
+                ours = OURS.fullmatch(path.name)
+                if ours and (ours[2] or ours[1] not in named):
                     path.unlink(missing_ok=True)
 
     def _file(self, media_type: str, digest: str) -> Path:

@@ -8,6 +8,7 @@ import asyncio
 import copy
 import json
 import logging
+import os
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from attrs import asdict
 from apimodels_async._api.checks import check_path
 from apimodels_async._core.money.orders import (
     BEFORE,
+    HOSTED,
     LEASE_S,
     ORDERED_ANEW,
     Claim,
@@ -50,7 +52,6 @@ from apimodels_async.stores._statements import (
 )
 
 if TYPE_CHECKING:
-    import os
     import sqlite3
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
@@ -97,8 +98,8 @@ class SqliteStore:
         self._reads_only = False
         self._damaged: set[int] = set()
         """Attempts that the log has named."""
-        folder = self._path.with_name(self._path.name + ".files")
-        self._pictures = PictureFolder(folder)
+        # Beside the file itself: a link to it leads to the same pictures.
+        self._pictures = PictureFolder(Path(os.path.realpath(path) + ".files"))
 
     @classmethod
     def unchecked(
@@ -353,16 +354,21 @@ class SqliteStore:
         """See :class:`OrderStore`."""
 
         def work(db: Connection) -> int:
-            seconds = (older_than.total_seconds(),)
-            count = db.execute(PRUNE, seconds).rowcount
-            db.execute(FORGET_UPLOADS, seconds)
+            count = db.execute(PRUNE, (older_than.total_seconds(),)).rowcount
+            hosted = older_than + HOSTED
+            db.execute(FORGET_UPLOADS, (hosted.total_seconds(),))
+            return count
+
+        def sweep(db: Connection) -> None:
             texts = db.execute(PICTURED)
             # No other process can be between keeping a file and naming it: we have the
             # turn at the store.
             self._pictures.sweep({d for row in texts for d in digests_in(row[0])})
-            return count
 
-        return await self._do(work)
+        count = await self._do(work)
+        # Once that is durable: what is undone has its pictures still.
+        await self._do(sweep)
+        return count
 
     async def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
         return await self._do(lambda db: db.execute(query, values).fetchall())
