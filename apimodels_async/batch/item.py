@@ -132,18 +132,21 @@ class ItemRunner:
         item = await self._read(index, found)
         if isinstance(item, Outcome):
             return item
+        outcome: Outcome | None = None
         try:
             outcome = await self._run(item)
+            if item.order is not None:
+                with self.may_cut():  # it is written all the same
+                    await item.order.written()
         except HaltError:
             raise
         except BaseException:  # cancelled, or the observer raised
-            if item.result is not None or item.error is not None:
-                left = Outcome(item.index, item.request, item.result, item.error)
-                self.interrupted.append(left)
+            if outcome is None and (item.result or item.error):
+                outcome = Outcome(item.index, item.request, item.result, item.error)
+            if outcome is not None:
+                self.interrupted.append(outcome)
             raise
         if item.order is not None:
-            with self.may_cut():  # what ended is in the session, and recorded anyhow
-                await item.order.written()
             self.halted = self.halted or item.order.broken
             self.unread[index] = item.order
         return outcome
