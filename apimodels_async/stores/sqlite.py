@@ -12,7 +12,7 @@ import os
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import asdict
 
@@ -142,14 +142,20 @@ class SqliteStore:
 
     async def open(self) -> None:
         """See :class:`OrderStore`."""
-        loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(None, self._acquire)
+        left = False
+
+        def work() -> Writer | Reader | None:
+            # Callers who give up at once must not let a queue grow before the others.
+            return None if left else self._acquire()
+
+        opening = asyncio.get_running_loop().run_in_executor(None, work)
         try:
             writer = await asyncio.shield(opening)
         except asyncio.CancelledError:
+            left = True
             opening.add_done_callback(_let_go)
             raise
-        self._writers.append(writer)
+        self._writers.append(cast("Writer | Reader", writer))
 
     def _acquire(self) -> Writer | Reader:
         from apimodels_async.stores._reader import Reader  # and sqlite3 with them
@@ -424,9 +430,11 @@ def _point_back(db: sqlite3.Connection, attempt: int) -> None:
         db.execute(sql, (1, found[0]))
 
 
-def _let_go(opening: asyncio.Future[Writer | Reader]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        release = opening.result().release
+def _let_go(opening: asyncio.Future[Writer | Reader | None]) -> None:
+    if opening.cancelled() or opening.exception() is not None:
+        return
+    if (writer := opening.result()) is not None:
+        release = writer.release
         try:
             opening.get_loop().run_in_executor(None, release)
         except RuntimeError:  # the loop is ending, and its executor has
