@@ -220,3 +220,15 @@ async def test_the_copy_in_a_raw_answer_is_no_second_one(store, folder):
         [(kept,)] = connection.execute("SELECT result FROM orders")
     assert len(kept) < 1000
     assert len(list(folder.iterdir())) == 1
+
+
+async def test_pruning_spares_pictures_that_a_damaged_row_names(store, folder):
+    """Text that is no UTF-8 is looked through all the same."""
+    await complete(store, "k", INLINE)
+    with closing(sqlite3.connect(store.path)) as connection:
+        sql = "UPDATE orders SET result = CAST(CAST(result AS BLOB) || x'ff' AS TEXT)"
+        connection.execute(sql)
+        connection.commit()
+    await store.prune(timedelta(days=1))
+
+    assert [path.name for path in folder.iterdir()] == [f"{NAME}.png"]

@@ -108,3 +108,28 @@ async def test_what_is_no_store_is_a_journal_error(folder):
 async def test_without_a_journal_nothing_was_ordered():
     """A folder whose batch has not begun has no entries."""
     assert await read_entries(JOURNAL, PICTURES, running=False) == []
+
+
+async def test_a_request_that_cannot_be_read_has_no_seed(run, prompts):
+    """The entry is shown all the same."""
+    await run("batch", prompts("a fox"), "--out", "D")
+    rewrite(JOURNAL, "UPDATE orders SET request = 'no json'")
+    [entry] = await read_entries(JOURNAL, PICTURES, running=False)
+
+    assert entry.seed is None
+    assert entry.state == "completed"
+
+
+async def test_a_large_journal_is_read_page_by_page(run, prompts):
+    """Every row is there, however many there are."""
+    await run("batch", prompts("a fox"), "--out", "D")
+    rewrite(
+        JOURNAL,
+        "WITH RECURSIVE n (n) AS (SELECT 2 UNION SELECT n + 1 FROM n WHERE n < 1205) "
+        "INSERT INTO orders (scope, idempotency_key, current, digest, model, request, "
+        "state, number, owner, handed_over, intended_at) SELECT scope, 'k' || n, 1, "
+        "digest, model, request, 'refused', n, owner, 0, 0 FROM orders, n",
+    )
+    entries = await read_entries(JOURNAL, PICTURES, running=False)
+
+    assert [entry.number for entry in entries] == list(range(1, 1206))

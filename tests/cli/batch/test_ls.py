@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from support.batches import TASK
+from support.batches import TASK, rewrite
+from support.older import completed, version_of, write_journal
 from support.orders import begun
 
 from apimodels_async import ImageRequest, Session
@@ -104,3 +105,26 @@ async def test_another_file_is_said_to_be_none_of_these(run, folder, content):
     assert done.code == 1
     assert "other" in done.err
     assert "JournalError" in done.err
+
+
+async def test_a_journal_of_an_earlier_release_is_listed_and_left_as_it_is(run, folder):
+    """An older release may be at work on it."""
+    path = folder / "old.sqlite"
+    write_journal(path, [("a fox", completed("a fox"))])
+    before = path.read_bytes()
+    done = await run("ls", "old.sqlite", "--json")
+
+    assert [each["prompt"] for each in done.records] == ["a fox"]
+    assert path.read_bytes() == before
+    assert version_of(path) == 2
+
+
+async def test_a_damaged_journal_of_an_earlier_release_is_named(run, folder):
+    """It is not listed in part."""
+    path = folder / "old.sqlite"
+    write_journal(path, [("a fox", completed("a fox"))])
+    rewrite(path, "UPDATE items SET request = 'no json'")
+    done = await run("ls", "old.sqlite")
+
+    assert done.code == 1
+    assert "old.sqlite" in done.err
