@@ -135,8 +135,12 @@ class ItemRunner:
                 self.interrupted.append(left)
             raise
         if item.order is not None:
-            with self.may_cut():  # what ended is in the session, and recorded anyhow
-                await item.order.written()
+            try:
+                with self.may_cut():  # it is recorded anyhow
+                    await item.order.written()
+            except BaseException:  # cancelled: nobody else has what it was paid for
+                self.interrupted.append(outcome)
+                raise
             self.halted = self.halted or item.order.broken
             self.unread[index] = item.order
         return outcome

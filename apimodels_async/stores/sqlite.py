@@ -27,6 +27,7 @@ from apimodels_async._core.money.orders import (
 from apimodels_async._core.money.records import dump_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
+from apimodels_async.stores._opening import open_in_thread
 from apimodels_async.stores._pictures import PictureFolder, digests_in
 from apimodels_async.stores._rows import COLUMNS, DAMAGE, NOW, read_row
 
@@ -163,14 +164,7 @@ class SqliteStore:
 
     async def open(self) -> None:
         """See :class:`OrderStore`."""
-        loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(None, self._acquire)
-        try:
-            writer = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_let_go)
-            raise
-        self._writers.append(writer)
+        self._writers.append(await open_in_thread(self._acquire))
 
     def _acquire(self) -> Writer:
         from apimodels_async.stores._writer import Writer  # and sqlite3 with it
@@ -436,12 +430,3 @@ def _point_back(db: sqlite3.Connection, attempt: int) -> None:
         sql = "UPDATE orders SET current = ? WHERE attempt = ?"
         db.execute(sql, (0, attempt))
         db.execute(sql, (1, found[0]))
-
-
-def _let_go(opening: asyncio.Future[Writer]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        release = opening.result().release
-        try:
-            opening.get_loop().run_in_executor(None, release)
-        except RuntimeError:  # the loop is ending, and its executor has
-            release()
