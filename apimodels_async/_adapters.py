@@ -103,6 +103,7 @@ class NoObserver:
     def ordering(
         self,
         request: object,  # noqa: ARG002  the Protocol's name for it
+        idempotency_key: str | None = None,  # noqa: ARG002  same
     ) -> AbstractContextManager[Callable[[str], None]]:
         """Surround one order with nothing."""
         return nullcontext(lambda _task_id: None)

@@ -35,14 +35,12 @@ from apimodels_async._core.polling.entry import Entry
 from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
-    ConfigurationError,
     GenerationFailedError,
     OutcomeUnknownError,
     SessionClosedError,
 )
 from apimodels_async.handle import PaidRequest, TaskHandle, is_cut
 from apimodels_async.models import ImageResult, TaskSnapshot, TaskState
-from apimodels_async.stores.sent_order import SentOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +54,7 @@ if TYPE_CHECKING:
     from apimodels_async._ports import EndListener, Observer
     from apimodels_async.handle import Product
     from apimodels_async.models import AnyRequest, ImageRequest
-    from apimodels_async.stores.sent import SentOrders
+    from apimodels_async.stores.sent_order import SentOrder
     from apimodels_async.stores.store import OrderLog
     from apimodels_async.webhooks.expected import ExpectedCallbacks
 
@@ -72,7 +70,6 @@ class Ordering:
     _callbacks: ExpectedCallbacks | None
     observer: Observer
     lost: LostOrders
-    _sent_orders: SentOrders | None
     orphans: list[Product | OutcomeUnknownError] = field(init=False, factory=list)
     """What became of orders whose caller was cancelled; oldest first."""
     _unheard: dict[asyncio.Task[Product], PaidRequest] = field(init=False, factory=dict)
@@ -84,14 +81,13 @@ class Ordering:
     _on_idle: Callable[[], object] | None = field(init=False, default=None)
 
     async def complete(
-        self, request: AnyRequest, idempotency_key: str | None = None
+        self, request: AnyRequest, record: SentOrder | None = None
     ) -> ImageResult:
         """Order *request* and wait for its result; raises as ``images.generate``."""
-        record = await self._record(request, idempotency_key)
         await self._pacer.take()
         product: Product | None = None
         try:
-            with self.observer.ordering(request) as accepted:
+            with self.observer.ordering(request, _key_of(record)) as accepted:
                 product = await self.order(request, record)
                 if isinstance(product, TaskHandle):
                     accepted(product.task_id)
@@ -108,30 +104,34 @@ class Ordering:
         return result
 
     async def submit(
-        self, request: ImageRequest, idempotency_key: str | None = None
+        self, request: ImageRequest, record: SentOrder | None = None
     ) -> TaskHandle:
         """Order *request* and return its task's handle; raises as ``images.submit``."""
-        record = await self._record(request, idempotency_key)
         await self._pacer.take()
         product: Product | None = None
         try:
-            with self.observer.ordering(request) as accepted:
+            with self.observer.ordering(request, _key_of(record)) as accepted:
                 product = await self.order(request, record)
                 if isinstance(product, TaskHandle):
                     accepted(product.task_id)
         except BaseException:
             self.keep(product)
             raise
+        return self._handle(product, request.model, record)
+
+    async def follow(self, record: OrderLog, known: OrderRecord) -> TaskHandle:
+        """Return the handle of what was recorded before; as :meth:`take_up`."""
+        product = await self.take_up(record, known)
+        return self._handle(product, known.model, record)
+
+    def _handle(
+        self, product: Product, model: str, record: OrderLog | None
+    ) -> TaskHandle:
         if isinstance(product, TaskHandle):
             return product
         # One that was bought before may have a task.
-        done = Entry(
-            product.task_id or "",
-            request.model,
-            TaskState.COMPLETED,
-            product,
-            record=record,
-        )
+        task_id, state = product.task_id or "", TaskState.COMPLETED
+        done = Entry(task_id, model, state, product, record=record)
         return TaskHandle(done, self._tracker)
 
     async def order(
@@ -256,15 +256,6 @@ class Ordering:
             why = printable(known.error or "the generation failed")
             raise GenerationFailedError(why, fail_message=why, task_id=known.task_id)
         return await self.lost.find_recorded(record, known)
-
-    async def _record(self, request: AnyRequest, key: str | None) -> OrderLog | None:
-        """Return where a single order is written down; None: no store."""
-        if self._sent_orders is not None:
-            return await SentOrder.record(self._sent_orders, request, key)
-        if key is not None:
-            msg = "idempotency_key needs a store: Session(store='orders.sqlite')"
-            raise ConfigurationError(msg)
-        return None
 
     def _adopt(self, paid: PaidRequest, created: TaskSnapshot | ImageResult) -> Product:
         entry: Entry | None = None
@@ -431,6 +422,10 @@ class Ordering:
         """Cut the orders still under way; their fate is unknown."""
         for runner in self._under_way:
             runner.cancel()
+
+
+def _key_of(record: SentOrder | None) -> str | None:
+    return None if record is None else record.idempotency_key
 
 
 def _cancellations() -> int:

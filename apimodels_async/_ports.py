@@ -377,7 +377,7 @@ class Observer(Protocol):
     """Somebody who watches orders from call to result, such as a tracer."""
 
     def ordering(
-        self, request: AnyRequest
+        self, request: AnyRequest, idempotency_key: str | None = None
     ) -> AbstractContextManager[Callable[[str], None]]:
         """Surround one order; what it yields is called with the task id, once known."""
         ...

@@ -214,7 +214,6 @@ class Runtime:
                 callbacks,
                 self._observer or NoObserver(),
                 LostOrders(sender, tracker, counters, callbacks),
-                orders,
             ),
             orders=orders,
             saver=Saver(
@@ -316,7 +315,8 @@ class Runtime:
         said = []
         if pending:
             said.append(f"{len(pending)} tasks pending; attach them again: ")
-            said[-1] += ", ".join(pending)
+            keys = self.parts.tracker.lost_keys
+            said[-1] += ", ".join(_with_key(each, keys.get(each)) for each in pending)
         if kept:
             said.append("paid for or of unknown fate, left by cancelled callers: ")
             said[-1] += ", ".join(kept)
@@ -329,9 +329,13 @@ class Runtime:
         return not known
 
 
+def _with_key(task_id: str, idempotency_key: str | None) -> str:
+    return f"{task_id} (order {idempotency_key!r})" if idempotency_key else task_id
+
+
 def _name(orphan: object) -> str:
     if isinstance(orphan, OutcomeUnknownError):
-        return str(orphan)
+        return _with_key(str(orphan), orphan.idempotency_key)
     if isinstance(orphan, ImageResult):
         return orphan.task_id or orphan.url
     return orphan.task_id if isinstance(orphan, TaskHandle) else ""

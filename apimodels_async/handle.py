@@ -244,13 +244,18 @@ class PaidRequest:
         """Return what is to be said of a cancelled order that has no product."""
         if self.unsent:
             if self.record is not None and self.record.elsewhere:
-                msg = "the session closed while another caller was sending this order"
+                msg = (
+                    "the session closed before the store said whether another caller "
+                    "is sending this order"
+                )
                 return SessionClosedError(msg)
             msg = "the session closed before the request was sent"
             return SessionClosedError(msg, charged=False)
         info = info_of(self.call.request, self.sent)
         msg = f"{info.method} {info.path} was cut when the session closed"
-        return unknown_error(msg, info)
+        error = unknown_error(msg, info)
+        error.idempotency_key = getattr(self.record, "idempotency_key", None)
+        return error
 
     def fate(self, runner: asyncio.Task[Product]) -> Product | BaseException:
         """Return what it bought or how it failed; *runner* has ended, or never will."""

@@ -19,6 +19,8 @@ from apimodels_async.errors import (
 )
 from apimodels_async.handle import read_token
 from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
+from apimodels_async.stores.recall import NO_STORE, find_sent
+from apimodels_async.stores.sent_order import SentOrder
 
 if TYPE_CHECKING:
     import os
@@ -63,6 +65,7 @@ class Images:
         callback_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        manual_ack: bool = False,
     ) -> ImageResult: ...
 
     @overload
@@ -73,12 +76,17 @@ class Images:
         model: str,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        manual_ack: bool = False,
         **params: Any,
     ) -> ImageResult: ...
 
     @overload
     async def generate(
-        self, prompt: AnyRequest, *, idempotency_key: str | None = None
+        self,
+        prompt: AnyRequest,
+        *,
+        idempotency_key: str | None = None,
+        manual_ack: bool = False,
     ) -> ImageResult: ...
 
     async def generate(
@@ -88,6 +96,7 @@ class Images:
         model: str | None = None,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        manual_ack: bool = False,
         **params: Any,
     ) -> ImageResult:
         """
@@ -110,6 +119,10 @@ class Images:
                 it is called: again it brings the same result, free, or waits for it.
                 Only after a refusal, or a task that failed, it is ordered anew.
 
+            manual_ack: The order counts as handed over once ``session.ack()`` is called
+                with its idempotency key: until then ``recover()`` finds it after a
+                crash. Else it counts as soon as its result is returned.
+
             params: The API's own parameter names; unknown ones pass through.
 
         Raises:
@@ -130,7 +143,8 @@ class Images:
             API page, "SparkPix" and "Endpoints".
         """
         request = _request(prompt, model, params, extra)
-        return await self._runtime.open().ordering.complete(request, idempotency_key)
+        record = await self._record(request, idempotency_key, manual_ack)
+        return await self._runtime.open().ordering.complete(request, record)
 
     async def edit(
         self,
@@ -143,6 +157,7 @@ class Images:
         callback_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        manual_ack: bool = False,
         **params: Any,
     ) -> ImageResult:
         """
@@ -155,7 +170,7 @@ class Images:
             images: http(s) URLs, the first is the primary one; ``session.upload``
                 makes one of a local file. The prompt calls them "image 1", ...
 
-            extra, idempotency_key: As for :meth:`generate`.
+            extra, idempotency_key, manual_ack: As for :meth:`generate`.
 
         Raises:
             As :meth:`generate`.
@@ -180,7 +195,8 @@ class Images:
         }
         model = None if isinstance(prompt, SparkPixEdit) else SPARKPIX_EDIT
         request = _request(prompt, model, _given(given), extra)
-        return await self._runtime.open().ordering.complete(request, idempotency_key)
+        record = await self._record(request, idempotency_key, manual_ack)
+        return await self._runtime.open().ordering.complete(request, record)
 
     async def submit(
         self,
@@ -189,6 +205,7 @@ class Images:
         model: str | None = None,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        manual_ack: bool = False,
         **params: Any,
     ) -> TaskHandle:
         """
@@ -198,7 +215,8 @@ class Images:
         the request left, it goes on and its task stays tracked (``session.orphans``).
 
         Args:
-            idempotency_key: As for :meth:`generate`; again it brings the same task.
+            idempotency_key, manual_ack: As for :meth:`generate`; the same key again
+                brings the same task.
 
         Raises:
             InvalidRequestError: Refused here; also for SparkPix, which has no tasks.
@@ -214,7 +232,52 @@ class Images:
                 "to submit: use images.generate() or images.edit()"
             )
             raise InvalidRequestError(msg, parameter="model")
-        return await self._runtime.open().ordering.submit(request, idempotency_key)
+        record = await self._record(request, idempotency_key, manual_ack)
+        return await self._runtime.open().ordering.submit(request, record)
+
+    async def follow(
+        self, idempotency_key: str, *, manual_ack: bool = False
+    ) -> TaskHandle:
+        """
+        Take up what was ordered under an idempotency key; nothing is sent, it is free.
+
+        What another caller is sending now is waited for, as by :meth:`generate`. What
+        has completed gives a handle that is done.
+
+        Args:
+            manual_ack: As for :meth:`generate`.
+
+        Raises:
+            InvalidRequestError: The key names no order.
+            GenerationFailedError: It was refused, or failed; it is not charged.
+            OutcomeUnknownError: Nobody knows whether it was charged.
+            ConfigurationError: The session has no store.
+            JournalError: The store cannot be used.
+        """
+        parts = self._runtime.open()
+        if parts.orders is None:
+            raise ConfigurationError(NO_STORE)
+        log, known = await find_sent(parts.orders, idempotency_key)
+        log.hands_over = not manual_ack
+        return await parts.ordering.follow(log, known)
+
+    async def _record(
+        self,
+        request: AnyRequest,
+        key: str | None,
+        manual_ack: bool,  # noqa: FBT001  as it was given
+    ) -> SentOrder | None:
+        """Return where an order is written down; None: nowhere, there is no store."""
+        orders = self._runtime.open().orders
+        if manual_ack and key is None:
+            msg = "manual_ack needs an idempotency_key: ack() is called with it"
+            raise InvalidRequestError(msg, parameter="manual_ack")
+        if orders is None:
+            if key is None:
+                return None
+            msg = "idempotency_key needs a store: Session(store='orders.sqlite')"
+            raise ConfigurationError(msg)
+        return await SentOrder.record(orders, request, key, hands_over=not manual_ack)
 
     def attach(self, task: str) -> TaskHandle:
         """
@@ -252,6 +315,9 @@ class Images:
         resubmit_unknown: bool = False,
         start: int = 0,
         step: int = 1,
+        model: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **defaults: Any,
     ) -> Batch:
         """
         Order everything in *source*, a few at a time; yield outcomes as they finish.
@@ -300,6 +366,9 @@ class Images:
             step: From one item's number to the next one's; with *start* the numbers of
                 a larger list, where this is a part of it.
 
+            model, extra, defaults: Parameters of every prompt, and of every mapping
+                that does not name them itself; a request value says everything.
+
         Raises:
             ConfigurationError: *embed* without Pillow. Nothing was sent.
             InvalidRequestError: A parameter is out of range. Nothing was sent.
@@ -309,6 +378,8 @@ class Images:
         from apimodels_async._saving import Provenance
         from apimodels_async.batch import Batch, BatchOptions
 
+        given = _given({"model": model, "extra": extra, **defaults})
+        requests.check_defaults(given, Images.batch.__kwdefaults__ or ())
         checks.check_count("max_pending", max_pending)
         checks.check_start(start)
         checks.check_count("step", step)
@@ -325,6 +396,7 @@ class Images:
         options = BatchOptions(
             # A journal takes none of numpy's numbers.
             numbers=count(checks.plain(start), checks.plain(step)),
+            defaults=given,
             max_pending=checks.plain(max_pending),
             price_of=price or price_of,
             journal=None if journal is None else Path(journal),

@@ -298,6 +298,7 @@ RUNS_USERS_CODE = {
     "sender.py": 1,
     "sent.py": 4,
     "_writer.py": 2,
+    "_reader.py": 1,
 }
 """
 Where a hook, resolver or limit of the user's may raise anything, or a thread whose end

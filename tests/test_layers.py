@@ -93,6 +93,7 @@ SAME_LAYER = {
     ("images", "_saving"),
     ("images", "batch"),
     ("images", "handle"),
+    ("images", "stores"),
     ("session", "_runtime"),
     ("session", "_saving"),
     ("session", "handle"),

@@ -60,7 +60,6 @@ class Desk(Rig):
             None,
             NoObserver(),
             lost,
-            None,
         )
 
     @property
@@ -207,7 +206,7 @@ class Meeting:
         self.accepted = accepted
 
     @contextlib.contextmanager
-    def ordering(self, request):
+    def ordering(self, request, idempotency_key=None):
         """Surround one order."""
         yield lambda _task_id: self.accepted.set()
 

@@ -45,7 +45,7 @@ class Observer:
         self.told, self.trouble = [], trouble
 
     @contextlib.contextmanager
-    def ordering(self, request):
+    def ordering(self, request, idempotency_key=None):
         """Surround one order."""
         self.told.append(request)
         yield self.told.append
@@ -110,7 +110,6 @@ class Desk(Rig):
             self.callbacks,
             observer or Observer(),
             lost,
-            None,
         )
 
     async def __aenter__(self):

@@ -20,16 +20,17 @@ from apimodels_async._api.catalogue import (
     SPARKPIX_EDIT,
     SPARKPIX_IMAGE,
     find_model,
+    known_names,
     sends_as_it_is,
 )
 from apimodels_async._api.parameters import IMAGE_NAMES
-from apimodels_async._api.spelling import EXTRA_HINT, did_you_mean
+from apimodels_async._api.spelling import EXTRA_HINT, did_you_mean, nearest
 from apimodels_async._ports import File, Kind, Request
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import AnyRequest, ImageRequest, SparkPixEdit, SparkPixImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from apimodels_async.models import KnownModel
 
@@ -95,11 +96,16 @@ def _sorted(
     return {**known, "extra": {**unknown, **extra}}
 
 
-def read_request(found: object) -> AnyRequest:
+def read_request(
+    found: object, defaults: Mapping[str, Any] | None = None
+) -> AnyRequest:
     """
     Return the request for what a batch may be given: a value, a prompt, a mapping.
 
     A mapping has the parameters' names, ``prompt``, ``model`` and ``extra`` among them.
+
+    Args:
+        defaults: Parameters that a prompt has, and a mapping that does not name them.
 
     Raises:
         InvalidRequestError: It is none of these, or a parameter is misspelt.
@@ -107,13 +113,35 @@ def read_request(found: object) -> AnyRequest:
     if isinstance(found, (SparkPixImage, SparkPixEdit, ImageRequest)):
         return found
     if isinstance(found, str):
-        return build_request(found, None, {})
+        found = {"prompt": found}
     if isinstance(found, Mapping):
         params = {str(name): value for name, value in found.items()}
+        extra = {**_extra((defaults or {}).get("extra")), **_extra(params.get("extra"))}
+        params = {**(defaults or {}), **params, "extra": extra}
         return build_request(
             params.pop("prompt", None), params.pop("model", None), params
         )
     return checks.refuse("request", found, "a prompt, a mapping or a request value")
+
+
+def check_defaults(defaults: Mapping[str, Any], options: Iterable[str]) -> None:
+    """
+    Refuse parameters for all items of a batch that are probably slips.
+
+    Args:
+        options: Names of the batch's own options: a misspelt one would be ordered.
+
+    Raises:
+        InvalidRequestError: With what was probably meant.
+    """
+    for name in defaults.keys() - known_names():
+        near = nearest(name, options)
+        if near:
+            msg = f"`{name}`: {did_you_mean(near)} {EXTRA_HINT}"
+            raise InvalidRequestError(msg, parameter=name)
+    if "model" in defaults:  # else each item may be of another one
+        read_request("", defaults)
+        parameters.check_names(defaults["model"], defaults.keys() - {"model", "extra"})
 
 
 def callback_of(request: AnyRequest) -> object:

@@ -87,6 +87,8 @@ class Tracker:
     _on_end: Callable[[], None] | None = field(init=False, default=None)
     _end: SessionClosedError | None = field(init=False, default=None)
     """Why nothing is tracked any more."""
+    lost_keys: dict[str, str] = field(init=False, factory=dict)
+    """After the end: id of a task pending then -> idempotency key of its order."""
 
     def __attrs_post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -365,6 +367,9 @@ class Tracker:
         self._end = SessionClosedError(msg if task_ids else why, task_ids=task_ids)
         self._end.__cause__ = cause
         for entry in self.ledger.close(self._end):
+            key = getattr(entry.record, "idempotency_key", None)
+            if key is not None:
+                self.lost_keys[entry.task_id] = key
             self._notify(entry)
         if self._on_end is not None:
             self._on_end()

@@ -16,7 +16,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio
 from attrs import define
@@ -46,6 +46,8 @@ class BatchOptions:
 
     numbers: Iterator[int]
     """Of the items, in the source's order."""
+    defaults: Mapping[str, Any]
+    """Parameters of items that do not name them."""
     max_pending: int
     price_of: Callable[[AnyRequest], Decimal | float | None]
     journal: Path | None
@@ -174,6 +176,7 @@ class Batch:
             private=self._journal is not None,
             prefix=prefix,
             folder=folder,
+            defaults=options.defaults,
             price_of=options.price_of,
             keys=Keys(),
             may_cut=self._may_cut,

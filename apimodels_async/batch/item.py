@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 from attrs import define, evolve, field
@@ -39,7 +39,7 @@ from apimodels_async.models import ImageResult, Outcome
 from apimodels_async.stores.sent_order import SentOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -87,6 +87,11 @@ class Item:
     result: ImageResult | None = None
     error: ApiModelsError | None = None
 
+    @property
+    def key(self) -> str | None:
+        """Its idempotency key, where it is written down."""
+        return None if self.order is None else self.order.idempotency_key
+
 
 @define(eq=False, kw_only=True)
 class ItemRunner:
@@ -101,6 +106,8 @@ class ItemRunner:
     prefix: str | None
     """Of the items' idempotency keys; None: they have random ones."""
     folder: BatchFolder | None
+    defaults: Mapping[str, Any]
+    """Parameters of items that do not name them."""
     price_of: Callable[[AnyRequest], Decimal | float | None]
     keys: Keys
     may_cut: Callable[[], AbstractContextManager[None]]
@@ -125,22 +132,21 @@ class ItemRunner:
         item = await self._read(index, found)
         if isinstance(item, Outcome):
             return item
+        outcome: Outcome | None = None
         try:
             outcome = await self._run(item)
+            if item.order is not None:
+                with self.may_cut():  # it is written all the same
+                    await item.order.written()
         except HaltError:
             raise
         except BaseException:  # cancelled, or the observer raised
-            if item.result is not None or item.error is not None:
-                left = Outcome(item.index, item.request, item.result, item.error)
-                self.interrupted.append(left)
+            if outcome is None and (item.result or item.error):
+                outcome = Outcome(item.index, item.request, item.result, item.error)
+            if outcome is not None:
+                self.interrupted.append(outcome)
             raise
         if item.order is not None:
-            try:
-                with self.may_cut():  # it is recorded anyhow
-                    await item.order.written()
-            except BaseException:  # cancelled: nobody else has what it was paid for
-                self.interrupted.append(outcome)
-                raise
             self.halted = self.halted or item.order.broken
             self.unread[index] = item.order
         return outcome
@@ -153,7 +159,7 @@ class ItemRunner:
 
     async def _read(self, index: int, found: object) -> Item | Outcome:
         try:
-            request = requests.read_request(found)
+            request = requests.read_request(found, self.defaults)
             item = Item(index, request, self._price(request))
             if self.orders is not None:
                 item.order = await SentOrder.record(
@@ -227,7 +233,7 @@ class ItemRunner:
             raise HaltError(self.halted)
         if not self.budget.reserve(item.price):
             raise HaltError(self._over_budget(item))
-        with self.ordering.observer.ordering(item.request) as accepted:
+        with self.ordering.observer.ordering(item.request, item.key) as accepted:
             product = await self._order(item)
             if isinstance(product, ImageResult):
                 item.result = product
@@ -243,7 +249,8 @@ class ItemRunner:
             self.budget.settle(item.price, error)
             raise HaltError(error) from None
         except SessionClosedError as error:
-            error.charged = False  # closed before this one was sent
+            if item.order is None or not item.order.elsewhere:
+                error.charged = False  # closed before this one was sent
             raise
 
     def _over_budget(self, item: Item) -> BudgetExceededError:

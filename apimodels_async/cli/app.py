@@ -43,7 +43,8 @@ what to do next.
 
 With --json, stdout has one object a line. Its "event" says what it is:
   submitted  task_id, model, state, and with a store ordered_before
-  state      task_id, state, and at (where it changed)
+  state      task_id, state, and at (where it changed), idempotency_key (where
+             it was asked for by that)
   result     url, urls, path, paths, task_id, model, credits, duration_s,
              created_at, completed_at, expires_at, and with a store
              ordered_before (true: nothing was charged now)
@@ -53,6 +54,7 @@ With --json, stdout has one object a line. Its "event" says what it is:
   order      idempotency_key, attempt, state (intended, accepted, completed,
              failed, refused, unknown), model, prompt, price, credits, task_id,
              urls, files, error, ordered_at, ended_at
+  forgotten  as order: what the idempotency_key named
   recovered  idempotency_key, model, prompt, task_id, credits, urls, path,
              paths, ordered_at
   balance    balance, total, frozen, currency
@@ -92,10 +94,15 @@ EXAMPLES: Final = {
     "recover": """\
   apimodels recover --store orders.sqlite --out pictures
   apimodels recover --drop-lost""",
+    "forget": """\
+  apimodels forget msg17 --store orders.sqlite
+  apimodels forget msg17 --yes""",
     "status": """\
-  apimodels status clx123""",
+  apimodels status clx123
+  apimodels status --idempotency-key msg17 --store orders.sqlite""",
     "wait": """\
-  apimodels wait clx123 --out moose.png --timeout 300""",
+  apimodels wait clx123 --out moose.png --timeout 300
+  apimodels wait --idempotency-key msg17 --store orders.sqlite""",
     "batch": """\
   apimodels batch prompts.txt --dry-run
   apimodels batch prompts.csv --out tarot --model gpt-image-2 --max-cost 5
@@ -108,6 +115,7 @@ EXAMPLES: Final = {
   apimodels resume tarot --resubmit-unknown""",
     "ls": """\
   apimodels ls tarot --state failed --state unknown
+  apimodels ls orders.sqlite --state pending
   apimodels ls tarot --json | jq -r 'select(.state == "completed") | .path'""",
     "balance": """\
   apimodels balance --json""",
@@ -127,7 +135,7 @@ EXAMPLES: Final = {
 COMMANDS: Final = (
     *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
     *("commands.tasks:status", "commands.tasks:wait"),
-    *("commands.orders:history", "commands.orders:recover"),
+    *("commands.orders:history", "commands.orders:recover", "commands.orders:forget"),
     *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
     *("commands.account:balance", "commands.account:models"),
     *("mcp.command:mcp", "commands.emulator:emulator"),
@@ -135,7 +143,7 @@ COMMANDS: Final = (
 
 
 FREE: Final = frozenset(
-    {"demo", "history", "ls", "balance", "models", "emulator", "mcp"}
+    {"demo", "history", "forget", "ls", "balance", "models", "emulator", "mcp"}
 )
 """Commands whose output was not paid for."""
 ORDERING: Final = frozenset({"generate", "edit"})

@@ -120,6 +120,6 @@ async def deliver(
     print_result(context.output, result, paths, ordered_before=before)
     context.due.clear()
     if order is not None:
-        await order.saved(context, paths)
+        await order.delivered(context, paths, whole=failure is None)
     if failure is not None:
         raise failure

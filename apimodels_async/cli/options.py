@@ -7,7 +7,7 @@ import json
 import math
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from attrs import asdict, frozen
 from cyclopts import Parameter, validators
@@ -85,6 +85,18 @@ class Remembering:
 
 @Parameter(name="*")
 @frozen(kw_only=True)
+class Ordered:
+    """An order that a store knows."""
+
+    store: StorePath = None
+    """SQLite file that --idempotency-key is looked up in, else APIMODELS_STORE."""
+
+    idempotency_key: str | None = None
+    """Instead of a task id: the name that the order was given."""
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
 class Picture:
     """The common parameters of a picture, in the API's own names."""
 
@@ -146,6 +158,10 @@ class EmbeddedEmulator:
     """How many times faster than the real service it works; 20 unless given."""
 
 
+OURS: Final = {"idempotency_key", "manual_ack"}
+"""Parameters of the library, not of the API."""
+
+
 def gather_parameters(
     picture: Picture | None, params: list[str] | None, extra: list[str] | None = None
 ) -> dict[str, Any]:
@@ -157,7 +173,7 @@ def gather_parameters(
     """
     given = asdict(picture) if picture else {}
     found = {name: value for name, value in given.items() if value is not None}
-    _gather("--param", params, found, {"prompt", "model", "extra", "idempotency_key"})
+    _gather("--param", params, found, {"prompt", "model", "extra", *OURS})
     unchecked: dict[str, Any] = {}
     _gather("--extra", extra, unchecked, {"prompt", "model", *found})
     return {**found, "extra": unchecked} if unchecked else found

@@ -85,14 +85,28 @@ class StoredOrder:
             return None
         return context.session.stats().submitted == 0
 
-    async def saved(self, context: CommandContext, paths: Iterable[Path]) -> None:
-        """Write down where its pictures are; what cannot be is said, not raised."""
+    @property
+    def manual_ack(self) -> bool:
+        """Whether it counts as handed over by :meth:`delivered` alone."""
+        return self.store is not None
+
+    async def delivered(
+        self, context: CommandContext, paths: Iterable[Path], *, whole: bool
+    ) -> None:
+        """
+        Write down where its pictures are; what cannot be is said, not raised.
+
+        Args:
+            whole: All that was wanted of it is there: nobody needs to recover it.
+        """
         if self.store is None or self.key is None:
             return
         try:
             record = await context.session.find(self.key)
             if record is not None:
                 await record_files(self.store, record.attempt, paths)
+            if whole:
+                await context.session.ack(self.key)
         except JournalError as error:  # the picture is there, and paid for
             context.output.note(f"Its files are not in the history: {error}", "yellow")
 

@@ -59,12 +59,14 @@ class _Spans:
         self._record_prompts = record_prompts
 
     @contextmanager
-    def ordering(self, request: AnyRequest) -> Iterator[Callable[[str], None]]:
+    def ordering(
+        self, request: AnyRequest, idempotency_key: str | None = None
+    ) -> Iterator[Callable[[str], None]]:
         model = model_of(request)
         with self._tracer.start_as_current_span(
             f"generate_content {model}",
             kind=trace.SpanKind.CLIENT,
-            attributes=self._attributes(model, request),
+            attributes=self._attributes(model, request, idempotency_key),
         ) as span:
             try:
                 yield lambda task_id: span.set_attribute("gen_ai.response.id", task_id)
@@ -72,9 +74,14 @@ class _Spans:
                 span.set_attribute("error.type", type(error).__name__)
                 if error.task_id:
                     span.set_attribute("gen_ai.response.id", error.task_id)
+                if error.idempotency_key:  # one of a batch is named by its error alone
+                    key = error.idempotency_key
+                    span.set_attribute("apimodels.idempotency_key", key)
                 raise
 
-    def _attributes(self, model: str, request: AnyRequest) -> dict[str, str | int]:
+    def _attributes(
+        self, model: str, request: AnyRequest, idempotency_key: str | None
+    ) -> dict[str, str | int]:
         found: dict[str, Any] = {
             "gen_ai.operation.name": "generate_content",
             "gen_ai.provider.name": "apimodels",
@@ -82,6 +89,7 @@ class _Spans:
             "gen_ai.output.type": "image",
             "gen_ai.request.seed": _seed(request),
             "server.address": self._server,
+            "apimodels.idempotency_key": idempotency_key,
             "gen_ai.prompt": request.prompt if self._record_prompts else None,
         }
         return {name: value for name, value in found.items() if value is not None}

@@ -11,7 +11,12 @@ A store outlives processes: what one paid for and never saw, the next one finds 
 from apimodels_async._core.money.orders import Claim, NewOrder, OrderRecord
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.stores.memory import MemoryStore
-from apimodels_async.stores.recall import RecoveredOrder, read_history
+from apimodels_async.stores.recall import (
+    RecoveredOrder,
+    find_order,
+    forget_order,
+    read_history,
+)
 from apimodels_async.stores.sqlite import SqliteStore
 from apimodels_async.stores.store import HistoryQuery, OrderStore
 
@@ -25,5 +30,7 @@ __all__ = [
     "OrderStore",
     "RecoveredOrder",
     "SqliteStore",
+    "find_order",
+    "forget_order",
     "read_history",
 ]

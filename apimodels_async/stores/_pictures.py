@@ -13,7 +13,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
+from attrs import define
 
 from apimodels_async._core.files.inline import unpack
 from apimodels_async._core.files.media import suffix_for
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 INLINE: Final = re.compile(r'data:([\w.+/-]{0,80});base64,[^"\\\s]{512,}')
 """In JSON text. A shorter one is no burden."""
-NAMED: Final = re.compile(r"data:([\w.+/-]{0,80});sha256,([0-9a-f]{64})")
+NAMED: Final = re.compile(r"(data|bare):([\w.+/-]{0,80});sha256,([0-9a-f]{64})")
+"""``bare``: only the base64 text, which a raw answer has beside its data URL."""
+
+OURS: Final = re.compile(r"\.?([0-9a-f]{64})\.\w+(\.\d+\.part)?")
+"""Names of our files: a digest; and, before it is whole, who writes it."""
 
 
 @define(eq=False)
@@ -31,13 +35,19 @@ class PictureFolder:
     """The folder of one store; its methods block, and raise ``OSError``."""
 
     path: Path
-    _made: bool = field(init=False, default=False)
 
     def take_out(self, text: str) -> str:
         """Keep every inline picture of *text* as a file, and name it in its place."""
         if ";base64," not in text:
             return text
-        return INLINE.sub(self._keep, text)
+        payloads = {}
+        for found in INLINE.finditer(text):
+            if (name := self._keep(found)) != found[0]:
+                payloads[found[0].partition(",")[2]] = name
+                text = text.replace(found[0], name)
+        for payload, name in payloads.items():
+            text = text.replace(f'"{payload}"', f'"bare{name[len("data") :]}"')
+        return text
 
     def _keep(self, found: re.Match[str]) -> str:
         data = unpack(found[0])
@@ -48,11 +58,15 @@ class PictureFolder:
         if not path.exists():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.{os.getpid()}.part")
-            with part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            try:
+                with part.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(path)
+            except BaseException:  # a full disk is not to be kept full by it
+                part.unlink(missing_ok=True)
+                raise
         return f"data:{found[1]};sha256,{digest}"
 
     def put_back(self, text: str) -> str:
@@ -63,15 +77,20 @@ class PictureFolder:
 
     def _fetch(self, found: re.Match[str]) -> str:
         with suppress(OSError):
-            data = self._file(found[1], found[2]).read_bytes()
-            return f"data:{found[1]};base64,{base64.b64encode(data).decode()}"
+            data = self._file(found[2], found[3]).read_bytes()
+            text = base64.b64encode(data).decode()
+            return text if found[1] == "bare" else f"data:{found[2]};base64,{text}"
         return found[0]
 
     def sweep(self, named: set[str]) -> None:
-        """Remove the files whose digests are not *named* any more."""
+        """
+        Remove the files whose digests are not *named* any more, and what a process left
+        that was killed while it kept one; nobody may be keeping one now.
+        """
         with suppress(FileNotFoundError, NotADirectoryError):
             for path in self.path.iterdir():
-                if not path.name.startswith(".") and path.stem not in named:
+                ours = OURS.fullmatch(path.name)
+                if ours and (ours[2] or ours[1] not in named):
                     path.unlink(missing_ok=True)
 
     def _file(self, media_type: str, digest: str) -> Path:
@@ -82,4 +101,4 @@ def digests_in(text: str | bytes) -> set[str]:
     """Return the digests of the pictures that *text*, perhaps damaged, names."""
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
-    return {found[2] for found in NAMED.finditer(text)}
+    return {found[3] for found in NAMED.finditer(text)}

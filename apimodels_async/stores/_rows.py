@@ -60,7 +60,7 @@ def read_row(row: Sequence[Any], put_back: Callable[[str], str] = str) -> OrderR
     found = None if result is None else load_result(put_back(result))
     for named in (task_id, found and found.task_id):
         if named is not None:
-            check_task_id(named)
+            check_task_id(named)  # it would be sent as it is
     return OrderRecord(
         idempotency_key=key,
         attempt=int(row[0]),

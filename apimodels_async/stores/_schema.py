@@ -102,10 +102,19 @@ def prepare(
             for statement in SCHEMA:
                 connection.execute(statement)
             if version:
-                bring_over(connection, version)
+                _bring_over(connection, version, path)
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute(f"DELETE FROM owners WHERE alive_until < {NOW} - 86400")
+        # Also one that seems to live on for days: the clock was set back since.
+        connection.execute(f"DELETE FROM owners WHERE abs(alive_until - {NOW}) > 86400")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     in_turn(connection, "COMMIT")
+
+
+def _bring_over(connection: sqlite3.Connection, version: int, path: Path) -> None:
+    try:
+        bring_over(connection, version)
+    except ValueError as error:
+        msg = f"the journal {path} is damaged: {error}; nothing was sent"
+        raise JournalError(msg) from None

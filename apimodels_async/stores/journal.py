@@ -9,6 +9,7 @@ import fcntl
 import math
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from apimodels_async._core.money.orders import BATCH_SCOPE
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
+    from apimodels_async.stores._reader import Reader
     from apimodels_async.stores._writer import Writer
 
 
@@ -34,7 +36,9 @@ class Journal(SqliteStore):
         super().__init__(os.path.realpath(path), scope=BATCH_SCOPE)
         self.lease_s = math.inf  # the lock says who is alive
 
-    def _acquire(self) -> Writer:
+    def _acquire(self) -> Writer | Reader:
+        if self._reads_only:
+            return super()._acquire()
         from apimodels_async.stores._writer import Writer  # and sqlite3 with it
 
         lock = take_lock(self.path)
@@ -82,6 +86,25 @@ def take_lock(path: Path) -> int:
         os.close(descriptor)
     msg = f"the journal {path} cannot be used: {reason}"
     raise JournalError(msg)
+
+
+def holder_of(path: Path) -> int | None:
+    """
+    Return the id of the process that works with the journal at *path*; None: nobody.
+
+    Blocking, for a moment.
+    """
+    lock = path.with_name(path.name + ".lock")
+    with suppress(OSError, ValueError, OverflowError):
+        pid = int(lock.read_text(encoding="ascii"))
+        os.kill(pid, 0)
+        # The number may be another process's by now: ask the lock itself, shared.
+        with lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return pid
+    return None
 
 
 def _open_lock(lock: Path) -> int:

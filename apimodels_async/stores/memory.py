@@ -14,6 +14,7 @@ from attrs import define, field
 from apimodels_async._core.money.orders import (
     BEFORE,
     ENDED,
+    HOSTED,
     LEASE_S,
     ORDERED_ANEW,
     Claim,
@@ -217,7 +218,7 @@ class MemoryStore:
         }
         self._attempts = {n: a for n, a in self._attempts.items() if n not in old}
         self._current = {p: n for p, n in self._current.items() if n not in old}
-        uploads = self._uploads.items()
+        uploads, until = self._uploads.items(), until - HOSTED
         self._uploads = {place: each for place, each in uploads if each[1] >= until}
         return len(old)
 

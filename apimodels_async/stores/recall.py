@@ -11,12 +11,22 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field
 
 from apimodels_async._api import checks, requests
-from apimodels_async._core.money.orders import check_key
+from apimodels_async._core.money.orders import (
+    ORDERED_ANEW,
+    Standing,
+    check_key,
+    standing_of,
+)
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.config import resolve_base_url
-from apimodels_async.errors import ConfigurationError, InvalidRequestError
+from apimodels_async.errors import (
+    ConfigurationError,
+    GenerationFailedError,
+    InvalidRequestError,
+)
 from apimodels_async.models import ImageResult
-from apimodels_async.stores.sent_order import SentOrder
+from apimodels_async.stores.sent_order import LOOK_S, UNDER_WAY_S, SentOrder
+from apimodels_async.stores.sqlite import SqliteStore
 from apimodels_async.stores.store import HistoryQuery, scope_of
 
 if TYPE_CHECKING:
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
     Product = Awaitable[ImageResult] | ImageResult
     TakeUp = Callable[[SentOrder, OrderRecord], Awaitable[Product]]
 
+NO_STORE: Final = "this session has no store: Session(store='orders.sqlite')"
 PAGE: Final = 100
 """Orders read from the store at once."""
 
@@ -144,8 +155,7 @@ class StoredOrders:
     def _need_store(self) -> tuple[SentOrders, TakeUp]:
         orders, take_up = self._orders()
         if orders is None:
-            msg = "this session has no store: Session(store='orders.sqlite')"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(NO_STORE)
         return orders, take_up
 
     async def recover(self) -> AsyncIterator[RecoveredOrder]:
@@ -217,6 +227,27 @@ class StoredOrders:
         await orders.open()
         return await orders.store.forget(orders.scope, check_key(idempotency_key))
 
+    async def ack(self, idempotency_key: str) -> bool:
+        """
+        Say that what was ordered under a key is dealt with: nobody recovers it any
+        more. Idempotent.
+
+        For orders with ``manual_ack=True``; the others count as handed over once their
+        result is returned. It never cancels anything: one that is pending goes on.
+
+        Returns:
+            Whether the key names an order.
+
+        Raises:
+            ConfigurationError: The session has no store.
+            JournalError: That cannot be written down.
+        """
+        orders, _ = self._need_store()
+        record = await self.find(idempotency_key)
+        if record is not None:
+            await orders.store.handed_over(record.attempt)
+        return record is not None
+
     async def find(self, idempotency_key: str) -> OrderRecord | None:
         """
         Return what the store knows of an idempotency key; None: nothing.
@@ -228,6 +259,37 @@ class StoredOrders:
         orders, _ = self._need_store()
         await orders.open()
         return await orders.store.find(orders.scope, check_key(idempotency_key))
+
+
+async def find_sent(
+    orders: SentOrders, idempotency_key: str
+) -> tuple[SentOrder, OrderRecord]:
+    """
+    Return what became of an order, once nobody is sending it any more, and its log.
+
+    Raises:
+        InvalidRequestError: The key names none.
+        GenerationFailedError: It was refused, or failed.
+        JournalError: The store cannot be used.
+    """
+    await orders.open()
+    key = check_key(idempotency_key)
+    until = orders.clock.time() + UNDER_WAY_S
+    while True:
+        known = await orders.store.find(orders.scope, key)
+        if known is None:
+            msg = f"there is no order under idempotency_key={key!r}"
+            raise InvalidRequestError(msg, parameter="idempotency_key")
+        standing = standing_of(known, known.digest)
+        if standing is not Standing.UNDER_WAY or orders.clock.time() >= until:
+            break
+        await orders.clock.sleep(LOOK_S)
+    if known.state in ORDERED_ANEW:
+        why = known.error or f"the order was {known.state.value}"
+        error = GenerationFailedError(why, fail_message=why, task_id=known.task_id)
+        error.idempotency_key = key
+        raise error
+    return SentOrder.follow(orders, known), known
 
 
 async def read_history(
@@ -242,6 +304,8 @@ async def read_history(
     """
     Yield every attempt *store* knows, newest first: no session, no API key, no network.
 
+    A SQLite store is not written to, and may be write-protected.
+
     Args:
         base_url: Address of the API that was ordered at, as for ``Session``.
 
@@ -254,12 +318,59 @@ async def read_history(
     """
     query = _query(state, model, since, text)
     scope = scope_of(store, resolve_base_url(base_url))
+    store = _for_reading(store)
     await store.open()
     try:
         async for record in _pages(store, scope, query):
             yield record
     finally:
         await store.aclose()
+
+
+async def find_order(
+    store: OrderStore, idempotency_key: str, *, base_url: str | None = None
+) -> OrderRecord | None:
+    """
+    Return what *store* knows of an idempotency key; as :func:`read_history`, alone.
+
+    Raises:
+        ConfigurationError: *base_url* is not usable.
+        JournalError: The store cannot be used.
+    """
+    place = (scope_of(store, resolve_base_url(base_url)), check_key(idempotency_key))
+    store = _for_reading(store)
+    await store.open()
+    try:
+        return await store.find(*place)
+    finally:
+        await store.aclose()
+
+
+async def forget_order(
+    store: OrderStore, idempotency_key: str, *, base_url: str | None = None
+) -> bool:
+    """
+    Do as ``Session.forget``: no session, no API key, no network.
+
+    The next order under the key **may pay twice**.
+
+    Returns:
+        Whether the key named an order.
+
+    Raises:
+        ConfigurationError: *base_url* is not usable.
+        JournalError: The store cannot be used.
+    """
+    place = (scope_of(store, resolve_base_url(base_url)), check_key(idempotency_key))
+    await store.open()
+    try:
+        return await store.forget(*place)
+    finally:
+        await store.aclose()
+
+
+def _for_reading(store: OrderStore) -> OrderStore:
+    return store.reader() if isinstance(store, SqliteStore) else store
 
 
 async def _pages(

@@ -100,9 +100,11 @@ class SentOrders:
         await self._write_again()
 
     async def _write_again(self) -> None:
-        waiting, self._unwritten = self._unwritten, []
-        for write in waiting:
+        for write in tuple(self._unwritten):
             await self.keep(write, "still not in the store (%r)")
+            # Not before: closing can cancel this, and then writes what is left. One
+            # that failed is in the list twice, and stays at its end.
+            self._unwritten.remove(write)
 
     async def keep(
         self, write: Callable[[], Awaitable[None]], trouble: str, *facts: object

@@ -61,8 +61,10 @@ class SentOrder:
     hands_over: bool = True
     """Whether its end counts as handed over once a caller has it."""
     durable: bool = field(init=False, default=False)
+    named: bool = True
+    """Whether others may know its idempotency key."""
     elsewhere: bool = field(init=False, default=False)
-    """Whether another caller was seen sending it: it may be charged."""
+    """Whether another caller was seen sending it, or may be: it may be charged."""
     broken: JournalError | None = field(init=False, default=None)
     """Why the store no longer says what became of it."""
     attempt: int = field(init=False, default=0)
@@ -104,6 +106,7 @@ class SentOrder:
             "prompt": request.prompt,
             "request": (encoded.body or b"").decode(),
             "price": price_of(request),
+            "named": key is not None,
         }
         return cls(orders=orders, **values | details)
 
@@ -168,11 +171,12 @@ class SentOrder:
         )
         pause, until = LOOK_S, self.orders.clock.time() + UNDER_WAY_S
         while True:
-            began = self.orders.lease.times()
+            began, seen = self.orders.lease.times(), self.elsewhere
+            self.elsewhere = seen or self.named  # until the store answers
             try:
                 claim = await self._claim(new)
             except ApiModelsError as error:
-                if self.elsewhere:
+                if seen:
                     error.charged = None
                 raise
             self.orders.lease.renewed(began)

@@ -5,19 +5,21 @@ Orders in one SQLite file, readable with plain SQL, for any number of processes.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
+import os
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import asdict
 
 from apimodels_async._api.checks import check_path
 from apimodels_async._core.money.orders import (
     BEFORE,
-    ENDED,
+    HOSTED,
     LEASE_S,
     ORDERED_ANEW,
     Claim,
@@ -27,84 +29,42 @@ from apimodels_async._core.money.orders import (
 from apimodels_async._core.money.records import dump_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
-from apimodels_async.stores._opening import open_in_thread
 from apimodels_async.stores._pictures import PictureFolder, digests_in
 from apimodels_async.stores._rows import COLUMNS, DAMAGE, NOW, read_row
+from apimodels_async.stores._statements import (
+    ACCEPTED,
+    ATTEMPT_MAX,
+    BEGIN,
+    ENDING,
+    FIND,
+    FORGET_UPLOADS,
+    LEFT,
+    MONEY,
+    PAGE,
+    PICTURED,
+    PROMPT,
+    PRUNE,
+    READ,
+    RENEW,
+    STATE,
+    TAKE_OVER,
+    words,
+)
 
 if TYPE_CHECKING:
-    import os
     import sqlite3
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
 
     from apimodels_async._core.money.orders import NewOrder
     from apimodels_async.models import ImageResult
+    from apimodels_async.stores._reader import Reader
     from apimodels_async.stores._writer import Connection, Writer
     from apimodels_async.stores.store import HistoryQuery
 
 T = TypeVar("T")
 
 logger = logging.getLogger("apimodels_async.stores")
-
-
-def _words(states: Collection[OrderState]) -> str:
-    return f"({', '.join(sorted(repr(each.value) for each in states))})"
-
-
-PROMPT: Final = COLUMNS.split(", ").index("prompt")
-STATE: Final = COLUMNS.split(", ").index("state")
-RENEW: Final = f"""
-INSERT INTO owners VALUES (:owner, {NOW} + :lease)
-ON CONFLICT (owner) DO UPDATE SET alive_until = excluded.alive_until
-    WHERE abs(alive_until - excluded.alive_until) > :lease / 12
-"""
-"""Writes nothing just after it wrote: a session counts on five sixths of a lease."""
-FIND: Final = (
-    f"SELECT {COLUMNS} FROM orders WHERE scope = ? AND idempotency_key = ? AND current"
-)
-READ: Final = f"SELECT {COLUMNS} FROM orders WHERE attempt = ?"
-BEGIN: Final = """
-INSERT INTO orders (scope, idempotency_key, current, digest, model, prompt, request,
-    price, state, number, owner, nonce, replaces, handed_over, intended_at)
-SELECT :scope, :idempotency_key, 1, :digest, :model, :prompt, :request, :price,
-    'intended', :number, :owner, :nonce, :replaces, 0, :now
-WHERE NOT EXISTS (SELECT 1 FROM orders
-    WHERE scope = :scope AND idempotency_key = :idempotency_key AND current)
-"""
-"""One statement, for most orders: between any two the loop may take the GIL."""
-ACCEPTED: Final = f"""
-UPDATE orders SET state = 'accepted', task_id = ?
-WHERE attempt = ? AND state IN {_words(BEFORE[OrderState.ACCEPTED])}
-"""
-ENDING: Final = f"""
-UPDATE orders SET state = ?, task_id = coalesce(?, task_id), cost = ?, result = ?,
-    error = ?, ended_at = {NOW} WHERE attempt = ? AND state IN """
-TAKE_OVER: Final = """
-UPDATE orders SET owner = ?, state = replace(state, 'intended', 'unknown')
-WHERE attempt = ?
-"""
-LEFT: Final = f"""
-SELECT {COLUMNS} FROM orders
-WHERE scope = ? AND NOT handed_over AND state NOT IN ('failed', 'refused')
-    AND NOT EXISTS (SELECT 1 FROM owners WHERE owners.owner = orders.owner
-        AND alive_until > {NOW})
-ORDER BY attempt
-"""
-PRUNE: Final = f"""
-DELETE FROM orders WHERE ended_at < {NOW} - ? AND state IN {_words(ENDED)}
-"""
-FORGET_UPLOADS: Final = f"DELETE FROM uploads WHERE uploaded_at < {NOW} - ?"
-PICTURED: Final = """
-SELECT request || coalesce(result, '') FROM orders
-WHERE request LIKE '%;sha256,%' OR result LIKE '%;sha256,%'
-"""
-MONEY: Final = """
-SELECT state, price, cost FROM orders
-WHERE scope = ? AND substr(idempotency_key, 1, ?) = ?
-"""
-ATTEMPT_MAX: Final = 2**63 - 1
-PAGE: Final = 200
-"""Rows read in one transaction."""
 
 
 class SqliteStore:
@@ -133,12 +93,13 @@ class SqliteStore:
         self.scope = scope
         self.lease_s = LEASE_S
         self._path = Path(path).absolute()
-        self._writers: list[Writer] = []
+        self._writers: list[Writer | Reader] = []
         """One for each time it was opened."""
+        self._reads_only = False
         self._damaged: set[int] = set()
         """Attempts that the log has named."""
-        folder = self._path.with_name(self._path.name + ".files")
-        self._pictures = PictureFolder(folder)
+        # Beside the file itself: a link to it leads to the same pictures.
+        self._pictures = PictureFolder(Path(os.path.realpath(path) + ".files"))
 
     @classmethod
     def unchecked(
@@ -154,8 +115,25 @@ class SqliteStore:
         store.lease_s = lease_s
         return store
 
+    def reader(self) -> SqliteStore:
+        """
+        Return this store for reading alone, to be opened by itself.
+
+        It writes nothing, so that its file and folder may be write-protected; only a
+        file that is missing, or was left half written by a kill, is made or mended.
+        """
+        store = copy.copy(self)
+        store._writers, store._reads_only = [], True  # noqa: SLF001
+        store._damaged = set()  # noqa: SLF001
+        return store
+
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
+
+    @property
+    def damaged(self) -> frozenset[int]:
+        """Attempts that were left out of lists, as they cannot be read."""
+        return frozenset(self._damaged)
 
     @property
     def path(self) -> Path:
@@ -164,12 +142,27 @@ class SqliteStore:
 
     async def open(self) -> None:
         """See :class:`OrderStore`."""
-        self._writers.append(await open_in_thread(self._acquire))
+        left = False
 
-    def _acquire(self) -> Writer:
-        from apimodels_async.stores._writer import Writer  # and sqlite3 with it
+        def work() -> Writer | Reader | None:
+            # Callers who give up at once must not let a queue grow before the others.
+            return None if left else self._acquire()
 
-        return Writer.acquire(self._path, self._prepare)
+        opening = asyncio.get_running_loop().run_in_executor(None, work)
+        try:
+            writer = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            left = True
+            opening.add_done_callback(_let_go)
+            raise
+        self._writers.append(cast("Writer | Reader", writer))
+
+    def _acquire(self) -> Writer | Reader:
+        from apimodels_async.stores._reader import Reader  # and sqlite3 with them
+        from apimodels_async.stores._writer import Writer
+
+        way = Reader if self._reads_only else Writer
+        return way.acquire(self._path, self._prepare)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         from apimodels_async.stores._schema import prepare
@@ -245,7 +238,7 @@ class SqliteStore:
         def work(db: Connection) -> None:
             kept = None if text is None else self._pictures.take_out(text)
             values = (state.value, task_id, cost, kept, error, attempt)
-            ended = db.execute(ENDING + _words(BEFORE[state]), values).rowcount
+            ended = db.execute(ENDING + words(BEFORE[state]), values).rowcount
             if ended and state in ORDERED_ANEW:
                 _point_back(db, attempt)
 
@@ -367,16 +360,21 @@ class SqliteStore:
         """See :class:`OrderStore`."""
 
         def work(db: Connection) -> int:
-            seconds = (older_than.total_seconds(),)
-            count = db.execute(PRUNE, seconds).rowcount
-            db.execute(FORGET_UPLOADS, seconds)
+            count = db.execute(PRUNE, (older_than.total_seconds(),)).rowcount
+            hosted = older_than + HOSTED
+            db.execute(FORGET_UPLOADS, (hosted.total_seconds(),))
+            return count
+
+        def sweep(db: Connection) -> None:
             texts = db.execute(PICTURED)
             # No other process can be between keeping a file and naming it: we have the
             # turn at the store.
             self._pictures.sweep({d for row in texts for d in digests_in(row[0])})
-            return count
 
-        return await self._do(work)
+        count = await self._do(work)
+        # Once that is durable: what is undone has its pictures still.
+        await self._do(sweep)
+        return count
 
     async def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
         return await self._do(lambda db: db.execute(query, values).fetchall())
@@ -430,3 +428,14 @@ def _point_back(db: sqlite3.Connection, attempt: int) -> None:
         sql = "UPDATE orders SET current = ? WHERE attempt = ?"
         db.execute(sql, (0, attempt))
         db.execute(sql, (1, found[0]))
+
+
+def _let_go(opening: asyncio.Future[Writer | Reader | None]) -> None:
+    if opening.cancelled() or opening.exception() is not None:
+        return
+    if (writer := opening.result()) is not None:
+        release = writer.release
+        try:
+            opening.get_loop().run_in_executor(None, release)
+        except RuntimeError:  # the loop is ending, and its executor has
+            release()

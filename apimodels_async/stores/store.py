@@ -13,7 +13,8 @@ Rules for a store:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
 
 from attrs import define
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from apimodels_async.models import ImageResult
 
 
+PORTS: Final = {"https": ":443", "http": ":80"}
+"""Scheme -> what may be left out behind its host."""
+
+
 @define(frozen=True, kw_only=True)
 class HistoryQuery:
     """Which orders to list."""
@@ -45,7 +50,10 @@ class HistoryQuery:
 
 def scope_of(store: OrderStore, base_url: str) -> str:
     """Return whose idempotency keys are meant: one account's, at one address."""
-    return f"{base_url} {store.scope}".strip()
+    parts = urlsplit(base_url)
+    # As the same address may be spelled: upper case in the host, its default port.
+    place = parts.netloc.lower().removesuffix(PORTS.get(parts.scheme, ""))
+    return f"{parts._replace(netloc=place).geturl()} {store.scope}".strip()
 
 
 class OrderStore(Protocol):
@@ -166,7 +174,8 @@ class OrderStore(Protocol):
 
     async def prune(self, older_than: timedelta) -> int:
         """
-        Delete what ended longer ago than that; return how many.
+        Delete what ended longer ago than that; return how many. What was uploaded is
+        known for :data:`HOSTED` longer: orders that are kept may be of it.
 
         What is pending or of unknown fate stays. A deleted key is ordered anew.
         """
@@ -183,7 +192,7 @@ class OrderLog(EndListener, Protocol):
 
     @property
     def elsewhere(self) -> bool:
-        """Whether another caller was seen sending it: it may be charged."""
+        """Whether another caller was seen sending it, or may be: it may be charged."""
         ...
 
     @property

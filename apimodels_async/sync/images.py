@@ -53,6 +53,7 @@ class Images:
         callback_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        manual_ack: bool = False,
     ) -> ImageResult: ...
 
     @overload
@@ -63,12 +64,17 @@ class Images:
         model: str,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        manual_ack: bool = False,
         **params: Any,
     ) -> ImageResult: ...
 
     @overload
     def generate(
-        self, prompt: AnyRequest, *, idempotency_key: str | None = None
+        self,
+        prompt: AnyRequest,
+        *,
+        idempotency_key: str | None = None,
+        manual_ack: bool = False,
     ) -> ImageResult: ...
 
     def generate(
@@ -78,6 +84,7 @@ class Images:
         model: str | None = None,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        manual_ack: bool = False,
         **params: Any,
     ) -> ImageResult:
         """As ``Images.generate``: make a picture and return its result. Costs money."""
@@ -86,7 +93,11 @@ class Images:
         async def call() -> ImageResult:
             named = params if model is None else {**params, "model": model}
             return await self._inner.generate(
-                given, extra=extra, idempotency_key=idempotency_key, **named
+                given,
+                extra=extra,
+                idempotency_key=idempotency_key,
+                manual_ack=manual_ack,
+                **named,
             )
 
         return self._portal.call(call)
@@ -102,6 +113,7 @@ class Images:
         callback_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        manual_ack: bool = False,
         **params: Any,
     ) -> ImageResult:
         """As ``Images.edit``: edit or fuse *images*. Costs money."""
@@ -116,6 +128,7 @@ class Images:
                 callback_url=callback_url,
                 extra=extra,
                 idempotency_key=idempotency_key,
+                manual_ack=manual_ack,
                 **params,
             )
 
@@ -128,6 +141,7 @@ class Images:
         model: str | None = None,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        manual_ack: bool = False,
         **params: Any,
     ) -> TaskHandle:
         """As ``Images.submit``: submit one task, return its handle. Costs money."""
@@ -139,8 +153,18 @@ class Images:
                 model=model,
                 extra=extra,
                 idempotency_key=idempotency_key,
+                manual_ack=manual_ack,
                 **params,
             )
+            return TaskHandle(handle, self._portal)
+
+        return self._portal.call(call)
+
+    def follow(self, idempotency_key: str, *, manual_ack: bool = False) -> TaskHandle:
+        """As ``Images.follow``: take up what was ordered under a key; free."""
+
+        async def call() -> TaskHandle:
+            handle = await self._inner.follow(idempotency_key, manual_ack=manual_ack)
             return TaskHandle(handle, self._portal)
 
         return self._portal.call(call)
@@ -170,6 +194,9 @@ class Images:
         resubmit_unknown: bool = False,
         start: int = 0,
         step: int = 1,
+        model: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **defaults: Any,
     ) -> Batch:
         """
         As ``Images.batch``: ``with ... as outcomes``, ``for outcome in outcomes``.
@@ -191,6 +218,9 @@ class Images:
             resubmit_unknown=resubmit_unknown,
             start=start,
             step=step,
+            model=model,
+            extra=extra,
+            **defaults,
         )
         return Batch(batch, self._portal)
 

@@ -266,6 +266,10 @@ class Session:
         """
         return self._portal.call(self._inner.forget, idempotency_key)
 
+    def ack(self, idempotency_key: str) -> bool:
+        """As ``Session.ack``: what was ordered under this key is dealt with."""
+        return self._portal.call(self._inner.ack, idempotency_key)
+
     def find(self, idempotency_key: str) -> OrderRecord | None:
         """As ``Session.find``: what the store knows of an idempotency key."""
         return self._portal.call(self._inner.find, idempotency_key)

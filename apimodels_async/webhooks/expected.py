@@ -253,8 +253,10 @@ class ExpectedCallbacks:
     async def _find_late(self, expected: ExpectedCallback) -> None:
         entry = await self._search(expected, math.inf)
         if entry is not None:
-            logger.warning("an order of unknown fate is task %s", entry.task_id)
             entry.follow(expected.record)
+            key = getattr(entry.record, "idempotency_key", None)
+            order = "an order" if key is None else f"order {key!r}"
+            logger.warning("%s of unknown fate is task %s", order, entry.task_id)
             self._adopt_late(entry)
 
     async def _search(self, expected: ExpectedCallback, until: float) -> Entry | None:

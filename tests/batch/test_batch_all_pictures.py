@@ -50,7 +50,7 @@ async def test_every_picture_is_saved_and_found_again(emulator, tmp_path):
     outcome = (await run(emulator, tmp_path, ORDER))[0]
     names = [path.name.partition(".")[0] for path in outcome.paths]
     again = (await run(emulator, tmp_path, ORDER))[0]
-    [entry] = read_entries(tmp_path / "j.sqlite", tmp_path / "out", running=False)
+    [entry] = await read_entries(tmp_path / "j.sqlite", tmp_path / "out", running=False)
 
     assert names == ["00000-ein-fuchs", "00000-ein-fuchs-2", "00000-ein-fuchs-3"]
     assert sorted(outcome.paths) == sorted((tmp_path / "out").iterdir())

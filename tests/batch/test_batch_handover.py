@@ -162,7 +162,7 @@ class Rude:
         self.at_once = at_once
 
     @contextlib.contextmanager
-    def ordering(self, _request):
+    def ordering(self, _request, _idempotency_key=None):
         """Surround one order."""
         yield self.accepted
         raise KeyError

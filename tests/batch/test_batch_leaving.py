@@ -310,7 +310,7 @@ async def test_an_end_that_is_being_written_down_is_unread(emulator, connect, tm
     session = connect(emulator, kind=SlowSession)
     batch = session.images.batch(tasks(1), journal=journal.path, max_pending=1)
     async with batch:
-        await until(lambda: journal.ending)
+        await until(lambda: journal.ending and not batch.pending)
     (left,) = batch.unread
 
     assert left.result.task_id in emulator.tasks

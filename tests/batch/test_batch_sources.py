@@ -26,6 +26,37 @@ MIXED = [
 ]
 
 
+async def test_every_item_has_the_defaults_it_does_not_name(emulator, session):
+    """Prompts and mappings take them, request values say everything themselves."""
+    items = ["a moose", {"prompt": "a lynx", "seed": 8}, ImageRequest(TASK, "a newt")]
+    batch = session.images.batch(
+        items, model=TASK, seed=7, extra={"note": "x"}, resolution="1K"
+    )
+    outcomes, _ = await drain(batch)
+
+    assert [outcomes[n].error for n in range(3)] == [None] * 3
+    sent = {record.body["prompt"]: record.body for record in orders(emulator)}
+    seeds = [sent[each].get("seed") for each in ("a moose", "a lynx", "a newt")]
+    assert {body["model"] for body in sent.values()} == {TASK}
+    assert seeds == [7, 8, None]
+    assert sent["a moose"]["note"] == sent["a lynx"]["note"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ({"max_cots": 1}, "max_cost"),
+        ({"jornal": "j.sqlite"}, "journal"),
+        ({"model": TASK, "resoluton": "2K"}, "resolution"),
+        ({"model": "sparkpix-image", "aspect_rato": "1:1"}, "aspect_ratio"),
+    ],
+)
+async def test_a_misspelt_option_of_a_batch_is_no_parameter(session, slip, meant):
+    """It would be ordered with every item, and a limit would be none."""
+    with pytest.raises(InvalidRequestError, match=meant):
+        session.images.batch(["a moose"], **slip)
+
+
 async def generator(items):
     """Yield *items*, giving way before each."""
     for item in items:

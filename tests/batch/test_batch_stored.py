@@ -15,6 +15,7 @@ from apimodels_async import (
     GenerationFailedError,
     ImageRequest,
     InvalidRequestError,
+    JournalError,
     OutcomeUnknownError,
 )
 from apimodels_async.stores import MemoryStore, OrderState, SqliteStore
@@ -184,3 +185,34 @@ async def test_a_name_needs_a_store_and_no_journal(emulator, connect, store, tmp
     session = connect(emulator, store=store)
     with pytest.raises(InvalidRequestError, match="not both"):
         session.images.batch(["moose"], name="b", journal=tmp_path / "j.sqlite")
+
+
+async def test_an_item_that_another_session_is_sending_is_waited_for(
+    emulator, connect, store
+):
+    """Two batches of one name at once buy each item once."""
+    emulator.fault("create", "slow", seconds=0.3, times=None)
+    batches = [
+        connect(emulator, store=store).images.batch(tasks(3), name="b")
+        for _ in range(2)
+    ]
+    (first, _), (second, _) = await asyncio.gather(*map(drain, batches))
+
+    assert {each.result.url for each in first.values()} == {
+        each.result.url for each in second.values()
+    }
+    assert sum(prompts_ordered(emulator).values()) == 3
+
+
+async def test_a_store_whose_money_cannot_be_read_stops_a_batch(emulator, connect):
+    """A limit that is for all runs needs all their sums."""
+
+    class Broken(MemoryStore):
+        async def money(self, scope, prefix):
+            msg = "the disk is gone"
+            raise JournalError(msg)
+
+    session = connect(emulator, store=Broken())
+    with pytest.raises(JournalError, match="gone"):
+        await session.images.batch(["moose"], name="b").__aenter__()
+    assert emulator.requests == []

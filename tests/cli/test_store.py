@@ -39,7 +39,8 @@ async def test_a_picture_that_cannot_be_recorded_is_there(
     result = await session.images.generate("a fox", idempotency_key="fox")
     order = StoredOrder(store, "fox")
 
-    await order.saved(CommandContext(session, Output()), [tmp_path / "fox.jpg"])
+    context = CommandContext(session, Output())
+    await order.delivered(context, [tmp_path / "fox.jpg"], whole=True)
 
     assert result.credits == Decimal("0.01")
     assert "not in the history: the disk is full" in capsys.readouterr().err
@@ -48,7 +49,7 @@ async def test_a_picture_that_cannot_be_recorded_is_there(
 async def test_nothing_is_recorded_where_there_is_nothing():
     """Without files the store is not asked; without a store nobody is."""
     await record_files(BrokenStore(), 1, [])
-    await StoredOrder(None, None).saved(None, [])
+    await StoredOrder(None, None).delivered(None, [], whole=True)
 
     with pytest.raises(JournalError):
         await record_files(BrokenStore(), 1, [Path("fox.jpg")])
@@ -60,7 +61,8 @@ async def test_a_forgotten_order_has_no_files(emulator, connect, tmp_path):
     session = connect(emulator, store=store)
     order = StoredOrder(store, "fox")
 
-    await order.saved(CommandContext(session, Output()), [tmp_path / "fox.jpg"])
+    context = CommandContext(session, Output())
+    await order.delivered(context, [tmp_path / "fox.jpg"], whole=True)
 
 
 async def test_what_cannot_be_dropped_is_said(emulator, connect, capsys):

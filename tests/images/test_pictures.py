@@ -417,7 +417,7 @@ async def test_an_observer_sees_every_order(session):
 
     class Tracer:
         @contextmanager
-        def ordering(self, request):
+        def ordering(self, request, idempotency_key=None):
             seen.append(request)
             yield seen.append
             seen.append("over")

@@ -21,6 +21,7 @@ from apimodels_async import (
     OutcomeUnknownError,
 )
 from apimodels_async.integrations import otel
+from apimodels_async.stores import MemoryStore
 
 
 @pytest.fixture
@@ -132,6 +133,27 @@ async def test_a_failed_task_s_span_has_error_and_id(
     span = only(spans)
     assert span.attributes["error.type"] == "GenerationFailedError"
     assert [span.attributes["gen_ai.response.id"]] == [*emulator.tasks]
+
+
+async def test_a_span_has_the_order_s_idempotency_key(
+    emulator, connect, provider, spans
+):
+    """With a store every order has one, be it random; an error's is the same."""
+    session = connect(emulator, store=MemoryStore())
+    otel.instrument(session, provider)
+    await session.images.generate("a fox", idempotency_key="fox")
+    await session.images.submit("a moose", model=TASK, idempotency_key="moose")
+    await session.images.generate("a hare")
+    emulator.fault("sync", "drop")
+    with pytest.raises(OutcomeUnknownError):
+        await session.images.generate("a bear", idempotency_key="bear")
+
+    fox, moose, hare, bear = (
+        span.attributes["apimodels.idempotency_key"]
+        for span in spans.get_finished_spans()
+    )
+    assert (fox, moose, bear) == ("fox", "moose", "bear")
+    assert (await session.find(hare)).prompt == "a hare"
 
 
 async def test_a_cancelled_call_ends_its_span(emulator, session, provider, spans):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from support.waiting import until
 
-from apimodels_async import InvalidRequestError
+from apimodels_async import InvalidRequestError, Timeouts
 from apimodels_async.stores import SqliteStore
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
@@ -60,3 +61,29 @@ async def test_what_a_session_left_is_recovered(emulator, connect, tmp_path):
     assert [result.task_id for result in results] == [handle.task_id]
     assert [order async for order in later.recover()] == []
     assert [each.handed_over async for each in later.history()] == [True]
+
+
+async def test_what_is_pending_at_the_end_is_logged_with_its_key(
+    emulator, connect, tmp_path, caplog
+):
+    """A task by id and key, and an order of unknown fate whose caller is gone."""
+    store = tmp_path / "orders.sqlite"
+    plain = await connect(emulator).images.submit("a hare [stuck]", **TASK)
+    session = connect(emulator, store=store, timeouts=Timeouts(close=0.2))
+    moose = {"prompt": "a moose [stuck]", **TASK, "idempotency_key": "chat42/msg17"}
+    handle = await session.images.submit(**moose)
+    session.images.attach(plain.task_id)
+    stuck = emulator.fault("create", "hang")
+    caller = asyncio.create_task(
+        session.images.submit("a fox", **TASK, idempotency_key="chat42/msg18")
+    )
+    await until(lambda: stuck.hits)
+    caller.cancel()
+    await asyncio.wait([caller])
+    await session.aclose()
+
+    assert f"{handle.task_id} (order 'chat42/msg17')" in caplog.text
+    assert plain.task_id in caplog.text
+    assert f"{plain.task_id} (order" not in caplog.text
+    assert "POST images/generations was cut" in caplog.text
+    assert "(order 'chat42/msg18')" in caplog.text

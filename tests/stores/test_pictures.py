@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+import os
 import sqlite3
+import time
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from apimodels_async import ImageResult
+from apimodels_async import ImageResult, JournalError
 from apimodels_async._core.money.orders import ORDERED_ANEW, NewOrder
 from apimodels_async.stores import HistoryQuery, OrderState, SqliteStore
 
@@ -113,6 +118,72 @@ async def test_pruning_removes_what_nothing_names(store, folder):
     assert left.stem != NAME
 
 
+async def test_pruning_that_is_undone_removes_no_picture(store):
+    """Something breaks that was to be committed with it."""
+    await complete(store, "k", INLINE)
+
+    def broken(db):
+        raise KeyError
+
+    calls = (
+        store._do(lambda db: time.sleep(0.2)),  # meanwhile both others are queued
+        store.prune(timedelta(0)),
+        store._do(broken),
+    )
+    _, *undone = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(each) for each in undone] == [JournalError, JournalError]
+
+    record = await store.find("s", "k")
+    assert record.result.url == INLINE
+
+
+async def test_pruning_removes_what_a_killed_process_left_and_no_other_file(
+    store, folder
+):
+    """A part is nobody's once it is our turn; a file with a name of its own stays."""
+    await complete(store, "k", INLINE)
+    part = folder / f".{NAME}.png.1234.part"
+    notes = folder / "notes.txt"
+    for path in (part, notes):
+        path.write_text("x")
+    (folder / "folder").mkdir()
+    assert await store.prune(timedelta(hours=1)) == 0
+
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"{NAME}.png",
+        "folder",
+        "notes.txt",
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+async def test_a_picture_that_does_not_fit_leaves_nothing(store, folder):
+    """A full disk is not kept full by a part of it."""
+    folder.mkdir()
+    (folder / f".{NAME}.png.{os.getpid()}.part").symlink_to("/dev/full")
+    with pytest.raises(JournalError, match=r"[Nn]o space"):
+        await complete(store, "k", INLINE)
+
+    assert not list(folder.iterdir())
+
+
+async def test_a_link_to_a_store_leads_to_its_pictures(store, tmp_path):
+    """They are beside the file, not beside its other name."""
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.sqlite"
+    link.symlink_to(tmp_path / "o.sqlite")
+    other = SqliteStore(link)
+    await other.open()
+    await complete(store, "k", INLINE)
+    await complete(other, "l", INLINE)
+
+    for each in (store, other):
+        for key in ("k", "l"):
+            assert (await each.find("s", key)).result.url == INLINE
+    assert list((tmp_path / "elsewhere").iterdir()) == [link]
+    await other.aclose()
+
+
 async def test_what_is_no_picture_stays_text(store, folder):
     """Short addresses, and what does not decode, are left as they are."""
     strange = "data:image/png;base64," + "!" * 600
@@ -133,3 +204,31 @@ async def test_a_picture_that_cannot_be_kept_is_said(store, folder):
         )
     assert type(raised.value).__name__ == "JournalError"
     await complete(store, "l", "https://files.example/2.png")
+
+
+async def test_the_copy_in_a_raw_answer_is_no_second_one(store, folder):
+    """Its base64 text is a name in the store as well, and whole in what is read."""
+    text = INLINE.partition(",")[2]
+    raw = {"data": [{"b64_json": text}]}
+    result = ImageResult(urls=(INLINE,), task_id=None, model="m", raw=raw)
+    claim = await store.begin(order("k"), ORDERED_ANEW)
+    await store.ended(claim.record.attempt, OrderState.COMPLETED, result=result)
+
+    assert (await store.find("s", "k")).result == result
+    assert (await store.find("s", "k")).result.raw == raw
+    with closing(sqlite3.connect(store.path)) as connection:
+        [(kept,)] = connection.execute("SELECT result FROM orders")
+    assert len(kept) < 1000
+    assert len(list(folder.iterdir())) == 1
+
+
+async def test_pruning_spares_pictures_that_a_damaged_row_names(store, folder):
+    """Text that is no UTF-8 is looked through all the same."""
+    await complete(store, "k", INLINE)
+    with closing(sqlite3.connect(store.path)) as connection:
+        sql = "UPDATE orders SET result = CAST(CAST(result AS BLOB) || x'ff' AS TEXT)"
+        connection.execute(sql)
+        connection.commit()
+    await store.prune(timedelta(days=1))
+
+    assert [path.name for path in folder.iterdir()] == [f"{NAME}.png"]

@@ -145,6 +145,30 @@ async def test_what_the_store_did_not_take_is_written_again(caplog):
     assert len(shop.sent) == 1
 
 
+async def test_closing_while_that_is_written_again_loses_no_word():
+    """What was being written as the session closed is written then."""
+
+    class Slow(FailingStore):
+        async def check_slowly(self, name):
+            self.check(name)
+            await asyncio.sleep(5)
+
+        async def ended(self, attempt, state, **more):
+            await self.check_slowly("ended")
+            await super().ended(attempt, state, **more)
+
+    store, shop = Slow("ended"), Shop("sync", "sync", "sync")
+    async with shop.open(store) as session:
+        for key in "abc":
+            await session.images.generate("a fox", idempotency_key=key)
+        store.broken.clear()
+        await asyncio.sleep(17)  # the first is being written, the others wait
+    async with shop.open(store) as session:
+        for key in "abc":
+            assert (await session.find(key)).state is OrderState.COMPLETED
+    assert len(shop.sent) == 3
+
+
 async def test_a_refusal_with_strange_words_is_written_down():
     """What the API says can hold what no file can: the key is free all the same."""
 

@@ -204,6 +204,7 @@ BROKEN = [
     ("state", b"\xff"),
     ("task_id", b"7"),
     ("task_id", None),
+    ("task_id", "t1&model=x"),
     ("result", "{"),
     ("result", b"\xff\xfe"),
     ("price", "-1"),
@@ -324,6 +325,21 @@ async def test_a_value_that_cannot_be_stored_fails_alone(sqlite_store):
     assert lost == [7, 9]
     assert all(isinstance(ended[n], JournalError) for n in lost)
     assert len(await list_all(sqlite_store)) == 18
+
+
+async def test_nobody_lives_on_for_days_because_the_clock_was_set_back(tmp_path):
+    """What a dead session left under a clock far ahead is recovered all the same."""
+    path = tmp_path / "orders.sqlite"
+    store = SqliteStore(path)
+    await store.open()
+    await begun(store, "k")
+    await store.aclose()
+    execute(store, "UPDATE owners SET alive_until = alive_until + 864000")
+    await store.open()
+    left = await store.recover(SCOPE, "heir")
+    await store.aclose()
+
+    assert left.idempotency_key == "k"
 
 
 def test_a_path_must_be_one():

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from support.orders import PICTURE, SCOPE, begun
 
+from apimodels_async._core.money.orders import HOSTED
 from apimodels_async.stores import HistoryQuery, OrderState
 
 ALL = HistoryQuery()
@@ -164,5 +165,7 @@ async def test_what_was_uploaded_is_known_until_it_is_pruned(store):
     assert await store.contents(SCOPE, addresses) == known
     await store.prune(timedelta(hours=1))
     assert await store.contents(SCOPE, addresses) == known
-    await store.prune(timedelta(seconds=-1))
+    await store.prune(timedelta(seconds=-1))  # it can be ordered with for days
+    assert await store.contents(SCOPE, addresses) == known
+    await store.prune(-HOSTED - timedelta(seconds=1))
     assert await store.contents(SCOPE, addresses) == {}

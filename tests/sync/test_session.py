@@ -445,7 +445,7 @@ def test_an_observer_sees_orders(blocking):
 
     class Observer:
         @contextmanager
-        def ordering(self, request):
+        def ordering(self, request, idempotency_key=None):
             seen.append(request.prompt)
             yield seen.append
 
@@ -549,3 +549,22 @@ def test_all_pictures_are_stored(blocking, tmp_path):
     (path,) = blocking.download_all(result, tmp_path)
 
     assert path.is_file()
+
+
+def test_an_order_is_followed_by_its_key_and_acked_by_hand(keep, served):
+    """Another session has it by its key, and it is recovered until it is acked."""
+    with keep() as session:
+        moose = session.images.submit(
+            "a moose", **TASK, idempotency_key="moose", manual_ack=True
+        ).result()
+    with keep() as session:
+        handle = session.images.follow("moose", manual_ack=True)
+        assert handle.result() == moose
+    with keep() as session:
+        assert [order.idempotency_key for order in session.recover()] == ["moose"]
+        assert session.ack("moose")
+        assert not session.ack("hare")
+    with keep() as session:
+        assert list(session.recover()) == []
+
+    assert len(served.tasks) == 1

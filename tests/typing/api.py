@@ -117,6 +117,10 @@ async def generating(session: Session) -> None:
     assert_type(await images.generate(ImageRequest("m", "x")), ImageResult)
     assert_type(await images.generate("a fox", extra={"new": 1}), ImageResult)
     assert_type(
+        await images.generate("a fox", idempotency_key="k", manual_ack=True),
+        ImageResult,
+    )
+    assert_type(
         await images.generate("a fox", model="m", extra={"new": 1}, seed=1), ImageResult
     )
     ImageRequest("m", "x", extra={"new": 1})
@@ -149,6 +153,8 @@ async def submitting(session: Session) -> None:
     handle = await session.images.submit("a moose", model="gpt-image-2", n=1)
     assert_type(handle, TaskHandle)
     assert_type(await session.images.submit(ImageRequest("m", "x")), TaskHandle)
+    assert_type(await session.images.follow("k", manual_ack=True), TaskHandle)
+    assert_type(await session.ack("k"), bool)
     assert_type(session.images.attach("clx1"), TaskHandle)
     assert_type(session.images.attach(handle.to_token()), TaskHandle)
     assert_type(handle.task_id, str)

@@ -66,7 +66,6 @@ class Desk(Rig):
             self.callbacks,
             NoObserver(),
             lost,
-            None,
         )
 
     async def __aenter__(self):
@@ -199,6 +198,32 @@ async def test_a_late_call_makes_an_orphan_of_the_orders_own_task_only():
         assert desk.ordering.orphans == []
         await desk.call("mine", then=5)
         assert [each.task_id for each in desk.ordering.orphans] == ["mine"]
+
+
+class Named:
+    """The log of an order with an idempotency key, which writes nothing."""
+
+    idempotency_key = "chat42/msg17"
+
+    def found(self, task_id):
+        """Write nothing."""
+
+    def settled(self, outcome):
+        """Write nothing."""
+
+
+@pytest.mark.parametrize(
+    ("record", "words"), [(None, "an order"), (Named(), "order 'chat42/msg17'")]
+)
+async def test_a_late_call_is_logged_with_the_order_s_key(caplog, record, words):
+    """The line that names the task names the order, where that has a name."""
+    async with Desk(LOST, {"mine": mine}, patience=2) as desk:
+        await asyncio.sleep(5)
+        assert desk.order.exception() is not None
+        desk.expected.record = record
+        await desk.call("mine", then=5)
+
+    assert f"{words} of unknown fate is task mine" in caplog.text
 
 
 async def test_a_salvaged_id_that_is_another_orders_is_not_told():

@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +51,9 @@ BEFORE: Final = {
 }
 """A state -> the states that it may take the place of: what may have been sent is never
 refused any more, and what has a task is not unknown."""
+HOSTED: Final = timedelta(days=8)
+"""An upload is hosted for 7 days, and can be ordered with until then: for as long after
+it as such an order is kept, it must be the same request."""
 LEASE_S: Final = 60.0
 """Seconds for which an owner counts as alive after it was last heard of."""
 

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from apimodels_async import ConfigurationError, InvalidRequestError, Session
 from apimodels_async.cli.batch.folder import MAX_PENDING, Folder, Plan
-from apimodels_async.cli.batch.journal import read_states, running_pid
+from apimodels_async.cli.batch.journal import read_states
 from apimodels_async.cli.batch.preflight import (
     Preflight,
     Shard,
@@ -32,6 +32,7 @@ from apimodels_async.cli.context import open_session
 from apimodels_async.cli.options import Common, EmbeddedEmulator, Flag, Limits, Reorder
 from apimodels_async.cli.output import Output
 from apimodels_async.emulator import Emulator
+from apimodels_async.stores.journal import holder_of
 
 SPEED: Final = 20.0
 PER_ROW_USD: Final = 5
@@ -182,14 +183,14 @@ async def _start(
         InvalidRequestError: An answer is needed that nobody gives.
         JournalError: The journal cannot be used; nothing was sent.
     """
-    pid = await anyio.to_thread.run_sync(running_pid, folder.journal)
+    pid = await anyio.to_thread.run_sync(holder_of, folder.journal)
     if pid is not None:
         msg = (
             f"another process (pid {pid}) is at work in {folder.path}: let it end, or "
             "see how far it is: apimodels ls DIR"
         )
         raise ConfigurationError(msg)
-    before = await anyio.to_thread.run_sync(read_states, folder.journal)
+    before = await read_states(folder.journal)
     replays = set(REPLAYED)
     if reorder.retry_failed:
         replays -= {"failed"}

@@ -1,38 +1,37 @@
 """
 Reads a batch's journal, also while another process writes it.
-
-Connections are read-only, short, and can neither block a running batch nor repair or
-empty its log.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import sqlite3
+import json
 from decimal import Decimal
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+import anyio
 from attrs import define, frozen
 
 from apimodels_async import JournalError
-from apimodels_async._core.files.names import load_files
-from apimodels_async._core.money.records import read_amount
+from apimodels_async._core.money.orders import BATCH_SCOPE, ORDERED_ANEW
+from apimodels_async.stores import HistoryQuery, OrderState, SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
+
+    from apimodels_async.stores import OrderRecord
 
 State = Literal["completed", "pending", "failed", "refused", "unknown"]
-_STATES: Final = get_args(State)
-_COLUMNS: Final = (
-    "number, model, state, price, cost, task_id, file, error, "
-    "json_extract(request, '$.prompt'), json_extract(request, '$.seed'), "
-    "json_extract(result, '$.duration_s')"
-)
+PAGE: Final = 1000
+"""Orders read at once."""
+SHOWN: Final[dict[OrderState, State]] = {
+    OrderState.ACCEPTED: "pending",
+    OrderState.COMPLETED: "completed",
+    OrderState.FAILED: "failed",
+    OrderState.REFUSED: "refused",
+    OrderState.UNKNOWN: "unknown",
+}
 
 
 @frozen(kw_only=True)
@@ -76,14 +75,34 @@ class Totals:
     """On what is on its way or of unknown fate."""
 
 
-def read_entries(
-    journal: Path, pictures: Path, *, running: bool, limit: int | None = None
+async def is_journal(file: Path) -> bool:
+    """
+    Return whether *file* is a batch's journal; else it is a session's store.
+
+    Raises:
+        JournalError: It is neither.
+    """
+    if not (await anyio.Path(file).stat()).st_size:  # opening would make it a store
+        msg = f"{file} is neither an order store nor a journal: it is empty"
+        raise JournalError(msg)
+    store = SqliteStore(file).reader()
+    await store.open()
+    try:
+        query = HistoryQuery()
+        return bool(await store.history(BATCH_SCOPE, query, before=None, limit=1))
+    finally:
+        await store.aclose()
+
+
+async def read_entries(
+    journal: Path, pictures: Path | None, *, running: bool, limit: int | None = None
 ) -> list[JournalEntry]:
     """
-    Return what was ordered, by number; nothing if there is no journal yet. Blocking.
+    Return what was ordered, by number; nothing if there is no journal yet.
 
     Args:
-        pictures: The folder in which its files are, wherever that was when they came.
+        pictures: The folder in which its files are, wherever that was when they came;
+            None: where they were then.
 
         running: Whether a batch is at work on it: then what was written down just
             before it is sent is on its way, else of unknown fate.
@@ -93,109 +112,103 @@ def read_entries(
     Raises:
         JournalError: It cannot be read, or is damaged.
     """
-    query = (
-        f"SELECT {_COLUMNS} FROM items "  # noqa: S608  constants
-        "ORDER BY state = 'completed', number LIMIT ?"
-    )
-    with _rows(journal, query, -1 if limit is None else limit) as rows:
-        entries = [_entry(row, pictures, running=running) for row in rows]
-        return sorted(entries, key=lambda entry: entry.number)
+    records = (await _current(journal)).values()
+    entries = [_entry(each, pictures, running=running) for each in records]
+    entries.sort(key=lambda entry: (entry.state == "completed", entry.number))
+    return sorted(entries[:limit], key=lambda entry: entry.number)
 
 
-def read_totals(journal: Path) -> Totals:
+async def read_totals(journal: Path) -> Totals:
     """
-    Return the money of all runs together. Blocking.
+    Return the money of all runs together, of what was ordered anew as well.
 
     Raises:
         JournalError: It cannot be read, or is damaged.
     """
     totals = Totals()
-    with _rows(journal, "SELECT state, price, cost FROM items") as rows:
-        for state, price, cost in rows:
-            if state == "completed":
-                totals.spent += read_amount(price if cost is None else cost)
-                totals.stated += cost is not None
-                totals.priced += cost is None
-            elif state not in {"failed", "refused"}:
-                totals.reserved += read_amount(price)
+    async for record in _attempts(journal):
+        price = record.price or Decimal(0)
+        if record.state is OrderState.COMPLETED:
+            totals.spent += price if record.cost is None else record.cost
+            totals.stated += record.cost is not None
+            totals.priced += record.cost is None
+        elif record.may_be_charged:
+            totals.reserved += price
     return totals
 
 
-def read_states(journal: Path) -> dict[int, str]:
+async def read_states(journal: Path) -> dict[int, str]:
     """
-    Return number -> the journal's own word for how far it got. Blocking.
+    Return number -> the journal's own word for how far it got.
 
     Raises:
         JournalError: It cannot be read.
     """
-    with _rows(journal, "SELECT number, state FROM items") as rows:
-        return dict(rows)
+    records = (await _current(journal)).values()
+    return {record.number or 0: record.state.value for record in records}
 
 
-def running_pid(journal: Path) -> int | None:
-    """
-    Return the id of the process that works with *journal*. Blocking, for a moment.
-    """
-    lock = journal.with_name(journal.name + ".lock")
-    with contextlib.suppress(OSError, ValueError, OverflowError):
-        pid = int(lock.read_text(encoding="ascii"))
-        os.kill(pid, 0)
-        # The number may be another process's by now: ask the lock itself, shared.
-        with lock.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return pid
-    return None
+async def _current(journal: Path) -> dict[str, OrderRecord]:
+    """Return the attempt that counts of each item: the last that may be charged."""
+    found: dict[str, OrderRecord] = {}
+    async for record in _attempts(journal):  # newest first
+        newer = found.setdefault(record.idempotency_key, record)
+        if newer.state in ORDERED_ANEW and record.may_be_charged:
+            found[record.idempotency_key] = record
+    return found
 
 
-def _entry(row: tuple[Any, ...], pictures: Path, *, running: bool) -> JournalEntry:
-    number, model, state, price, cost, task_id, file, error, prompt, seed, time_s = row
-    if state == "intended":
-        state = "pending" if running else "unknown"
-    state = "pending" if state == "accepted" else state
-    word: State | None = next((each for each in _STATES if each == state), None)
-    texts = all(isinstance(each, str | None) for each in (task_id, file, error))
-    if not (texts and isinstance(number, int) and isinstance(model, str) and word):
-        msg = "it is damaged"
-        raise ValueError(msg)
+async def _attempts(journal: Path) -> AsyncIterator[OrderRecord]:
+    if not await anyio.Path(journal).exists():
+        return
+    store = SqliteStore(journal).reader()
+    await store.open()
+    try:
+        before: int | None = None
+        while True:
+            page = await store.history(
+                BATCH_SCOPE, HistoryQuery(), before=before, limit=PAGE
+            )
+            for record in page:
+                yield record
+            if len(page) < PAGE:
+                break
+            before = page[-1].attempt
+        if store.damaged:  # it may be paid for: nothing that is said would be whole
+            numbers = ", ".join(map(str, sorted(store.damaged)))
+            msg = f"the store {journal} is damaged: attempts {numbers} cannot be read"
+            raise JournalError(msg)
+    finally:
+        await store.aclose()
+
+
+def _entry(
+    record: OrderRecord, pictures: Path | None, *, running: bool
+) -> JournalEntry:
+    seed = _seed(record.request)
+    time_s = None if record.result is None else record.result.duration_s
     return JournalEntry(
-        number=number,
-        model=model,
-        prompt=prompt if isinstance(prompt, str) else "",
-        state=word,
-        price=read_amount(price),
-        cost=None if cost is None else read_amount(cost),
-        task_id=task_id,
+        number=record.number or 0,
+        model=record.model,
+        prompt=record.prompt or "",
+        state=SHOWN.get(record.state, "pending" if running else "unknown"),
+        price=record.price or Decimal(0),
+        cost=record.cost,
+        task_id=record.task_id,
         # The folder may have been moved, and is not to lead out of itself.
-        files=tuple(pictures / Path(each).name for each in load_files(file)),
-        error=error,
+        files=tuple(
+            Path(each) if pictures is None else pictures / Path(each).name
+            for each in record.files
+        ),
+        error=record.error,
         seed=seed if isinstance(seed, int) else None,
-        time_s=time_s if isinstance(time_s, float) and isfinite(time_s) else None,
+        time_s=time_s if time_s is not None and isfinite(time_s) else None,
     )
 
 
-@contextlib.contextmanager
-def _rows(journal: Path, query: str, *values: object) -> Iterator[Iterator[Any]]:
-    """
-    Hand over the rows of *query*; what is wrong with one is a ``JournalError``.
-
-    The connection is closed on the way out: SQLite wants that from the same thread.
-    """
+def _seed(request: str) -> Any:
     try:
-        if not journal.exists():
-            yield iter(())
-            return
-        with contextlib.closing(_connect(journal)) as connection:
-            yield connection.execute(query, values)
-    except (sqlite3.Error, ValueError) as error:
-        msg = f"the journal {journal} cannot be read: {error}"
-        raise JournalError(msg) from None
-
-
-def _connect(journal: Path) -> sqlite3.Connection:
-    # Without a log nobody writes: immutable leaves no files of SQLite's own behind.
-    log = journal.with_name(journal.name + "-wal")
-    still = "" if log.exists() else "&immutable=1"
-    uri = f"file:{quote(str(journal.absolute()))}?mode=ro{still}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None)
+        body = json.loads(request)
+    except (ValueError, RecursionError):
+        return None
+    return body.get("seed") if isinstance(body, dict) else None

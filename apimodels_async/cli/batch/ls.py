@@ -1,6 +1,8 @@
-"""``apimodels ls``: what a batch ordered, also while it runs."""
+"""``apimodels ls``: what a batch ordered, also while it runs; or what a store has."""
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
 
@@ -14,34 +16,56 @@ from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.journal import (
     JournalEntry,
     State,
+    is_journal,
     read_entries,
-    running_pid,
 )
+from apimodels_async.cli.commands.orders import print_orders
 from apimodels_async.cli.options import Flag
 from apimodels_async.cli.output import Output, truncated
+from apimodels_async.stores import OrderRecord, OrderState, SqliteStore, read_history
+from apimodels_async.stores.journal import holder_of
 
 States = Annotated[list[State] | None, Parameter(negative="")]
 PROMPT_CHARS = 40
 STYLES = {"completed": "green", "pending": "cyan", "unknown": "magenta"}
 
 
-async def ls(folder: Path, *, state: States = None, json: Flag = False) -> None:
+async def ls(
+    folder: Path,
+    *,
+    state: States = None,
+    base_url: str | None = None,
+    json: Flag = False,
+) -> None:
     """
     List what the batch in FOLDER ordered, also while it runs; free, needs no key.
+
+    FOLDER may also be a file: the journal of a batch, or an order store, of which each
+    order is listed as by "apimodels history".
 
     Args:
         folder: As given to "apimodels batch --out".
 
-        state: Only these; repeatable.
+        state: Only these; repeatable. What is on its way is "pending".
+
+        base_url: Of a store, address of the API it was ordered at, else
+            APIMODELS_BASE_URL, else the vendor's.
 
         json: One JSON object a line instead of text.
     """
-    output = Output(json)
-    place = Folder.at(folder)
-    plan = await anyio.to_thread.run_sync(place.started)
-    pid = await anyio.to_thread.run_sync(running_pid, place.journal)
+    output, place = Output(json), Folder.at(folder)
+    journal, ordered = place.journal, None
+    pictures: Path | None = place.pictures
+    if await anyio.to_thread.run_sync(place.path.is_file):
+        journal, pictures = place.path, None
+        if not await is_journal(journal):
+            await _list_store(output, SqliteStore(journal), state, base_url)
+            return
+    else:
+        ordered = (await anyio.to_thread.run_sync(place.started)).ordered
+    pid = await anyio.to_thread.run_sync(holder_of, journal)
     running = pid is not None
-    entries = await anyio.to_thread.run_sync(_entries, place, running)
+    entries = await read_entries(journal, pictures, running=running)
     shown = [entry for entry in entries if not state or entry.state in state]
     if output.interactive and shown:
         output.show(_table(shown))
@@ -65,20 +89,38 @@ async def ls(folder: Path, *, state: States = None, json: Flag = False) -> None:
         )
     counts = Counter(entry.state for entry in entries)
     words = [f"{count} {word}" for word, count in counts.most_common()]
-    words.append(f"{max(0, plan.ordered - len(entries))} not ordered yet")
+    if ordered is not None:
+        words.append(f"{max(0, ordered - len(entries))} not ordered yet")
     spent = sum(
         (entry.cost if entry.cost is not None else entry.price)
         for entry in entries
         if entry.state == "completed"
     )
     output.note(
-        f"{plan.ordered} rows: {', '.join(words)}; ${spent} spent; "
+        f"{ordered or len(entries)} rows: {', '.join(words)}; ${spent} spent; "
         + ("not running" if pid is None else f"running now (pid {pid})")
     )
 
 
-def _entries(place: Folder, running: bool) -> list[JournalEntry]:  # noqa: FBT001  a thread's
-    return read_entries(place.journal, place.pictures, running=running)
+async def _list_store(
+    output: Output, store: SqliteStore, states: list[State] | None, base_url: str | None
+) -> None:
+    async def narrowed(
+        found: AsyncIterator[OrderRecord],
+    ) -> AsyncIterator[OrderRecord]:
+        async for record in found:
+            if not states or _word(record) in states:
+                yield record
+
+    async with aclosing(read_history(store, base_url=base_url)) as found:
+        await print_orders(output, store, narrowed(found))
+
+
+def _word(record: OrderRecord) -> str:
+    """Return the state of a store's order in the words for a batch's."""
+    if record.state is OrderState.INTENDED:
+        return "pending" if record.owned else "unknown"
+    return "pending" if record.state is OrderState.ACCEPTED else record.state
 
 
 def _cells(entry: JournalEntry) -> tuple[str, ...]:

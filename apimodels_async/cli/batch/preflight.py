@@ -5,25 +5,24 @@ anything is paid for twice.
 
 from __future__ import annotations
 
-import asyncio
 import re
-import sys
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Self, TextIO
+from typing import TYPE_CHECKING, Final, Self
 
 from attrs import define, field, frozen
 
 from apimodels_async import (
-    ConfigurationError,
     InvalidRequestError,
     check_request,
 )
 from apimodels_async._api.catalogue import near_models, sends_as_it_is
 from apimodels_async._api.spelling import UPLOAD_HINT, did_you_mean, reworded
+from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.commands.account import price_dates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import TextIO
 
     from apimodels_async.cli.batch.rows import Row
     from apimodels_async.cli.output import Output
@@ -239,27 +238,11 @@ async def confirm_reorder(
     count = sum(state in {"unknown", "intended"} for state in before.values())
     if yes or not count:
         return
-    stdin = sys.stdin if stdin is None else stdin
-    if stdin is None or not stdin.isatty() or not output.interactive:
-        msg = f"{count} orders may be paid for twice: say so with --yes"
-        raise InvalidRequestError(msg, parameter="yes")
-    output.note(
+    await confirm(
         f"{count} orders of unknown outcome are ordered again; what was charged "
-        "already is then paid for twice. Go on? [y/N] ",
-        "yellow",
+        "already is then paid for twice. Go on?",
+        output,
+        needed=f"{count} orders may be paid for twice: say so with --yes",
+        otherwise="nothing was ordered",
+        stdin=stdin,
     )
-    if (await _read_line(stdin)).strip().lower() not in {"y", "yes"}:
-        msg = "nothing was ordered: the answer was not yes"
-        raise ConfigurationError(msg)
-
-
-async def _read_line(stdin: TextIO) -> str:
-    # Not input(): Ctrl-C could not end it before the line is complete.
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    number = stdin.fileno()
-    loop.add_reader(number, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(number)
-    return stdin.readline()

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 from attrs import evolve, field, frozen
 
-from apimodels_async import InvalidRequestError
+from apimodels_async import InvalidRequestError, check_request
 from apimodels_async._api.spelling import did_you_mean, nearest
 from apimodels_async.cli.options import read_value
 
@@ -126,9 +126,19 @@ def first_change(old: Iterable[Row], new: Iterable[Row]) -> str | None:
             return None
         if after is None:
             return f"row {at} and what followed it is gone"
-        if before.item != after.item:
+        if not _are_same(before.item, after.item):
             return f"row {at} (line {after.line}) is another one"
     return None
+
+
+def _are_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether both order the same; a default may be written out."""
+    if one == other:
+        return True
+    try:
+        return check_request(one).request == check_request(other).request
+    except InvalidRequestError:
+        return False
 
 
 def _txt(lines: IO[str], _: str) -> Iterator[Row]:

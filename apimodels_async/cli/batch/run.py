@@ -20,7 +20,7 @@ import anyio.to_thread
 from attrs import define, field
 
 from apimodels_async import ApiModelsError, ConfigurationError
-from apimodels_async.cli.batch.journal import read_entries
+from apimodels_async.cli.batch.journal import JournalEntry, read_entries
 from apimodels_async.cli.batch.progress import Spending, live_progress, print_progress
 from apimodels_async.cli.batch.rows import read_rows
 from apimodels_async.cli.context import on_signals, unfinished_words
@@ -208,17 +208,25 @@ class Run:
         Write the page over what the journal knows; say once if that cannot be done.
         """
         try:
-            await anyio.to_thread.run_sync(self._write_gallery, running)
+            entries = await read_entries(
+                self.folder.journal,
+                self.folder.pictures,
+                running=running,
+                limit=self.cards_max,
+            )
+            await anyio.to_thread.run_sync(self._write_gallery, entries, running)
         except (OSError, ApiModelsError) as error:
             if not self.gallery_warned:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 self.output.note(f"The gallery cannot be written: {reason}", "yellow")
             self.gallery_warned = True
 
-    def _write_gallery(self, running: bool) -> None:  # noqa: FBT001  through a thread
+    def _write_gallery(
+        self,
+        entries: list[JournalEntry],
+        running: bool,  # noqa: FBT001  through a thread
+    ) -> None:
         most = self.cards_max
-        journal, pictures = self.folder.journal, self.folder.pictures
-        entries = read_entries(journal, pictures, running=running, limit=most)
         cards = [
             Card(
                 number=entry.number,

@@ -7,8 +7,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-import anyio.to_thread
-
 from apimodels_async import (
     ApiModelsError,
     AuthenticationError,
@@ -39,7 +37,7 @@ async def print_summary(run: Run) -> int:
     wall_s = time.monotonic() - progress.started_at
     await run.write_gallery(running=False)
     try:
-        totals = await anyio.to_thread.run_sync(read_totals, run.folder.journal)
+        totals = await read_totals(run.folder.journal)
     except JournalError as error:
         output.error(error)
         totals = Totals()

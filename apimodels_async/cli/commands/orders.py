@@ -1,4 +1,4 @@
-"""``apimodels history`` and ``apimodels recover``: what a store knows of orders."""
+"""``apimodels history``, ``recover`` and ``forget``: what a store knows of orders."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from apimodels_async import (
     ApiModelsError,
+    ConfigurationError,
     InvalidRequestError,
     JournalError,
     OutcomeUnknownError,
@@ -22,15 +23,16 @@ from apimodels_async import (
     TaskNotFoundError,
 )
 from apimodels_async._text import escaped
+from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.options import Common, Count, Flag, StorePath
 from apimodels_async.cli.output import Output, spinner, truncated
 from apimodels_async.cli.store import existing_store, record_files
-from apimodels_async.stores import OrderState, read_history
+from apimodels_async.stores import OrderState, find_order, forget_order, read_history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from apimodels_async import ImageResult
@@ -92,26 +94,37 @@ async def history(
         since=None if since is None else since.astimezone(),
         text=text,
     )
-    table, count = _table(), 0
     async with aclosing(found):
-        async for record in found:
-            count += 1
-            if output.interactive:
-                _add_row(table, record)
-            else:
-                output.line(_line(record))
-            _print_record(output, record)
-            if output.failed or count == limit:
-                break
+        await print_orders(output, kept, found, limit=limit)
+
+
+async def print_orders(
+    output: Output,
+    store: SqliteStore,
+    found: AsyncIterator[OrderRecord],
+    *,
+    limit: int | None = None,
+) -> None:
+    """Print what was *found* in *store*, the first *limit* at most."""
+    table, count = _table(), 0
+    async for record in found:
+        count += 1
+        if output.interactive:
+            _add_row(table, record)
+        else:
+            output.line(_line(record))
+        _print_record(output, record)
+        if output.failed or count == limit:
+            break
     if output.interactive and count:
         output.show(table)
     if not output.failed:
-        output.note(f"{count} orders in {kept.path}")
+        output.note(f"{count} orders in {store.path}")
 
 
-def _print_record(output: Output, record: OrderRecord) -> None:
+def _print_record(output: Output, record: OrderRecord, event: str = "order") -> None:
     output.record(
-        "order",
+        event,
         idempotency_key=record.idempotency_key,
         attempt=record.attempt,
         state=record.state,
@@ -128,13 +141,20 @@ def _print_record(output: Output, record: OrderRecord) -> None:
     )
 
 
-def _cells(record: OrderRecord) -> tuple[str, ...]:
+def _when(record: OrderRecord) -> str:
+    return f"{record.intended_at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _cost(record: OrderRecord) -> str:
     cost = record.cost if record.cost is not None else record.price
-    charged = record.state is OrderState.COMPLETED and cost is not None
+    return "-" if cost is None else f"${cost}"
+
+
+def _cells(record: OrderRecord) -> tuple[str, ...]:
     return (
-        f"{record.intended_at.astimezone():%Y-%m-%d %H:%M:%S}",
+        _when(record),
         record.state,
-        f"${cost}" if charged else "-",
+        _cost(record) if record.state is OrderState.COMPLETED else "-",
         record.model,
         record.task_id or "-",
         record.idempotency_key,
@@ -281,8 +301,7 @@ class Recovery:
         error.idempotency_key = order.idempotency_key
         self.worst = max(self.worst, exit_code(error, ordered=True))
         prompt = truncated(order.prompt or "", PROMPT_CHARS)
-        when = f"{order.record.intended_at.astimezone():%Y-%m-%d %H:%M:%S}"
-        words = f"Ordered {when}, {order.model}: {prompt}"
+        words = f"Ordered {_when(order.record)}, {order.model}: {prompt}"
         if not isinstance(error, LOST):
             self.failed += 1
         else:
@@ -317,3 +336,65 @@ def _request_of(order: RecoveredOrder) -> AnyRequest | None:
         return order.request
     except InvalidRequestError:  # of another release: its picture is there all the same
         return None
+
+
+async def forget(
+    idempotency_key: str,
+    *,
+    store: StorePath = None,
+    yes: Flag = False,
+    base_url: str | None = None,
+    json: Flag = False,
+) -> None:
+    """
+    Let an idempotency key name nothing, so that the next order under it is sent.
+
+    What it named may be paid for, or may be yet, and is then PAID FOR TWICE: it is
+    told, and you are asked. It stays in the history. Free, needs no key and no network.
+
+    Args:
+        idempotency_key: As given when it was ordered.
+
+        store: SQLite file, else APIMODELS_STORE.
+
+        yes: Do not ask.
+
+        base_url: Address of the API it was ordered at, else APIMODELS_BASE_URL, else
+            the vendor's.
+
+        json: One JSON object a line instead of text.
+    """
+    output, kept = Output(json), existing_store(store)
+    record = await find_order(kept, idempotency_key, base_url=base_url)
+    if record is None:
+        msg = f"there is no order under {idempotency_key!r} in {kept.path}"
+        raise ConfigurationError(msg)
+    output.facts(
+        key=record.idempotency_key,
+        state=record.state,
+        cost=_told_cost(record),
+        task=record.task_id,
+        ordered=_when(record),
+        model=record.model,
+        prompt=truncated(record.prompt or "", PROMPT_CHARS) or None,
+        error=record.error,
+    )
+    if record.may_be_charged and not yes:
+        await confirm(
+            "The next order under this key is sent, and may be paid for twice. Go on?",
+            output,
+            needed=f"the order under {idempotency_key!r} is {record.state.value} and "
+            "may be paid for twice: say so with --yes",
+            otherwise="nothing was forgotten",
+        )
+    await forget_order(kept, idempotency_key, base_url=base_url)
+    _print_record(output, record, "forgotten")
+    output.note("Forgotten: the next order under this key is sent.")
+
+
+def _told_cost(record: OrderRecord) -> str:
+    if not record.may_be_charged:
+        return "nothing was charged"
+    if record.state is OrderState.COMPLETED:
+        return f"{_cost(record)}, charged"
+    return f"{_cost(record)}, may be charged"

@@ -253,7 +253,11 @@ async def _order(
 ) -> ImageResult:
     with spinner(context.output, f"{model}: generating"):
         return await context.session.images.generate(
-            prompt, model=model, idempotency_key=order.key, **params
+            prompt,
+            model=model,
+            idempotency_key=order.key,
+            manual_ack=order.manual_ack,
+            **params,
         )
 
 
@@ -266,7 +270,11 @@ async def _submit(
 ) -> TaskHandle:
     with spinner(context.output, f"{model}: submitting"):
         handle = await context.session.images.submit(
-            prompt, model=model, idempotency_key=order.key, **params
+            prompt,
+            model=model,
+            idempotency_key=order.key,
+            manual_ack=order.manual_ack,
+            **params,
         )
     before = order.ordered_before(context)
     context.output.record(

@@ -1,4 +1,4 @@
-"""``apimodels status`` and ``apimodels wait``: tasks by their id."""
+"""``apimodels status`` and ``wait``: tasks by their id, or their order's key."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from apimodels_async import ApiModelsError, TransportError
+from apimodels_async import (
+    ApiModelsError,
+    InvalidRequestError,
+    TaskTimeoutError,
+    TransportError,
+)
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.delivery import deliver, first_answer, follow, target_of
-from apimodels_async.cli.options import Common, Flag, Positive
+from apimodels_async.cli.options import Common, Flag, Ordered, Positive
 from apimodels_async.cli.output import Output, spinner
+from apimodels_async.cli.store import StoredOrder, existing_store
+from apimodels_async.stores import OrderState
 
 if TYPE_CHECKING:
     from apimodels_async import Session, TaskHandle
@@ -20,7 +27,12 @@ POLL_ERRORS_MAX: Final = 3  # in a row; a status is asked for by somebody who wa
 LOOK_S: Final = 0.05
 
 
-async def status(task_id: str, *, common: Common | None = None) -> None:
+async def status(
+    task_id: str | None = None,
+    *,
+    ordered: Ordered | None = None,
+    common: Common | None = None,
+) -> None:
     """
     Ask once how a task is; free. Exit code 1 if it has failed.
 
@@ -28,20 +40,67 @@ async def status(task_id: str, *, common: Common | None = None) -> None:
         task_id: As printed by "apimodels generate --no-wait".
     """
     common = common or Common()
-    output = Output(common.json)
-    async with command_context(open_session(common), output) as context:
-        handle = context.session.images.attach(task_id)
+    output, order = Output(common.json), _order_of(task_id, ordered)
+    async with command_context(open_session(common, order.store), output) as context:
+        if order.key is not None:
+            known = await context.session.find(order.key)
+            if known and known.state is OrderState.INTENDED and known.owned:
+                output.facts(key=order.key, state="intended")
+                _record_state(context, order, None, "intended")
+                output.note("Another program is sending it now.")
+                return
+        handle = await _take_up(context, task_id, order)
         with spinner(output, f"task {handle.task_id}"):
-            await answered(context.session, handle)
-        await _print_status(context, handle)
+            if not handle.done:
+                await answered(context.session, handle)
+        await _print_status(context, handle, order)
 
 
-async def _print_status(context: CommandContext, handle: TaskHandle) -> None:
-    state = handle.state.value
-    context.output.facts(task=handle.task_id, state=state)
-    context.output.record("state", task_id=handle.task_id, state=state)
+def _order_of(task_id: str | None, ordered: Ordered | None) -> StoredOrder:
+    """
+    Return the order that is meant; one without a key where *task_id* says it.
+
+    Raises:
+        InvalidRequestError: Both are given, or neither, or a store for nothing.
+        ConfigurationError: There is no such store.
+    """
+    ordered = ordered or Ordered()
+    key = ordered.idempotency_key
+    if (task_id is None) == (key is None):
+        msg = "name one task: by its id, or with --idempotency-key by its order"
+        raise InvalidRequestError(msg, parameter="task_id")
+    if key is not None:
+        return StoredOrder(existing_store(ordered.store), key)
+    if ordered.store is not None:
+        msg = "--store goes with --idempotency-key: the API knows a task by its id"
+        raise InvalidRequestError(msg, parameter="store")
+    return StoredOrder(None, None)
+
+
+async def _take_up(
+    context: CommandContext, task_id: str | None, order: StoredOrder
+) -> TaskHandle:
+    images = context.session.images
+    if task_id is not None:
+        return images.attach(task_id)
+    return await images.follow(order.key or "", manual_ack=True)
+
+
+async def _print_status(
+    context: CommandContext, handle: TaskHandle, order: StoredOrder
+) -> None:
+    state, task_id = handle.state.value, handle.task_id or None
+    context.output.facts(key=order.key, task=task_id, state=state)
+    _record_state(context, order, task_id, state)
     if handle.done:
         await deliver(context, await handle, None)
+
+
+def _record_state(
+    context: CommandContext, order: StoredOrder, task_id: str | None, state: str
+) -> None:
+    named = {} if order.key is None else {"idempotency_key": order.key}
+    context.output.record("state", task_id=task_id, state=state, **named)
 
 
 async def answered(session: Session, handle: TaskHandle) -> None:
@@ -69,11 +128,12 @@ async def answered(session: Session, handle: TaskHandle) -> None:
 
 
 async def wait(
-    task_id: str,
+    task_id: str | None = None,
     *,
     out: str | None = None,
     no_save: Flag = False,
     timeout: Positive | None = None,  # noqa: ASYNC109  an option
+    ordered: Ordered | None = None,
     common: Common | None = None,
 ) -> None:
     """
@@ -91,7 +151,13 @@ async def wait(
     """
     common = common or Common()
     output, target = Output(common.json), target_of(out, no_save=no_save)
-    async with command_context(open_session(common), output) as context:
-        handle = context.session.images.attach(task_id)
+    order = _order_of(task_id, ordered)
+    async with command_context(open_session(common, order.store), output) as context:
+        try:
+            async with asyncio.timeout(timeout):  # another program may be sending it
+                handle = await _take_up(context, task_id, order)
+        except TimeoutError:
+            msg = f"the order was still being sent after {timeout:g} s"
+            raise TaskTimeoutError(msg) from None
         result = await follow(context, handle, timeout)
-        await deliver(context, result, target)
+        await deliver(context, result, target, order if order.key else None)

@@ -120,6 +120,17 @@ async def test_other_prompts_need_another_folder(run, prompts):
     assert "going on, as before" in same.err
 
 
+async def test_a_default_written_out_is_the_same_batch(run, prompts, emulator):
+    """Naming the model that would be taken anyway orders nothing again."""
+    file = prompts("a fox", "a hare")
+    await run("batch", file, "--out", "D")
+    again = await run("batch", file, "--out", "D", "--model", "sparkpix-image")
+
+    assert again.code == 0
+    assert "2 of them ended in earlier runs" in again.out
+    assert len(emulator.generations) == 2
+
+
 async def test_a_shard_of_unpriced_models_says_so(run, prompts):
     """What is ordered is announced: the part, and what has no price."""
     name = prompts("a", "b", "c")
@@ -251,8 +262,8 @@ async def test_a_damaged_journal_is_named(run, emulator, prompts, folder):
     listed = await run("ls", "D")
 
     assert done.code == listed.code == 1
-    assert "journal.sqlite cannot be read" in done.err
-    assert "journal.sqlite cannot be read" in listed.err
+    assert "journal.sqlite cannot be used" in done.err
+    assert "journal.sqlite cannot be used" in listed.err
     assert len(emulator.requests) == before
 
 

@@ -106,3 +106,11 @@ def test_only_rows_added_at_the_end_continue_a_batch():
     assert first_change(old, rows("a\nb\nc\n")) is None
     assert "row 2 (line 2)" in first_change(old, rows("a\nc\n"))
     assert "row 2" in first_change(old, rows("a\n"))
+
+
+def test_a_row_that_cannot_be_ordered_is_another_one():
+    """Only what orders the same is the same row; a default may be written out."""
+    old = rows("a fox\na hare\n")
+    assert first_change(old, rows("a fox\na hare\n", model="sparkpix-image")) is None
+    bad = rows('{"prompt": "a fox"}\n{"prompt": "a hare", "sed": 1}\n', ".jsonl")
+    assert "row 2 (line 2) is another one" in first_change(old, bad)

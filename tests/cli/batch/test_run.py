@@ -55,7 +55,9 @@ async def test_who_is_told_to_stop_does_not_wait_for_a_silent_api(
     run = await outcome(period_s=0.05, signal=15)
 
     assert "The API does not answer: leaving." in capsys.readouterr().err
-    (entry,) = read_entries(folder / "journal.sqlite", folder, running=False, limit=9)
+    (entry,) = await read_entries(
+        folder / "journal.sqlite", folder, running=False, limit=9
+    )
     assert (entry.state, entry.task_id in emulator.tasks) == ("pending", True)
     assert run.progress.states["completed"] == 0
 
@@ -64,11 +66,14 @@ async def test_a_very_large_batch_has_a_page_of_its_own_size(outcome, folder, ca
     """The page shows as many rows as it may and says so; the sums know all."""
     run = await outcome(cards_max=3)
     with sqlite3.connect(folder / "journal.sqlite") as journal:
-        journal.execute("CREATE TEMP TABLE more AS SELECT * FROM items")
+        journal.execute("CREATE TEMP TABLE more AS SELECT * FROM orders")
         for number in range(2, 6):
-            row = {"key": f"k{number}", "number": number, "cost": None}
-            journal.execute("UPDATE more SET key=:key, number=:number, cost=:cost", row)
-            journal.execute("INSERT INTO items SELECT * FROM more")
+            sql = (
+                "UPDATE more SET attempt=?, idempotency_key=?, number=?, cost=NULL, "
+                "result=json_set(result, '$.credits', NULL)"
+            )
+            journal.execute(sql, (number, f"k{number}", number))
+            journal.execute("INSERT INTO orders SELECT * FROM more")
     journal.close()
     await print_summary(run)
 

@@ -92,7 +92,7 @@ async def test_a_journal_that_broke_is_named_at_the_end(run_of, folder, capsys):
 
     assert code == 1
     assert "The gallery cannot be written: " in shown.err
-    assert "cannot be read" in shown.err
+    assert "cannot be used" in shown.err
     assert "0 of 4 saved; 1 refused; 3 not ordered" in shown.out.replace("unknown", "")
 
 

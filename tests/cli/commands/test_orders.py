@@ -236,6 +236,53 @@ async def test_recover_needs_a_store_that_is_there(run, folder):
     assert list(folder.iterdir()) == []
 
 
+# --- forget -----------------------------------------------------------------------
+
+
+async def test_what_may_be_charged_is_forgotten_after_a_yes(run, emulator, monkeypatch):
+    """Nobody to ask and no --yes: nothing changes; with it the next order is sent."""
+    named = ("generate", "a moose", *TASK, *STORE, "--idempotency-key", "moose")
+    emulator.fault("create", "drop", after=True)
+    lost = await run(*named)
+    key = emulator.api_key
+    monkeypatch.delenv("APIMODELS_API_KEY")
+    asked = len(emulator.requests)
+    refused = await run("forget", "moose", *STORE)
+    kept = await run("history", *STORE, "--json")
+    forgotten = await run("forget", "moose", *STORE, "--yes")
+    again = await run("forget", "moose", *STORE, "--yes")
+    listed = await run("history", *STORE, "--json")
+    assert len(emulator.requests) == asked
+    monkeypatch.setenv("APIMODELS_API_KEY", key)
+    bought = await run(*named, "--no-save")
+
+    assert [lost.code, refused.code, forgotten.code, again.code] == [4, 2, 0, 2]
+    assert "unknown and may be paid for twice: say so with --yes" in refused.err
+    assert "state    unknown" in forgotten.out
+    assert "may be charged" in forgotten.out
+    assert "there is no order under 'moose'" in again.err
+    assert kept.records == listed.records
+    assert (bought.code, len(emulator.tasks)) == (0, 2)
+
+
+async def test_what_cost_nothing_is_forgotten_unasked(run, emulator):
+    """A refused order is told as free; a completed one with its cost, as JSON too."""
+    emulator.fault("sync", "envelope")
+    await run("generate", "a fox", *STORE, "--idempotency-key", "fox")
+    await run("generate", "a hare", *STORE, "--idempotency-key", "hare", "--no-save")
+
+    refused = await run("forget", "fox", *STORE)
+    asked = await run("forget", "hare", *STORE)
+    completed = await run("forget", "hare", *STORE, "--yes", "--json")
+
+    assert [refused.code, asked.code, completed.code] == [0, 2, 0]
+    assert "nothing was charged" in refused.out
+    assert "$0.01, charged" in asked.out
+    (record,) = completed.records
+    assert (record["event"], record["idempotency_key"]) == ("forgotten", "hare")
+    assert (record["state"], record["credits"]) == ("completed", "0.01")
+
+
 # --- idempotency keys --------------------------------------------------------------
 
 
@@ -256,6 +303,39 @@ async def test_the_same_key_again_is_free(run, emulator, folder, model):
     assert "before; nothing was charged now" in text.out
     assert emulator.spent == spent
     assert {"one.jpg", "two.jpg", "three.jpg"} <= {p.name for p in folder.iterdir()}
+
+
+@pytest.mark.parametrize("model", [(), TASK])
+async def test_what_was_not_saved_is_recovered(run, emulator, folder, model):
+    """An order counts as handed over once its files are there, not before."""
+    argv = ("generate", "a fox", *model, *STORE)
+    (folder / "out").write_text("in the way")
+    blocked = await run(*argv, "--out", "out/")
+    recovered = await run("recover", *STORE, "--out", "rec")
+    saved = await run(*argv, "--out", "new/")
+    shown = await run(*argv, "--no-save")
+    nothing = await run("recover", *STORE)
+
+    codes = [each.code for each in (blocked, recovered, saved, shown, nothing)]
+    assert codes == [1, 0, 0, 0, 0]
+    assert [path.name for path in (folder / "rec").iterdir()] == ["a-fox.jpg"]
+    assert "Nothing is left of" in nothing.err
+    assert all(record.handed_over for record in await read_orders(emulator))
+
+
+async def test_interrupted_while_it_saves_it_is_recovered(
+    run, interrupted, emulator, folder
+):
+    """After Ctrl-C in the middle of a download the next recover has the picture."""
+    stuck = emulator.fault("file", "hang")
+
+    stopped = await interrupted(lambda: stuck.hits, "generate", "a fox", *STORE)
+    emulator.clear_faults()
+    done = await run("recover", *STORE, "--out", "rec")
+
+    assert stopped.code == 128 + signal.SIGINT
+    assert done.code == 0
+    assert [path.name for path in (folder / "rec").iterdir()] == ["a-fox.jpg"]
 
 
 async def test_a_task_ordered_before_is_attached(run, emulator):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from support.orders import an_order
 
 from apimodels_async import PollPolicy, Session, TaskTimeoutError
 from apimodels_async.cli.context import command_context
 from apimodels_async.cli.delivery import follow
 from apimodels_async.cli.output import Output
+from apimodels_async.stores import OrderState, SqliteStore, find_order
 
 MODEL = ("--model", "gpt-image-2", "--no-wait", "--json")
 
@@ -121,3 +123,111 @@ async def test_the_deadline_of_the_session_passes(emulator):
 
         with pytest.raises(TaskTimeoutError, match=r"after 0\.2 s"):
             await follow(context, handle)
+
+
+# --- by idempotency key -----------------------------------------------------------
+
+STORE = ("--store", "orders.sqlite")
+NAMED = ("--idempotency-key", "moose", *STORE)
+
+
+async def test_a_task_is_followed_by_its_order_s_key(run, emulator, folder):
+    """Status tells without taking; wait saves, and writes down that nobody need."""
+    await run("generate", "a moose [slow]", *MODEL, *NAMED)
+    store = SqliteStore("orders.sqlite")
+    (task_id,) = emulator.tasks
+
+    running = await run("status", *NAMED, "--json")
+    emulator.advance(3600)
+    ended = await run("status", *NAMED)
+    asked = await find_order(store, "moose", base_url=emulator.base_url)
+    saved = await run("wait", *NAMED, "--out", "moose")
+    known = await find_order(store, "moose", base_url=emulator.base_url)
+    again = await run("status", *NAMED)
+
+    (state,) = running.records
+    assert (state["task_id"], state["idempotency_key"]) == (task_id, "moose")
+    assert "state    completed" in ended.out
+    assert (asked.state, asked.handed_over) == (OrderState.COMPLETED, False)
+    assert (known.handed_over, known.files) == (True, (str(folder / "moose.jpg"),))
+    assert "before; nothing was charged now" in saved.out
+    assert (again.code, len(emulator.tasks)) == (0, 1)
+    assert task_id in again.out
+
+
+async def test_a_picture_that_came_at_once_has_a_key_too(run, emulator, folder):
+    """What has no task is told and saved again by its key alone."""
+    await run("generate", "a fox", *NAMED, "--no-save")
+
+    told = await run("status", *NAMED, "--json")
+    saved = await run("wait", *NAMED, "--out", "fox")
+
+    assert told.events == ["state", "result"]
+    assert told.records[0]["task_id"] is None
+    assert (saved.code, (folder / "fox.jpg").exists()) == (0, True)
+    assert len(emulator.generations) == 1
+
+
+async def test_what_ended_badly_is_told_by_key(run, emulator):
+    """A refusal and a failed task cost nothing: code 1; a lost answer is code 4."""
+    for key, prompt, fault, codes in (
+        ("lost", "a moose", "drop", (4, 4)),
+        ("refused", "a moose", "envelope", (1, 1)),
+        ("failed", "a moose [refused]", None, (1, 1)),
+    ):
+        named = (*STORE, "--idempotency-key", key)
+        if fault is not None:
+            emulator.fault("create", fault)
+        await run("generate", prompt, *MODEL, *named)
+        emulator.advance(1000)
+        done = [await run(command, *named) for command in ("status", "wait")]
+        assert tuple(each.code for each in done) == codes, (key, done)
+        assert done[1].err.count("apimodels: ") == 1
+
+
+async def test_what_another_program_is_sending_is_waited_for(run, emulator):
+    """Status says that it is on its way; wait waits, at most --timeout seconds."""
+    store = SqliteStore("orders.sqlite")
+    await store.open()
+    order = an_order("moose", scope=emulator.base_url, owner="another program")
+    await store.begin(order, ())
+
+    asked = await run("status", *NAMED, "--json")
+    waited = await run("wait", *NAMED, "--timeout", 0.2)
+    await store.aclose()
+
+    assert [state["state"] for state in asked.records] == ["intended"]
+    assert "Another program is sending it now." in asked.err
+    assert waited.code == 4
+    assert "still being sent after 0.2 s" in waited.err
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ((), "name one task"),
+        (("clx1", *NAMED), "name one task"),
+        (("clx1", *STORE), "--store goes with --idempotency-key"),
+        (("--idempotency-key", "moose"), "give --store PATH"),
+        (NAMED, "there is no store at"),
+    ],
+)
+async def test_one_task_is_to_be_named_in_one_way(run, emulator, argv, words):
+    """An id or a key, and a store for a key, else nothing is asked."""
+    for command in ("status", "wait"):
+        done = await run(command, *argv)
+        assert done.code == 2
+        assert words in done.err
+    assert emulator.requests == []
+
+
+async def test_a_key_that_names_nothing_is_said(run, emulator):
+    """Neither status nor wait orders anything."""
+    await run("generate", "a fox", *STORE, "--no-save")
+
+    done = [await run(command, *NAMED) for command in ("status", "wait")]
+
+    assert [each.code for each in done] == [2, 2]
+    assert "there is no order under idempotency_key='moose'" in done[0].err
+    assert len(emulator.generations) == 1

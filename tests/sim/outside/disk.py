@@ -68,12 +68,12 @@ class SimDisk:
         """Return the state of the item whose request has *words* in it, or None."""
         if path not in self._journals:
             return None
-        found = [
-            attempt.record.state.value
-            for attempt in adapters.attempts_of(self._journals[path])
-            if words in attempt.record.request
-        ]
-        return found[-1] if found else None
+        memory = self._journals[path]
+        for attempt in adapters.attempts_of(memory):
+            if words in attempt.record.request:
+                number = adapters.current(memory, attempt.record.idempotency_key)
+                return adapters.attempt_of(memory, number).state.value
+        return None
 
     def release(self, life):
         """Give up the locks of a process."""

@@ -1,4 +1,4 @@
-"""Opening a file in a thread, and leaving before it is open."""
+"""Opening a store, and leaving before it is open."""
 
 from __future__ import annotations
 
