@@ -13,7 +13,9 @@ from support.batches import TASK, drain, orders, prompts_ordered, rows, tasks
 from support.raw import CREATED, RawServer, message
 from support.waiting import until
 
-from apimodels_async import ImageRequest, SessionClosedError, TaskHandle
+from apimodels_async import ImageRequest, Session, SessionClosedError, TaskHandle
+from apimodels_async._adapters import Adapters
+from apimodels_async.stores.journal import Journal
 
 SLOW = [ImageRequest(TASK, f"[slow] moose {number}") for number in range(20)]
 
@@ -267,3 +269,49 @@ async def test_what_had_ended_unread_is_kept(emulator, session):
             break
     assert [outcome.error for outcome in outcomes.unread] == [None, None]
     assert all(outcome.result.url for outcome in outcomes.unread)
+
+
+class SlowJournal(Journal):
+    """Takes its time over writing down how an order ended."""
+
+    ending = False
+
+    async def ended(self, *facts, **more):
+        """Wait until nobody works in the batch any more."""
+        self.ending = True
+        await until(lambda: "apimodels-batch-0" not in names_of_tasks())
+        await super().ended(*facts, **more)
+
+
+def names_of_tasks():
+    """Return the names of the tasks that run."""
+    return [task.get_name() for task in asyncio.all_tasks()]
+
+
+class SlowAdapters(Adapters):
+    """Those of a session, with a slow journal."""
+
+    def __init__(self, journal):
+        self._journal = journal
+
+    def journal(self, path):
+        """Return it."""
+        return self._journal
+
+
+async def test_an_end_that_is_being_written_down_is_unread(emulator, connect, tmp_path):
+    """A worker that is cut in that moment has handed over nothing, and lost nothing."""
+    journal = SlowJournal(tmp_path / "j.sqlite")
+
+    class SlowSession(Session):
+        def _make_adapters(self):
+            return SlowAdapters(journal)
+
+    session = connect(emulator, kind=SlowSession)
+    batch = session.images.batch(tasks(1), journal=journal.path, max_pending=1)
+    async with batch:
+        await until(lambda: journal.ending and not batch.pending)
+    (left,) = batch.unread
+
+    assert left.result.task_id in emulator.tasks
+    assert rows(journal.path) == ["completed"]

@@ -62,7 +62,7 @@ async def test_an_item_that_is_damaged_keeps_the_journal_as_it_is(
         before = path.read_bytes()
         outcomes, raised = await run(session, path, "new", "moose")
         assert (outcomes, type(raised)) == ({}, JournalError), damage
-        assert f"the store {path} cannot be used: item 1 is damaged" in str(raised)
+        assert f"{path} is damaged: item 1 is damaged" in str(raised)
         assert path.read_bytes() == before, damage
     assert orders(emulator) == []
 
