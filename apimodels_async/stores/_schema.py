@@ -116,5 +116,5 @@ def _bring_over(connection: sqlite3.Connection, version: int, path: Path) -> Non
     try:
         bring_over(connection, version)
     except ValueError as error:
-        msg = f"the store {path} cannot be used: {error}"
+        msg = f"the journal {path} is damaged: {error}; nothing was sent"
         raise JournalError(msg) from None
