@@ -57,9 +57,11 @@ async def tell_least(report, *, fresh, kinds):
 async def test_what_never_left_is_sent_again_and_succeeds():
     """Orders that meet a moment without connections are all repeated and returned."""
     schedule = {
-        f"post {number}": Fault("down", seconds=0.1) for number in range(0, 120, 30)
+        f"post {number}": Fault("down", seconds=0.05) for number in range(0, 120, 30)
     }
-    report = await campaign.run(7, 120, schedule=schedule, lent=True, fresh=True)
+    report = await campaign.run(
+        7, 120, schedule=schedule, lent=True, fresh=True, attempts=10
+    )
 
     assert report.broken == []
     assert report.not_sent > 0
