@@ -15,7 +15,8 @@ from apimodels_async import (
 from telegram_bot.bot import WishError, read_wish
 from telegram_bot.stub import TOKEN
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+# Importing aiogram takes many seconds on a busy machine, and most tests start a bot.
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 
 def orders(emulator):
@@ -135,7 +136,6 @@ async def test_a_user_has_limits(telegram, start):
     assert len(telegram.files) == 2
 
 
-@pytest.mark.timeout(180)  # two programs start
 async def test_a_bot_that_is_killed_delivers_after_its_restart(
     telegram, emulator, start
 ):
@@ -195,7 +195,6 @@ async def test_an_order_on_its_way_is_not_cut(telegram, emulator, start):
     assert not any("restarted" in text for text in telegram.texts)
 
 
-@pytest.mark.timeout(180)  # two programs start
 async def test_a_delivery_is_not_cut(telegram, start):
     """Told to stop while it sends a picture, the bot does not send it again later."""
     telegram.patience_s = 0.5
