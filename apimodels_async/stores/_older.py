@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._api.requests import PATHS
 from apimodels_async._core.files.names import load_files
-from apimodels_async._core.money.orders import BATCH_SCOPE, ORDERED_ANEW, digest_of
+from apimodels_async._core.money.digests import digest_of
+from apimodels_async._core.money.orders import BATCH_SCOPE, ORDERED_ANEW
 from apimodels_async._core.money.records import Keys
 
 if TYPE_CHECKING:

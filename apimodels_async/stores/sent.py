@@ -21,10 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
-from apimodels_async._core.money.orders import (
-    addresses_in,
-    digest_of,
-)
+from apimodels_async._core.money.digests import addresses_in, digest_of
 from apimodels_async.errors import SessionClosedError
 
 if TYPE_CHECKING:

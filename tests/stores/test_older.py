@@ -33,7 +33,8 @@ from apimodels_async import (
     SparkPixEdit,
     SparkPixImage,
 )
-from apimodels_async._core.money.orders import BATCH_SCOPE, digest_of
+from apimodels_async._core.money.digests import digest_of
+from apimodels_async._core.money.orders import BATCH_SCOPE
 from apimodels_async._core.money.records import Keys, dump_result
 from apimodels_async.models import ImageResult
 from apimodels_async.stores._older import bring_over

@@ -9,22 +9,19 @@ Rules of this file:
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import unicodedata
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
+from apimodels_async._core.money.digests import comparable
 from apimodels_async._core.money.resume import CALLED_BACK_S, OrderState
 from apimodels_async._text import printable
 from apimodels_async.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
     from decimal import Decimal
 
     from apimodels_async.models import ImageResult
@@ -33,8 +30,6 @@ BATCH_SCOPE: Final = "batch"
 """Of a journal's orders, at whatever address they were ordered: a journal belongs to
 the source of its batch."""
 KEY_CHARS_MAX: Final = 255
-DIGEST_FORM: Final = "1"
-"""Of the canonical form: another form's digests cannot be compared with these."""
 ORDERED_ANEW: Final = frozenset({OrderState.REFUSED, OrderState.FAILED})
 """Ends after which the same idempotency key is ordered again: nothing was charged."""
 ENDED: Final = ORDERED_ANEW | {OrderState.COMPLETED}
@@ -189,7 +184,7 @@ def standing_of(record: OrderRecord, digest: str) -> Standing:
     Raises:
         InvalidRequestError: It was another request.
     """
-    if record.digest != digest and _comparable(record.digest, digest):
+    if record.digest != digest and comparable(record.digest, digest):
         msg = (
             f"idempotency_key={record.idempotency_key!r} names another request, which "
             f"is {record.state.value} (ordered {record.intended_at:%Y-%m-%d %H:%M:%S} "
@@ -219,10 +214,6 @@ def lost_words(record: OrderRecord) -> str:
     )
 
 
-def _comparable(one: str, other: str) -> bool:
-    return one.partition(":")[0] == other.partition(":")[0]
-
-
 def check_key(value: object, parameter: str = "idempotency_key") -> str:
     """
     Return *value* as an idempotency key, or another name that a user chose.
@@ -236,64 +227,3 @@ def check_key(value: object, parameter: str = "idempotency_key") -> str:
             return text
     msg = f"{parameter} must be text of 1-{KEY_CHARS_MAX} printable characters"
     raise InvalidRequestError(msg, parameter=parameter)
-
-
-def digest_of(
-    path: str, body: Mapping[str, Any], contents: Mapping[str, str] | None = None
-) -> str:
-    """
-    Return the digest of a request in canonical form.
-
-    The same request has the same digest whatever the order of its parameters, the
-    spelling of its numbers (1 and 1.0) and its Unicode form. The callback address does
-    not count, nor does the query of any other address, where signatures are.
-
-    Args:
-        contents: Address of an upload -> digest of what it holds, which counts instead.
-    """
-    kept = {name: value for name, value in body.items() if name != "callBackUrl"}
-    prompt = kept.pop("prompt", None)  # it may begin like an address, and is none
-    words = unicodedata.normalize("NFC", prompt) if isinstance(prompt, str) else prompt
-    canonical = [path, words, _canonical(kept, contents or {})]
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
-    return f"{DIGEST_FORM}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-
-
-def addresses_in(body: Mapping[str, Any]) -> set[str]:
-    """Return the addresses that a request names, its callback's and prompt's not."""
-    found: set[str] = set()
-
-    def look(value: Any) -> None:
-        if isinstance(value, dict | list):
-            for each in value.values() if isinstance(value, dict) else value:
-                look(each)
-        elif isinstance(value, str) and _is_address(value):
-            found.add(value)
-
-    look([each for name, each in body.items() if name not in {"callBackUrl", "prompt"}])
-    return found
-
-
-def _is_address(text: str) -> bool:
-    return text[:8].lower().startswith(("http://", "https://")) and " " not in text
-
-
-def _canonical(value: Any, contents: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        # Two names can have one Unicode form: a mapping would lose one of them.
-        pairs = [
-            [unicodedata.normalize("NFC", name), _canonical(each, contents)]
-            for name, each in value.items()
-        ]
-        return {"fields": sorted(pairs, key=json.dumps)}
-    if isinstance(value, list):
-        return [_canonical(each, contents) for each in value]
-    if isinstance(value, str):
-        if value in contents:
-            return {"content": contents[value]}
-        if _is_address(value):
-            value = value.partition("#")[0].partition("?")[0]
-        return unicodedata.normalize("NFC", value)
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        return int(value)
-    return value

@@ -1,14 +1,10 @@
-"""What an order that was there already means, and which requests are the same."""
+"""What an order that was there already means."""
 
 from __future__ import annotations
 
-import json
-import unicodedata
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.cases import check_all
 
 from apimodels_async import InvalidRequestError
@@ -17,9 +13,7 @@ from apimodels_async._core.money.orders import (
     ENDED,
     OrderRecord,
     Standing,
-    addresses_in,
     check_key,
-    digest_of,
     lost_words,
     standing_of,
 )
@@ -118,130 +112,3 @@ def test_a_key_is_printable_text():
     for good in ("k", "chat42/msg17", "ключ 🦊", "x" * 255):
         assert check_key(good) == good
     check_all(["", "x" * 256, "a\nb", "\0", "\ud800", 7, None, b"k", ["k"]], refuse)
-
-
-# --- digests ----------------------------------------------------------------------
-
-PATH = "images/generations"
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)
-VALUES = st.recursive(
-    st.none() | st.booleans() | NUMBERS | TEXT,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-BODIES = st.dictionaries(TEXT, VALUES, max_size=4)
-
-
-def respelt(value):
-    """Return the same value: other order, other numbers, other Unicode form."""
-    if isinstance(value, dict):
-        return {
-            unicodedata.normalize("NFD", name): respelt(each)
-            for name, each in reversed(value.items())
-        }
-    if isinstance(value, list):
-        return [respelt(each) for each in value]
-    if isinstance(value, str):
-        return unicodedata.normalize("NFD", value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value
-
-
-@given(BODIES)
-def test_spelling_does_not_matter(body):
-    """Order of parameters, 1 and 1.0, and the Unicode form change no digest."""
-    if len({unicodedata.normalize("NFD", name) for name in body}) == len(body):
-        twin = json.loads(json.dumps(body))
-        assert digest_of(PATH, twin) == digest_of(PATH, body)
-        assert digest_of(PATH, dict(reversed(body.items()))) == digest_of(PATH, body)
-
-
-def test_the_same_request_has_one_digest():
-    """Whatever its spelling, its callback address and its addresses' signatures."""
-    body = {"prompt": "café", "n": 1, "image": ["https://a.example/b.png?sig=1#top"]}
-    same = [
-        respelt(body),
-        {**body, "n": 1.0},
-        {**body, "callBackUrl": "https://me.example/hook"},
-        {**body, "image": ["https://a.example/b.png?sig=2"]},
-        {**body, "image": ["https://a.example/b.png"]},
-    ]
-
-    def check(other):
-        assert digest_of(PATH, other) == digest_of(PATH, body)
-
-    check_all([(each,) for each in same], check)
-    big = {"image": ["HTTPS://a.example/b.png?sig=1"]}
-    assert digest_of(PATH, big) == digest_of(
-        PATH, {"image": ["HTTPS://a.example/b.png"]}
-    )
-
-
-def test_other_requests_have_other_digests():
-    """Also where a prompt begins like an address, or Unicode forms meet."""
-    bodies = [
-        {},
-        {"prompt": "a"},
-        {"prompt": "A"},
-        {"prompt": ["a"]},
-        {"prompt": "https://shop.example/a.png?draw it in red"},
-        {"prompt": "https://shop.example/a.png?draw it in blue"},
-        {"text": "https://shop.example/a.png ?red"},
-        {"text": "https://shop.example/a.png ?blue"},
-        {"n": 1},
-        {"n": True},
-        {"n": "1"},
-        {"n": 1.5},
-        {"n": None},
-        {"n": [1, 2]},
-        {"n": [2, 1]},
-        {"n": {"a": 1}},
-        {"n": {"fields": [["a", 1]]}},
-        {"n": [["a", 1]]},
-        {"\u00e9": 1, "e\u0301": 2},
-        {"\u00e9": 2, "e\u0301": 2},
-        {"image": "https://a.example/b.png"},
-        {"image": "https://a.example/c.png"},
-        {"inner": {"callBackUrl": "https://me.example"}},
-        {"inner": {}},
-    ]
-    digests = {digest_of(PATH, body) for body in bodies}
-
-    assert len(digests) == len(bodies)
-    assert digest_of("images/edits", {}) not in digests
-    assert all(each.startswith("1:") for each in digests)
-
-
-def test_an_upload_counts_by_what_it_holds():
-    """Two addresses of one content are the same, and no text is."""
-    contents = {"https://f.example/1": "abc", "https://f.example/2": "abc"}
-    one = digest_of(PATH, {"image": "https://f.example/1"}, contents)
-
-    assert digest_of(PATH, {"image": "https://f.example/2"}, contents) == one
-    assert digest_of(PATH, {"image": "https://f.example/1"}) != one
-    assert digest_of(PATH, {"image": "content abc"}, contents) != one
-    assert digest_of(PATH, {"image": {"content": "abc"}}, contents) != one
-
-
-def test_the_addresses_of_a_request():
-    """All that may be uploads, however deep; no prompt, no callback, no text."""
-    body = {
-        "prompt": "https://a.example/p",
-        "callBackUrl": "https://a.example/c",
-        "image": ["https://a.example/1", {"mask": "HTTP://a.example/2"}],
-        "text": "https://a.example/ is where it is",
-        "n": 1,
-    }
-
-    assert addresses_in(body) == {"https://a.example/1", "HTTP://a.example/2"}
-
-
-def test_numbers_without_end_have_a_digest():
-    """JSON's own reader makes them; they are sent, so they are named."""
-    bodies = [{"n": float("inf")}, {"n": float("nan")}, {"n": 1e300}]
-
-    assert len({digest_of(PATH, body) for body in bodies}) == 3
