@@ -53,13 +53,19 @@ class Adapters:
         lent: aiohttp.ClientSession | None,
     ) -> Transport:
         """Return the way to the API."""
+        from functools import partial
+
         from apimodels_async._io.client import AiohttpTransport
+        from apimodels_async._io.http.connector import Pool
         from apimodels_async._io.places import ConnectionPlaces
+        from apimodels_async._io.wire import WireTransport
 
         places = ConnectionPlaces(max_connections)
-        return AiohttpTransport(
-            base_url, key, timeouts, max_connections, places, fresh=fresh, lent=lent
-        )
+        connector = lent.connector if lent is not None else None
+        pool = Pool(max_connections, fresh=fresh, lent=connector)
+        common = base_url, key, timeouts, pool, places
+        client = partial(AiohttpTransport, *common, lent=lent)
+        return client() if lent is not None else WireTransport(*common, client)
 
     def files(
         self,

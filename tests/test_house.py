@@ -294,6 +294,7 @@ def bad_habits(source: str, *, in_io: bool = False) -> list[str]:
 
 RUNS_USERS_CODE = {
     "client.py": 1,
+    "wire.py": 1,
     "downloads.py": 2,
     "sender.py": 1,
     "sent.py": 4,

@@ -30,6 +30,7 @@ LAYERS = {
     "_api": 1,
     "_core": 1,
     "_io": 2,
+    "_io.http": 2,  # what both transports and the way to files share
     "handle": 3,
     "images": 3,
     "_runtime": 3,
@@ -62,6 +63,8 @@ SAME_LAYER = {
     ("_ports", "models"),
     ("_api", "_api"),
     ("_core", "_core"),
+    ("_io", "_io.http"),
+    ("_io.http", "_io.http"),
     ("handle", "stores"),
     ("handle", "webhooks"),
     ("stores", "stores"),
@@ -124,8 +127,8 @@ EMULATOR_LAYERS = {
     "emulator": 4,
 }
 
-# The client with the key, and the one that never has it.
-CLIENTS = {"_io.client", "_io.files.downloads"}
+# The clients with the key, and the one that never has it.
+CLIENTS = {"_io.client", "_io.wire", "_io.http", "_io.files.downloads"}
 
 PURE = {0, 1}  # layers that only describe and decide
 THIRD_PARTY = {0: {"attrs"}, 1: {"attrs", "cattrs"}}
@@ -166,8 +169,14 @@ class Module(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The key in LAYERS: the first part of the name."""
-        return self.name.partition(".")[0]
+        """The key in LAYERS."""
+        return place_of(self.name)
+
+
+def place_of(name: str) -> str:
+    """Return the key in LAYERS of a module: its folder's there, or its first part."""
+    folder = ".".join(name.split(".")[:2])
+    return folder if folder in LAYERS else name.partition(".")[0]
 
 
 def parse(name: str, source: str, *, is_package: bool = False) -> Module:
@@ -250,7 +259,7 @@ def wrong_arrows(module: Module, known: dict[str, Module]) -> list[str]:
         return [f"{module.name} has no layer: give it one in {Path(__file__).name}"]
     found = []
     for target in sorted(inner_imports(module, known)):
-        goal = target.partition(".")[0]
+        goal = place_of(target)
         if goal not in LAYERS:
             found.append(f"{module.name} imports {target}, which has no layer")
             continue
@@ -310,11 +319,11 @@ def impurities(module: Module) -> list[str]:
 
 def stray_clients(module: Module) -> list[str]:
     """Return a sentence for every import of aiohttp's client outside its one file."""
-    if module.name in CLIENTS or module.place == "emulator":
+    if is_within(module.name, CLIENTS) or module.place == "emulator":
         return []  # the emulator stands outside and delivers webhooks with its own
     return [
-        f"{module.name} imports {name}: aiohttp's client belongs to _io/client.py"
-        " and, without the key, to _io/files/downloads.py"
+        f"{module.name} imports {name}: aiohttp's client belongs to _io/client.py,"
+        " _io/wire.py and, without the key, to _io/files/downloads.py"
         for name in sorted(imports(module))
         if is_within(name, {"aiohttp"}) and not is_within(name, {"aiohttp.web"})
     ]

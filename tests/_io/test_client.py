@@ -33,6 +33,7 @@ from apimodels_async import (
     Timeouts,
 )
 from apimodels_async._io.client import AiohttpTransport
+from apimodels_async._io.http.connector import Pool
 from apimodels_async._io.places import ConnectionPlaces
 from apimodels_async._ports import Secret
 
@@ -360,14 +361,9 @@ async def test_an_answer_left_on_an_idle_connection_is_nobodys(connect):
 async def test_the_key_is_for_one_origin():
     """A request to any other origin would go out without the key."""
     base_url = "http://127.0.0.1:1/api/v1"
+    pool = Pool(1, fresh=False)
     transport = AiohttpTransport(
-        base_url,
-        Secret(KEY),
-        Timeouts(),
-        1,
-        ConnectionPlaces(1),
-        fresh=False,
-        lent=None,
+        base_url, Secret(KEY), Timeouts(), pool, ConnectionPlaces(1)
     )
     assert "Authorization" in transport._authorization(URL("http://127.0.0.1:1/x"))
     for other in ("http://127.0.0.1:2/x", "https://127.0.0.1:1/x", "http://[::1]:1/"):
