@@ -64,10 +64,10 @@ def read_body(reply: Reply) -> Any:
     """
     if not OK <= reply.status < 300:  # noqa: PLR2004
         raise refusal(reply)
-    encoding = reply.headers.get("content-encoding", "identity")
+    encoding = reply.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":  # we ask for identity: nothing may unpack into memory
         # Its word only if it is one: a header can repeat the key, too.
-        known = {word.strip() for word in encoding.lower().split(",")} <= _CODINGS
+        known = {word.strip() for word in encoding.split(",")} <= _CODINGS
         word = encoding if known else "in some way"
         msg = f"the answer is encoded ({word}), which was not asked"
         raise UnexpectedResponseError(msg, status=reply.status)

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import aiohttp
-from attrs import define, field
+from attrs import define
 from yarl import URL
 
 from apimodels_async._io.http.connector import HEAD_BYTES_MAX, USER_AGENT
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.streams import StreamReader
 
     from apimodels_async._io.http.connector import Pool
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 BODY_MAX: Final = 1 << 20
 """Bytes that go to the socket in one piece; more is the other transport's."""
+AT_ONCE_MAX: Final = 1 << 16
+"""Bytes of a body, below any at which aiohttp pauses reading."""
 LOST: Final = "the connection was lost before the request"
 _INFORMATIONAL: Final = frozenset(range(100, 200)) - {101}
 
@@ -57,7 +61,7 @@ class _Answer:
     """What has arrived of an answer."""
 
     status: int | None = None
-    body: bytearray = field(factory=bytearray)
+    body: bytes | bytearray = b""
     late: bool = False
     """Whether its time ran out."""
 
@@ -66,14 +70,38 @@ class _Answer:
         self.late = True
         transport.abort()
 
+    def take(self, payload: StreamReader) -> bool:
+        """
+        Take the body, if it is small and has come with its head; return whether.
+
+        By aiohttp's own methods that would make its parser look for more, and its
+        transport resume, although neither was paused: a fifth of what a poll costs.
+        """
+        if not (payload.is_eof() and 0 < payload.total_bytes <= AT_ONCE_MAX):
+            return False
+        if self.late or payload.exception() is not None:
+            return False
+        self.body = b"".join(payload._buffer)  # noqa: SLF001
+        return True
+
     async def read(self, payload: StreamReader, limit: int) -> None:
         """Read the body, piece by piece: of one that is cut the start is kept."""
+        arrived = self.body = bytearray()
         while not payload.at_eof():
-            self.body += await payload.readany()
-            if len(self.body) > limit:
+            arrived += await payload.readany()
+            if len(arrived) > limit:
                 raise TooLargeError(limit)
         if self.late:  # a body without a length ends with its connection
             raise TimeoutError
+
+
+class _Target(aiohttp.ClientRequest):
+    """Where to connect to: nothing of it is sent, nothing of it changes."""
+
+    @cached_property
+    def connection_key(self) -> ConnectionKey:
+        """Which connections lead there."""
+        return super().connection_key
 
 
 class WireTransport:
@@ -97,7 +125,7 @@ class WireTransport:
         self._other: Transport | None = None
         url = URL(base_url)
         self._address = url.raw_authority
-        self._target = aiohttp.ClientRequest("GET", url, loop=self._loop)
+        self._target = _Target("GET", url, loop=self._loop)
         self._path = f"{url.raw_path.rstrip('/')}/"
         fields = {
             "Host": self._target.headers["Host"],
@@ -175,7 +203,8 @@ class WireTransport:
             while message.code in _INFORMATIONAL:
                 message, payload = await protocol.read()
             answer.status = message.code
-            await answer.read(payload, request.reply_bytes_max)
+            if not answer.take(payload):
+                await answer.read(payload, request.reply_bytes_max)
             if not transport.get_write_buffer_size():
                 connection.release()
             return Reply(
