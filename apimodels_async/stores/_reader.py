@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -96,19 +96,20 @@ class Reader:
             msg = "it is a name of another file"
             raise sqlite3.OperationalError(msg)
         still = "&immutable=1" if self._is_still(real) else ""
-        found_there = _open(f"{Path(real).as_uri()}?mode=ro{still}")
-        try:
-            (version,) = found_there.execute("PRAGMA user_version").fetchone()
+        with ExitStack() as unfinished:
+            there = _open(f"{Path(real).as_uri()}?mode=ro{still}")
+            unfinished.callback(there.close)
+            (version,) = there.execute("PRAGMA user_version").fetchone()
             if version not in OLDER_VERSIONS:
-                return found_there
+                unfinished.pop_all()
+                return there
             copy = _open(":memory:")  # of a journal that an older release may be at
-            found_there.backup(copy)
-        except BaseException:
-            found_there.close()
-            raise
-        found_there.close()
-        prepare(copy, self.path)
-        return copy
+            unfinished.callback(copy.close)
+            there.backup(copy)
+            prepare(copy, self.path)
+            there.close()
+            unfinished.pop_all()
+            return copy
 
     def _is_still(self, real: str) -> bool:
         # Closing the file drops the locks of whoever has it open in this process: then

@@ -194,8 +194,7 @@ class SentOrders:
         try:
             await self.store.release(self.owner)
         except Exception as error:  # noqa: BLE001  of a user's own store
-            seconds = self.lease.seconds
-            logger.warning("orders stay ours for %.0f s: %r", seconds, error)
+            logger.warning("the end of this session is not in the store: %r", error)
         try:
             await self.store.aclose()
         except Exception as error:  # noqa: BLE001  same

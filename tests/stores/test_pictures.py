@@ -81,9 +81,8 @@ async def test_the_text_of_the_store_stays_small(store, folder, tmp_path):
     for key in ("k", "l"):
         await complete(store, key, INLINE, request=request)
 
-    rows = sqlite3.connect(tmp_path / "o.sqlite").execute(
-        "SELECT request, result FROM orders"
-    )
+    with closing(sqlite3.connect(tmp_path / "o.sqlite")) as connection:
+        rows = connection.execute("SELECT request, result FROM orders").fetchall()
     assert all(NAME in text and len(text) < 600 for row in rows for text in row)
     assert [path.name for path in folder.iterdir()] == [f"{NAME}.png"]
     assert (await store.find("s", "k")).request == request
