@@ -12,7 +12,6 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import anyio
 from attrs import define, field
 
 from apimodels_async._core.counters import Counters
@@ -97,7 +96,15 @@ class Parts:
     callbacks: ExpectedCallbacks | None
     ordering: Ordering
     orders: SentOrders | None
-    saver: Saver
+    make_saver: Callable[[], Saver]
+    kept_saver: Saver | None = None
+
+    @property
+    def saver(self) -> Saver:
+        """The way of files; made when the first one is under way, or wanted."""
+        if self.kept_saver is None:
+            self.kept_saver = self.make_saver()
+        return self.kept_saver
 
 
 @define(eq=False)
@@ -167,7 +174,6 @@ class Runtime:
         from apimodels_async._io.tracker import Tracker
         from apimodels_async._lost_orders import LostOrders
         from apimodels_async._ordering import Ordering
-        from apimodels_async._saving import Refresher, Saver
 
         options, adapters, counters = self.options, self.adapters, self.counters
         clock, draw = adapters.clock(), adapters.draw
@@ -191,14 +197,6 @@ class Runtime:
             ledger.callback_trust = CallbackTrust(options.callback.interval)
             callbacks = ExpectedCallbacks(options.callback, tracker, clock, counters)
         orders = _orders(options, clock)
-        local = is_local(options.base_url)
-        files = adapters.files(
-            clock,
-            options.timeouts,
-            options.retry,
-            Refresher(sender).result_of,
-            local=local,
-        )
         return Parts(
             loop=loop,
             pid=os.getpid(),
@@ -216,13 +214,22 @@ class Runtime:
                 LostOrders(sender, tracker, counters, callbacks),
             ),
             orders=orders,
-            saver=Saver(
-                files,
-                adapters.sink,
-                options.max_downloads,
-                options.timeouts.download,
-            ),
+            make_saver=partial(self._make_saver, clock, sender),
         )
+
+    def _make_saver(self, clock: Clock, sender: Sender) -> Saver:
+        from apimodels_async._saving import Refresher, Saver
+
+        options, adapters = self.options, self.adapters
+        files = adapters.files(
+            clock,
+            options.timeouts,
+            options.retry,
+            Refresher(sender).result_of,
+            local=is_local(options.base_url),
+        )
+        seconds = options.timeouts.download
+        return Saver(files, adapters.sink, options.max_downloads, seconds)
 
     def _closed_error(self) -> SessionClosedError:
         msg = "the session is closed; open a new one"
@@ -249,7 +256,8 @@ class Runtime:
             self.state = State.CLOSED  # from here on open() refuses
             self._lost = tuple(parts.tracker.ledger)
             parts.ordering.stop(self._closed_error())
-            parts.saver.stop()
+            if parts.kept_saver is not None:
+                parts.kept_saver.stop()
             if parts.callbacks is not None:
                 parts.callbacks.give_up()
             # A task of its own: a cancelled caller ends the wait, not the clean-up.
@@ -263,6 +271,8 @@ class Runtime:
             await asyncio.shield(self._closing)
         except asyncio.CancelledError:
             parts.ordering.abort()
+            import anyio  # only now: it takes a third of what opening a session does
+
             # Shielded, or a cancelled anyio scope around us would not wait at all.
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([self._closing])
@@ -279,11 +289,14 @@ class Runtime:
             self._lost = await parts.tracker.aclose()
             if parts.orders is not None:
                 # A disk that hangs is waited for as long as an API that does.
-                with anyio.move_on_after(self.options.timeouts.close):
-                    await parts.orders.aclose()
-            with anyio.move_on_after(CLOSE_S):
-                await parts.transport.aclose()
-                await parts.saver.aclose()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.options.timeouts.close):
+                        await parts.orders.aclose()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await parts.transport.aclose()
+                    if parts.kept_saver is not None:
+                        await parts.kept_saver.aclose()
             self.report()
 
     def _on_tracker_end(self) -> None:
@@ -344,7 +357,8 @@ def _name(orphan: object) -> str:
 def _hang_up(parts: Parts) -> None:
     """Close the connections as far as that needs no loop."""
     _begin(parts.transport.aclose())
-    _begin(parts.saver.aclose())
+    if parts.kept_saver is not None:
+        _begin(parts.kept_saver.aclose())
     for closing in parts.orders.hang_up() if parts.orders is not None else ():
         _begin(closing)
 

@@ -8,17 +8,37 @@ A store outlives processes: what one paid for and never saw, the next one finds 
 ``session.recover()``, and ``session.history()`` lists every order there was.
 """
 
-from apimodels_async._core.money.orders import Claim, NewOrder, OrderRecord
-from apimodels_async._core.money.resume import OrderState
-from apimodels_async.stores.memory import MemoryStore
-from apimodels_async.stores.recall import (
-    RecoveredOrder,
-    find_order,
-    forget_order,
-    read_history,
-)
-from apimodels_async.stores.sqlite import SqliteStore
-from apimodels_async.stores.store import HistoryQuery, OrderStore
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apimodels_async._core.money.orders import Claim, NewOrder, OrderRecord
+    from apimodels_async._core.money.resume import OrderState
+    from apimodels_async.stores.memory import MemoryStore
+    from apimodels_async.stores.recall import (
+        RecoveredOrder,
+        find_order,
+        forget_order,
+        read_history,
+    )
+    from apimodels_async.stores.sqlite import SqliteStore
+    from apimodels_async.stores.store import HistoryQuery, OrderStore
+
+# Lazy: every session asks this package for its Protocol, and few have a store.
+_HOMES = {
+    "Claim": "_core.money.orders",
+    "HistoryQuery": "stores.store",
+    "MemoryStore": "stores.memory",
+    "NewOrder": "_core.money.orders",
+    "OrderRecord": "_core.money.orders",
+    "OrderState": "_core.money.resume",
+    "OrderStore": "stores.store",
+    "RecoveredOrder": "stores.recall",
+    "SqliteStore": "stores.sqlite",
+    "find_order": "stores.recall",
+    "forget_order": "stores.recall",
+    "read_history": "stores.recall",
+}
 
 __all__ = [
     "Claim",
@@ -34,3 +54,10 @@ __all__ = [
     "forget_order",
     "read_history",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"apimodels_async.{_HOMES[name]}"), name)

@@ -26,7 +26,6 @@ from apimodels_async.errors import (
 )
 from apimodels_async.models import ImageResult
 from apimodels_async.stores.sent_order import LOOK_S, UNDER_WAY_S, SentOrder
-from apimodels_async.stores.sqlite import SqliteStore
 from apimodels_async.stores.store import HistoryQuery, scope_of
 
 if TYPE_CHECKING:
@@ -370,6 +369,8 @@ async def forget_order(
 
 
 def _for_reading(store: OrderStore) -> OrderStore:
+    from apimodels_async.stores.sqlite import SqliteStore
+
     return store.reader() if isinstance(store, SqliteStore) else store
 
 
