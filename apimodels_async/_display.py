@@ -9,7 +9,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -89,6 +88,8 @@ def _picture(url: str, alt: str) -> str:
     if not is_showable(url):
         return f"<p>Not shown, its address is not https: <code>{_text(url)}</code></p>"
     # The address is the key to the picture: it is not passed on as a referrer.
+    from html import escape  # a thousand entities, and few look at pictures
+
     address, safe = escape(url), 'rel="noopener noreferrer" target="_blank"'
     return (
         f'<a href="{address}" {safe}><img src="{address}" alt="{_text(alt)}" '
@@ -101,4 +102,6 @@ def _text(value: object) -> str:
     text = str(value)
     if len(text) > CHARS_MAX:
         text = text[: CHARS_MAX - 1] + "…"
+    from html import escape
+
     return escape(escaped(text, "\n"))

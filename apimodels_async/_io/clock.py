@@ -9,18 +9,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from apimodels_async._ports import Waitable
 
 
 class LoopClock:
     """The :class:`~apimodels_async._ports.Clock` of one event loop."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    time: Callable[[], float]
+    """Returns the loop's monotonic seconds."""
 
-    def time(self) -> float:
-        """Return the loop's monotonic seconds."""
-        return self._loop.time()
+    def __init__(self) -> None:
+        # Asked for thrice a poll.
+        self.time = asyncio.get_running_loop().time
 
     def utcnow(self) -> datetime:
         """Return the wall clock, in UTC."""
