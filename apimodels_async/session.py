@@ -24,7 +24,7 @@ from apimodels_async._runtime import Options, Runtime, State
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
-from apimodels_async.stores.recall import StoredOrders
+from apimodels_async.stores.recall import StoredOrders, store_at
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -110,7 +110,7 @@ class Session(StoredOrders):
         limit: OrderLimit | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
-        kept = _store_at(store) if isinstance(store, (str, PathLike)) else store
+        kept = store_at(store) if isinstance(store, (str, PathLike)) else store
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
         check_counts(
             max_connections=max_connections,
@@ -445,9 +445,3 @@ class Session(StoredOrders):
             f"<Session {self._runtime.state.value} | pending {stats.pending} | "
             f"{stats.connections or 0}/{most} connections>"
         )
-
-
-def _store_at(path: str | PathLike[str]) -> OrderStore:
-    from apimodels_async.stores.sqlite import SqliteStore
-
-    return SqliteStore(path)

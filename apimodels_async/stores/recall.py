@@ -30,6 +30,7 @@ from apimodels_async.stores.store import HistoryQuery, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from os import PathLike
 
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async.models import AnyRequest
@@ -366,6 +367,13 @@ async def forget_order(
         return await store.forget(*place)
     finally:
         await store.aclose()
+
+
+def store_at(path: str | PathLike[str]) -> OrderStore:
+    """Return the store at *path*, not opened yet."""
+    from apimodels_async.stores.sqlite import SqliteStore  # few sessions have one
+
+    return SqliteStore(path)
 
 
 def _for_reading(store: OrderStore) -> OrderStore:
