@@ -52,6 +52,7 @@ PAUSE_MIN_S: Final = 0.0005
 AGE_S: Final = 0.01
 """Seconds of waiting that halve the pause between tries; twice as many third it."""
 OPENING_S: Final = 60.0
+"""Seconds to wait for a file to open at most."""
 UNDOABLE: Final = (
     *(sqlite3.Error, OSError, JournalError),
     *(ValueError, ArithmeticError, TypeError),
@@ -80,9 +81,7 @@ class Job:
     """What *work* returned, or a ``JournalError``."""
 
     def resolve(self) -> None:
-        """Wake up whoever waits."""
-        if self.done.done():
-            return
+        """Wake up whoever waits; once."""
         if isinstance(self.answer, JournalError):
             self.done.set_exception(self.answer)
             self.done.exception()  # retrieved: its waiter may be cancelled
@@ -123,6 +122,8 @@ class Writer:
         path: Path,
         prepare: Callable[[sqlite3.Connection], None],
         lock: int | None = None,
+        *,
+        opening_s: float = OPENING_S,
     ) -> Writer:
         """
         Return the writer of *path*, opened if it is not. Blocking.
@@ -145,7 +146,7 @@ class Writer:
                 writer._users += 1  # noqa: SLF001
                 return writer
             writer = cls(path, prepare, lock)
-            writer._start()
+            writer._start(opening_s)
             cls.open_ones[real] = writer
             return writer
 
@@ -200,12 +201,12 @@ class Writer:
             for each in last:
                 self._jobs.put(each)
 
-    def _start(self) -> None:
+    def _start(self, opening_s: float) -> None:
         self._thread = threading.Thread(
             target=self._run, name="apimodels-store", daemon=True
         )
         self._thread.start()
-        if not self._opened.wait(OPENING_S):
+        if not self._opened.wait(opening_s):
             self._end(None)
             msg = f"the store {self.path} cannot be used: it does not open"
             raise JournalError(msg)
@@ -251,10 +252,9 @@ class Writer:
             self._connection = None
 
     def _refuse_the_rest(self) -> None:
-        while not self._jobs.empty():
-            job = self._jobs.get()
-            if job is not None:
-                fail([job], self.path, JournalError(f"the store {self.path} is closed"))
+        closed = JournalError(f"the store {self.path} is closed")
+        while not self._jobs.empty() and (job := self._jobs.get()):  # None is the last
+            fail([job], self.path, closed)
 
     def _next_jobs(self) -> list[Job]:
         """Return everything that waits, at least one job; nothing at the end."""
@@ -334,7 +334,7 @@ class Writer:
         cls._guard = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  Windows has no forks
     os.register_at_fork(
         before=Writer.before_fork,
         after_in_parent=Writer.after_in_parent,

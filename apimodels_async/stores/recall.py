@@ -103,8 +103,6 @@ class RecoveredOrder:
             GenerationFailedError: The task failed; it is not charged.
             As :meth:`TaskHandle.result`.
         """
-        if self.record.result is not None:  # even if its request cannot be read
-            return self.record.result
         if self._product is None:
             self._product = await self._take_up(self._log, self.record)
         if isinstance(self._product, ImageResult):

@@ -68,17 +68,21 @@ class SentOrders:
         if self._opened:
             return
         async with self._opening:
-            if self.closed:
-                msg = "the session is closed; open a new one"
-                raise SessionClosedError(msg, charged=False)
-            if not self._opened:
-                await self.store.open()
-                self._opened = True
-                # Its first renewal is the first order's, or the first recovery's.
-                if self.lease.seconds < math.inf:
-                    self._renewing = asyncio.get_running_loop().create_task(
-                        self._renew_now_and_then(), name="apimodels-lease"
-                    )
+            await self._open()
+
+    async def _open(self) -> None:
+        if self.closed:
+            msg = "the session is closed; open a new one"
+            raise SessionClosedError(msg, charged=False)
+        if self._opened:  # by another caller, meanwhile
+            return
+        await self.store.open()
+        self._opened = True
+        # Its first renewal is the first order's, or the first recovery's.
+        if self.lease.seconds < math.inf:
+            self._renewing = asyncio.get_running_loop().create_task(
+                self._renew_now_and_then(), name="apimodels-lease"
+            )
 
     async def _renew_now_and_then(self) -> None:
         while True:

@@ -276,9 +276,8 @@ class SentOrder:
 
     async def saved(self, files: list[str]) -> None:
         """Write down where its pictures are."""
-        if self.attempt:
-            write = partial(self.orders.store.saved, self.attempt, files)
-            await asyncio.shield(self.orders.write(self._keep(write)))
+        write = partial(self.orders.store.saved, self.attempt, files)
+        await asyncio.shield(self.orders.write(self._keep(write)))
 
     def handed_over(self) -> None:
         """Write down that its end reached the caller, without being waited for."""

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -246,9 +247,9 @@ async def test_a_lock_that_is_another_files_name_is_refused(path):
 async def test_a_cancelled_opening_leaves_nothing(path):
     """No file, thread or lock of it stays: the next one has it."""
     path.parent.mkdir()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # in turn
     for turns in range(4):
-        journal = Journal(path)
-        opening = asyncio.create_task(journal.open())
+        opening = asyncio.create_task(Journal(path).open())
         for _ in range(turns):
             await asyncio.sleep(0)
         opening.cancel()

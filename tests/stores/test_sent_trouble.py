@@ -260,6 +260,19 @@ async def test_who_opens_a_store_as_its_session_closes_is_refused():
         await parts.orders.open()
 
 
+async def test_who_closes_what_is_being_closed_lets_the_store_go_no_second_time():
+    """It is others' as well: one session lets it go as often as it opened it."""
+    store, shop = FailingStore(), Shop()
+    async with shop.open(store) as session, shop.open(store) as other:
+        await other.find("k")
+        orders = session._runtime.open().orders
+        await orders.open()
+        assert store.opened == 2
+        await asyncio.gather(orders.aclose(), orders.aclose())
+        await orders.aclose()
+        assert store.opened == 1
+
+
 async def test_a_result_taken_after_closing_is_told_again(caplog):
     """Nothing can be written any more: the next session recovers it once more."""
     store, shop = MemoryStore(clock=FakeClock().utcnow), Shop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from support.batches import drain, tasks
 from support.fakes import FakeClock
 from support.shops import Shop
 from support.virtual_time import VIRTUAL_TIME
@@ -90,3 +91,17 @@ async def test_a_claim_whose_answer_was_lost_keeps_nobody_waiting_for_ever():
 
     assert 300 <= waited < 310
     assert shop.sent == []
+
+
+async def test_an_item_of_a_batch_that_another_session_is_sending_is_waited_for():
+    """Whoever begins the same batch meanwhile gets that picture, and buys none."""
+    store, shop = MemoryStore(clock=FakeClock().utcnow), Shop("task")
+    async with shop.open(store) as one, shop.open(store) as other:
+        first = asyncio.create_task(drain(one.images.batch(tasks(1), name="b")))
+        await asyncio.sleep(0.3)  # it is sent after half a second
+        (mine, _), (theirs, _) = await asyncio.gather(
+            drain(other.images.batch(tasks(1), name="b")), first
+        )
+
+    assert mine[0].result == theirs[0].result
+    assert len(shop.sent) == 1

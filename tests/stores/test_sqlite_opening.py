@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 
 import pytest
+from support.orders import SCOPE, begun
 from support.waiting import until
 
+from apimodels_async import JournalError
 from apimodels_async.stores import SqliteStore
+from apimodels_async.stores._schema import prepare
 from apimodels_async.stores._writer import Writer
 
 
@@ -25,10 +31,16 @@ async def busy():
     await loop.shutdown_default_executor()
 
 
-async def leave(store):
+def has_thread():
+    """Return whether a file is open, or being opened."""
+    return any(each.name == "apimodels-store" for each in threading.enumerate())
+
+
+async def leave(store, begun=lambda: True):
     """Begin to open a store, and be cancelled."""
     opener = asyncio.create_task(store.open())
     await asyncio.sleep(0)
+    await until(begun)
     opener.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opener
@@ -64,3 +76,47 @@ async def test_what_could_not_be_opened_for_nobody_is_not_told(tmp_path, caplog)
     await asyncio.sleep(0)
 
     assert caplog.text == ""
+
+
+def test_what_opens_as_its_loop_ends_is_closed(tmp_path):
+    """The threads of a loop take nothing more then: its last one closes the file."""
+    store = SqliteStore(tmp_path / "orders.sqlite")
+    loop = asyncio.new_event_loop()
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        loop.run_until_complete(leave(store, has_thread))
+        ending = loop.create_task(loop.shutdown_default_executor())
+        loop.run_until_complete(asyncio.sleep(0))
+        other.execute("COMMIT")
+        loop.run_until_complete(ending)
+    loop.close()
+
+    assert Writer.open_ones == {}
+
+
+async def test_a_file_that_does_not_open_is_refused_in_the_end(tmp_path):
+    """Whoever waited is told; it is closed once it opens, and can be opened anew."""
+    store = SqliteStore(tmp_path / "orders.sqlite")
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        ready = partial(prepare, path=store.path)
+        with pytest.raises(JournalError, match="it does not open"):
+            await asyncio.to_thread(Writer.acquire, store.path, ready, opening_s=0.05)
+        assert Writer.open_ones == {}
+        other.execute("COMMIT")
+    await until(lambda: not has_thread())
+    await store.open()
+    await begun(store)
+    await store.aclose()
+
+
+async def test_a_lease_can_be_short(tmp_path):
+    """For tests: an owner who was silent for that long counts as gone."""
+    store = SqliteStore.unchecked(tmp_path / "orders.sqlite", lease_s=0.3)
+    await store.open()
+    await begun(store)
+    while (left := await store.recover(SCOPE, "heir")) is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    await store.aclose()
+
+    assert left.idempotency_key == "k"

@@ -183,3 +183,17 @@ async def test_an_owner_lives_until_it_is_released(store):
     await store.release("us")
     await begin(store)
     assert (await store.find(SCOPE, "k")).owned
+
+
+async def test_what_a_living_owner_is_sending_is_not_ordered_anew(store):
+    """Not even by who orders again what was lost; once the owner is gone, it is."""
+    first = await begun(store)
+    lost = {INTENDED, UNKNOWN}
+    refused = await store.begin(an_order(owner="them"), lost)
+    await store.release("us")
+    granted = await store.begin(an_order(owner="them"), lost)
+
+    assert (refused.granted, refused.record.attempt) == (False, first)
+    assert refused.record.owned
+    assert granted.granted
+    assert granted.record.attempt != first

@@ -183,6 +183,58 @@ async def test_a_broken_loop_does_not_break_the_thread(tmp_path):
     await store.aclose()
 
 
+async def test_closing_one_file_leaves_another_open(tmp_path):
+    """Each file has a thread of its own, which ends with the file's last user."""
+    stores = [SqliteStore(tmp_path / f"{number}.sqlite") for number in range(3)]
+    for store in stores:
+        await store.open()
+    first, middle, last = stores
+    await middle.aclose()
+    assert await begun(first) == await begun(last) == 1
+    assert names_of_threads().count("apimodels-store") == 2
+    await last.aclose()
+    assert not (await begin(first)).granted
+    await first.aclose()
+    assert "apimodels-store" not in names_of_threads()
+
+
+class DeafLoop(asyncio.SelectorEventLoop):
+    """A loop of another make, which nobody can wake up."""
+
+    def call_soon_threadsafe(self, *_arguments, **_options):
+        """Fail, and not as a loop that closed does."""
+        msg = "no way in"
+        raise OSError(msg)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_nobody_waits_for_a_thread_that_ended(tmp_path):
+    """After an accident who is queued or comes is told, and it can be opened anew."""
+    store, deaf = SqliteStore(tmp_path / "orders.sqlite"), DeafLoop()
+    await store.open()
+    begins, goes_on = threading.Event(), threading.Event()
+
+    def work(_db):
+        begins.set()
+        goes_on.wait()
+
+    store._writers[-1].put(work, deaf.create_future())
+    await asyncio.to_thread(begins.wait)
+    queued = asyncio.create_task(begin(store))
+    await asyncio.sleep(0)
+    goes_on.set()
+    for call in (queued, begin(store)):
+        with pytest.raises(JournalError, match="is closed"):
+            await call
+    deaf.close()
+    await store.open()
+    assert await begun(store)
+    for _ in range(2):
+        await store.aclose()
+
+    assert Writer.open_ones == {}
+
+
 async def test_it_waits_for_another_program_s_lock(sqlite_store):
     """A file that is locked for a moment is only slow, also to open."""
     with closing(sqlite3.connect(sqlite_store.path, isolation_level=None)) as other:
