@@ -248,8 +248,16 @@ class Sent:
 class Places(Protocol):
     """The places of a connection pool, shared by all kinds of requests."""
 
-    def take(self, kind: Kind) -> AbstractAsyncContextManager[None]:
-        """Return a context manager that waits for a place, and holds it."""
+    def take(self, kind: Kind) -> bool:
+        """Take a place for a request of *kind* if one is free; return whether."""
+        ...
+
+    async def wait(self, kind: Kind) -> None:
+        """Wait for a place for a request of *kind*; cancelled, none is held."""
+        ...
+
+    def release(self, kind: Kind) -> None:
+        """Give a place back."""
         ...
 
 

@@ -107,8 +107,13 @@ class AiohttpTransport:
 
     async def send(self, request: Request, sent: Sent) -> Reply | Failure:
         """Send *request* once; see :class:`~apimodels_async._ports.Transport`."""
-        async with self._places.take(request.kind):
+        kind = request.kind
+        if not self._places.take(kind):
+            await self._places.wait(kind)
+        try:
             return await self._send(request, sent)
+        finally:
+            self._places.release(kind)
 
     async def _send(self, request: Request, sent: Sent) -> Reply | Failure:
         session = self._free if request.kind is Kind.FREE else self._paid

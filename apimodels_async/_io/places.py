@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from apimodels_async._ports import Kind
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 @define(eq=False)
@@ -41,29 +37,33 @@ class ConnectionPlaces:
         self._quick = _Share(count)
         self._slow = _Share(max(1, count - max(1, count // 4)))
 
-    def take(self, kind: Kind) -> _Place:
-        """Return a context manager that holds a place for a request of *kind*."""
-        return _Place(self, self._quick if kind is Kind.FREE else self._slow)
+    def take(self, kind: Kind) -> bool:
+        """Take a place for a request of *kind* if one is free; return whether."""
+        share = self._share(kind)
+        if not self._free or share.held >= share.most:
+            return False
+        self._free -= 1
+        share.held += 1
+        return True
 
-    async def acquire(self, share: _Share) -> None:
-        """Wait for a place; cancelled, none is held."""
-        if self._free and share.held < share.most:
-            self._free -= 1
-            share.held += 1
-            return
+    async def wait(self, kind: Kind) -> None:
+        """Wait for a place for a request of *kind*; cancelled, none is held."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        share.waiting.append(turn)
+        self._share(kind).waiting.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():  # it was given one in this very step
-                self.release(share)
+                self.release(kind)
             raise
 
-    def release(self, share: _Share) -> None:
+    def _share(self, kind: Kind) -> _Share:
+        return self._quick if kind is Kind.FREE else self._slow
+
+    def release(self, kind: Kind) -> None:
         """Give a place back, to whoever waits."""
         self._free += 1
-        share.held -= 1
+        self._share(kind).held -= 1
         for each in (self._quick, self._slow):
             while self._free and each.held < each.most and each.waiting:
                 turn = each.waiting.popleft()
@@ -71,22 +71,3 @@ class ConnectionPlaces:
                     self._free -= 1
                     each.held += 1
                     turn.set_result(None)
-
-
-class _Place:
-    __slots__ = ("_places", "_share")
-
-    def __init__(self, places: ConnectionPlaces, share: _Share) -> None:
-        self._places = places
-        self._share = share
-
-    async def __aenter__(self) -> None:
-        await self._places.acquire(self._share)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._places.release(self._share)

@@ -53,7 +53,7 @@ class Entry:
     """Answers in a row of the same kind, see the ledger."""
     struck_by: type[ApiModelsError] | None = None
     """That kind."""
-    heard: int = 0
+    heard: int | None = None
     """Hash of the last answer that left it unfinished: the same says nothing new."""
     misses: int = 0
     """Polls in a row without a readable answer."""

@@ -4,7 +4,6 @@ aiohttp's pool of connections, counted, and without those that have something to
 
 from __future__ import annotations
 
-import select
 import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -12,6 +11,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
 
+from apimodels_async._io.http.silence import look_at
 from apimodels_async._version import __version__
 
 if TYPE_CHECKING:
@@ -37,10 +37,7 @@ class Connector(aiohttp.TCPConnector):
     Hands out no idle connection that has something to read: bytes nobody asked for,
     or its end.
 
-    aiohttp would take such bytes for the answer to the next request, and that one's
-    answer for the one after it (aio-libs/aiohttp#13656; measured with 3.14.5). A
-    synchronous picture carries no id by which that could be noticed later.
-    Source: httpcore treats an idle connection that is readable as dead.
+    See :mod:`apimodels_async._io.http.silence`.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -80,28 +77,11 @@ class Connector(aiohttp.TCPConnector):
             protocol = cast("ResponseHandler", connection.protocol)  # it is connected
             is_readable = self._is_readable.get(protocol)
             if is_readable is None:
-                self._is_readable[protocol] = _look_at(protocol.transport)
+                self._is_readable[protocol] = look_at(protocol.transport)
                 return connection
             if not protocol.should_close and not is_readable():
                 return connection
             connection.close()
-
-
-def _look_at(transport: asyncio.Transport | None) -> Callable[[], bool]:
-    """Return what tells whether the kernel holds input that the loop has not read."""
-    sock = transport.get_extra_info("socket") if transport is not None else None
-    if sock is None:
-        return lambda: True
-    descriptor = sock.fileno()
-    if not hasattr(select, "poll"):  # Windows
-        return lambda: (
-            sock.fileno() != descriptor
-            or bool(select.select([descriptor], [], [], 0)[0])
-        )
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    # Closed, its number may be another one's by now.
-    return lambda: sock.fileno() != descriptor or bool(poller.poll(0))
 
 
 class Pool:
