@@ -57,7 +57,7 @@ class Adapters:
 
         from apimodels_async._io.client import AiohttpTransport
         from apimodels_async._io.http.connector import Pool
-        from apimodels_async._io.places import ConnectionPlaces
+        from apimodels_async._io.http.places import ConnectionPlaces
         from apimodels_async._io.wire import WireTransport
 
         places = ConnectionPlaces(max_connections)

@@ -41,7 +41,6 @@ __all__ = [
     "OrderLimit",
     "Permit",
     "Phase",
-    "Places",
     "Relay",
     "Reply",
     "Request",
@@ -243,22 +242,6 @@ class Sent:
     """Of an order that was taken; to be released once it has ended."""
     leave: Leave | None = None
     """Looked at in the step in which its headers leave; not held, nothing does."""
-
-
-class Places(Protocol):
-    """The places of a connection pool, shared by all kinds of requests."""
-
-    def take(self, kind: Kind) -> bool:
-        """Take a place for a request of *kind* if one is free; return whether."""
-        ...
-
-    async def wait(self, kind: Kind) -> None:
-        """Wait for a place for a request of *kind*; cancelled, none is held."""
-        ...
-
-    def release(self, kind: Kind) -> None:
-        """Give a place back."""
-        ...
 
 
 class Transport(Protocol):

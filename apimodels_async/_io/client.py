@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from apimodels_async._io.http.connector import Pool
-    from apimodels_async._ports import Places
+    from apimodels_async._io.http.places import ConnectionPlaces
     from apimodels_async.policies import Timeouts
 
 WARNED_BYTES: Final = 1 << 20
@@ -45,7 +45,7 @@ class AiohttpTransport:
         key: Secret,
         timeouts: Timeouts,
         pool: Pool,
-        places: Places,
+        places: ConnectionPlaces,
         *,
         lent: aiohttp.ClientSession | None = None,
     ) -> None:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from apimodels_async._io.http.connector import Pool
     from apimodels_async._io.http.lines import Line
-    from apimodels_async._ports import Places, Transport
+    from apimodels_async._io.http.places import ConnectionPlaces
+    from apimodels_async._ports import Transport
     from apimodels_async.policies import Timeouts
 
 BODY_MAX: Final = 1 << 20
@@ -61,7 +62,7 @@ class WireTransport:
         key: Secret,
         timeouts: Timeouts,
         pool: Pool,
-        places: Places,
+        places: ConnectionPlaces,
         others: Callable[[], Transport],
     ) -> None:
         self._key = key

@@ -34,7 +34,7 @@ from apimodels_async import (
 )
 from apimodels_async._io.client import AiohttpTransport
 from apimodels_async._io.http.connector import Pool
-from apimodels_async._io.places import ConnectionPlaces
+from apimodels_async._io.http.places import ConnectionPlaces
 from apimodels_async._ports import Secret
 
 TASK = {"model": "gpt-image-2"}

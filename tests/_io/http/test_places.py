@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from support.virtual_time import VIRTUAL_TIME
 
-from apimodels_async._io.places import ConnectionPlaces
+from apimodels_async._io.http.places import ConnectionPlaces
 from apimodels_async._ports import Kind
 
 
