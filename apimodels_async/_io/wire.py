@@ -18,16 +18,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import aiohttp
-from attrs import define
+from attrs import define, field
 from yarl import URL
 
-from apimodels_async._io.http.connector import HEAD_BYTES_MAX, USER_AGENT
-from apimodels_async._io.http.failures import (
-    OUTRUN,
-    BrokenError,
-    TooLargeError,
-    failure_of,
-)
+from apimodels_async._io.http.bodies import CLOSED, check_end, read_into
+from apimodels_async._io.http.connector import HEAD_BYTES_MAX, USER_AGENT, is_through
+from apimodels_async._io.http.failures import OUTRUN, BrokenError, failure_of
 from apimodels_async._ports import Failure, Kind, Reply, Request, Secret, Sent
 
 if TYPE_CHECKING:
@@ -46,7 +42,9 @@ BODY_MAX: Final = 1 << 20
 AT_ONCE_MAX: Final = 1 << 16
 """Bytes of a body, below any at which aiohttp pauses reading."""
 LOST: Final = "the connection was lost before the request"
-_INFORMATIONAL: Final = frozenset(range(100, 200)) - {101}
+_SWITCHED: Final = 101
+"""The last answer over this connection that is HTTP."""
+_INFORMATIONAL: Final = frozenset(range(100, 200)) - {_SWITCHED}
 
 
 class _Limits(NamedTuple):
@@ -61,7 +59,8 @@ class _Answer:
     """What has arrived of an answer."""
 
     status: int | None = None
-    body: bytes | bytearray = b""
+    body: bytes | bytearray = field(default=b"", repr=False)
+    """It may repeat the key."""
     late: bool = False
     """Whether its time ran out."""
 
@@ -70,27 +69,30 @@ class _Answer:
         self.late = True
         transport.abort()
 
-    def take(self, payload: StreamReader) -> bool:
+    def take(
+        self, payload: StreamReader, protocol: ResponseHandler, limit: int
+    ) -> bool:
         """
         Take the body, if it is small and has come with its head; return whether.
 
         By aiohttp's own methods that would make its parser look for more, and its
         transport resume, although neither was paused: a fifth of what a poll costs.
         """
-        if not (payload.is_eof() and 0 < payload.total_bytes <= AT_ONCE_MAX):
+        if not (
+            payload.is_eof() and 0 < payload.total_bytes <= min(limit, AT_ONCE_MAX)
+        ):
             return False
-        if self.late or payload.exception() is not None:
+        if self.late or protocol.exception() is not None:
             return False
         self.body = b"".join(payload._buffer)  # noqa: SLF001
         return True
 
-    async def read(self, payload: StreamReader, limit: int) -> None:
-        """Read the body, piece by piece: of one that is cut the start is kept."""
+    async def read(
+        self, payload: StreamReader, protocol: ResponseHandler, limit: int
+    ) -> None:
+        """Read the body, piece by piece."""
         arrived = self.body = bytearray()
-        while not payload.at_eof():
-            arrived += await payload.readany()
-            if len(arrived) > limit:
-                raise TooLargeError(limit)
+        await read_into(arrived, payload, protocol, limit)
         if self.late:  # a body without a length ends with its connection
             raise TimeoutError
 
@@ -158,13 +160,14 @@ class WireTransport:
         error: Exception
         try:
             return await self._exchange(connector, request, sent, answer)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             # aiohttp cancels requests that queue for a connection when its connector
             # closes, although nobody cancelled the task that waits.
             task = asyncio.current_task()
             if task is None or task.cancelling():
-                raise
-            error = RuntimeError("Connector is closed")
+                # Without the frames below: they hold an answer that is not masked.
+                raise cancelled.with_traceback(None) from None
+            error = RuntimeError(CLOSED)
         except Exception as raised:  # noqa: BLE001  a user's resolver raises anything
             error = TimeoutError() if answer.late else raised
         failure = failure_of(
@@ -189,10 +192,14 @@ class WireTransport:
         limits = self._limits[request.kind]
         ends = self._loop.time() + limits.total
         connection = await connector.connect(self._target, [], limits.connecting)
+        protocol = cast("ResponseHandler", connection.protocol)  # it is connected
+        transport = protocol.transport
         timer: asyncio.TimerHandle | None = None
+        ended = False
         try:
-            protocol = cast("ResponseHandler", connection.protocol)  # it is connected
-            transport = _ready(protocol, limits.silence)
+            if transport is None or transport.is_closing():
+                raise BrokenError(LOST)
+            _prepare(protocol, limits.silence)
             if sent.leave is not None and not sent.leave.held:
                 raise BrokenError(OUTRUN)
             sent.at = datetime.now(UTC)
@@ -201,11 +208,19 @@ class WireTransport:
             protocol.start_timeout()
             message, payload = await protocol.read()
             while message.code in _INFORMATIONAL:
+                protocol.start_timeout()  # aiohttp takes it for the answer, and stops
                 message, payload = await protocol.read()
             answer.status = message.code
-            if not answer.take(payload):
-                await answer.read(payload, request.reply_bytes_max)
-            if not transport.get_write_buffer_size():
+            limit = request.reply_bytes_max
+            if not answer.take(payload, protocol, limit):
+                await answer.read(payload, protocol, limit)
+                check_end(
+                    message.code, message.headers, protocol, closed=connector.closed
+                )
+            # An answer can overtake its request, and one to another request that was
+            # written behind the rest of this one's body may never come.
+            ended = is_through(transport) and message.code != _SWITCHED
+            if ended:
                 connection.release()
             return Reply(
                 message.code, message.headers, self._key.mask(bytes(answer.body))
@@ -213,7 +228,7 @@ class WireTransport:
         finally:
             if timer is not None:
                 timer.cancel()
-            connection.close()  # nothing, where it was released
+            _part(connection, protocol, transport, ended=ended)
 
     def _message(self, request: Request) -> bytes:
         body = request.body
@@ -252,10 +267,7 @@ def _limits(timeouts: Timeouts) -> dict[Kind, _Limits]:
     }
 
 
-def _ready(protocol: ResponseHandler, silence: float | None) -> asyncio.Transport:
-    transport = protocol.transport
-    if transport is None or transport.is_closing():
-        raise BrokenError(LOST)
+def _prepare(protocol: ResponseHandler, silence: float | None) -> None:
     protocol.set_response_params(
         read_until_eof=True,
         auto_decompress=False,
@@ -263,4 +275,24 @@ def _ready(protocol: ResponseHandler, silence: float | None) -> asyncio.Transpor
         max_line_size=HEAD_BYTES_MAX,
         max_field_size=HEAD_BYTES_MAX,
     )
-    return transport
+
+
+def _part(
+    connection: aiohttp.connector.Connection,
+    protocol: ResponseHandler,
+    transport: asyncio.Transport | None,
+    *,
+    ended: bool,
+) -> None:
+    """
+    Let go of a connection: it is in the pool again, or cut.
+
+    Closing alone would first send the rest of a request that nobody waits for, and
+    wait for a goodbye, for as long as the server likes. So what is not in the pool is
+    cut, and where all has ended well that comes after our own goodbye.
+    """
+    if transport is not None and not ended:
+        transport.abort()
+    connection.close()  # nothing, where it was released
+    if transport is not None and protocol.transport is None:
+        transport.abort()
