@@ -18,7 +18,7 @@ from attrs import define, field
 from yarl import URL
 
 from apimodels_async._io.http.bodies import CLOSED, check_end, read_into
-from apimodels_async._io.http.connector import HEAD_BYTES_MAX, USER_AGENT
+from apimodels_async._io.http.connector import HEAD_BYTES_MAX, LARGE, USER_AGENT
 from apimodels_async._io.http.failures import (
     OUTRUN,
     BrokenError,
@@ -52,6 +52,9 @@ class _Response(aiohttp.ClientResponse):
     async def start(self, connection: aiohttp.connector.Connection) -> _Response:
         """Wait for the head of the answer."""
         self.protocol = cast("ResponseHandler", connection.protocol)  # it is connected
+        size = self.request_info.headers.get("Content-Length", "0")
+        if int(size) > LARGE:  # at its end aiohttp would give it away before we look
+            self.protocol.force_close()
         try:
             await super().start(connection)
         except BaseException:

@@ -22,7 +22,7 @@ from attrs import define, field
 from yarl import URL
 
 from apimodels_async._io.http.bodies import CLOSED, check_end, read_into
-from apimodels_async._io.http.connector import HEAD_BYTES_MAX, USER_AGENT, is_through
+from apimodels_async._io.http.connector import HEAD_BYTES_MAX, LARGE, USER_AGENT
 from apimodels_async._io.http.failures import OUTRUN, BrokenError, failure_of
 from apimodels_async._ports import Failure, Kind, Reply, Request, Secret, Sent
 
@@ -44,6 +44,7 @@ AT_ONCE_MAX: Final = 1 << 16
 LOST: Final = "the connection was lost before the request"
 _SWITCHED: Final = 101
 """The last answer over this connection that is HTTP."""
+_REFUSED: Final = 300
 _INFORMATIONAL: Final = frozenset(range(100, 200)) - {_SWITCHED}
 
 
@@ -217,9 +218,7 @@ class WireTransport:
                 check_end(
                     message.code, message.headers, protocol, closed=connector.closed
                 )
-            # An answer can overtake its request, and one to another request that was
-            # written behind the rest of this one's body may never come.
-            ended = is_through(transport) and message.code != _SWITCHED
+            ended = _is_free(transport, request, message.code)
             if ended:
                 connection.release()
             return Reply(
@@ -275,6 +274,15 @@ def _prepare(protocol: ResponseHandler, silence: float | None) -> None:
         max_line_size=HEAD_BYTES_MAX,
         max_field_size=HEAD_BYTES_MAX,
     )
+
+
+def _is_free(transport: asyncio.Transport, request: Request, status: int) -> bool:
+    """Return whether an answer has left its connection to the next request."""
+    large = request.body is not None and len(request.body) > LARGE
+    if status == _SWITCHED or (large and status >= _REFUSED):
+        return False
+    # In this order: a TLS transport that is closed has no more buffer to look at.
+    return not (transport.is_closing() or transport.get_write_buffer_size())
 
 
 def _part(

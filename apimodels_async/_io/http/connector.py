@@ -28,6 +28,12 @@ KEEPALIVE_S: Final = 15.0
 DNS_TTL_S: Final = 10
 HEAD_BYTES_MAX: Final = 1 << 16
 """Of one header field of an answer."""
+LARGE: Final = 1 << 14
+"""
+Bytes of a body that may be refused before it is read. Whether a server that keeps the
+connection then reads the rest nobody can see: what does not lie in our own buffers may
+lie in two kernels'. So who comes next does not queue behind it.
+"""
 USER_AGENT: Final = (
     f"apimodels-async-python/{__version__} "
     f"aiohttp/{aiohttp.__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
@@ -43,9 +49,6 @@ class Connector(aiohttp.TCPConnector):
     answer for the one after it (aio-libs/aiohttp#13656; measured with 3.14.5). A
     synchronous picture carries no id by which that could be noticed later.
     Source: httpcore treats an idle connection that is readable as dead.
-
-    Nor one that still has something to write: the next request would queue behind a
-    body that the server may never read.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -121,18 +124,6 @@ class Connector(aiohttp.TCPConnector):
         if not self._own_loop.is_closed():
             for transport in self._transports:
                 transport.abort()
-
-
-def is_through(transport: asyncio.Transport | None) -> bool:
-    """Return whether all that was written to *transport* has left for the kernel."""
-    while transport is not None:
-        if transport.is_closing() or transport.get_write_buffer_size():
-            return False
-        # TLS hands all to the transport below, and does not count what waits there.
-        transport = getattr(
-            getattr(transport, "_ssl_protocol", None), "_transport", None
-        )
-    return True
 
 
 def _look_at(transport: asyncio.Transport | None) -> Callable[[], bool]:
