@@ -98,11 +98,7 @@ class Connector(aiohttp.TCPConnector):
                 if transport is not None:
                     self._transports.add(transport)
                 return connection
-            if (
-                not protocol.should_close
-                and not is_readable()
-                and is_through(transport)
-            ):
+            if not protocol.should_close and not is_readable():
                 return connection
             if transport is not None:
                 transport.abort()
