@@ -18,7 +18,12 @@ from attrs import define, field
 from yarl import URL
 
 from apimodels_async._io.http.bodies import CLOSED, check_end, read_into
-from apimodels_async._io.http.connector import HEAD_BYTES_MAX, LARGE, USER_AGENT
+from apimodels_async._io.http.connector import (
+    HEAD_BYTES_MAX,
+    LARGE,
+    SWITCHED,
+    USER_AGENT,
+)
 from apimodels_async._io.http.failures import (
     OUTRUN,
     BrokenError,
@@ -60,6 +65,8 @@ class _Response(aiohttp.ClientResponse):
         except BaseException:
             self.cut()
             raise
+        if self.status == SWITCHED:
+            self.protocol.force_close()
         return self
 
     def cut(self) -> None:

@@ -22,7 +22,12 @@ from attrs import define, field
 from yarl import URL
 
 from apimodels_async._io.http.bodies import CLOSED, check_end, read_into
-from apimodels_async._io.http.connector import HEAD_BYTES_MAX, LARGE, USER_AGENT
+from apimodels_async._io.http.connector import (
+    HEAD_BYTES_MAX,
+    LARGE,
+    SWITCHED,
+    USER_AGENT,
+)
 from apimodels_async._io.http.failures import OUTRUN, BrokenError, failure_of
 from apimodels_async._ports import Failure, Kind, Reply, Request, Secret, Sent
 
@@ -42,10 +47,8 @@ BODY_MAX: Final = 1 << 20
 AT_ONCE_MAX: Final = 1 << 16
 """Bytes of a body, below any at which aiohttp pauses reading."""
 LOST: Final = "the connection was lost before the request"
-_SWITCHED: Final = 101
-"""The last answer over this connection that is HTTP."""
 _REFUSED: Final = 300
-_INFORMATIONAL: Final = frozenset(range(100, 200)) - {_SWITCHED}
+_INFORMATIONAL: Final = frozenset(range(100, 200)) - {SWITCHED}
 
 
 class _Limits(NamedTuple):
@@ -279,7 +282,7 @@ def _prepare(protocol: ResponseHandler, silence: float | None) -> None:
 def _is_free(transport: asyncio.Transport, request: Request, status: int) -> bool:
     """Return whether an answer has left its connection to the next request."""
     large = request.body is not None and len(request.body) > LARGE
-    if status == _SWITCHED or (large and status >= _REFUSED):
+    if status == SWITCHED or (large and status >= _REFUSED):
         return False
     # In this order: a TLS transport that is closed has no more buffer to look at.
     return not (transport.is_closing() or transport.get_write_buffer_size())

@@ -28,6 +28,8 @@ KEEPALIVE_S: Final = 15.0
 DNS_TTL_S: Final = 10
 HEAD_BYTES_MAX: Final = 1 << 16
 """Of one header field of an answer."""
+SWITCHED: Final = 101
+"""Status of the last answer over a connection that is HTTP."""
 LARGE: Final = 1 << 14
 """
 Bytes of a body that may be refused before it is read. Whether a server that keeps the
