@@ -65,7 +65,7 @@ class RawServer:
         """Called with the peer before anything is read; True: read nothing."""
         self.ssl = ssl
         self.unread = unread
-        """Whether it answers a head and leaves the body where it is."""
+        """Whether it answers a head, and reads nothing after that."""
         self.received: list[Received] = []
         self.connections = 0
         self.open_now = 0
@@ -128,6 +128,8 @@ class RawServer:
                 await self.answer(request, peer)
             finally:
                 self.in_hand -= 1
+            if self.unread:
+                await asyncio.Event().wait()
 
     async def _read(self, reader, peer):
         head = await reader.readuntil(b"\r\n\r\n")

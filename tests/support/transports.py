@@ -6,8 +6,8 @@ import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-import trustme
 from support.raw import RawServer
 from support.sessions import KEY, PATIENT
 from support.tls import certificate
@@ -17,6 +17,9 @@ from apimodels_async._io.http.connector import Pool
 from apimodels_async._io.places import ConnectionPlaces
 from apimodels_async._io.wire import WireTransport
 from apimodels_async._ports import Kind, Reply, Request, Secret, Sent
+
+if TYPE_CHECKING:
+    import trustme
 
 WAYS = ["wire", "wire TLS", "client", "client TLS"]
 
