@@ -46,34 +46,44 @@ WARNED_BYTES: Final = 1 << 20
 
 class _Response(aiohttp.ClientResponse):
     """
-    A response that knows its connection to the end, and cuts it where that is bad.
+    A response that knows its connection to the end, and cuts it where it does not stay.
 
-    Closing alone would first send the rest of a request that nobody waits for, for as
-    long as the server likes.
+    Closing alone would first send the rest of a request that nobody waits for, and
+    wait for a goodbye, for as long as the server likes.
     """
 
     protocol: ResponseHandler
+    transport: asyncio.Transport | None
 
     async def start(self, connection: aiohttp.connector.Connection) -> _Response:
         """Wait for the head of the answer."""
         self.protocol = cast("ResponseHandler", connection.protocol)  # it is connected
+        self.transport = connection.transport
         size = self.request_info.headers.get("Content-Length", "0")
         if int(size) > LARGE:  # at its end aiohttp would give it away before we look
             self.protocol.force_close()
         try:
             await super().start(connection)
         except BaseException:
-            self.cut()
+            self.part(ended=False)
             raise
         if self.status == SWITCHED:
             self.protocol.force_close()
         return self
 
-    def cut(self) -> None:
-        """Cut the connection, if it is not in the pool again, and perhaps another's."""
-        transport = self.connection.transport if self.connection is not None else None
-        if transport is not None:
-            transport.abort()
+    def part(self, *, ended: bool) -> None:
+        """
+        Cut the connection, unless it is in the pool again, and perhaps another's.
+
+        Args:
+            ended: Whether all went well. Then one that aiohttp is about to close is cut
+                too: it said goodbye, and would wait for the server's.
+        """
+        if self.transport is None:
+            return
+        ours = self.connection is not None and self.connection.protocol is not None
+        if self.protocol.transport is None or (ours and not ended):
+            self.transport.abort()
 
 
 @define(eq=False)
@@ -220,8 +230,9 @@ class AiohttpTransport:
                 )
                 check_end(status, headers, protocol, closed=session.closed)
             except BaseException:
-                response.cut()
+                response.part(ended=False)
                 raise
+            response.part(ended=True)
             return Reply(status, headers, self._key.mask(bytes(arrived.body)))
 
     def _url(self, path: str) -> URL:
