@@ -4,6 +4,7 @@ What a session is made of that touches the outside world, for a simulation to re
 
 from __future__ import annotations
 
+import logging
 import random
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import RetryPolicy, Timeouts
     from apimodels_async.stores.store import OrderStore
+
+logger = logging.getLogger("apimodels_async.transport")
 
 
 class Adapters:
@@ -57,6 +60,7 @@ class Adapters:
 
         from apimodels_async._io.client import AiohttpTransport
         from apimodels_async._io.http.connector import Pool
+        from apimodels_async._io.http.inside import is_known
         from apimodels_async._io.http.places import ConnectionPlaces
         from apimodels_async._io.wire import WireTransport
 
@@ -65,7 +69,12 @@ class Adapters:
         pool = Pool(max_connections, fresh=fresh, lent=connector)
         common = base_url, key, timeouts, pool, places
         client = partial(AiohttpTransport, *common, lent=lent)
-        return client() if lent is not None else WireTransport(*common, client)
+        if lent is not None:
+            return client()
+        if is_known():
+            return WireTransport(*common, client)
+        logger.info("requests go by aiohttp's client: its connections are new to us")
+        return client()
 
     def files(
         self,

@@ -166,7 +166,7 @@ class Reply:
     """A whole answer: status, headers (lower-case names) and the raw body."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 

@@ -22,8 +22,11 @@ LINES_MAX = 450
 MODULES_MAX = 15  # in one folder
 APART = {"support", "sim", "soak", "samples", "typing"}
 """Folders of the tests that stand for none of the package's."""
-OF_ALL = {"conftest", "exports", "house", "layers", "readme", "virtual_time"}
-"""What tests at the top are about, other than a module."""
+OF_SEVERAL = {
+    ".": {"conftest", "exports", "house", "layers", "readme", "virtual_time"},
+    "_io": {"transports"},
+}
+"""What the tests of a folder are about, other than a module of it."""
 
 # What `import apimodels_async` must not pull in: aiohttp alone costs 150 ms.
 HEAVY = {
@@ -71,7 +74,7 @@ def strays(tests: Path, package: Path) -> list[str]:
             continue
         modules = {each.stem.lstrip("_") for each in (package / place).glob("*.py")}
         about = path.stem.removeprefix("test_")
-        known = modules if place.parts else modules | OF_ALL
+        known = modules | OF_SEVERAL.get(place.as_posix(), set())
         if not any(about == name or about.startswith(f"{name}_") for name in known):
             found.append(f"{shown}: begins with the name of no module there")
     return found

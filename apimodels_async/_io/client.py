@@ -11,16 +11,22 @@ from __future__ import annotations
 import asyncio
 import io
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import aiohttp
+from attrs import define, field
 from yarl import URL
 
-from apimodels_async._io.http.connector import HEAD_BYTES_MAX, USER_AGENT
+from apimodels_async._io.http.bodies import CLOSED, check_end, read_into
+from apimodels_async._io.http.connector import (
+    HEAD_BYTES_MAX,
+    LARGE,
+    SWITCHED,
+    USER_AGENT,
+)
 from apimodels_async._io.http.failures import (
     OUTRUN,
     BrokenError,
-    TooLargeError,
     failure_of,
     reason_of,
 )
@@ -29,11 +35,64 @@ from apimodels_async._ports import Failure, Kind, Reply, Request, Secret, Sent
 if TYPE_CHECKING:
     from types import SimpleNamespace
 
+    from aiohttp.client_proto import ResponseHandler
+
     from apimodels_async._io.http.connector import Pool
     from apimodels_async._io.http.places import ConnectionPlaces
     from apimodels_async.policies import Timeouts
 
 WARNED_BYTES: Final = 1 << 20
+
+
+class _Response(aiohttp.ClientResponse):
+    """
+    A response that knows its connection to the end, and cuts it where it does not stay.
+
+    Closing alone would first send the rest of a request that nobody waits for, and
+    wait for a goodbye, for as long as the server likes.
+    """
+
+    protocol: ResponseHandler
+    transport: asyncio.Transport | None
+
+    async def start(self, connection: aiohttp.connector.Connection) -> _Response:
+        """Wait for the head of the answer."""
+        self.protocol = cast("ResponseHandler", connection.protocol)  # it is connected
+        self.transport = connection.transport
+        size = self.request_info.headers.get("Content-Length", "0")
+        if int(size) > LARGE:  # at its end aiohttp would give it away before we look
+            self.protocol.force_close()
+        try:
+            await super().start(connection)
+        except BaseException:
+            self.part(ended=False)
+            raise
+        if self.status == SWITCHED:
+            self.protocol.force_close()
+        return self
+
+    def part(self, *, ended: bool) -> None:
+        """
+        Cut the connection, unless it is in the pool again, and perhaps another's.
+
+        Args:
+            ended: Whether all went well. Then one that aiohttp is about to close is cut
+                too: it said goodbye, and would wait for the server's.
+        """
+        if self.transport is None:
+            return
+        ours = self.connection is not None and self.connection.protocol is not None
+        if self.protocol.transport is None or (ours and not ended):
+            self.transport.abort()
+
+
+@define(eq=False)
+class _Arrived:
+    """What has arrived of an answer."""
+
+    status: int | None = None
+    body: bytearray = field(factory=bytearray, repr=False)
+    """It may repeat the key."""
 
 
 class AiohttpTransport:
@@ -77,6 +136,7 @@ class AiohttpTransport:
             middlewares=(self._authorize,),
             max_line_size=HEAD_BYTES_MAX,
             max_field_size=HEAD_BYTES_MAX,
+            response_class=_Response,
         )
 
     async def _authorize(
@@ -117,50 +177,68 @@ class AiohttpTransport:
 
     async def _send(self, request: Request, sent: Sent) -> Reply | Failure:
         session = self._free if request.kind is Kind.FREE else self._paid
-        error: Exception | None = None
-        status: int | None = None
-        arrived = bytearray()
-        total, timeout = self._timeouts[request.kind]
+        arrived = _Arrived()
+        error: Exception
         try:
-            # aiohttp's own total is two timers, one within the other: at their end both
-            # take back a cancellation, and there may be but one (measured, 3.14.5; a
-            # tracker that was closed in that moment never ended).
-            async with (
-                asyncio.timeout(total),
-                session.request(
-                    request.method,
-                    self._url(request.path),
-                    data=_payload(request),
-                    headers=_JSON if request.body is not None else None,
-                    timeout=timeout,
-                    allow_redirects=False,
-                    trace_request_ctx=sent,
-                ) as response,
-            ):
-                status = response.status
-                await _read_into(arrived, response, request.reply_bytes_max)
-                body = self._key.mask(bytes(arrived))
-                return Reply(status, response.headers, body)
-        except asyncio.CancelledError:
+            return await self._exchange(session, request, sent, arrived)
+        except asyncio.CancelledError as cancelled:
             # aiohttp cancels requests that queue for a connection when its connector
             # closes, although nobody cancelled the task that waits.
             task = asyncio.current_task()
             if task is None or task.cancelling():
-                raise
-            error = RuntimeError("Connector is closed")
+                # Without the frames below: they hold headers, and what is not masked.
+                raise cancelled.with_traceback(None) from None
+            error = RuntimeError(CLOSED)
         except Exception as raised:  # noqa: BLE001  a user's trace hook raises anything
             error = raised
         failure = failure_of(
             error,
             sent,
-            status,
-            self._key.mask(bytes(arrived)),
+            arrived.status,
+            self._key.mask(bytes(arrived.body)),
             key=self._key,
             address=self._origin[1],
             closed=session.closed,
         )
         del error  # its frames hold the request; nothing may find them through ours
         return failure
+
+    async def _exchange(
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        sent: Sent,
+        arrived: _Arrived,
+    ) -> Reply:
+        total, timeout = self._timeouts[request.kind]
+        # aiohttp's own total is two timers, one within the other: at their end both
+        # take back a cancellation, and there may be but one (measured, 3.14.5; a
+        # tracker that was closed in that moment never ended).
+        async with (
+            asyncio.timeout(total),
+            session.request(
+                request.method,
+                self._url(request.path),
+                data=_payload(request),
+                headers=_JSON if request.body is not None else None,
+                timeout=timeout,
+                allow_redirects=False,
+                trace_request_ctx=sent,
+            ) as answer,
+        ):
+            response = cast("_Response", answer)  # it is the session's class
+            arrived.status = status = response.status
+            protocol, headers = response.protocol, response.headers
+            try:
+                await read_into(
+                    arrived.body, response.content, protocol, request.reply_bytes_max
+                )
+                check_end(status, headers, protocol, closed=session.closed)
+            except BaseException:
+                response.part(ended=False)
+                raise
+            response.part(ended=True)
+            return Reply(status, headers, self._key.mask(bytes(arrived.body)))
 
     def _url(self, path: str) -> URL:
         endpoint, _, query = path.partition("?")
@@ -235,14 +313,3 @@ def _payload(request: Request) -> bytes | io.BytesIO | aiohttp.FormData | None:
         content_type=file.content_type,
     )
     return form
-
-
-async def _read_into(
-    arrived: bytearray, response: aiohttp.ClientResponse, limit: int
-) -> None:
-    # Piece by piece, so that what came before a cut is there to find a task id in.
-    content = response.content
-    while not content.at_eof():
-        arrived += await content.readany()
-        if len(arrived) > limit:
-            raise TooLargeError(limit)

@@ -20,7 +20,13 @@ import aiohttp
 from yarl import URL
 
 from apimodels_async._io.http.answers import Answer, Watch
-from apimodels_async._io.http.connector import HEAD_BYTES_MAX, USER_AGENT
+from apimodels_async._io.http.bodies import CLOSED, check_end
+from apimodels_async._io.http.connector import (
+    HEAD_BYTES_MAX,
+    LARGE,
+    SWITCHED,
+    USER_AGENT,
+)
 from apimodels_async._io.http.failures import (
     OUTRUN,
     BrokenError,
@@ -41,7 +47,8 @@ if TYPE_CHECKING:
 BODY_MAX: Final = 1 << 20
 """Bytes that go to the socket in one piece; more is the other transport's."""
 LOST: Final = "the connection was lost before the request"
-_INFORMATIONAL: Final = frozenset(range(100, 200)) - {101}
+_REFUSED: Final = 300
+_INFORMATIONAL: Final = frozenset(range(100, 200)) - {SWITCHED}
 
 
 class _Limits(NamedTuple):
@@ -118,13 +125,14 @@ class WireTransport:
         error: Exception
         try:
             return await self._exchange(lines, request, sent, answer)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             # aiohttp cancels requests that queue for a connection when its connector
             # closes, although nobody cancelled the task that waits.
             task = asyncio.current_task()
             if task is None or task.cancelling():
-                raise
-            error = RuntimeError("Connector is closed")
+                # Without the frames below: they hold an answer that is not masked.
+                raise cancelled.with_traceback(None) from None
+            error = RuntimeError(CLOSED)
         except Exception as raised:  # noqa: BLE001  a user's resolver raises anything
             error = TimeoutError() if answer.late else raised
         failure = failure_of(
@@ -155,19 +163,26 @@ class WireTransport:
             protocol.start_timeout()
             message, payload = await protocol.read()
             while message.code in _INFORMATIONAL:
+                protocol.start_timeout()  # aiohttp takes it for the answer, and stops
                 message, payload = await protocol.read()
             answer.status = message.code
-            if not answer.take(payload):
-                await answer.read(payload, request.reply_bytes_max)
+            limit = request.reply_bytes_max
+            if not answer.take(payload, protocol, limit):
+                await answer.read(payload, protocol, limit)
+                closed = lines.connector.closed
+                check_end(message.code, message.headers, protocol, closed=closed)
             answer.ended = True  # before the line is another one's
-            lines.give_back(line)
+            if _is_left(transport, request, message.code):
+                lines.give_back(line)
+            else:
+                line.cut()
             return Reply(
                 message.code, message.headers, self._key.mask(bytes(answer.body))
             )
         finally:
             if not answer.ended:
                 answer.ended = True
-                line.close()
+                line.cut()
 
     def _message(self, request: Request) -> bytes:
         body = request.body
@@ -222,3 +237,12 @@ def _ready(line: Line, silence: float | None) -> asyncio.Transport:
         max_field_size=HEAD_BYTES_MAX,
     )
     return transport
+
+
+def _is_left(transport: asyncio.Transport, request: Request, status: int) -> bool:
+    """Return whether an answer has left its connection to the next request."""
+    large = request.body is not None and len(request.body) > LARGE
+    if status == SWITCHED or (large and status >= _REFUSED):
+        return False
+    # In this order: a TLS transport that is closed has no more buffer to look at.
+    return not (transport.is_closing() or transport.get_write_buffer_size())

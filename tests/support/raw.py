@@ -59,11 +59,13 @@ class Peer:
 class RawServer:
     """Listens on loopback while the context is open."""
 
-    def __init__(self, answer=None, *, greet=None, ssl=None):
+    def __init__(self, answer=None, *, greet=None, ssl=None, unread=False):
         self.answer = answer or respond()
         self.greet = greet
         """Called with the peer before anything is read; True: read nothing."""
         self.ssl = ssl
+        self.unread = unread
+        """Whether it answers a head, and reads nothing after that."""
         self.received: list[Received] = []
         self.connections = 0
         self.open_now = 0
@@ -126,6 +128,8 @@ class RawServer:
                 await self.answer(request, peer)
             finally:
                 self.in_hand -= 1
+            if self.unread:
+                await asyncio.Event().wait()
 
     async def _read(self, reader, peer):
         head = await reader.readuntil(b"\r\n\r\n")
@@ -133,7 +137,8 @@ class RawServer:
         method, target, _ = lines[0].split(" ", 2)
         pairs = (line.split(": ", 1) for line in lines[1:] if line)
         headers = {name.lower(): value for name, value in pairs}
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        size = 0 if self.unread else int(headers.get("content-length", 0))
+        body = await reader.readexactly(size)
         return Received(method, target, head, body, peer.number, headers)
 
 

@@ -8,9 +8,10 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from apimodels_async._io.http.failures import TooLargeError
+from apimodels_async._io.http.bodies import read_into
 
 if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.streams import StreamReader
 
 AT_ONCE_MAX: Final = 1 << 16
@@ -38,27 +39,30 @@ class Answer:
         if self.transport is not None:
             self.transport.abort()
 
-    def take(self, payload: StreamReader) -> bool:
+    def take(
+        self, payload: StreamReader, protocol: ResponseHandler, limit: int
+    ) -> bool:
         """
         Take the body, if it is small and has come with its head; return whether.
 
         By aiohttp's own methods that would make its parser look for more, and its
         transport resume, although neither was paused: a fifth of what a poll costs.
         """
-        if not (payload.is_eof() and 0 < payload.total_bytes <= AT_ONCE_MAX):
+        if not (
+            payload.is_eof() and 0 < payload.total_bytes <= min(limit, AT_ONCE_MAX)
+        ):
             return False
-        if self.late or payload.exception() is not None:
+        if self.late or protocol.exception() is not None:
             return False
         self.body = b"".join(payload._buffer)  # noqa: SLF001
         return True
 
-    async def read(self, payload: StreamReader, limit: int) -> None:
-        """Read the body, piece by piece: of one that is cut the start is kept."""
+    async def read(
+        self, payload: StreamReader, protocol: ResponseHandler, limit: int
+    ) -> None:
+        """Read the body, piece by piece."""
         arrived = self.body = bytearray()
-        while not payload.at_eof():
-            arrived += await payload.readany()
-            if len(arrived) > limit:
-                raise TooLargeError(limit)
+        await read_into(arrived, payload, protocol, limit)
         if self.late:  # a body without a length ends with its connection
             raise TimeoutError
 

@@ -4,6 +4,7 @@ aiohttp's pool of connections, counted, and without those that have something to
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -11,11 +12,12 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
 
+from apimodels_async._io.http.bodies import CLOSED
 from apimodels_async._io.http.silence import look_at
 from apimodels_async._version import __version__
 
 if TYPE_CHECKING:
-    import asyncio
+    import ssl
     from collections.abc import Callable
 
     from aiohttp.client_proto import ResponseHandler
@@ -26,6 +28,14 @@ KEEPALIVE_S: Final = 15.0
 DNS_TTL_S: Final = 10
 HEAD_BYTES_MAX: Final = 1 << 16
 """Of one header field of an answer."""
+SWITCHED: Final = 101
+"""Status of the last answer over a connection that is HTTP."""
+LARGE: Final = 1 << 14
+"""
+Bytes of a body that may be refused before it is read. Whether a server that keeps the
+connection then reads the rest nobody can see: what does not lie in our own buffers may
+lie in two kernels'. So who comes next does not queue behind it.
+"""
 USER_AGENT: Final = (
     f"apimodels-async-python/{__version__} "
     f"aiohttp/{aiohttp.__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
@@ -42,6 +52,9 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._transports: WeakSet[asyncio.Transport] = WeakSet()
+        self._own_loop = asyncio.get_running_loop()
+        self._hung_up = False
         super().__init__(
             ttl_dns_cache=DNS_TTL_S, socket_factory=self._open_socket, **options
         )
@@ -73,15 +86,39 @@ class Connector(aiohttp.TCPConnector):
         Nothing is awaited between the look at an idle one and the return.
         """
         while True:
+            if self.closed:  # aiohttp would connect, and then find out
+                raise RuntimeError(CLOSED)
             connection = await super().connect(req, traces, timeout)
             protocol = cast("ResponseHandler", connection.protocol)  # it is connected
+            transport = protocol.transport
             is_readable = self._is_readable.get(protocol)
             if is_readable is None:
-                self._is_readable[protocol] = look_at(protocol.transport)
+                self._is_readable[protocol] = look_at(transport)
+                if transport is not None:
+                    self._transports.add(transport)
                 return connection
             if not protocol.should_close and not is_readable():
                 return connection
+            if transport is not None:
+                transport.abort()
             connection.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed, or about to be."""
+        return self._hung_up or super().closed
+
+    def hang_up(self) -> None:
+        """
+        Cut all connections, also those that are closing.
+
+        One whose server does not read, or says no goodbye, would take its time, and
+        aiohttp's close waits for the former (measured with 3.14.5: for ever).
+        """
+        self._hung_up = True
+        if not self._own_loop.is_closed():
+            for transport in self._transports:
+                transport.abort()
 
 
 class Pool:
@@ -92,13 +129,20 @@ class Pool:
         most: Connections of each kind at most.
         fresh: An order has a connection of its own, which is closed after it.
         lent: A user's; it stays open.
+        ssl: Whom to trust, instead of the authorities that this machine trusts.
     """
 
     def __init__(
-        self, most: int, *, fresh: bool, lent: aiohttp.BaseConnector | None = None
+        self,
+        most: int,
+        *,
+        fresh: bool,
+        lent: aiohttp.BaseConnector | None = None,
+        ssl: ssl.SSLContext | bool = True,
     ) -> None:
-        self.free = lent or Connector(limit=most, keepalive_timeout=KEEPALIVE_S)
-        self.paid = Connector(limit=most, force_close=True) if fresh else self.free
+        options: dict[str, Any] = {"limit": most, "ssl": ssl}
+        self.free = lent or Connector(keepalive_timeout=KEEPALIVE_S, **options)
+        self.paid = Connector(force_close=True, **options) if fresh else self.free
         self._lent = lent
 
     @property
@@ -114,5 +158,9 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close those that are ours."""
-        for each in {self.free, self.paid} - {self._lent}:
+        # aiohttp's own are lent.
+        ours = {each for each in (self.free, self.paid) if isinstance(each, Connector)}
+        for each in ours:
+            each.hang_up()
+        for each in ours:
             await each.close()

@@ -69,7 +69,8 @@ def failure_of(
         timed_out=isinstance(error, TimeoutError),
         status=status,
         body=arrived,
-        retryable=isinstance(error, _OUTSIDE) and not isinstance(error, _FINAL),
+        retryable=isinstance(error, _OUTSIDE)
+        and not (closed or isinstance(error, _FINAL)),
         closed=closed,
     )
 

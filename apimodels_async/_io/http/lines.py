@@ -48,18 +48,25 @@ class Line:
             self._is_readable = look_at(self.transport)
         return not self._is_readable()
 
-    @property
-    def reusable(self) -> bool:
-        """Whether all of the last request has gone, and all of its answer has come."""
-        sent = self.transport is None or not self.transport.get_write_buffer_size()
-        return sent and not self.protocol.should_close
-
     def release(self) -> None:
         """Give the connection back to the connector."""
         self._connection.release()
 
-    def close(self) -> None:
-        """Close the connection."""
+    def hang_up(self) -> None:
+        """Say goodbye, and do not wait for the server's."""
+        self._connection.close()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def cut(self) -> None:
+        """
+        Cut the connection.
+
+        Closing would first send the rest of a request that nobody waits for, and wait
+        for a goodbye, for as long as the server likes.
+        """
+        if self.transport is not None:
+            self.transport.abort()
         self._connection.close()
 
 
@@ -90,13 +97,13 @@ class Lines:
             line = self._idle.pop()
             if line.is_silent():
                 return line
-            line.close()
+            line.cut()
         return Line(await self.connector.connect(self._target, _NO_TRACES, connecting))
 
     def give_back(self, line: Line) -> None:
-        """Keep *line* for the next request, or close it."""
-        if not (self._kept and line.reusable) or self.connector.closed:
-            line.close()
+        """Keep *line*, over which all has ended well, for another request."""
+        if not self._kept or line.protocol.should_close or self.connector.closed:
+            line.hang_up()
             return
         line.idle_since = self._loop.time()
         self._idle.append(line)
@@ -111,7 +118,7 @@ class Lines:
     def _close_old(self) -> None:
         oldest = self._loop.time() - KEEPALIVE_S
         while self._idle and self._idle[0].idle_since <= oldest:
-            self._idle.popleft().close()
+            self._idle.popleft().hang_up()
         self._timer = None
         if self._idle:
             at = self._idle[0].idle_since + KEEPALIVE_S
@@ -122,4 +129,4 @@ class Lines:
         if self._timer is not None:
             self._timer.cancel()
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop().hang_up()
