@@ -32,6 +32,7 @@ from apimodels_async._api import calls, requests
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._core.money.retry import info_of, unknown_error
 from apimodels_async._core.polling.entry import Entry
+from apimodels_async._io.shielded import outcome_of
 from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
@@ -163,7 +164,7 @@ class Ordering:
         runner.add_done_callback(self._ended)
         before = _cancellations()
         try:
-            product = await asyncio.shield(runner)
+            product = await outcome_of(runner)
         except asyncio.CancelledError:
             self._unheard.pop(runner, None)
             if not runner.cancelled() or _cancellations() > before:

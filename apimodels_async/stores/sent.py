@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import define, field
 
 from apimodels_async._core.money.digests import addresses_in, digest_of
+from apimodels_async._io.shielded import outcome_of
 from apimodels_async.errors import SessionClosedError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class SentOrders:
         while True:
             await self.clock.sleep(self.lease.seconds / 4)
             # Closing cuts the sleep alone: a write cut in the middle would be lost.
-            await asyncio.shield(self.write(self._renew()))
+            await outcome_of(self.write(self._renew()))
 
     async def _renew(self) -> None:
         began = self.lease.times()
@@ -138,7 +139,7 @@ class SentOrders:
             await self.store.uploaded(self.scope, address, digest)
 
         trouble = "not in the store: what was uploaded to %s (%r)"
-        await asyncio.shield(self.write(self.keep(write, trouble, address)))
+        await outcome_of(self.write(self.keep(write, trouble, address)))
 
     async def digest_of(self, encoded: Request) -> str:
         """
@@ -152,7 +153,8 @@ class SentOrders:
         if unknown:  # another process may have uploaded it
             await self.open()
             asking = self.write(self.store.contents(self.scope, sorted(unknown)))
-            self.contents.update(await asyncio.shield(asking))
+            known = await outcome_of(asking)
+            self.contents.update(known)
         return digest_of(encoded.path, body, self.contents)
 
     async def recover(self) -> OrderRecord | None:
@@ -161,7 +163,7 @@ class SentOrders:
             late = bool(self._left)
             recovering = self._left.pop(0) if late else self.write(self._recover())
             try:
-                found = await asyncio.shield(recovering)
+                found = await outcome_of(recovering)
             except asyncio.CancelledError:
                 self._left.append(recovering)  # ours by now: the next caller gets it
                 raise

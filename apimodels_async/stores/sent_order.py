@@ -22,6 +22,7 @@ from apimodels_async._core.money.orders import (
     standing_of,
 )
 from apimodels_async._core.money.resume import OrderState, state_after
+from apimodels_async._io.shielded import outcome_of
 from apimodels_async._text import printable
 from apimodels_async.errors import ApiModelsError, JournalError, SessionClosedError
 from apimodels_async.models import ImageResult
@@ -140,7 +141,7 @@ class SentOrder:
         """
         await self.orders.open()
         looking = self.orders.store.find(self.orders.scope, self.idempotency_key)
-        known = await asyncio.shield(self.orders.write(looking))
+        known = await outcome_of(self.orders.write(looking))
         if known is None or is_replaceable(known, self.anew):
             return None
         if standing_of(known, self.digest) is Standing.UNDER_WAY:
@@ -195,7 +196,7 @@ class SentOrder:
     async def _claim(self, new: NewOrder) -> Claim:
         claiming = self.orders.write(self.orders.store.begin(new, self.anew))
         try:
-            return await asyncio.shield(claiming)
+            return await outcome_of(claiming)
         except asyncio.CancelledError:
             # It may be granted all the same, and nobody would ever send it.
             self.orders.write(self._withdraw(claiming))
@@ -219,7 +220,7 @@ class SentOrder:
     async def accepted(self, task_id: str) -> None:
         """Write down its task."""
         self._task_id = task_id
-        await asyncio.shield(self.orders.write(self._accept(task_id)))
+        await outcome_of(self.orders.write(self._accept(task_id)))
 
     async def _accept(self, task_id: str) -> None:
         async def write() -> None:
@@ -230,7 +231,7 @@ class SentOrder:
 
     async def ended(self, outcome: ImageResult | ApiModelsError) -> None:
         """Write down how it ended, as far as *outcome* is an end."""
-        await asyncio.shield(self.orders.write(self._end(outcome)))
+        await outcome_of(self.orders.write(self._end(outcome)))
 
     async def _end(self, outcome: ImageResult | ApiModelsError) -> None:
         end = self.orders.store.ended
@@ -267,7 +268,7 @@ class SentOrder:
     async def written(self) -> None:
         """Wait until how it ended is in the store, or that is in the log."""
         if self._settling is not None:
-            await asyncio.shield(self._settling)
+            await outcome_of(self._settling)
 
     def found(self, task_id: str) -> None:
         """Write down the task of an order that counted as lost."""
@@ -277,7 +278,7 @@ class SentOrder:
     async def saved(self, files: list[str]) -> None:
         """Write down where its pictures are."""
         write = partial(self.orders.store.saved, self.attempt, files)
-        await asyncio.shield(self.orders.write(self._keep(write)))
+        await outcome_of(self.orders.write(self._keep(write)))
 
     def handed_over(self) -> None:
         """Write down that its end reached the caller, without being waited for."""

@@ -28,6 +28,7 @@ from apimodels_async._core.money.orders import (
 )
 from apimodels_async._core.money.records import dump_result, read_amount
 from apimodels_async._core.money.resume import OrderState
+from apimodels_async._io.shielded import outcome_of
 from apimodels_async.errors import JournalError
 from apimodels_async.stores._pictures import PictureFolder, digests_in
 from apimodels_async.stores._rows import COLUMNS, DAMAGE, NOW, read_row
@@ -150,7 +151,7 @@ class SqliteStore:
 
         opening = asyncio.get_running_loop().run_in_executor(None, work)
         try:
-            writer = await asyncio.shield(opening)
+            writer = await outcome_of(opening)
         except asyncio.CancelledError:
             left = True
             opening.add_done_callback(_let_go)
@@ -179,7 +180,7 @@ class SqliteStore:
         except RuntimeError:  # that of its session is closed
             writer.release()
             return
-        await asyncio.shield(loop.run_in_executor(None, writer.release))
+        await outcome_of(loop.run_in_executor(None, writer.release))
 
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
         """See :class:`OrderStore`."""
@@ -394,7 +395,7 @@ class SqliteStore:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writers[-1].put(work, done)
         # Shielded: a cancelled waiter must not undo what the thread is committing.
-        return await asyncio.shield(done)
+        return await outcome_of(done)
 
     async def _read_whole(self, row: Sequence[Any]) -> OrderRecord:
         if any(isinstance(each, str) and ";sha256," in each for each in row):

@@ -113,10 +113,13 @@ def parse(arguments=None):
         "--orders",
         type=int,
         metavar="N",
-        help=f"seeds 0, 1, 2 ... until N orders are placed, some {ORDERS} a seed",
+        help=f"seeds --first, --first + 1 ... until N are placed, some {ORDERS} a seed",
     )
     group.add_argument(
         "--seconds", type=float, metavar="S", help="fresh seeds for S seconds"
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="N", help="where --orders begins (0)"
     )
     parser.add_argument(
         "--shrink", action="store_true", help="shorten what fails as far as it goes"
@@ -135,7 +138,7 @@ def seeds_of(options, campaign):
     if options.seed is not None:
         yield options.seed
         return
-    start, seed = time.monotonic(), 0
+    start, seed = time.monotonic(), options.first
     if options.seconds is not None:
         seed = time.time_ns() % FRESH
         print(f"fresh seeds from {seed}")
