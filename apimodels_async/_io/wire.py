@@ -105,7 +105,9 @@ class _Target(aiohttp.ClientRequest):
     """Where to connect to: nothing of it is sent, nothing of it changes."""
 
     @cached_property
-    def connection_key(self) -> ConnectionKey:
+    def connection_key(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+    ) -> ConnectionKey:
         """Which connections lead there."""
         return super().connection_key
 
