@@ -254,6 +254,17 @@ async def test_closing_while_it_connects_is_told(way):
         assert len(server.received) == (sent.at is not None)
 
 
+async def test_closing_while_a_name_is_looked_up_is_told(way):
+    """aiohttp cancels who waits for the address; he gets a typed failure instead."""
+    async with way.to("https://no-such-host.invalid/v1") as transport:
+        call = asyncio.create_task(exchange(transport, order()))
+        for _ in range(2):
+            await asyncio.sleep(0)
+    failure, _ = await call
+
+    check_closed(failure, sent=False)
+
+
 async def test_idle_connections_end_with_the_transport(way):
     """None is open when the closing has ended, whatever each had served."""
     async with way.server(raw(message(SAID))) as server:

@@ -377,6 +377,22 @@ async def test_a_trickle_ends_with_the_time(way):
     )
 
 
+async def test_an_answer_without_length_does_not_end_with_the_time(way):
+    """What we cut ourselves is not taken for whole."""
+    short = Timeouts(connect=20, read=0.2, generate=0.3, download=20)
+
+    async def halve(request, peer):
+        await peer.say(OK + b"\r\n" + SAID[:7])
+        await hang(request, peer)
+
+    async with way.server(halve) as server, way.to(server, timeouts=short) as transport:
+        for request in (get(), order(kind=Kind.GENERATE)):
+            failure, _ = await exchange(transport, request)
+            assert isinstance(failure, Failure)
+            assert failure.timed_out
+            assert (failure.status, failure.body) == (200, SAID[:7])
+
+
 async def test_silence_after_an_announcement_is_silence(way):
     """A server that says 103 and then nothing is not waited for longer."""
     if not way.wire:
