@@ -79,10 +79,9 @@ class _Response(aiohttp.ClientResponse):
             ended: Whether all went well. Then one that aiohttp is about to close is cut
                 too: it said goodbye, and would wait for the server's.
         """
-        if self.transport is None:
-            return
         ours = self.connection is not None and self.connection.protocol is not None
-        if self.protocol.transport is None or (ours and not ended):
+        gone = self.protocol.transport is None or (ours and not ended)
+        if gone and self.transport is not None:
             self.transport.abort()
 
 

@@ -298,10 +298,12 @@ async def test_an_answer_that_repeats_the_key_is_masked(way):
     echo = envelope({"you sent": KEY})
     whole = respond(echo, X_Echo=KEY)
     half = raw(message(echo, X_Echo=KEY)[:-2], close=True)
-    async with way.server(in_turn(whole, half)) as server:
-        async with way.to(server) as transport:
-            reply, _ = await exchange(transport, order())
-            failure, _ = await exchange(transport, order())
+    async with (
+        way.server(in_turn(whole, half)) as server,
+        way.to(server) as transport,
+    ):
+        reply, _ = await exchange(transport, order())
+        failure, _ = await exchange(transport, order())
 
     assert isinstance(failure, Failure)
     for answer in (reply, failure):

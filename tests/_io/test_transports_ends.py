@@ -60,10 +60,14 @@ async def cut_at_every_turn(way, server, transport, name, body=b"{}"):
 
 
 @pytest.mark.parametrize("size", [2, 200 << 10])
-async def test_a_cancellation_at_any_turn_leaves_all_in_order(way, size):
-    """One place is enough for all who come after; who was sent to is known."""
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_a_cancellation_at_any_turn_leaves_all_in_order(way, fresh, size):
+    """
+    One place is enough for all who come after, and who was sent to is known: over an
+    idle connection, or a new one.
+    """
     async with way.server(echo) as server:
-        async with way.to(server, most=1) as transport:
+        async with way.to(server, most=1, fresh=fresh) as transport:
             sent = await cut_at_every_turn(way, server, transport, "o", b"x" * size)
         await until(lambda: server.open_now == 0)
 
@@ -96,18 +100,20 @@ async def test_a_cancelled_order_sends_no_more_of_itself(way):
         peer.writer.transport.pause_reading()
         await asyncio.Event().wait()
 
-    async with way.server(stuck, unread=True) as server:
-        async with way.to(server) as transport:
-            for size in (900 << 10, 8 << 20):
-                server.arrived.clear()
-                sent = Sent()
-                call = asyncio.create_task(transport.send(order(b"x" * size), sent))
-                await server.arrived.wait()
-                call.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await call
-                assert sent.at is not None
-                await until(lambda: transport.connections == 0)
+    async with (
+        way.server(stuck, unread=True) as server,
+        way.to(server) as transport,
+    ):
+        for size in (900 << 10, 8 << 20):
+            server.arrived.clear()
+            sent = Sent()
+            call = asyncio.create_task(transport.send(order(b"x" * size), sent))
+            await server.arrived.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            assert sent.at is not None
+            await until(lambda: transport.connections == 0)
 
 
 async def test_who_is_cancelled_in_the_queue_takes_nothing(way):
@@ -167,7 +173,7 @@ async def test_closing_tells_all_who_wait(way, fresh):
         check_closed(ended[4][0], sent=way.wire)
         assert sum(sent.at is not None for _, sent in ended[:4]) == 1
         assert len(server.received) == 2
-        await until(lambda: server.open_now == 0)
+        assert transport.connections == 0
 
 
 PARTS = {
@@ -246,6 +252,17 @@ async def test_closing_while_it_connects_is_told(way):
         if sent.at is None:
             check_closed(failure, sent=False)
         assert len(server.received) == (sent.at is not None)
+
+
+async def test_closing_while_a_name_is_looked_up_is_told(way):
+    """aiohttp cancels who waits for the address; he gets a typed failure instead."""
+    async with way.to("https://no-such-host.invalid/v1") as transport:
+        call = asyncio.create_task(exchange(transport, order()))
+        for _ in range(2):
+            await asyncio.sleep(0)
+    failure, _ = await call
+
+    check_closed(failure, sent=False)
 
 
 async def test_idle_connections_end_with_the_transport(way):

@@ -70,10 +70,12 @@ async def test_an_answer_that_is_cut_at_any_byte_is_a_failure(way):
         assert failure.phase is (Phase.BODY if told else Phase.ANSWER)
         assert failure.body == whole[head : max(at, head)]
 
-    async with way.server(cutting(whole)) as server:
-        async with way.to(server, most=16) as transport:
-            await check_all_at_once(cuts(whole), check)
-            assert transport.connections == 0
+    async with (
+        way.server(cutting(whole)) as server,
+        way.to(server, most=16) as transport,
+    ):
+        await check_all_at_once(cuts(whole), check)
+        assert transport.connections == 0
 
 
 @pytest.mark.parametrize("whole", [CHUNKED + HALVES, OK + b"\r\n" + SAID])
@@ -85,12 +87,14 @@ async def test_an_answer_without_length_that_is_cut_is_a_failure(way, whole):
         failure = await failure_at(transport, at, how)
         assert SAID.startswith(failure.body)
 
-    async with way.server(cutting(whole)) as server:
-        async with way.to(server, most=16) as transport:
-            cases = cuts(whole, closed=chunked)
-            if not chunked:
-                cases.append((len(whole), "reset"))
-            await check_all_at_once(cases, check)
+    async with (
+        way.server(cutting(whole)) as server,
+        way.to(server, most=16) as transport,
+    ):
+        cases = cuts(whole, closed=chunked)
+        if not chunked:
+            cases.append((len(whole), "reset"))
+        await check_all_at_once(cases, check)
 
 
 async def test_a_broken_chunk_is_told_at_once(way):
@@ -219,16 +223,18 @@ async def test_what_nobody_asked_for_is_nobodys_answer(way):
 async def test_an_answer_that_overtakes_a_large_body_is_the_last(way):
     """A server that refuses a body unread is believed; nothing queues behind that."""
     refusal = respond(b"too large", 413)
-    async with way.server(refusal, unread=True) as server:
-        async with way.to(server, most=1) as transport:
-            for _ in range(2):
-                reply = await reply_to(transport, order(LARGE))
-                assert (reply.status, reply.body) == (413, b"too large")
-            server.unread, server.answer = False, respond(SAID)
-            assert await body_of(transport) == SAID
-            numbers = [one.connection for one in server.received]
-            assert numbers == [1, 2, 3]
-            await until(lambda: transport.connections <= 1)
+    async with (
+        way.server(refusal, unread=True) as server,
+        way.to(server, most=1) as transport,
+    ):
+        for _ in range(2):
+            reply = await reply_to(transport, order(LARGE))
+            assert (reply.status, reply.body) == (413, b"too large")
+        server.unread, server.answer = False, respond(SAID)
+        assert await body_of(transport) == SAID
+        numbers = [one.connection for one in server.received]
+        assert numbers == [1, 2, 3]
+        await until(lambda: transport.connections <= 1)
 
 
 async def test_a_body_that_nobody_reads_ends_with_its_time(way):
@@ -239,14 +245,16 @@ async def test_a_body_that_nobody_reads_ends_with_its_time(way):
         peer.writer.transport.pause_reading()
         await asyncio.Event().wait()
 
-    async with way.server(stuck, unread=True) as server:
-        async with way.to(server, timeouts=short) as transport:
-            for size in (len(LARGE), 8 << 20):
-                request = order(b"x" * size, Kind.GENERATE)
-                failure, _ = await exchange(transport, request)
-                assert isinstance(failure, Failure)
-                assert (failure.sent, failure.timed_out) == (True, True)
-            await until(lambda: transport.connections == 0)
+    async with (
+        way.server(stuck, unread=True) as server,
+        way.to(server, timeouts=short) as transport,
+    ):
+        for size in (len(LARGE), 8 << 20):
+            request = order(b"x" * size, Kind.GENERATE)
+            failure, _ = await exchange(transport, request)
+            assert isinstance(failure, Failure)
+            assert (failure.sent, failure.timed_out) == (True, True)
+        await until(lambda: transport.connections == 0)
 
 
 # --- no connection ----------------------------------------------------------------
@@ -353,9 +361,11 @@ async def test_a_trickle_ends_with_the_time(way):
     }
 
     async def check(name, kind):
-        async with way.server(trickles[name]) as server:
-            async with way.to(server, timeouts=short) as transport:
-                failure, _ = await exchange(transport, KINDS[kind])
+        async with (
+            way.server(trickles[name]) as server,
+            way.to(server, timeouts=short) as transport,
+        ):
+            failure, _ = await exchange(transport, KINDS[kind])
         assert isinstance(failure, Failure)
         assert failure.timed_out
         assert failure.status == (200 if name == "body" else None)
@@ -365,6 +375,22 @@ async def test_a_trickle_ends_with_the_time(way):
     await check_all_at_once(
         [(name, kind) for name in trickles for kind in kinds], check
     )
+
+
+async def test_an_answer_without_length_does_not_end_with_the_time(way):
+    """What we cut ourselves is not taken for whole."""
+    short = Timeouts(connect=20, read=0.2, generate=0.3, download=20)
+
+    async def halve(request, peer):
+        await peer.say(OK + b"\r\n" + SAID[:7])
+        await hang(request, peer)
+
+    async with way.server(halve) as server, way.to(server, timeouts=short) as transport:
+        for request in (get(), order(kind=Kind.GENERATE)):
+            failure, _ = await exchange(transport, request)
+            assert isinstance(failure, Failure)
+            assert failure.timed_out
+            assert (failure.status, failure.body) == (200, SAID[:7])
 
 
 async def test_silence_after_an_announcement_is_silence(way):
@@ -377,9 +403,11 @@ async def test_silence_after_an_announcement_is_silence(way):
         await peer.say(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         await asyncio.Event().wait()
 
-    async with way.server(answer) as server:
-        async with way.to(server, timeouts=short) as transport:
-            failure, _ = await exchange(transport, order())
+    async with (
+        way.server(answer) as server,
+        way.to(server, timeouts=short) as transport,
+    ):
+        failure, _ = await exchange(transport, order())
 
     assert isinstance(failure, Failure)
     assert failure.timed_out
@@ -394,9 +422,11 @@ async def test_a_time_that_is_over_touches_no_later_request(way):
             await asyncio.sleep(0.8)
         await respond(request.target.encode())(request, peer)
 
-    async with way.server(answer) as server:
-        async with way.to(server, most=1, timeouts=short) as transport:
-            assert await body_of(transport, get()) == b"/api/v1/status"
-            reply, _ = await exchange(transport, order(kind=Kind.GENERATE))
-            assert isinstance(reply, Reply)
-            assert server.connections == 1
+    async with (
+        way.server(answer) as server,
+        way.to(server, most=1, timeouts=short) as transport,
+    ):
+        assert await body_of(transport, get()) == b"/api/v1/status"
+        reply, _ = await exchange(transport, order(kind=Kind.GENERATE))
+        assert isinstance(reply, Reply)
+        assert server.connections == 1

@@ -71,15 +71,14 @@ def check_end(
 def _told_of_loss(payload: StreamReader, protocol: ResponseHandler) -> Iterator[None]:
     """See to it that who waits for *payload* hears when its connection is lost."""
 
-    def tell(_lost: asyncio.Future[None]) -> None:
+    def tell(_lost: object) -> None:
         if not payload.is_eof() and payload.exception() is None:
             error = protocol.exception() or aiohttp.ServerDisconnectedError()
             payload.set_exception(error)
 
     lost = protocol.closed
-    if lost is None:  # before now
-        if not payload.is_eof() and payload.exception() is None:
-            raise protocol.exception() or aiohttp.ServerDisconnectedError()
+    if lost is None:  # it was, before now
+        tell(lost)
         yield
         return
     lost.remove_done_callback(_heard)  # of an answer before this one

@@ -99,8 +99,8 @@ class Connector(aiohttp.TCPConnector):
                 return connection
             if not protocol.should_close and not is_readable():
                 return connection
-            if transport is not None:
-                transport.abort()
+            # Found connected, and nothing was awaited since.
+            cast("asyncio.Transport", transport).abort()
             connection.close()
 
     @property

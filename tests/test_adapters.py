@@ -1,0 +1,38 @@
+"""What a session is made of, where that depends on what is installed."""
+
+from __future__ import annotations
+
+import logging
+
+from aiohttp.streams import StreamReader
+from support.sessions import KEY, PATIENT
+
+from apimodels_async._adapters import Adapters
+from apimodels_async._io.client import AiohttpTransport
+from apimodels_async._io.wire import WireTransport
+from apimodels_async._ports import Secret
+
+
+def transport():
+    """Return the way to an API."""
+    return Adapters().transport(
+        "http://127.0.0.1:9/v1", Secret(KEY), PATIENT, 2, fresh=False, lent=None
+    )
+
+
+async def test_requests_are_written_by_hand():
+    """Over an aiohttp whose inside is known, and without a word."""
+    made = transport()
+    await made.aclose()
+    assert isinstance(made, WireTransport)
+
+
+async def test_an_unknown_aiohttp_is_used_as_it_wants(monkeypatch, caplog):
+    """Its client does the work, one line says so; a part is hidden to get there."""
+    caplog.set_level(logging.DEBUG, "apimodels_async")
+    monkeypatch.delattr(StreamReader, "total_bytes")
+    made = transport()
+    await made.aclose()
+    assert isinstance(made, AiohttpTransport)
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("apimodels_async.transport", "INFO")
