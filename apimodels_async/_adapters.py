@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from apimodels_async._core.files.embed import Splice
     from apimodels_async._io.files.downloads import Files
     from apimodels_async._io.files.storage import Keeping
+    from apimodels_async._io.http.network import Network
     from apimodels_async._ports import Clock, Disk, Secret, Sink, Transport
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import RetryPolicy, Timeouts
@@ -50,6 +51,7 @@ class Adapters:
         max_connections: int,
         *,
         fresh: bool,
+        network: Network,
         lent: aiohttp.ClientSession | None,
     ) -> Transport:
         """Return the way to the API."""
@@ -62,10 +64,10 @@ class Adapters:
 
         places = ConnectionPlaces(max_connections)
         connector = lent.connector if lent is not None else None
-        pool = Pool(max_connections, fresh=fresh, lent=connector)
+        pool = Pool(max_connections, fresh=fresh, network=network, lent=connector)
         common = base_url, key, timeouts, pool, places
-        client = partial(AiohttpTransport, *common, lent=lent)
-        return client() if lent is not None else WireTransport(*common, client)
+        client = partial(AiohttpTransport, *common, network=network, lent=lent)
+        return client() if lent is not None else WireTransport(*common, network, client)
 
     def files(
         self,
@@ -75,11 +77,15 @@ class Adapters:
         refresh: Callable[[str], Awaitable[ImageResult | None]],
         *,
         local: bool,
+        network: Network,
+        lent: aiohttp.ClientSession | None,
     ) -> Files:
         """Return the way to files; *local*: those of this machine too."""
         from apimodels_async._io.files.downloads import Files
+        from apimodels_async._io.http.hosts import Hosts
 
-        return Files(clock, timeouts, retry, self.draw, local, refresh)
+        hosts = Hosts(network, loopback=local, lent=lent)
+        return Files(clock, timeouts, retry, self.draw, local, refresh, hosts)
 
     def sink(
         self,

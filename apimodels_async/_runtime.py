@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from apimodels_async._adapters import Adapters
+    from apimodels_async._io.http.network import Network
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ordering import Ordering
@@ -74,6 +75,7 @@ class Options:
     callback: Callback | None
     store: OrderStore | None
     limit: OrderLimit | None
+    network: Network
     http: aiohttp.ClientSession | None
 
 
@@ -177,6 +179,7 @@ class Runtime:
             options.timeouts,
             options.max_connections,
             fresh=options.fresh_connections,
+            network=options.network,
             lent=options.http,
         )
         limit = options.limit or LocalLimit()
@@ -198,6 +201,8 @@ class Runtime:
             options.retry,
             Refresher(sender).result_of,
             local=local,
+            network=options.network,
+            lent=options.http,
         )
         return Parts(
             loop=loop,

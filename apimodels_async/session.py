@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import warnings
 from os import PathLike
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from apimodels_async._adapters import Adapters
 from apimodels_async._api.checks import check_index, check_result
@@ -18,7 +18,9 @@ from apimodels_async._io.config import (
     resolve_base_url,
     resolve_key,
     resolve_polling,
+    share_pool,
 )
+from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._ports import Secret
 from apimodels_async._runtime import Options, Runtime, State
 from apimodels_async.images import Images
@@ -30,6 +32,7 @@ from apimodels_async.stores.sqlite import SqliteStore
 if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
+    from ssl import SSLContext
     from types import TracebackType
 
     import aiohttp
@@ -87,11 +90,20 @@ class Session(StoredOrders):
             SQLite file, or any :class:`OrderStore`. Needed by ``idempotency_key=``,
             :meth:`recover` and :meth:`history`.
 
-        http: An ``aiohttp.ClientSession`` whose connection pool and trace configs are
-            used. Its headers, cookies and auth are not, and it is never closed here.
+        proxy: URL of an HTTP proxy, ``http://user:password@host:port`` with
+            percent-encoded credentials; False: none; else ``HTTPS_PROXY``,
+            ``ALL_PROXY`` and ``NO_PROXY`` of the environment, ``.netrc`` never. For the
+            API and for files; loopback is never proxied.
+
+        ssl: Whom to trust, for both; else the system, and ``SSL_CERT_FILE``.
+
+        http: An ``aiohttp.ClientSession`` whose connector, proxy and trace configs
+            carry everything, the API's requests and files. Its headers, cookies and
+            auth are not used, and it is never closed here.
 
     Raises:
-        ConfigurationError: No usable key or base URL, or a number out of range.
+        ConfigurationError: No usable key, base URL, proxy, certificates, or a number
+            out of range.
     """
 
     def __init__(  # noqa: PLR0913  options, all by keyword
@@ -109,10 +121,13 @@ class Session(StoredOrders):
         callback: Callback | None = None,
         store: str | PathLike[str] | OrderStore | None = None,
         limit: OrderLimit | None = None,
+        proxy: str | Literal[False] | None = None,
+        ssl: SSLContext | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
         kept = SqliteStore(store) if isinstance(store, (str, PathLike)) else store
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
+        way, proxy = hide(proxy), None
         check_counts(
             max_connections=max_connections,
             max_polls=max_polls,
@@ -126,8 +141,13 @@ class Session(StoredOrders):
             limit=(limit, "acquire"),
             store=(kept, "begin"),
         )
-        check_http(http)
+        check_http(http, fresh=fresh_connections)
+        network = resolve_network(way, ssl, http)
         key, where = resolve_key(given), resolve_base_url(base_url)
+        network.check(where)
+        max_connections, max_downloads = share_pool(
+            http, max_connections, max_downloads
+        )
         self._runtime = Runtime(
             Options(
                 key=key,
@@ -142,6 +162,7 @@ class Session(StoredOrders):
                 callback=callback,
                 limit=limit,
                 store=kept,
+                network=network,
                 http=http,
             ),
             self._make_adapters(),

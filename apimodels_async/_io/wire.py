@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
 
     from apimodels_async._io.http.connector import Pool
+    from apimodels_async._io.http.network import Network, Proxy
     from apimodels_async._ports import Places, Transport
     from apimodels_async.policies import Timeouts
 
@@ -104,6 +105,15 @@ class _Target(aiohttp.ClientRequest):
         return super().connection_key
 
 
+def _target(url: URL, proxy: Proxy | None, loop: asyncio.AbstractEventLoop) -> _Target:
+    # Plain http is for loopback, which is never proxied: a proxy here is a tunnel, and
+    # a request is the same with and without.
+    if proxy is None:
+        return _Target("GET", url, loop=loop)
+    where, told = URL(proxy.url), proxy.headers
+    return _Target("GET", url, loop=loop, proxy=where, proxy_headers=told)
+
+
 class WireTransport:
     """Sends requests below *base_url* with the key. Must be made in a running loop."""
 
@@ -114,6 +124,7 @@ class WireTransport:
         timeouts: Timeouts,
         pool: Pool,
         places: Places,
+        network: Network,
         others: Callable[[], Transport],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -125,7 +136,8 @@ class WireTransport:
         self._other: Transport | None = None
         url = URL(base_url)
         self._address = url.raw_authority
-        self._target = _Target("GET", url, loop=self._loop)
+        self._proxy = network.route(url)
+        self._target = _target(url, self._proxy, self._loop)
         self._path = f"{url.raw_path.rstrip('/')}/"
         fields = {
             "Host": self._target.headers["Host"],
@@ -174,6 +186,7 @@ class WireTransport:
             self._key.mask(bytes(answer.body)),
             key=self._key,
             address=self._address,
+            proxy=self._proxy,
             closed=connector.closed,
         )
         del error  # its frames hold the request; nothing may find them through ours

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import AddrInfoType
 
+    from apimodels_async._io.http.network import Network
+
 KEEPALIVE_S: Final = 15.0
 """aiohttp's own. Longer than a sweep, so that polls reuse connections."""
 DNS_TTL_S: Final = 10
@@ -111,14 +113,25 @@ class Pool:
     Args:
         most: Connections of each kind at most.
         fresh: An order has a connection of its own, which is closed after it.
+        network: Whose certificates are trusted.
         lent: A user's; it stays open.
     """
 
     def __init__(
-        self, most: int, *, fresh: bool, lent: aiohttp.BaseConnector | None = None
+        self,
+        most: int,
+        *,
+        fresh: bool,
+        network: Network | None = None,
+        lent: aiohttp.BaseConnector | None = None,
     ) -> None:
-        self.free = lent or Connector(limit=most, keepalive_timeout=KEEPALIVE_S)
-        self.paid = Connector(limit=most, force_close=True) if fresh else self.free
+        trusted = (network.ssl if network is not None else None) or True
+        self.free = lent or Connector(
+            limit=most, keepalive_timeout=KEEPALIVE_S, ssl=trusted
+        )
+        self.paid = (
+            Connector(limit=most, force_close=True, ssl=trusted) if fresh else self.free
+        )
         self._lent = lent
 
     @property
