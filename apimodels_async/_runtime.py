@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import warnings
 from contextlib import suppress
 from enum import Enum
 from functools import partial
@@ -327,6 +328,20 @@ class Runtime:
             said[-1] += ", ".join(kept)
         if said:
             logger.warning("session closed with %s", "; and ".join(said))
+
+    def warn_if_open(self, session: object) -> None:
+        """Warn of *session*, which goes and was never closed."""
+        if self.state is not State.OPEN or self.parts is None:
+            return
+        self.report()
+        pending = ", ".join(self.parts.tracker.lost) or "none"
+        warnings.warn(
+            f"a Session was never closed (tasks pending: {pending}); use "
+            "`async with` or `await session.aclose()`",
+            ResourceWarning,
+            stacklevel=3,
+            source=session,
+        )
 
     def _is_news(self, each: object) -> bool:
         known = id(each) in self._told

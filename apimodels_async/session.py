@@ -4,25 +4,16 @@ The object users hold.
 
 from __future__ import annotations
 
-import warnings
 from os import PathLike
 from typing import TYPE_CHECKING, Literal, Self
 
 from apimodels_async._adapters import Adapters
 from apimodels_async._api.checks import check_index, check_result
 from apimodels_async._core.money.reconcile import compare_balances
-from apimodels_async._io.config import (
-    check_counts,
-    check_http,
-    check_options,
-    resolve_base_url,
-    resolve_key,
-    resolve_polling,
-    share_pool,
-)
+from apimodels_async._io import config
 from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._ports import Secret
-from apimodels_async._runtime import Options, Runtime, State
+from apimodels_async._runtime import Options, Runtime
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
@@ -128,12 +119,12 @@ class Session(StoredOrders):
         kept = SqliteStore(store) if isinstance(store, (str, PathLike)) else store
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
         way, proxy = hide(proxy), None
-        check_counts(
+        config.check_counts(
             max_connections=max_connections,
             max_polls=max_polls,
             max_downloads=max_downloads,
         )
-        check_options(
+        config.check_options(
             polling=(polling, PollPolicy),
             retry=(retry, RetryPolicy),
             timeouts=(timeouts, Timeouts),
@@ -141,18 +132,17 @@ class Session(StoredOrders):
             limit=(limit, "acquire"),
             store=(kept, "begin"),
         )
-        check_http(http, fresh=fresh_connections)
-        network = resolve_network(way, ssl, http)
-        key, where = resolve_key(given), resolve_base_url(base_url)
-        network.check(where)
-        max_connections, max_downloads = share_pool(
+        config.check_http(http, fresh=fresh_connections)
+        key, where = config.resolve_key(given), config.resolve_base_url(base_url)
+        network = resolve_network(way, ssl, http, where)
+        max_connections, max_downloads = config.share_pool(
             http, max_connections, max_downloads
         )
         self._runtime = Runtime(
             Options(
                 key=key,
                 base_url=where,
-                polling=resolve_polling(polling or PollPolicy(), where),
+                polling=config.resolve_polling(polling or PollPolicy(), where),
                 retry=retry or RetryPolicy(),
                 timeouts=timeouts or Timeouts(),
                 max_connections=max_connections,
@@ -446,17 +436,8 @@ class Session(StoredOrders):
 
     def __del__(self) -> None:
         runtime: Runtime | None = getattr(self, "_runtime", None)
-        if runtime is None or runtime.state is not State.OPEN or not runtime.parts:
-            return
-        runtime.report()
-        pending = ", ".join(runtime.parts.tracker.lost) or "none"
-        warnings.warn(
-            f"a Session was never closed (tasks pending: {pending}); use "
-            "`async with` or `await session.aclose()`",
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
+        if runtime is not None:
+            runtime.warn_if_open(self)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_runtime"):  # its set-up failed: a traceback shows it

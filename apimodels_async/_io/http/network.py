@@ -11,8 +11,7 @@ proxy alone: no text, repr or frame that raises has them.
 from __future__ import annotations
 
 import os
-from base64 import b64encode
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from attrs import define, field
@@ -83,18 +82,6 @@ class Network:
             return None
         return _usable(found)
 
-    def check(self, base_url: str) -> None:
-        """
-        Refuse settings that cannot carry an API at *base_url* and its files.
-
-        Raises:
-            ConfigurationError: The proxy cannot be used.
-        """
-        parts = urlsplit(base_url)
-        found = self.proxies.get(parts.scheme)
-        if found is not None and not is_loopback(parts.hostname or ""):
-            _usable(found)
-
 
 def _usable(found: Proxy | str) -> Proxy:
     if isinstance(found, str):
@@ -116,7 +103,7 @@ def hide(proxy: object) -> object:
     return Secret(proxy.strip()) if isinstance(proxy, str) else proxy
 
 
-def resolve_network(proxy: object, ssl: object, http: Any) -> Network:
+def resolve_network(proxy: object, ssl: object, http: Any, base_url: str) -> Network:
     """
     Return the settings: those given, those of the lent session, or the environment's.
 
@@ -124,6 +111,7 @@ def resolve_network(proxy: object, ssl: object, http: Any) -> Network:
         proxy: As ``Session`` takes it, its text hidden.
         ssl: The same.
         http: The lent ``aiohttp.ClientSession``, if any: its own count, and only they.
+        base_url: Of the API; its files come by the same scheme.
 
     Raises:
         ConfigurationError: One of them is nothing that can be used.
@@ -132,21 +120,27 @@ def resolve_network(proxy: object, ssl: object, http: Any) -> Network:
         if http is not None and given is not None:
             msg = f"{name}= {LENT}"
             raise ConfigurationError(msg)
-    if http is not None:
-        return _lent(http)
     if ssl is not None:
         _check_ssl(ssl)
-    trusted: Any = ssl
+    network = Network(cast("SSLContext | None", ssl), *_proxies(proxy, http))
+    parts = urlsplit(base_url)
+    # For the environment's, too: its picture would be paid for and not to be had.
+    if parts.scheme in network.proxies and not is_loopback(parts.hostname or ""):
+        _usable(network.proxies[parts.scheme])
+    return network
+
+
+def _proxies(proxy: object, http: Any) -> tuple[dict[str, Proxy | str], str | None]:
+    if http is not None:
+        return _lent(http)
     if proxy is None:
-        proxies, direct = _environment()
-        return Network(trusted, proxies, direct)
+        return _environment()
     if proxy is False:
-        return Network(trusted)
+        return {}, None
     if not isinstance(proxy, Secret):
         msg = f"proxy= takes a URL as text, False or None, not {type(proxy).__name__}"
         raise ConfigurationError(msg)
-    found = _usable(read_proxy(proxy, "proxy="))
-    return Network(trusted, dict.fromkeys(PORTS, found))
+    return dict.fromkeys(PORTS, _usable(read_proxy(proxy, "proxy="))), None
 
 
 def _check_ssl(given: object) -> None:
@@ -163,20 +157,17 @@ def _check_ssl(given: object) -> None:
         raise ConfigurationError(msg)
 
 
-def _lent(http: Any) -> Network:
+def _lent(http: Any) -> tuple[dict[str, Proxy | str], str | None]:
     # aiohttp has no public name for either.
     given = getattr(http, "_default_proxy", None)
     auth = getattr(http, "_default_proxy_auth", None)
     if given is None:
-        if not getattr(http, "trust_env", False):
-            return Network()
-        proxies, direct = _environment()
-        return Network(None, proxies, direct)
+        return _environment() if getattr(http, "trust_env", False) else ({}, None)
     hidden, given = Secret(str(given)), None
     found = _usable(read_proxy(hidden, "the proxy of the session given as http="))
     if auth is not None:
         found = Proxy(found.url, found.name, Secret(auth.encode()))
-    return Network(None, dict.fromkeys(PORTS, found))
+    return dict.fromkeys(PORTS, found), None
 
 
 def _environment() -> tuple[dict[str, Proxy | str], str | None]:
@@ -230,6 +221,8 @@ def _read(text: str) -> Proxy | str:
     name += f":{port or PORTS[parts.scheme]}"
     authorization = None
     if parts.username is not None:
+        from base64 import b64encode
+
         packed = b64encode(f"{user}:{secret}".encode()).decode()
         authorization = Secret(f"Basic {packed}")
     return Proxy(f"{parts.scheme}://{name}", name, authorization)
