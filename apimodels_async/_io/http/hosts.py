@@ -59,7 +59,7 @@ class ForbiddenAddressError(OSError):
 
 def _forbidden_in(error: Exception) -> ForbiddenAddressError | None:
     """Return what *error* is, or holds, of a forbidden address."""
-    for each in (error, getattr(error, "os_error", None)):
+    for each in (error, getattr(error, "os_error", None), error.__cause__):
         if isinstance(each, ForbiddenAddressError):
             return each
     return None

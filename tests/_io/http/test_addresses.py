@@ -34,7 +34,7 @@ def test_the_host_is_read_as_everywhere():
     """It is lower case, in ASCII, and its port a number."""
     for text, authority in {
         "HTTPS://FILES.example:8443/x": "files.example:8443",
-        "https://b\xfccher.example/x": "xn--bcher-kva.example:443",
+        "https://b\xfccher.example/x": "xn--bcher-kva.example",
         "https://[2A00::1]:1/x": "[2a00::1]:1",
     }.items():
         assert exact_url(text).raw_authority == authority

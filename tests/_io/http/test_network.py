@@ -79,7 +79,7 @@ def test_the_environment_names_a_proxy_for_each_scheme(monkeypatch):
 
 
 def test_a_proxy_that_is_not_needed_is_no_trouble(monkeypatch):
-    """ALL_PROXY may be SOCKS where the scheme has its own; it is told when it is used."""
+    """ALL_PROXY may be SOCKS where the scheme has its own; used, it is told."""
     monkeypatch.setenv("ALL_PROXY", "socks5://a.example:1")
     monkeypatch.setenv("HTTPS_PROXY", "http://b.example:1")
     network = settle()
@@ -106,9 +106,9 @@ def test_no_proxy_names_hosts_by_their_end(monkeypatch):
 
 async def test_a_lent_sessions_proxy_may_have_its_credentials_apart():
     """What aiohttp takes as proxy_auth= is told to the proxy, too."""
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="BasicAuth"):
         auth = aiohttp.BasicAuth("user", "pass")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="proxy_auth"):
         http = aiohttp.ClientSession(proxy=URL("http://p.example:1"), proxy_auth=auth)
     async with http:
         found = settle(http=http).route(URL(API))
@@ -118,8 +118,8 @@ async def test_a_lent_sessions_proxy_may_have_its_credentials_apart():
 
 
 def test_without_a_proxy_nothing_is_imported_for_one():
-    """A session loads neither aiohttp nor urllib.request nor ssl before it opens."""
-    heavy = "aiohttp", "yarl", "ssl", "urllib.request"
+    """A session loads neither aiohttp nor urllib.request before it opens."""
+    heavy = "aiohttp", "yarl", "urllib.request"
     code = (
         "import sys; from apimodels_async import Session; "
         "Session('sk_x', proxy='http://a:b@c.example:1'); "
