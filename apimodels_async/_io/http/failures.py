@@ -145,7 +145,8 @@ def _tls_words(error: Exception) -> str | None:
                 f"is not trusted ({says}); a private CA: pass ssl= or set SSL_CERT_FILE"
             )
         return f"the certificate of {host or 'the host'} {why}"
-    reason = (fault.reason or type(fault).__name__).replace("_", " ").lower()
+    reason = str(getattr(fault, "reason", None) or "no reason given")
+    reason = reason.replace("_", " ").lower()
     return f"TLS{f' with {host}' if host else ''} failed ({reason})"
 
 
@@ -192,6 +193,8 @@ def _plain_words(error: Exception) -> str:
             what = "the answer is not HTTP"
         case OSError() if error.errno:
             what = os.strerror(error.errno)
+        case aiohttp.ClientConnectorError():
+            what = type(error.os_error).__name__
         case aiohttp.ClientConnectionError(__cause__=Exception() as hooks) if (
             type(error) is aiohttp.ClientConnectionError  # sending the body failed
         ):
