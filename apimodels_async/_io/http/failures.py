@@ -76,7 +76,7 @@ def failure_of(
         closed: Whether the connection pool is.
     """
     words = reason_of(error, proxy)
-    if type(error) in {aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError}:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
         words += f" at {address}"
     return Failure(
         sent=sent.at is not None,
@@ -119,6 +119,9 @@ def reason_of(error: Exception, proxy: Proxy | None = None) -> str:
     if known is not None:
         return known
     words = _plain_words(error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        host = f"[{error.host}]" if ":" in error.host else printable(error.host, 253)
+        words += f" at {host}:{error.port}"
     if proxy is not None and isinstance(error, _CUT):
         words += f", through the proxy {proxy.name}"
     return words
