@@ -170,7 +170,7 @@ def _proxy_words(error: Exception, proxy: Proxy | None) -> str | None:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         name = proxy.name if proxy is not None else "on the way"
         words = f"the proxy {name} answered {error.status} to CONNECT"
-        if error.status == 407:  # noqa: PLR2004
+        if error.status in {401, 407}:  # tinyproxy says 401 where 407 is meant
             words += ": it wants (other) credentials, as http://user:password@host:port"
         return words
     if proxy is not None and isinstance(error, aiohttp.ClientProxyConnectionError):
