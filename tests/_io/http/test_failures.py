@@ -21,6 +21,7 @@ from apimodels_async import (
     TransportError,
 )
 from apimodels_async._io.http.failures import is_passing, reason_of
+from apimodels_async._io.http.network import Proxy
 
 PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 AHEAD = dt.datetime.now(dt.UTC) + dt.timedelta(days=30)
@@ -134,3 +135,11 @@ async def test_a_host_that_does_not_resolve_is_named(connect, tmp_path):
             with pytest.raises((TransportError, DownloadError)) as caught:
                 await call(session, at(url), tmp_path)
             assert "nowhere.invalid does not resolve" in str(caught.value)
+
+
+def test_a_connection_that_broke_names_the_proxy_on_its_way():
+    """It may have been the proxy's doing."""
+    proxy = Proxy("http://127.0.0.1:3128", "127.0.0.1:3128")
+    words = reason_of(aiohttp.ServerDisconnectedError(), proxy)
+
+    assert words == "ServerDisconnectedError, through the proxy 127.0.0.1:3128"

@@ -153,3 +153,10 @@ async def test_files_of_a_lent_unix_socket_come_from_there(tmp_path):
         assert await get(way, f"http://{FILES}/x") == PNG
     server.close()
     await server.wait_closed()
+
+
+async def test_an_address_that_aiohttp_refuses_cannot_be_used():
+    """One that it cannot read is told as such, and is not tried again."""
+    error = aiohttp.InvalidURL("https://canary")
+
+    assert trouble_of(error, None) == ("its URL cannot be used", False)
