@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from apimodels_async._core.files.embed import Splice
     from apimodels_async._io.files.downloads import Files
     from apimodels_async._io.files.storage import Keeping
+    from apimodels_async._io.http.network import Network
     from apimodels_async._ports import Clock, Disk, Secret, Sink, Transport
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import RetryPolicy, Timeouts
@@ -53,6 +54,7 @@ class Adapters:
         max_connections: int,
         *,
         fresh: bool,
+        network: Network,
         lent: aiohttp.ClientSession | None,
     ) -> Transport:
         """Return the way to the API."""
@@ -66,13 +68,13 @@ class Adapters:
 
         places = ConnectionPlaces(max_connections)
         connector = lent.connector if lent is not None else None
-        pool = Pool(max_connections, fresh=fresh, lent=connector)
+        pool = Pool(max_connections, fresh=fresh, network=network, lent=connector)
         common = base_url, key, timeouts, pool, places
-        client = partial(AiohttpTransport, *common, lent=lent)
+        client = partial(AiohttpTransport, *common, network=network, lent=lent)
         if lent is not None:
             return client()
         if is_known():
-            return WireTransport(*common, client)
+            return WireTransport(*common, network, client)
         logger.info("requests go by aiohttp's client: its connections are new to us")
         return client()
 
@@ -84,11 +86,15 @@ class Adapters:
         refresh: Callable[[str], Awaitable[ImageResult | None]],
         *,
         local: bool,
+        network: Network,
+        lent: aiohttp.ClientSession | None,
     ) -> Files:
         """Return the way to files; *local*: those of this machine too."""
         from apimodels_async._io.files.downloads import Files
+        from apimodels_async._io.http.hosts import Hosts
 
-        return Files(clock, timeouts, retry, self.draw, local, refresh)
+        hosts = Hosts(network, loopback=local, lent=lent)
+        return Files(clock, timeouts, retry, self.draw, local, refresh, hosts)
 
     def sink(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import warnings
 from contextlib import suppress
 from enum import Enum
 from functools import partial
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from apimodels_async._adapters import Adapters
+    from apimodels_async._io.http.network import Network
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ordering import Ordering
@@ -73,6 +75,7 @@ class Options:
     callback: Callback | None
     store: OrderStore | None
     limit: OrderLimit | None
+    network: Network
     http: aiohttp.ClientSession | None
 
 
@@ -183,6 +186,7 @@ class Runtime:
             options.timeouts,
             options.max_connections,
             fresh=options.fresh_connections,
+            network=options.network,
             lent=options.http,
         )
         limit = options.limit or LocalLimit()
@@ -227,6 +231,8 @@ class Runtime:
             options.retry,
             Refresher(sender).result_of,
             local=is_local(options.base_url),
+            network=options.network,
+            lent=options.http,
         )
         seconds = options.timeouts.download
         return Saver(files, adapters.sink, options.max_downloads, seconds)
@@ -335,6 +341,20 @@ class Runtime:
             said[-1] += ", ".join(kept)
         if said:
             logger.warning("session closed with %s", "; and ".join(said))
+
+    def warn_if_open(self, session: object) -> None:
+        """Warn of *session*, which goes and was never closed."""
+        if self.state is not State.OPEN or self.parts is None:
+            return
+        self.report()
+        pending = ", ".join(self.parts.tracker.lost) or "none"
+        warnings.warn(
+            f"a Session was never closed (tasks pending: {pending}); use "
+            "`async with` or `await session.aclose()`",
+            ResourceWarning,
+            stacklevel=3,
+            source=session,
+        )
 
     def _is_news(self, each: object) -> bool:
         known = id(each) in self._told

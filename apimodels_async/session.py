@@ -4,23 +4,16 @@ The object users hold.
 
 from __future__ import annotations
 
-import warnings
 from os import PathLike
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from apimodels_async._adapters import Adapters
 from apimodels_async._api.checks import check_index, check_result
 from apimodels_async._core.money.reconcile import compare_balances
-from apimodels_async._io.config import (
-    check_counts,
-    check_http,
-    check_options,
-    resolve_base_url,
-    resolve_key,
-    resolve_polling,
-)
+from apimodels_async._io import config
+from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._ports import Secret
-from apimodels_async._runtime import Options, Runtime, State
+from apimodels_async._runtime import Options, Runtime
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
@@ -29,6 +22,7 @@ from apimodels_async.stores.recall import StoredOrders, store_at
 if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
+    from ssl import SSLContext
     from types import TracebackType
 
     import aiohttp
@@ -86,11 +80,20 @@ class Session(StoredOrders):
             SQLite file, or any :class:`OrderStore`. Needed by ``idempotency_key=``,
             :meth:`recover` and :meth:`history`.
 
-        http: An ``aiohttp.ClientSession`` whose connection pool and trace configs are
-            used. Its headers, cookies and auth are not, and it is never closed here.
+        proxy: URL of an HTTP proxy, ``http://user:password@host:port`` with
+            percent-encoded credentials; False: none; else ``HTTPS_PROXY``,
+            ``ALL_PROXY`` and ``NO_PROXY`` of the environment, ``.netrc`` never. For the
+            API and for files; loopback is never proxied.
+
+        ssl: Whom to trust, for both; else the system, and ``SSL_CERT_FILE``.
+
+        http: An ``aiohttp.ClientSession`` whose connector, proxy and trace configs
+            carry everything, the API's requests and files. Its headers, cookies and
+            auth are not used, and it is never closed here.
 
     Raises:
-        ConfigurationError: No usable key or base URL, or a number out of range.
+        ConfigurationError: No usable key, base URL, proxy, certificates, or a number
+            out of range.
     """
 
     def __init__(  # noqa: PLR0913  options, all by keyword
@@ -108,16 +111,19 @@ class Session(StoredOrders):
         callback: Callback | None = None,
         store: str | PathLike[str] | OrderStore | None = None,
         limit: OrderLimit | None = None,
+        proxy: str | Literal[False] | None = None,
+        ssl: SSLContext | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
         kept = store_at(store) if isinstance(store, (str, PathLike)) else store
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
-        check_counts(
+        way, proxy = hide(proxy), None
+        config.check_counts(
             max_connections=max_connections,
             max_polls=max_polls,
             max_downloads=max_downloads,
         )
-        check_options(
+        config.check_options(
             polling=(polling, PollPolicy),
             retry=(retry, RetryPolicy),
             timeouts=(timeouts, Timeouts),
@@ -125,13 +131,17 @@ class Session(StoredOrders):
             limit=(limit, "acquire"),
             store=(kept, "begin"),
         )
-        check_http(http)
-        key, where = resolve_key(given), resolve_base_url(base_url)
+        config.check_http(http, fresh=fresh_connections)
+        key, where = config.resolve_key(given), config.resolve_base_url(base_url)
+        network = resolve_network(way, ssl, http, where)
+        max_connections, max_downloads = config.share_pool(
+            http, max_connections, max_downloads
+        )
         self._runtime = Runtime(
             Options(
                 key=key,
                 base_url=where,
-                polling=resolve_polling(polling or PollPolicy(), where),
+                polling=config.resolve_polling(polling or PollPolicy(), where),
                 retry=retry or RetryPolicy(),
                 timeouts=timeouts or Timeouts(),
                 max_connections=max_connections,
@@ -141,6 +151,7 @@ class Session(StoredOrders):
                 callback=callback,
                 limit=limit,
                 store=kept,
+                network=network,
                 http=http,
             ),
             self._make_adapters(),
@@ -424,17 +435,8 @@ class Session(StoredOrders):
 
     def __del__(self) -> None:
         runtime: Runtime | None = getattr(self, "_runtime", None)
-        if runtime is None or runtime.state is not State.OPEN or not runtime.parts:
-            return
-        runtime.report()
-        pending = ", ".join(runtime.parts.tracker.lost) or "none"
-        warnings.warn(
-            f"a Session was never closed (tasks pending: {pending}); use "
-            "`async with` or `await session.aclose()`",
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
+        if runtime is not None:
+            runtime.warn_if_open(self)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_runtime"):  # its set-up failed: a traceback shows it

@@ -46,9 +46,10 @@ def anyio_backend():
 
 @pytest.fixture(autouse=True)
 def clean_environment(request, monkeypatch, tmp_path_factory):
-    """Hide the developer's own key, base URL and home from every test."""
-    for name in [name for name in os.environ if name.startswith("APIMODELS_")]:
-        monkeypatch.delenv(name)
+    """Hide the developer's own key, base URL, proxy and home from every test."""
+    for name in list(os.environ):
+        if name.startswith("APIMODELS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
     # Making a folder takes longer than most tests: only those have one that ask for it.
     home = tmp_path_factory.getbasetemp() / "no-home"
     if "tmp_path" in request.fixturenames:

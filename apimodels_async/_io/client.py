@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
 
     from apimodels_async._io.http.connector import Pool
+    from apimodels_async._io.http.network import Network
     from apimodels_async._io.http.places import ConnectionPlaces
     from apimodels_async.policies import Timeouts
 
@@ -105,14 +106,22 @@ class AiohttpTransport:
         pool: Pool,
         places: ConnectionPlaces,
         *,
+        network: Network | None = None,
         lent: aiohttp.ClientSession | None = None,
     ) -> None:
         self._base = base_url + "/"
+        self._proxy = network.route(URL(base_url)) if network is not None else None
+        self._through: dict[str, Any] = {}
+        if self._proxy is not None:
+            self._through = {
+                "proxy": self._proxy.url,
+                "proxy_headers": self._proxy.headers,
+            }
         self._urls: dict[str, URL] = {}
         """Of the API's few endpoints: parsing one costs as much as decoding JSON."""
         self._origin = _origin(URL(base_url))
         self._key = key
-        self._timeouts = _timeouts(timeouts)
+        self._timeouts = _timeouts(timeouts, lent=lent is not None)
         self._places = places
         self._pool = pool
         traces = list(lent.trace_configs) if lent is not None else []
@@ -148,7 +157,7 @@ class AiohttpTransport:
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            broken = BrokenError(reason_of(error))
+            broken = BrokenError(reason_of(error, self._proxy))
         # aiohttp repeats a GET whose connection broke, at once and silently: an API
         # that drops connections would get twice the polls (measured). It knows this
         # class not, so what is repeated, and when, is ours to say.
@@ -197,6 +206,7 @@ class AiohttpTransport:
             self._key.mask(bytes(arrived.body)),
             key=self._key,
             address=self._origin[1],
+            proxy=self._proxy,
             closed=session.closed,
         )
         del error  # its frames hold the request; nothing may find them through ours
@@ -223,6 +233,7 @@ class AiohttpTransport:
                 timeout=timeout,
                 allow_redirects=False,
                 trace_request_ctx=sent,
+                **self._through,
             ) as answer,
         ):
             response = cast("_Response", answer)  # it is the session's class
@@ -261,7 +272,9 @@ def _origin(url: URL) -> tuple[str, str]:
 _JSON: Final = {"Content-Type": "application/json"}
 
 
-def _timeouts(timeouts: Timeouts) -> dict[Kind, tuple[float, aiohttp.ClientTimeout]]:
+def _timeouts(
+    timeouts: Timeouts, *, lent: bool
+) -> dict[Kind, tuple[float, aiohttp.ClientTimeout]]:
     # A total everywhere: headers that trickle in never trip sock_read (measured).
     connect, read = timeouts.connect, timeouts.read
     times: dict[Kind, tuple[float, float | None]] = {
@@ -275,7 +288,13 @@ def _timeouts(timeouts: Timeouts) -> dict[Kind, tuple[float, aiohttp.ClientTimeo
     return {
         kind: (
             total,
-            aiohttp.ClientTimeout(total=None, connect=connect, sock_read=silence),
+            aiohttp.ClientTimeout(
+                total=None,
+                # A lent pool may have no connection free; to wait is not to be late.
+                connect=None if lent else connect,
+                sock_connect=connect if lent else None,
+                sock_read=silence,
+            ),
         )
         for kind, (total, silence) in times.items()
     }

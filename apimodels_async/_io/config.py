@@ -185,12 +185,15 @@ def is_local(base_url: str) -> bool:
     return is_loopback(urlsplit(base_url).hostname or "")
 
 
-def check_http(http: Any) -> None:
+def check_http(http: Any, *, fresh: bool) -> None:
     """
     Refuse what is no ``aiohttp.ClientSession``, or a closed one; None is none.
 
+    Args:
+        fresh: Whether paid requests are to have connections of their own.
+
     Raises:
-        ConfigurationError: It cannot carry requests.
+        ConfigurationError: It cannot carry requests, or not in that way.
     """
     if http is None:
         return
@@ -200,6 +203,27 @@ def check_http(http: Any) -> None:
     if http.closed:
         msg = "the aiohttp.ClientSession given as http= is closed"
         raise ConfigurationError(msg)
+    if fresh:
+        msg = (
+            "fresh_connections= cannot be had from http=, whose connector carries "
+            "everything: give that one force_close=True"
+        )
+        raise ConfigurationError(msg)
+
+
+def share_pool(http: Any, connections: int, downloads: int) -> tuple[int, int]:
+    """
+    Return how many connections the API's requests may have, and files each way.
+
+    A lent pool has to be enough for all of them: no kind of them starves another.
+    """
+    connector = getattr(http, "connector", None)
+    limit = getattr(connector, "limit", 0)
+    if not limit:
+        return connections, downloads
+    downloads = min(downloads, max(1, limit // 6))
+    most = min(limit, getattr(connector, "limit_per_host", 0) or limit)
+    return min(connections, max(1, min(most, limit - 2 * downloads))), downloads
 
 
 def check_counts(**given: object) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from apimodels_async._io.http.connector import Pool
     from apimodels_async._io.http.lines import Line
+    from apimodels_async._io.http.network import Network, Proxy
     from apimodels_async._io.http.places import ConnectionPlaces
     from apimodels_async._ports import Transport
     from apimodels_async.policies import Timeouts
@@ -70,6 +71,7 @@ class WireTransport:
         timeouts: Timeouts,
         pool: Pool,
         places: ConnectionPlaces,
+        network: Network,
         others: Callable[[], Transport],
     ) -> None:
         self._key = key
@@ -80,7 +82,8 @@ class WireTransport:
         self._other: Transport | None = None
         url = URL(base_url)
         self._address = url.raw_authority
-        target = aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop())
+        self._proxy = network.route(url)
+        target = _target(url, self._proxy)
         self._free = Lines(pool.free, target)
         self._paid = (
             self._free
@@ -142,6 +145,7 @@ class WireTransport:
             self._key.mask(bytes(answer.body)),
             key=self._key,
             address=self._address,
+            proxy=self._proxy,
             closed=lines.connector.closed,
         )
         del error  # its frames hold the request; nothing may find them through ours
@@ -246,3 +250,14 @@ def _is_left(transport: asyncio.Transport, request: Request, status: int) -> boo
         return False
     # In this order: a TLS transport that is closed has no more buffer to look at.
     return not (transport.is_closing() or transport.get_write_buffer_size())
+
+
+def _target(url: URL, proxy: Proxy | None) -> aiohttp.ClientRequest:
+    """Return what tells the connector where to connect to; nothing of it is sent."""
+    # Plain http is for loopback, which is never proxied: a proxy here is a tunnel, and
+    # a request is the same with and without.
+    loop = asyncio.get_running_loop()
+    if proxy is None:
+        return aiohttp.ClientRequest("GET", url, loop=loop)
+    where, told = URL(proxy.url), proxy.headers
+    return aiohttp.ClientRequest("GET", url, loop=loop, proxy=where, proxy_headers=told)

@@ -256,7 +256,12 @@ def open_session(common: Common, store: OrderStore | None = None) -> Session:
         local = is_loopback(_host(base_url))
         make = PollPolicy.unchecked if local else PollPolicy
         polling = make(interval=interval)
-    return Session(base_url=common.base_url, polling=polling, store=store)
+    return Session(
+        base_url=common.base_url,
+        polling=polling,
+        store=store,
+        proxy=False if common.proxy == "none" else common.proxy,
+    )
 
 
 def _host(url: str) -> str:

@@ -66,6 +66,9 @@ class Common:
     poll_interval: Annotated[float | None, Parameter(show_default=False)] = None
     """Seconds between two status requests, 2 to 3; any for an emulator on loopback."""
 
+    proxy: Annotated[str | None, Parameter(show_default=False)] = None
+    """HTTP proxy, else HTTPS_PROXY (a better place for a password); none: without."""
+
     json: Flag = False
     """One JSON object a line instead of text; money is a string, times ISO 8601."""
 

@@ -5,8 +5,9 @@ The synchronous session.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, cast
 
+from apimodels_async._io.http.network import hide
 from apimodels_async._ports import Secret
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
 from apimodels_async.session import Session as AsyncSession
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from os import PathLike
     from pathlib import Path
+    from ssl import SSLContext
     from types import TracebackType
 
     from apimodels_async._io.files.inputs import Source
@@ -57,8 +59,8 @@ class Session:
         max_connections, max_polls, max_downloads, fresh_connections, callback: The
             same.
 
-        store, limit: The same. There is no ``http``: an ``aiohttp.ClientSession``
-            belongs to another event loop.
+        store, limit, proxy, ssl: The same. There is no ``http``: an
+            ``aiohttp.ClientSession`` belongs to another event loop.
 
     Raises:
         ConfigurationError: No usable key or base URL, or a number out of range.
@@ -79,8 +81,11 @@ class Session:
         callback: Callback | None = None,
         store: str | PathLike[str] | OrderStore | None = None,
         limit: OrderLimit | None = None,
+        proxy: str | Literal[False] | None = None,
+        ssl: SSLContext | None = None,
     ) -> None:
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
+        way, proxy = hide(proxy), None
         self._inner = AsyncSession(
             cast("str | None", given),
             base_url=base_url,
@@ -94,6 +99,8 @@ class Session:
             callback=callback,
             store=store,
             limit=limit,
+            proxy=cast("str | Literal[False] | None", way),
+            ssl=ssl,
         )
         self._portal = Portal(self._inner)
         self._images = Images(self._portal)

@@ -430,10 +430,10 @@ def test_an_interval_that_cannot_be_is_refused(monkeypatch):
 
 def test_what_is_borrowed_is_a_session_of_aiohttps():
     """What cannot carry requests is refused by name; no session is the usual case."""
-    check_http(None)
+    check_http(None, fresh=True)
 
     def check(value):
         with pytest.raises(ConfigurationError, match=f"not {type(value).__name__}"):
-            check_http(value)
+            check_http(value, fresh=False)
 
     check_all(["http://a", 5, b"", {}], check)

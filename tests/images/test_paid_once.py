@@ -208,7 +208,7 @@ async def test_a_pool_that_others_fill_costs_nothing(connect):
         RawServer(stall) as server,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as http,
     ):
-        session = connect(server, http=http, timeouts=Timeouts(connect=0.05))
+        session = connect(server, http=http, timeouts=Timeouts(generate=0.05))
         other = asyncio.create_task(hold(http, server.base_url))
         await server.arrived.wait()
         error = await error_of(ORDERS["generate"](session))

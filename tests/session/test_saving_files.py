@@ -34,6 +34,8 @@ from apimodels_async._io.clock import LoopClock
 from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.downloads import Files
 from apimodels_async._io.files.storage import FileSink
+from apimodels_async._io.http.hosts import Hosts
+from apimodels_async._io.http.network import Network
 
 CHUNK = bytes.fromhex("0000000d4948445200000001000000010802000000907753de")
 END = bytes.fromhex("0000000049454e44ae426082")
@@ -357,7 +359,8 @@ async def test_files_need_no_turn(host, tmp_path):
         return None
 
     retry, times = RetryPolicy(base=0.01), Timeouts(download=20)
-    files = Files(LoopClock(), times, retry, lambda: 1.0, True, nothing_newer)  # noqa: FBT003
+    hosts = Hosts(Network(), loopback=True, lent=None)
+    files = Files(LoopClock(), times, retry, lambda: 1.0, True, nothing_newer, hosts)  # noqa: FBT003
     threads = anyio.CapacityLimiter(1)
     host.answers["/x"] = [say(b"", 503), say()]
     path = await files.download(

@@ -10,6 +10,7 @@ import itertools
 import json
 import logging
 import pickle
+import ssl
 
 import pytest
 import trustme
@@ -22,6 +23,7 @@ from support.tls import certificate
 
 from apimodels_async import (
     ApiModelsError,
+    ConfigurationError,
     ConnectionFailedError,
     GenerationFailedError,
     OutcomeUnknownError,
@@ -213,9 +215,16 @@ async def test_a_bad_certificate_gets_nothing(connect, authority):
 
 async def test_verification_cannot_be_switched_off():
     """There is no option to do without, in any of the usual spellings."""
-    for name in ("ssl", "verify", "verify_ssl", "insecure"):
+    for name in ("verify", "verify_ssl", "insecure"):
         with pytest.raises(TypeError):
             Session(KEY, **{name: False})
+
+    blind, nameless = ssl.create_default_context(), ssl.create_default_context()
+    nameless.check_hostname = blind.check_hostname = False
+    blind.verify_mode = ssl.CERT_NONE
+    for given in (False, True, "ca.pem", blind, nameless):
+        with pytest.raises(ConfigurationError, match="ssl= "):
+            Session(KEY, ssl=given)
 
 
 # --- what a hostile answer can cost --------------------------------------

@@ -72,9 +72,9 @@ class SimAdapters(Adapters):
         """Return the way to the simulated API."""
         return SimPool(self._life.network, key)
 
-    def files(self, clock, timeouts, retry, refresh, *, local):
+    def files(self, clock, timeouts, retry, refresh, *, local, **_options):
         """Return the way to the simulated file host."""
-        files = SimFiles(clock, timeouts, retry, self.draw, local, refresh)
+        files = SimFiles(clock, timeouts, retry, self.draw, local, refresh, None)
         files.network = self._life.network
         return files
 
@@ -125,9 +125,6 @@ class SimFiles(Files):
     """Downloads with the library's own retries, over the simulated network."""
 
     __slots__ = ("network",)
-
-    def __attrs_post_init__(self):
-        """Open nothing."""
 
     async def _fetch(self, address, transfer):
         status, content, whole = await self.network.fetch(address)

@@ -10,3 +10,10 @@ def certificate(authority, name="localhost", **options):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name, **options).configure_cert(context)
     return context
+
+
+def trusting(authority):
+    """Return a client's TLS settings that trust *authority*."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from apimodels_async._io.http.places import ConnectionPlaces
 from support.raw import RawServer
 from support.sessions import KEY, PATIENT
 from support.tls import certificate
 
 from apimodels_async._io.client import AiohttpTransport
 from apimodels_async._io.http.connector import Pool
+from apimodels_async._io.http.network import Network
+from apimodels_async._io.http.places import ConnectionPlaces
 from apimodels_async._io.wire import WireTransport
 from apimodels_async._ports import Kind, Reply, Request, Secret, Sent
 
@@ -52,10 +53,11 @@ class Way:
         base_url = server if isinstance(server, str) else server.base_url
         trusted = ssl.create_default_context()
         (trust or self.authority).configure_trust(trusted)
-        pool = Pool(most, fresh=fresh, ssl=trusted)
+        network = Network(ssl=trusted)
+        pool = Pool(most, fresh=fresh, network=network)
         common = base_url, Secret(KEY), timeouts, pool, ConnectionPlaces(most)
         client = partial(AiohttpTransport, *common)
-        transport = WireTransport(*common, client) if self.wire else client()
+        transport = WireTransport(*common, network, client) if self.wire else client()
         try:
             yield transport
         finally:

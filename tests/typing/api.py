@@ -73,6 +73,9 @@ async def opening() -> None:
         max_polls=5,
     )
     assert_type(await session.aclose(), None)
+    Session(proxy="http://127.0.0.1:3128", ssl=None)
+    Session(proxy=False)
+    Session(proxy=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Session("sk_key", "https://example.com")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Session(api_key=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Session(polling=2.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

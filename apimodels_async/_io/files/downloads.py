@@ -1,32 +1,28 @@
 """
 Files from and to other hosts: results in, inputs out.
 
-A second aiohttp session, without the key and without cookies. How many files go at
-once, and for how long, is its caller's to say: the pools here have no limit, so that
-nobody waits in them.
+By connections of their own, without the key and without cookies. How many files go at
+once, and for how long, is its caller's to say: pools that are ours have no limit, so
+that nobody waits in them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import socket
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
-from attrs import define, field
+from attrs import define
 from yarl import URL
 
 from apimodels_async._api.refusals import retry_after
-from apimodels_async._core.files.addresses import may_connect
 from apimodels_async._core.files.inline import unpack
 from apimodels_async._core.files.ranges import continues, origin_of, resume_headers
 from apimodels_async._core.money.retry import backoff_ceiling
+from apimodels_async._io.http.addresses import exact_url, moved_url
+from apimodels_async._io.http.hosts import UNUSABLE, trouble_of
 from apimodels_async._ports import CutError
-from apimodels_async._text import describe, printable
-from apimodels_async._version import __version__
+from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
     DownloadError,
@@ -39,24 +35,20 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from aiohttp.connector import AddrInfoType
+    import aiohttp
 
     from apimodels_async._core.files.ranges import Origin
+    from apimodels_async._io.http.hosts import Hosts
     from apimodels_async._ports import Clock, File, Sink, Turn
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import RetryPolicy, Timeouts
 
 HOPS_MAX: Final = 3
-UNUSABLE: Final = "its URL cannot be used"
 KEPT: Final = timedelta(days=7)
 """How long the API keeps a result."""
 SETTLING: Final = timedelta(minutes=5)
 """After its completion a result may not be at every edge of the file host yet."""
 SCHEME_CHARS: Final = 20
-READ_BYTES: Final = 1 << 18
-"""Read ahead of the sink before the transfer is paused."""
-USER_AGENT: Final = f"Mozilla/5.0 (compatible; apimodels-async-python/{__version__})"
-"""One user got 403 from the API's file host without a browser-like beginning."""
 _GONE: Final = frozenset({403, 404, 410})
 _MISSING: Final = frozenset({404, 410})
 _PARTIAL: Final = frozenset({206, 416})
@@ -64,10 +56,6 @@ _PASSING: Final = frozenset({408, 425, 429, *range(500, 600)})
 _NOT_YET: Final = frozenset({202, 204})
 """Accepted, but nothing to see: the file is still on its way there."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-
-
-class _ForbiddenAddressError(OSError):
-    pass
 
 
 @define
@@ -148,68 +136,21 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-class _BrokenError(aiohttp.ClientError):
-    """A connection that broke under a request, in words."""
-
-
-async def _once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        broken = _BrokenError(_words(error))
-    # aiohttp repeats a GET or PUT whose connection broke, at once and silently. It
-    # knows this class not: what is repeated, and when, is ours to say.
-    raise broken
-
-
 @define(eq=False)
 class Files:
     """
-    The session's way to hosts other than the API's. Must be made in a running loop.
+    The session's way to hosts other than the API's.
     """
 
     _clock: Clock
     _timeouts: Timeouts
     _retry: RetryPolicy
     _draw: Callable[[], float]
-    _loopback: bool
-    """Whether this machine may be reached: only for an API that is local too."""
+    _plain: bool
+    """Whether http will do: only for an API that is local too."""
     _refresh: Callable[[str], Awaitable[ImageResult | None]]
     """Asks the API for the result of a task, whose URLs may be newer; None: not had."""
-    _session: aiohttp.ClientSession = field(init=False)
-    _uploads: aiohttp.ClientSession = field(init=False)
-    """A connection for each: an idle one that closes just then would fail a PUT."""
-
-    def __attrs_post_init__(self) -> None:
-        self._session = self._make_session(force_close=False)
-        self._uploads = self._make_session(force_close=True)
-
-    def _make_session(self, *, force_close: bool) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                socket_factory=self._open_socket,
-                force_close=force_close,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
-            auto_decompress=False,
-            trust_env=False,
-            read_bufsize=READ_BYTES,
-            middlewares=(_once,),
-        )
-
-    def _open_socket(self, address: AddrInfoType) -> socket.socket:
-        # The one place that sees the final address of every connection, whether
-        # literal, resolved (rebinding too) or redirected to.
-        family, kind, proto, _, where = address
-        if not may_connect(str(where[0]), loopback=self._loopback):
-            raise _ForbiddenAddressError
-        return socket.socket(family, kind, proto)
+    _hosts: Hosts
 
     async def download(
         self,
@@ -331,7 +272,7 @@ class Files:
             _ = url.host, url.port  # yarl reads them only when they are asked for
         except ValueError:
             return _Trouble(UNUSABLE, passing=False)
-        if url.scheme == "https" or (url.scheme == "http" and self._loopback):
+        if url.scheme == "https" or (url.scheme == "http" and self._plain):
             return None
         scheme = printable(url.scheme, SCHEME_CHARS)
         return _Trouble(f"{scheme or 'no scheme'} is not https", passing=False)
@@ -339,16 +280,13 @@ class Files:
     async def _try(self, url: URL, transfer: _Transfer) -> _Trouble | URL | None:
         """Return None when the sink has it all, a URL to go on to, or the trouble."""
         error: Exception | None = None
-        timeout = aiohttp.ClientTimeout(
-            total=None, connect=self._timeouts.connect, sock_read=self._timeouts.read
-        )
-        asked = transfer.ask(url)
+        asked, times = transfer.ask(url), self._timeouts
         try:
-            async with self._session.get(
-                url, headers=asked, allow_redirects=False, timeout=timeout
+            async with self._hosts.ask(
+                "GET", url, asked, connect=times.connect, read=times.read
             ) as response:
                 if response.status in _REDIRECTS:
-                    return url.join(URL(response.headers.get("Location", "")))
+                    return moved_url(url, response.headers.get("Location", ""))
                 trouble = await transfer.begin(url, asked, response)
                 if trouble is not None:
                     return trouble
@@ -359,7 +297,7 @@ class Files:
             raise
         except Exception as raised:  # noqa: BLE001  whatever it is, there is no file
             error = raised
-        return _trouble(error)
+        return self._trouble(error, url)
 
     async def put(self, url: str, file: File) -> None:
         """
@@ -380,26 +318,29 @@ class Files:
     async def _put(self, url: URL, file: File) -> _Trouble | None:
         error: Exception | None = None
         try:
-            async with self._uploads.put(
+            async with self._hosts.ask(
+                "PUT",
                 url,
+                {"Content-Type": file.content_type},
+                connect=self._timeouts.connect,
                 data=io.BytesIO(file.data),  # aiohttp warns of plain bytes above 1 MiB
-                headers={"Content-Type": file.content_type},
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, connect=self._timeouts.connect
-                ),
             ) as response:
                 if 200 <= response.status < 300:  # noqa: PLR2004  .ok takes a 307
                     return None
                 return _Trouble(f"HTTP {response.status}", response.status)
+        except ApiModelsError:
+            raise
         except Exception as raised:  # noqa: BLE001  whatever it is, it is not there
             error = raised
-        return _trouble(error)
+        return self._trouble(error, url)
+
+    def _trouble(self, error: Exception, url: URL) -> _Trouble:
+        words, passing = trouble_of(error, self._hosts.route(url))
+        return _Trouble(printable(words), passing=passing)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._uploads.close()
-        await self._session.close()
+        await self._hosts.aclose()
 
 
 def _expiry(result: ImageResult) -> datetime | None:
@@ -409,33 +350,10 @@ def _expiry(result: ImageResult) -> datetime | None:
 
 
 def _read_url(address: str) -> URL | _Trouble:
-    with contextlib.suppress(ValueError, TypeError):  # yarl's own checks, and IDNA's
-        return URL(address)
-    return _Trouble(UNUSABLE, passing=False)
-
-
-def _trouble(error: Exception) -> _Trouble:
-    forbidden = isinstance(error, _ForbiddenAddressError) or isinstance(
-        getattr(error, "os_error", None), _ForbiddenAddressError
-    )
-    if forbidden:
-        return _Trouble("its address is private or reserved", passing=False)
-    if isinstance(error, aiohttp.InvalidURL) or (
-        isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError)
-    ):
+    try:
+        return exact_url(address)
+    except (ValueError, TypeError):  # yarl's own checks, and IDNA's
         return _Trouble(UNUSABLE, passing=False)
-    if not isinstance(error, (aiohttp.ClientError, OSError)):
-        return _Trouble(printable(describe(error)), passing=False)  # a bug comes again
-    return _Trouble(_words(error))
-
-
-def _words(error: Exception) -> str:
-    name = type(error).__name__
-    if isinstance(error, _BrokenError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno:
-        return f"{name}: {os.strerror(error.errno)}"
-    return name
 
 
 async def _take_inline(address: str, transfer: _Transfer) -> _Trouble | None:

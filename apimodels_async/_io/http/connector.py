@@ -17,11 +17,12 @@ from apimodels_async._io.http.silence import look_at
 from apimodels_async._version import __version__
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import AddrInfoType
+
+    from apimodels_async._io.http.network import Network
 
 KEEPALIVE_S: Final = 15.0
 """aiohttp's own. Longer than a sweep, so that polls reuse connections."""
@@ -128,8 +129,8 @@ class Pool:
     Args:
         most: Connections of each kind at most.
         fresh: An order has a connection of its own, which is closed after it.
+        network: Whose certificates are trusted.
         lent: A user's; it stays open.
-        ssl: Whom to trust, instead of the authorities that this machine trusts.
     """
 
     def __init__(
@@ -137,10 +138,11 @@ class Pool:
         most: int,
         *,
         fresh: bool,
+        network: Network | None = None,
         lent: aiohttp.BaseConnector | None = None,
-        ssl: ssl.SSLContext | bool = True,
     ) -> None:
-        options: dict[str, Any] = {"limit": most, "ssl": ssl}
+        trusted = (network.ssl if network is not None else None) or True
+        options: dict[str, Any] = {"limit": most, "ssl": trusted}
         self.free = lent or Connector(keepalive_timeout=KEEPALIVE_S, **options)
         self.paid = Connector(force_close=True, **options) if fresh else self.free
         self._lent = lent

@@ -80,6 +80,7 @@ async def mcp(
     store: StorePath = None,
     base_url: str | None = None,
     poll_interval: Annotated[float | None, Parameter(show_default=False)] = None,
+    proxy: Annotated[str | None, Parameter(show_default=False)] = None,
 ) -> int:
     """
     Serve the Model Context Protocol on stdin and stdout, for an agent.
@@ -102,6 +103,9 @@ async def mcp(
 
         poll_interval: Seconds between two status requests, 2 to 3; any for an
             emulator on loopback.
+
+        proxy: HTTP proxy, else HTTPS_PROXY (a better place for a password); none:
+            without.
     """
     try:
         from apimodels_async.cli.mcp.tools import Toolbox
@@ -115,7 +119,7 @@ async def mcp(
     # Nothing but the protocol may come out of stdout.
     output = Output(stdout=screen(sys.stderr))
     kept = find_store(store)
-    common = Common(base_url=base_url, poll_interval=poll_interval)
+    common = Common(base_url=base_url, poll_interval=poll_interval, proxy=proxy)
     session = open_session(common, kept)
     async with command_context(session, output) as context:
         budget = Budget(max_cost)

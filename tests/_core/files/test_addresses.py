@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.cases import check_all
 
-from apimodels_async._core.files.addresses import may_connect
+from apimodels_async._core.files.addresses import may_ask, may_connect
 
 PUBLIC = [
     "1.1.1.1",
@@ -14,6 +14,7 @@ PUBLIC = [
     "2a00:1450:4001::1",
     "::ffff:1.1.1.1",
     "2606:4700::1111%eth0",
+    "64:ff9b::6812:27e4",  # 104.18.39.228, for a network of IPv6 alone
 ]
 LOOPBACK = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"]
 INNER = [
@@ -40,6 +41,8 @@ INNER = [
     "2002:7f00:1::",
     "2001:0:4136:e378::1",
     "64:ff9b::7f00:1",
+    "64:ff9b::a00:1",
+    "64:ff9b::c612:7",
     "64:ff9b:1::7f00:1",
     "::7f00:1",
     "::ffff:0:7f00:1",
@@ -76,3 +79,24 @@ def test_no_inner_address_is_ever_connected_to():
         assert not may_connect(address, loopback=True)
 
     check_all(INNER, check)
+
+
+def test_a_name_may_lead_to_a_vpn_clients_own_block():
+    """198.18.0.0/15 is refused as an address, and allowed as what a name leads to."""
+    for address in ("198.18.0.7", "198.19.255.255", "::ffff:198.18.0.7"):
+        assert not may_connect(address, loopback=True)
+        assert may_connect(address, loopback=False, named=True)
+    for address in (*INNER, *LOOPBACK):
+        if not address.startswith("198.18."):
+            assert not may_connect(address, loopback=False, named=True)
+
+
+def test_a_host_is_judged_as_far_as_it_shows():
+    """Addresses in any spelling are judged, names are not, but for this machine's."""
+    for host in ("files.example", "a-1.b2", "1.files.example", "1.1.1.1", "2a00::1"):
+        assert may_ask(host, loopback=False)
+    for host in ("localhost", "LOCALHOST", "localhost.", "127.0.0.1", "::1"):
+        assert not may_ask(host, loopback=False)
+        assert may_ask(host, loopback=True)
+    for host in ("10.0.0.1", "fe80::1", "198.18.0.7", "2130706433", "0x7f.1", "127.1"):
+        assert not may_ask(host, loopback=True)
