@@ -9,6 +9,7 @@ from support.sessions import KEY, PATIENT
 
 from apimodels_async._adapters import Adapters
 from apimodels_async._io.client import AiohttpTransport
+from apimodels_async._io.http.network import Network
 from apimodels_async._io.wire import WireTransport
 from apimodels_async._ports import Secret
 
@@ -16,7 +17,13 @@ from apimodels_async._ports import Secret
 def transport():
     """Return the way to an API."""
     return Adapters().transport(
-        "http://127.0.0.1:9/v1", Secret(KEY), PATIENT, 2, fresh=False, lent=None
+        "http://127.0.0.1:9/v1",
+        Secret(KEY),
+        PATIENT,
+        2,
+        fresh=False,
+        network=Network(),
+        lent=None,
     )
 
 

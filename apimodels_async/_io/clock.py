@@ -9,20 +9,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from apimodels_async._ports import Waitable
 
 
 class LoopClock:
     """The :class:`~apimodels_async._ports.Clock` of one event loop."""
 
-    time: Callable[[], float]
-    """Returns the loop's monotonic seconds."""
-
     def __init__(self) -> None:
-        # Asked for thrice a poll.
-        self.time = asyncio.get_running_loop().time
+        self._time = asyncio.get_running_loop().time
+
+    def time(self) -> float:
+        """Return the loop's monotonic seconds."""
+        return self._time()
 
     def utcnow(self) -> datetime:
         """Return the wall clock, in UTC."""

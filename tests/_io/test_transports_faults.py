@@ -239,7 +239,7 @@ async def test_an_answer_that_overtakes_a_large_body_is_the_last(way):
 
 async def test_a_body_that_nobody_reads_ends_with_its_time(way):
     """A server that neither reads nor answers costs the time-out and no connection."""
-    short = Timeouts(connect=20, read=0.2, generate=0.3, download=20)
+    short = Timeouts(connect=20, read=1, generate=1, download=20)
 
     async def stuck(_request, peer):
         peer.writer.transport.pause_reading()
@@ -291,7 +291,7 @@ async def test_who_is_not_trusted_gets_nothing(way):
         assert isinstance(failure, Failure)
         assert (failure.sent, sent.at) == (False, None)
         assert (failure.phase, failure.retryable) == (Phase.TLS, False)
-        assert "certificate is not trusted" in failure.reason
+        assert "is not trusted" in failure.reason
         assert server.received == []
 
 
@@ -379,7 +379,7 @@ async def test_a_trickle_ends_with_the_time(way):
 
 async def test_an_answer_without_length_does_not_end_with_the_time(way):
     """What we cut ourselves is not taken for whole."""
-    short = Timeouts(connect=20, read=0.2, generate=0.3, download=20)
+    short = Timeouts(connect=20, read=1, generate=1, download=20)
 
     async def halve(request, peer):
         await peer.say(OK + b"\r\n" + SAID[:7])

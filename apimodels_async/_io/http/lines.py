@@ -76,7 +76,7 @@ class Lines:
 
     connector: aiohttp.BaseConnector
     _target: aiohttp.ClientRequest
-    _kept: bool = field(default=True, kw_only=True)
+    kept: bool = field(default=True, kw_only=True)
     """Whether one is kept after its request."""
     _idle: deque[Line] = field(init=False, factory=deque)
     """The youngest at the end."""
@@ -102,7 +102,7 @@ class Lines:
 
     def give_back(self, line: Line) -> None:
         """Keep *line*, over which all has ended well, for another request."""
-        if not self._kept or line.protocol.should_close or self.connector.closed:
+        if not self.kept or line.protocol.should_close or self.connector.closed:
             line.hang_up()
             return
         line.idle_since = self._loop.time()
