@@ -231,7 +231,7 @@ def _limits(timeouts: Timeouts) -> dict[Kind, _Limits]:
 
 def _ready(line: Line, silence: float | None) -> asyncio.Transport:
     transport = line.transport
-    if transport is None or transport.is_closing():
+    if transport.is_closing():
         raise BrokenError(LOST)
     line.protocol.set_response_params(
         read_until_eof=True,

@@ -26,8 +26,8 @@ class Answer:
     def __init__(self) -> None:
         self.status: int | None = None
         self.body: bytes | bytearray = b""
-        self.transport: asyncio.Transport | None = None
-        """Over which it is to come; None: the request is not sent."""
+        self.transport: asyncio.Transport
+        """Over which it is to come, once its request is sent."""
         self.ends_at = 0.0
         self.ended = False
         self.late = False
@@ -36,8 +36,7 @@ class Answer:
     def give_up(self) -> None:
         """Cut the connection: whoever reads hears of it there, and is not cancelled."""
         self.late = True
-        if self.transport is not None:
-            self.transport.abort()
+        self.transport.abort()
 
     def take(
         self, payload: StreamReader, protocol: ResponseHandler, limit: int

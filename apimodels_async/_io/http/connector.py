@@ -91,17 +91,16 @@ class Connector(aiohttp.TCPConnector):
                 raise RuntimeError(CLOSED)
             connection = await super().connect(req, traces, timeout)
             protocol = cast("ResponseHandler", connection.protocol)  # it is connected
-            transport = protocol.transport
+            # Connected, and nothing was awaited since.
+            transport = cast("asyncio.Transport", protocol.transport)
             is_readable = self._is_readable.get(protocol)
             if is_readable is None:
                 self._is_readable[protocol] = look_at(transport)
-                if transport is not None:
-                    self._transports.add(transport)
+                self._transports.add(transport)
                 return connection
             if not protocol.should_close and not is_readable():
                 return connection
-            # Found connected, and nothing was awaited since.
-            cast("asyncio.Transport", transport).abort()
+            transport.abort()
             connection.close()
 
     @property

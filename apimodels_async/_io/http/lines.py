@@ -33,8 +33,9 @@ class Line:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.protocol = cast("ResponseHandler", connection.protocol)  # it is connected
-        self.transport = self.protocol.transport
+        # It is connected.
+        self.protocol = cast("ResponseHandler", connection.protocol)
+        self.transport = cast("asyncio.Transport", self.protocol.transport)
         self.idle_since = 0.0
         self._is_readable: Callable[[], bool] | None = None
 
@@ -55,8 +56,7 @@ class Line:
     def hang_up(self) -> None:
         """Say goodbye, and do not wait for the server's."""
         self._connection.close()
-        if self.transport is not None:
-            self.transport.abort()
+        self.transport.abort()
 
     def cut(self) -> None:
         """
@@ -65,8 +65,7 @@ class Line:
         Closing would first send the rest of a request that nobody waits for, and wait
         for a goodbye, for as long as the server likes.
         """
-        if self.transport is not None:
-            self.transport.abort()
+        self.transport.abort()
         self._connection.close()
 
 
@@ -78,6 +77,7 @@ class Lines:
     _target: aiohttp.ClientRequest
     kept: bool = field(default=True, kw_only=True)
     """Whether one is kept after its request."""
+    keepalive_s: float = field(default=KEEPALIVE_S, kw_only=True)
     _idle: deque[Line] = field(init=False, factory=deque)
     """The youngest at the end."""
     _timer: asyncio.TimerHandle | None = field(init=False, default=None)
@@ -108,7 +108,7 @@ class Lines:
         line.idle_since = self._loop.time()
         self._idle.append(line)
         if self._timer is None:
-            self._timer = self._loop.call_later(KEEPALIVE_S, self._close_old)
+            self._timer = self._loop.call_later(self.keepalive_s, self._close_old)
 
     def spare(self) -> None:
         """Leave an idle line to the connector, for whoever asks that one."""
@@ -116,12 +116,12 @@ class Lines:
             self._idle.pop().release()
 
     def _close_old(self) -> None:
-        oldest = self._loop.time() - KEEPALIVE_S
+        oldest = self._loop.time() - self.keepalive_s
         while self._idle and self._idle[0].idle_since <= oldest:
             self._idle.popleft().hang_up()
         self._timer = None
         if self._idle:
-            at = self._idle[0].idle_since + KEEPALIVE_S
+            at = self._idle[0].idle_since + self.keepalive_s
             self._timer = self._loop.call_at(at, self._close_old)
 
     def close(self) -> None:

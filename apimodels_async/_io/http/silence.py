@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def look_at(transport: asyncio.Transport | None) -> Callable[[], bool]:
+def look_at(transport: asyncio.Transport) -> Callable[[], bool]:
     """Return what tells whether the kernel holds input that the loop has not read."""
-    sock = transport.get_extra_info("socket") if transport is not None else None
-    if sock is None:
-        return lambda: True
+    sock = transport.get_extra_info("socket")
     descriptor = sock.fileno()
     # Closed, its number may be another one's by now.
     if not hasattr(select, "poll"):  # Windows
