@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import logging
 
+import pytest
 from aiohttp.streams import StreamReader
 from support.sessions import KEY, PATIENT
 
 from apimodels_async._adapters import Adapters
 from apimodels_async._io.client import AiohttpTransport
+from apimodels_async._io.http.inside import is_known
 from apimodels_async._io.http.network import Network
 from apimodels_async._io.wire import WireTransport
 from apimodels_async._ports import Secret
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    """Look again at what is installed, before and after."""
+    is_known.cache_clear()
+    yield
+    is_known.cache_clear()
 
 
 def transport():

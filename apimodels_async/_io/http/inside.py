@@ -5,6 +5,7 @@ What of aiohttp's inside ``_io/wire.py`` is written against.
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Final
 
 from aiohttp import BaseConnector, ClientRequest
@@ -33,6 +34,7 @@ _CALLS: Final = (
 """Class, method, number of positional arguments (*self* among them), named ones."""
 
 
+@cache  # a look is as long as two polls, and it will not change
 def is_known() -> bool:
     """Return whether this aiohttp is built as those that the wire was tried with."""
     members = all(

@@ -21,6 +21,14 @@ HIDDEN = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def forget():
+    """Look again, before and after."""
+    is_known.cache_clear()
+    yield
+    is_known.cache_clear()
+
+
 def test_the_installed_one_is_known():
     """All of its inside that is used is there."""
     assert is_known()
