@@ -204,7 +204,7 @@ def others(session: nox.Session) -> None:
     """Run the tests on every other Python that is found; arguments go to pytest."""
     session.install(EXTRAS, *group("test"))
     # A Python between the oldest and the newest seldom has faults of its own.
-    short = () if session.python in {OTHERS[0], OTHERS[-1]} else SHORT
+    short = () if session.python in {PYTHONS[0], PYTHONS[-1]} else SHORT
     run_tests(session, "python", "-P", "-m", "pytest", *short)
 
 
