@@ -4,6 +4,8 @@ The tables of a SQLite store, and whether a file has them.
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from apimodels_async.errors import JournalError
@@ -12,7 +14,6 @@ from apimodels_async.stores._rows import NOW, read_text
 from apimodels_async.stores._writer import in_turn, set_mode
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
 VERSION: Final = 3
@@ -107,7 +108,9 @@ def prepare(
         # Also one that seems to live on for days: the clock was set back since.
         connection.execute(f"DELETE FROM owners WHERE abs(alive_until - {NOW}) > 86400")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # SQLite itself takes it back on a full disk: its error is the one to tell.
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
         raise
     in_turn(connection, "COMMIT")
 
