@@ -200,7 +200,11 @@ class ChaosProxy:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     def leave(self, seconds=None):
-        """Listen no more, for a time or until it comes back; idle connections end."""
+        """
+        Listen no more, for a time or until it comes back.
+
+        Idle connections end, the others with their answers.
+        """
         if self._away is None or self._away.done():
             self._away = asyncio.create_task(self._stay_away(seconds))
 
@@ -213,6 +217,11 @@ class ChaosProxy:
                 await self._back.wait()
         self._back.clear()
         await self._listen()
+
+    @property
+    def is_away(self):
+        """Whether it listens no more."""
+        return self._away is not None and not self._away.done()
 
     def come_back(self):
         """Listen again."""
@@ -270,8 +279,8 @@ class _Pair:
         self._up = None
 
     async def serve(self):
-        """Pass requests on until one is spoiled for good."""
-        while True:
+        """Pass requests on until one is spoiled for good, or the proxy goes away."""
+        while not self._proxy.is_away:
             self._proxy._idle.add(self._writer)
             try:
                 head, body = await read_message(self._reader)
