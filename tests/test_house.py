@@ -301,6 +301,7 @@ RUNS_USERS_CODE = {
     "downloads.py": 2,
     "sender.py": 1,
     "sent.py": 4,
+    "sent_order.py": 1,
     "_writer.py": 2,
     "_reader.py": 1,
 }

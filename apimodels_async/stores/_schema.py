@@ -49,6 +49,8 @@ CREATE TABLE orders (
     """
 CREATE UNIQUE INDEX current_orders ON orders (scope, idempotency_key) WHERE current""",
     """
+CREATE INDEX tasks ON orders (task_id) WHERE task_id IS NOT NULL""",
+    """
 CREATE INDEX open_orders ON orders (scope, attempt)
     WHERE NOT handed_over AND state NOT IN ('failed', 'refused')""",
     """

@@ -30,6 +30,10 @@ ON CONFLICT (owner) DO UPDATE SET alive_until = excluded.alive_until
 FIND: Final = (
     f"SELECT {COLUMNS} FROM orders WHERE scope = ? AND idempotency_key = ? AND current"
 )
+FIND_TASK: Final = f"""
+SELECT {COLUMNS} FROM orders WHERE scope = ? AND task_id = ?
+ORDER BY attempt DESC LIMIT 1
+"""
 READ: Final = f"SELECT {COLUMNS} FROM orders WHERE attempt = ?"
 BEGIN: Final = """
 INSERT INTO orders (scope, idempotency_key, current, digest, model, prompt, request,

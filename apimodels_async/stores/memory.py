@@ -161,6 +161,13 @@ class MemoryStore:
                 reserved += amount or 0
         return spent, reserved
 
+    async def find_task(self, scope: str, task_id: str) -> OrderRecord | None:
+        """See :class:`OrderStore`."""
+        for number, attempt in reversed(self._attempts.items()):
+            if attempt.scope == scope and attempt.record.task_id == task_id:
+                return self._read(number)
+        return None
+
     async def forget(self, scope: str, idempotency_key: str) -> bool:
         """See :class:`OrderStore`."""
         return self._current.pop((scope, idempotency_key), None) is not None

@@ -5,6 +5,7 @@ One order of a session in its store: claimed before it is sent, and followed to 
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores._lease import Lease
     from apimodels_async.stores.sent import SentOrders
+
+logger = logging.getLogger("apimodels_async.stores")
 
 LOOK_S: Final = 0.25
 """Seconds between two looks at an order that another caller is sending."""
@@ -221,6 +224,17 @@ class SentOrder:
         """Write down its task."""
         self._task_id = task_id
         await outcome_of(self.orders.write(self._accept(task_id)))
+
+    async def may_have(self, task_id: str) -> bool:
+        """Return whether no other order is known to have it; raises nothing."""
+        orders = self.orders
+        asking = orders.write(orders.store.find_task(orders.scope, task_id))
+        try:
+            known = await outcome_of(asking)
+        except Exception as error:  # noqa: BLE001  of a user's own store
+            logger.warning("task %s is given to no order yet: %r", task_id, error)
+            return False
+        return known is None or known.attempt == self.attempt
 
     async def _accept(self, task_id: str) -> None:
         async def write() -> None:

@@ -38,6 +38,7 @@ from apimodels_async.stores._statements import (
     BEGIN,
     ENDING,
     FIND,
+    FIND_TASK,
     FORGET_UPLOADS,
     LEFT,
     MONEY,
@@ -278,6 +279,12 @@ class SqliteStore:
         """See :class:`OrderStore`."""
         place = (scope, idempotency_key)
         row = await self._do(lambda db: db.execute(FIND, place).fetchone())
+        return None if row is None else await self._read_whole(row)
+
+    async def find_task(self, scope: str, task_id: str) -> OrderRecord | None:
+        """See :class:`OrderStore`."""
+        place = (scope, task_id)
+        row = await self._do(lambda db: db.execute(FIND_TASK, place).fetchone())
         return None if row is None else await self._read_whole(row)
 
     async def money(self, scope: str, prefix: str) -> tuple[Decimal, Decimal]:

@@ -142,6 +142,10 @@ class OrderStore(Protocol):
         """Return the current attempt under a key."""
         ...
 
+    async def find_task(self, scope: str, task_id: str) -> OrderRecord | None:
+        """Return the newest attempt that the API gave this task."""
+        ...
+
     async def forget(self, scope: str, idempotency_key: str) -> bool:
         """
         Let the key name nothing, and return whether it named something. Its attempts
@@ -215,6 +219,10 @@ class OrderLog(EndListener, Protocol):
 
     async def accepted(self, task_id: str) -> None:
         """Write down its task; what cannot be written is logged, and not raised."""
+        ...
+
+    async def may_have(self, task_id: str) -> bool:
+        """Return whether no other order is known to have it; raises nothing."""
         ...
 
     async def ended(self, outcome: ImageResult | ApiModelsError) -> None:

@@ -8,7 +8,7 @@ Rules of this file:
    lost, a hint says which task to look at, and it becomes the order's only if the API
    itself says that it has ended, as callbacks come then, and that it was made while the
    order was out. Naming it is not enough, nor that it exists. A task of another order
-   of this session is never taken.
+   of this session, or of its store, is never taken.
 3. For each lost order one task is looked at, once an interval, however many are named.
 
 Theory of operation:
@@ -298,9 +298,11 @@ class ExpectedCallbacks:
         expected.looked_at = self._clock.time()
         await self._see(expected, entry)
         expected.looked_at = max(expected.looked_at, entry.started_at)
+        ours = self._fits(expected, entry)
+        if ours and expected.record is not None:  # another process may know better
+            ours = await expected.record.may_have(task_id)
         # While we waited, another order's answer may have named it.
-        ours = not self._is_anothers(expected, task_id) and self._fits(expected, entry)
-        if not ours:
+        if not ours or self._is_anothers(expected, task_id):
             self._tracker.drop(entry)
             return None
         expected.task_id = task_id

@@ -160,6 +160,17 @@ async def test_a_result_is_kept_with_its_cost_and_files(store):
     assert found.ended_at >= found.intended_at
 
 
+async def test_a_task_leads_to_its_newest_attempt(store):
+    """Within its scope; one that no order was given leads to none."""
+    attempts = [await begun(store, key) for key in ("first", "second", "third")]
+    for attempt, task_id in zip(attempts, ("t1", "t1", "t2"), strict=True):
+        await store.accepted(attempt, task_id)
+
+    assert (await store.find_task(SCOPE, "t1")).attempt == attempts[1]
+    assert await store.find_task("another", "t1") is None
+    assert await store.find_task(SCOPE, "t3") is None
+
+
 async def test_a_forgotten_key_is_free(store):
     """It names nothing, its attempt is no other's, and late words about it are kept."""
     old = await begun(store)

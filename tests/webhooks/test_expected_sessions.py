@@ -13,8 +13,9 @@ from support.waiting import until
 from webhooks.conftest import SECRET
 
 from apimodels_async import OutcomeUnknownError, SessionClosedError, Timeouts, Verdict
-from apimodels_async.errors import InsufficientCreditsError
+from apimodels_async.errors import InsufficientCreditsError, JournalError
 from apimodels_async.handle import TaskHandle
+from apimodels_async.stores import MemoryStore
 from apimodels_async.webhooks import Callback, Receiver, SocketRelay
 
 TASK = "gpt-image-2"
@@ -225,6 +226,42 @@ async def test_a_hint_at_a_task_of_another_order_is_not_believed(
         await asyncio.sleep(0.02)
     with pytest.raises(OutcomeUnknownError):
         await call
+    assert session.orphans == ()
+
+
+class Speechless(MemoryStore):
+    """A store that cannot say whose a task is."""
+
+    async def find_task(self, scope, task_id):
+        """Fail."""
+        msg = "the disk is gone"
+        raise JournalError(msg)
+
+
+@pytest.mark.parametrize("kind", [MemoryStore, Speechless])
+async def test_a_hint_at_a_task_of_another_session_of_the_store_is_not_believed(
+    emulator, post, called_back, quick, kind
+):
+    """The store knows whose it is; while that cannot be read, nobody is given it."""
+    callback = Callback(post.url, secret=SECRET, patience=1.0)
+    post.receiver = Receiver(callback)
+    store = kind()
+    session, other = (
+        called_back(
+            Callback(post.url) if each else callback, polling=quick, store=store
+        )
+        for each in (0, 1)
+    )
+    emulator.fault("create", "drop")
+    call = asyncio.create_task(session.images.submit("a moose", model=TASK))
+    await until(lambda: orders(emulator))
+    others = await other.images.generate("a hare", model=TASK)
+    address = orders(emulator)[0].body["callback_url"]
+    polls = session.stats().polls
+    assert await post.receiver.deliver(address, named(others.task_id)) == 503
+    with pytest.raises(OutcomeUnknownError):
+        await call
+    assert session.stats().polls > polls  # it was looked at
     assert session.orphans == ()
 
 

@@ -20,7 +20,7 @@ from apimodels_async.stores import MemoryStore
 SLOW_SHARE = 0.01
 SLOW_S = 9.0
 DISK_S = 0.005
-READS = frozenset({"open", "find", "history", "contents", "money"})
+READS = frozenset({"open", "find", "find_task", "history", "contents", "money"})
 
 
 class Shared:
@@ -89,6 +89,10 @@ class SlowStore:
     async def find(self, scope, idempotency_key):
         """See ``OrderStore``."""
         return await self._call("find", scope, idempotency_key)
+
+    async def find_task(self, scope, task_id):
+        """See ``OrderStore``."""
+        return await self._call("find_task", scope, task_id)
 
     async def renew(self, owner):
         """See ``OrderStore``."""
