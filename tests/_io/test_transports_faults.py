@@ -272,6 +272,22 @@ async def test_a_refused_connection_is_told(way):
         assert "Connection refused at 127.0.0.1:" in failure.reason
 
 
+async def test_a_connection_that_takes_too_long_is_told(way):
+    """A server that never says hello got nothing, and trying again may help."""
+
+    async def greet(_peer):
+        await asyncio.Event().wait()
+
+    async with RawServer(greet=greet) as server:
+        url = server.base_url.replace("http:", "https:")
+        async with way.to(url, timeouts=Timeouts(connect=1)) as transport:
+            failure, sent = await exchange(transport, order())
+            assert isinstance(failure, Failure)
+            assert (failure.sent, sent.at, failure.retryable) == (False, None, True)
+            assert (failure.phase, failure.timed_out) == (Phase.CONNECT, True)
+            assert "at 127.0.0.1:" in failure.reason
+
+
 async def test_a_name_without_address_is_told(way):
     """It was never sent to, in words and with the name."""
     async with way.to("https://no-such-host.invalid/v1") as transport:
@@ -353,7 +369,7 @@ async def test_each_kind_has_its_time(way):
 
 async def test_a_trickle_ends_with_the_time(way):
     """A head or body that comes a byte at a time is never silent, and ends."""
-    short = Timeouts(connect=0.6, read=0.6, generate=1.0, download=20)
+    short = Timeouts(connect=20, read=0.6, generate=1.0, download=20)
     head, body = message(SAID, X_Long="x" * 400), message(SAID * 30)
     trickles = {
         "head": slowly(head, first=12, pause=0.01),

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import aiohttp
 from attrs import define, field
 
 from apimodels_async._io.http.connector import KEEPALIVE_S
@@ -19,7 +20,6 @@ from apimodels_async._io.http.silence import look_at
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import aiohttp
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
 
@@ -98,7 +98,11 @@ class Lines:
             if line.is_silent():
                 return line
             line.cut()
-        return Line(await self.connector.connect(self._target, _NO_TRACES, connecting))
+        try:
+            made = await self.connector.connect(self._target, _NO_TRACES, connecting)
+        except TimeoutError:  # aiohttp's client renames it as well
+            raise aiohttp.ConnectionTimeoutError from None
+        return Line(made)
 
     def give_back(self, line: Line) -> None:
         """Keep *line*, over which all has ended well, for another request."""
