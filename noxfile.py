@@ -98,6 +98,20 @@ def require_writable() -> None:
 require_writable()
 
 
+@functools.cache
+def is_found(version: str) -> bool:
+    """Return whether a Python of this version is on PATH and starts."""
+    for folder in os.environ["PATH"].split(os.pathsep):
+        python = shutil.which(f"python{version}", path=folder)
+        if python is None:
+            continue
+        # One of pyenv's shims is there for a version that is not chosen, and fails.
+        done = subprocess.run([python, "-c", ""], check=False, capture_output=True)  # noqa: S603
+        if done.returncode == 0:
+            return True
+    return False
+
+
 def group(*names: str) -> tuple[str, ...]:
     """Return the requirements of the dependency groups *names*."""
     return nox.project.dependency_groups(PROJECT, *names)
@@ -199,7 +213,14 @@ def tests(session: nox.Session) -> None:
     run_tests(session)
 
 
-@step(python=OTHERS, tags=["full"])
+COVERED = next(filter(is_found, reversed(OTHERS)), RUNNING)
+"""
+Where coverage is measured: on the newest other Python there is, which this spares a
+second run.
+"""
+
+
+@step(python=[each for each in OTHERS if each != COVERED], tags=["full"])
 def others(session: nox.Session) -> None:
     """Run the tests on every other Python that is found; arguments go to pytest."""
     session.install(EXTRAS, *group("test"))
@@ -208,9 +229,9 @@ def others(session: nox.Session) -> None:
     run_tests(session, "python", "-P", "-m", "pytest", *short)
 
 
-@step(tags=["full"])
+@step(python=COVERED, tags=["full"])
 def coverage(session: nox.Session) -> None:
-    """Run the tests once more, and fail if lines or branches were not run."""
+    """Run the tests on another Python, and fail if lines or branches were not run."""
     session.install(EXTRAS, *group("test", "coverage"))
     data = session.cache_dir / "coverage" / "data"
     shutil.rmtree(data.parent, ignore_errors=True)
@@ -342,19 +363,6 @@ def bench(session: nox.Session) -> None:
 DEFAULT = ("lint", "typing", "tests")
 FULL = ("others", "coverage", "lowest", "examples", "browser", "load", "wheel")
 LATER = ("nightly", "bench")
-
-
-def is_found(version: str) -> bool:
-    """Return whether a Python of this version is on PATH and starts."""
-    for folder in os.environ["PATH"].split(os.pathsep):
-        python = shutil.which(f"python{version}", path=folder)
-        if python is None:
-            continue
-        # One of pyenv's shims is there for a version that is not chosen, and fails.
-        done = subprocess.run([python, "-c", ""], check=False, capture_output=True)  # noqa: S603
-        if done.returncode == 0:
-            return True
-    return False
 
 
 def summarise() -> None:
