@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 POLLING = ("httpx", "fal-client", "replicate", "runwayml")
 BY_HAND = "aiohttp"
 INTERVAL_S, LONGEST_S = 2.5, 20.0
-SLACK = 1.25
-"""For noise: a shared machine's clock drifts by more within minutes."""
+POLL = {1: 0.75, 16: 0.55, 64: 0.55, 256: 0.55}
+"""In flight -> CPU of a poll at most, of bare aiohttp's get and read."""
+WAITING = {500: 0.80, 2_000: 0.60, 10_000: 0.60}
+"""Tasks -> CPU at most, of the loop by hand."""
 
 Found = dict[str, Any]
 Runs = dict[tuple[int, str], list[dict[str, Any]]]
@@ -78,51 +80,62 @@ def middle(rows: list[dict[str, Any]], name: str) -> float | None:
     return median(values) if values else None
 
 
-def _ours(found: Found, case: str) -> dict[str, Any]:
-    (row,) = (each for each in found[case] if each["variant"] == "ours")
-    return dict(row)
+def _judge(name: str, what: str, limit: float, row: dict[str, Any]) -> Goal:
+    measured = f"{row['ratio']:.2f}x ({row['low']:.2f}-{row['high']:.2f})"
+    return Goal(name, f"{what}: {limit:.2f}x", measured, row["ratio"] <= limit)
 
 
 def _one_poll(found: Found) -> list[Goal]:
-    goals = []
-    for together, limit in ((1, 1.35), (64, 1.20)):
-        row = _ours(found, f"poll, CPU c={together}")
-        measured = f"{row['ratio']:.2f}x ({row['low']:.2f}-{row['high']:.2f})"
-        aim = f"CPU a poll at c={together}: at most {limit:.2f}x bare aiohttp"
-        goals.append(Goal("P1", aim, measured, row["ratio"] <= limit))
-    return goals
+    return [
+        _judge(
+            "P1",
+            f"CPU of a poll over {row['scheme']}, {row['together']} in flight, of bare "
+            "aiohttp",
+            POLL[row["together"]],
+            row,
+        )
+        for row in found["transport"]
+        if row["variant"] == "ours"
+    ]
 
 
 def _cpu(runs: Runs) -> list[Goal]:
     goals = []
-    for count, limit in ((500, 1.2), (2_000, 1.0)):
+    for count, limit in WAITING.items():
         values = ratios(runs, count, "ours")
         if not values:
             continue
         rows = runs[count, "ours"]
         lost = sum(len(each["failures"]) + each["unfinished"] for each in rows)
-        aim = f"CPU waiting for {count:,}: at most {limit:.1f}x the loop by hand"
-        met = median(values) <= limit * SLACK and not lost
-        measured = f"{spread(values)}, {lost} failed"
-        if met and median(values) > limit:
-            measured += "; within the slack only"
-        goals.append(Goal("P2", aim, measured, met))
+        aim = f"CPU of waiting for {count:,}, of the loop by hand: {limit:.2f}x"
+        met = median(values) <= limit and not lost
+        goals.append(Goal("P2", aim, f"{spread(values)}, {lost} failed", met))
     return goals
 
 
 def _peers(runs: Runs) -> list[Goal]:
-    mine = ratios(runs, 500, "ours")
-    theirs = {each: ratios(runs, 500, each) for each in POLLING}
-    if not mine or not any(theirs.values()):
-        return []
-    below = {n: median(v) / median(mine) for n, v in theirs.items() if v}
-    nearest = min(below, key=lambda name: below[name])
-    measured = (
-        f"{below[nearest]:.1f}x less than {nearest}, the nearest; "
-        f"{max(below.values()):.0f}x less than the furthest"
-    )
-    aim = "at least 8x less CPU than every polling peer at 500"
-    return [Goal("P2", aim, measured, below[nearest] >= 8)]
+    """Return by how much less CPU the others would do, in all and a request."""
+    goals = []
+    for what, least, per in (("in all", 6, ""), ("a request", 10, "requests")):
+        mine = _spent(runs.get((500, "ours"), []), per)
+        theirs = {each: _spent(runs.get((500, each), []), per) for each in POLLING}
+        below = {name: cpu / mine for name, cpu in theirs.items() if cpu and mine}
+        if not below:
+            continue
+        nearest = min(below, key=lambda name: below[name])
+        measured = (
+            f"{below[nearest]:.1f}x less than {nearest}, the nearest; "
+            f"{max(below.values()):.0f}x less than the furthest"
+        )
+        aim = f"{least}x less CPU {what} than every polling peer at 500"
+        goals.append(Goal("P2", aim, measured, below[nearest] >= least))
+    return goals
+
+
+def _spent(rows: list[dict[str, Any]], per: str) -> float:
+    """Return the median CPU seconds, for each of what they have under *per*, if any."""
+    values = [r["cpu_s"] / (r[per] if per else 1) for r in rows if "cpu_s" in r]
+    return median(values) if values else 0.0
 
 
 def _in_time(runs: Runs) -> list[Goal]:
@@ -161,8 +174,8 @@ def _heartbeat(runs: Runs) -> list[Goal]:
     p99, most = middle(beat, "beat_p99_ms"), middle(beat, "beat_max_ms")
     if p99 is None or most is None:
         return []
-    aim = "20 ms heartbeat with 2,000 waiting: p99 25 ms late, max 60 ms"
-    met = p99 <= 25 and most <= 60
+    aim = "20 ms heartbeat with 2,000 waiting: p99 15 ms late, max 45 ms"
+    met = p99 <= 15 and most <= 45
     return [Goal("P6", aim, f"{p99:.0f} ms, {most:.0f} ms", met)]
 
 
@@ -174,10 +187,16 @@ def _memory(found: Found) -> list[Goal]:
 
 
 def _calls(found: Found) -> list[Goal]:
-    row = _ours(found, "sync call, p50 c=1")
-    measured = f"{row['ratio']:.2f}x ({row['low']:.2f}-{row['high']:.2f})"
-    aim = "synchronous call p50: at most 1.15x bare aiohttp + json"
-    return [Goal("P8", aim, measured, row["ratio"] <= 1.15)]
+    return [
+        _judge(
+            "P8",
+            f"{what} of a synchronous call, {together} at once, of aiohttp + json",
+            1.0,
+            found[f"call, {what} c={together}"],
+        )
+        for together in (1, 32)
+        for what in ("CPU", "p50")
+    ]
 
 
 def _decoding(found: Found) -> list[Goal]:
@@ -195,10 +214,13 @@ def _decoding(found: Found) -> list[Goal]:
 
 def _downloads(found: Found) -> list[Goal]:
     row = found["download"]
-    over, delay = row["null"], row["delay_p99_s"]
-    aim = "1 MB downloads: CPU 2.2x of throwing them away, loop delay p99 25 ms"
+    over, delay = row["hand"], row["delay_p99_s"]
+    aim = (
+        "CPU of 1 MB downloads, of aiohttp and a durable write by hand: 1.10x; "
+        "loop delay p99 25 ms"
+    )
     measured = f"{spread(over)}, {delay * 1e3:.0f} ms"
-    return [Goal("P10", aim, measured, median(over) <= 2.2 and delay <= 0.025)]
+    return [Goal("P10", aim, measured, median(over) <= 1.1 and delay <= 0.025)]
 
 
 def _connections(found: Found) -> list[Goal]:
@@ -216,9 +238,9 @@ def _crowd(found: Found) -> list[Goal]:
         f"{crowd['core']:.0%}, +{crowd['memory_mb']:.0f} MB, busiest second "
         f"{crowd['busiest_second']} polls, {crowd['lost']} lost"
     )
-    met = crowd["core"] <= 0.6 and crowd["memory_mb"] <= 200 and not crowd["lost"]
+    met = crowd["core"] <= 0.25 and crowd["memory_mb"] <= 150 and not crowd["lost"]
     met = met and crowd["busiest_second"] <= 1.1 * crowd["rate"]
-    aim = f"{crowd['n']:,} pending, {crowd['rate']:.0f} polls/s: 60 % of a core, 200 MB"
+    aim = f"{crowd['n']:,} pending, {crowd['rate']:.0f} polls/s: 25 % of a core, 150 MB"
     return [Goal("P12", aim, measured, met)]
 
 
@@ -226,7 +248,7 @@ def _imports(found: Found) -> list[Goal]:
     times = found["import"]
     light, first = times["apimodels_async"], times["first session"]
     over = first - times["aiohttp + cattrs"]
-    aim = "first session at most 30 ms over importing aiohttp and cattrs"
+    aim = "first session at most 35 ms of CPU over importing aiohttp and cattrs"
     return [
         Goal(
             "P13",
@@ -234,5 +256,5 @@ def _imports(found: Found) -> list[Goal]:
             f"{light * 1e3:.0f} ms",
             light <= 0.025,
         ),
-        Goal("P13", aim, f"{over * 1e3:+.0f} ms", over <= 0.030),
+        Goal("P13", aim, f"{over * 1e3:+.0f} ms", over <= 0.035),
     ]

@@ -28,7 +28,7 @@ from apimodels_async import ImageResult, Session
 
 QUICK = "--quick" in sys.argv
 FILES = 100 if QUICK else 500
-TURNS = 3 if QUICK else 5
+TURNS = 3 if QUICK else 7
 TOGETHER = 16
 SIZE = 1 << 20
 BEAT_S = 0.005

@@ -1,6 +1,5 @@
 """
-What the library adds to bare aiohttp: a poll, a synchronous call, a pending task, an
-import.
+What the library adds to bare aiohttp: a synchronous call, a pending task, an import.
 
     python benchmarks/limits.py [--quick | --short] [--json FILE]
 
@@ -20,8 +19,7 @@ import sys
 import time
 import tracemalloc
 from statistics import median
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 from _results import keep
@@ -35,11 +33,18 @@ if TYPE_CHECKING:
 QUICK = "--quick" in sys.argv
 TURNS = 5 if QUICK else 7 if "--short" in sys.argv else 11
 SECONDS = 0.3 if QUICK else 0.7
-TASKS = 5_000
-"""Gone round by every variant. With few, yarl's cache of parsed URLs serves the client
-that writes them as text, which it does not do for an application's many tasks."""
+WARM_S = 0.2
 PENDING = 10_000 if QUICK else 100_000
 KEY = "sk_bench"
+
+
+class Cost(NamedTuple):
+    """Of one call, in microseconds."""
+
+    p50: float
+    CPU: float
+
+
 SNIPPETS = {
     "bare Python": "pass",
     "apimodels_async": "import apimodels_async",
@@ -49,81 +54,26 @@ SNIPPETS = {
 }
 
 
-async def raw_polls(base: str, together: int) -> float:
-    """Return the microseconds of CPU a poll of a client that parses nothing costs."""
-    port = urlsplit(base).port
-    line = b"GET /api/v1/images/generations?task_id=t HTTP/1.1\r\nHost: x\r\n\r\n"
-    until, count = time.monotonic() + SECONDS, 0
+async def calls(call: Callable[[], Awaitable[object]], together: int) -> Cost:
+    """Measure calls, *together* at a time, once the connections are there."""
+    taken = list[float]()
 
-    async def one() -> None:
-        nonlocal count
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while time.monotonic() < until:
-            writer.write(line)
-            await reader.readuntil(b"}}")
-            count += 1
-        writer.close()
-
-    cpu = time.process_time()
-    await asyncio.gather(*(one() for _ in range(together)))
-    return (time.process_time() - cpu) / count * 1e6
-
-
-async def bare_polls(base: str, together: int) -> float:
-    """Return the same for aiohttp's get and read."""
-    until, count = time.monotonic() + SECONDS, 0
-    connector = aiohttp.TCPConnector(limit=max(100, together))
-    headers = {"Authorization": KEY}
-    async with aiohttp.ClientSession(headers=headers, connector=connector) as http:
-
-        async def one() -> None:
-            nonlocal count
-            while time.monotonic() < until:
-                count += 1
-                url = f"{base}/images/generations?task_id=t{count % TASKS}"
-                async with http.get(url) as response:
-                    await response.read()
-
-        cpu = time.process_time()
-        await asyncio.gather(*(one() for _ in range(together)))
-        return (time.process_time() - cpu) / count * 1e6
-
-
-async def our_polls(base: str, together: int) -> float:
-    """Return the same for tasks that a session tracks, more than it can poll."""
-    async with Session(
-        KEY,
-        base_url=base,
-        polling=PollPolicy.unchecked(interval=0.5),
-        max_polls=together,
-        max_connections=max(100, 2 * together),
-    ) as session:
-        # More than it can ask for in an interval: each poll begins as another ends,
-        # as in the loops above.
-        for number in range(TASKS):
-            session.images.attach(f"t{number}")
-        await asyncio.sleep(0.05)  # connections are there
-        before, cpu = session.stats().polls, time.process_time()
-        await asyncio.sleep(SECONDS)
-        return (time.process_time() - cpu) / (session.stats().polls - before) * 1e6
-
-
-async def calls(call: Callable[[], Awaitable[object]], together: int) -> float:
-    """Return the median microseconds of one call, *together* at a time."""
-    until, taken = time.monotonic() + SECONDS, list[float]()
-
-    async def one() -> None:
+    async def one(until: float) -> None:
         while time.monotonic() < until:
             started = time.perf_counter()
             await call()
             taken.append(time.perf_counter() - started)
 
-    await asyncio.gather(*(one() for _ in range(together)))
-    return median(taken) * 1e6
+    await asyncio.gather(*(one(time.monotonic() + WARM_S) for _ in range(together)))
+    taken.clear()
+    cpu, until = time.process_time(), time.monotonic() + SECONDS
+    await asyncio.gather(*(one(until) for _ in range(together)))
+    cpu = time.process_time() - cpu
+    return Cost(median(taken) * 1e6, cpu / len(taken) * 1e6)
 
 
-async def bare_calls(base: str, together: int) -> float:
-    """Return the median microseconds of a synchronous generation by hand."""
+async def bare_calls(base: str, together: int) -> Cost:
+    """Generate by hand, with a synchronous model."""
     async with aiohttp.ClientSession(headers={"Authorization": KEY}) as http:
 
         async def call() -> object:
@@ -134,34 +84,42 @@ async def bare_calls(base: str, together: int) -> float:
         return await calls(call, together)
 
 
-async def our_calls(base: str, together: int) -> float:
-    """Return the same for ``images.generate``."""
+async def our_calls(base: str, together: int) -> Cost:
+    """Do the same with ``images.generate``."""
     async with Session(KEY, base_url=base) as session:
         return await calls(lambda: session.images.generate("a fox"), together)
 
 
-def table(
-    name: str, base: str, together: int, **variants: Callable[..., Awaitable[float]]
-) -> None:
-    """Measure *variants* in turns and print them; the first is what counts as 1."""
-    found: dict[str, list[float]] = {each: [] for each in variants}
+def compare(base: str, together: int) -> None:
+    """Measure both in turns and print them; the one by hand is what counts as 1."""
+    found: list[tuple[Cost, Cost]] = []
     for _ in range(TURNS):
-        for each, measure in variants.items():
-            found[each].append(asyncio.run(_float(measure(base, together))))
-    first = next(iter(found.values()))
-    rows: list[dict[str, Any]] = []
-    for each, values in found.items():
-        ratios = [mine / theirs for mine, theirs in zip(values, first, strict=True)]
-        print(
-            f"{name:15} c={together:<4} {each:8} {median(values):7.0f} us  "
-            f"{median(ratios):5.2f}x ({min(ratios):.2f} - {max(ratios):.2f})"
+        hand, ours = (
+            asyncio.run(_cost(measure(base, together)))
+            for measure in (bare_calls, our_calls)
         )
-        spread = {"ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
-        rows.append({"variant": each, "us": median(values), **spread})
-    keep(f"{name} c={together}", rows)
+        found.append((hand, ours))
+    for number, what in enumerate(Cost._fields):
+        values = [(hand[number], ours[number]) for hand, ours in found]
+        ratios = [mine / its for its, mine in values]
+        hand_us, ours_us = (median(each) for each in zip(*values, strict=True))
+        row = {
+            "hand_us": hand_us,
+            "us": ours_us,
+            "ratio": median(ratios),
+            "low": min(ratios),
+            "high": max(ratios),
+        }
+        print(
+            f"a call, {what:5} c={together:<4} by hand {hand_us:7.0f} us, ours "
+            f"{ours_us:7.0f} us  {row['ratio']:5.2f}x "
+            f"({row['low']:.2f} - {row['high']:.2f})",
+            flush=True,
+        )
+        keep(f"call, {what} c={together}", row)
 
 
-async def _float(found: Awaitable[float]) -> float:
+async def _cost(found: Awaitable[Cost]) -> Cost:
     return await found
 
 
@@ -206,12 +164,8 @@ def main() -> None:
     """Run it all."""
     logging.disable(logging.WARNING)  # sessions here close with tasks pending
     with stub() as base:
-        table("poll, CPU", base, 1, bare=bare_polls, ours=our_polls, raw=raw_polls)
-        table("poll, CPU", base, 16, bare=bare_polls, ours=our_polls, raw=raw_polls)
-        table("poll, CPU", base, 64, bare=bare_polls, ours=our_polls, raw=raw_polls)
-        table("poll, CPU", base, 256, bare=bare_polls, ours=our_polls, raw=raw_polls)
-        table("sync call, p50", base, 1, bare=bare_calls, ours=our_calls)
-        table("sync call, p50", base, 32, bare=bare_calls, ours=our_calls)
+        compare(base, 1)
+        compare(base, 32)
         asyncio.run(memory(base))
     imports()
 

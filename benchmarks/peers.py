@@ -42,9 +42,9 @@ ALL = ["ours", BY_HAND, *NEEDS]
 # pictures at once -> (turns for us and for the loop by hand, for the others, limit)
 PLAN: dict[int, tuple[int, int, float]] = {
     100: (3, 1, 60.0),
-    500: (5, 2, 60.0),
-    2_000: (3, 1, 60.0),
-    10_000: (1, 0, 90.0),
+    500: (7, 2, 60.0),
+    2_000: (7, 1, 60.0),
+    10_000: (7, 0, 90.0),
 }
 CALL_TURNS = 2 if QUICK else 5 if SHORT else 7
 CALLERS = {

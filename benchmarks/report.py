@@ -1,8 +1,8 @@
 """
 Run the benchmarks against limits and peers, and write benchmarks/RESULTS.md.
 
-    python benchmarks/report.py                 # everything; some 40 minutes
-    python benchmarks/report.py --short         # fewer turns, for all goals; some 25
+    python benchmarks/report.py                 # everything; an hour
+    python benchmarks/report.py --short         # fewer turns; half an hour
     python benchmarks/report.py --quick         # whether it works; 4, to out/quick/
     python benchmarks/report.py --from FILE     # only write again what FILE holds
 
