@@ -25,6 +25,7 @@ from apimodels_async._core.money.records import Keys
 from apimodels_async._saving import BatchFolder
 from apimodels_async.batch.item import HaltError, ItemRunner
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
+from apimodels_async.stores.store import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -154,7 +155,7 @@ class Batch:
         await orders.open()
         try:
             # The limit is for all runs together.
-            sums = await orders.store.money(orders.scope, prefix)
+            sums = await ask(orders.store.money, orders.scope, prefix)
             self._budget.spent, self._budget.reserved = sums
         except BaseException:  # cancelled here, nobody would leave and close it
             if self._journal is not None:

@@ -24,8 +24,9 @@ from apimodels_async._core.money.orders import (
 from apimodels_async._core.money.resume import OrderState, state_after
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async._text import printable
-from apimodels_async.errors import ApiModelsError, JournalError, SessionClosedError
+from apimodels_async.errors import ApiModelsError, SessionClosedError
 from apimodels_async.models import ImageResult
+from apimodels_async.stores.store import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,7 +67,7 @@ class SentOrder:
     """Whether others may know its idempotency key."""
     elsewhere: bool = field(init=False, default=False)
     """Whether another caller was seen sending it, or may be: it may be charged."""
-    broken: JournalError | None = field(init=False, default=None)
+    broken: ApiModelsError | None = field(init=False, default=None)
     """Why the store no longer says what became of it."""
     attempt: int = field(init=False, default=0)
     """0: not recorded."""
@@ -140,8 +141,9 @@ class SentOrder:
             JournalError: The store cannot be used.
         """
         await self.orders.open()
-        looking = self.orders.store.find(self.orders.scope, self.idempotency_key)
-        known = await outcome_of(self.orders.write(looking))
+        find, scope = self.orders.store.find, self.orders.scope
+        looking = self.orders.write(ask(find, scope, self.idempotency_key))
+        known = await outcome_of(looking)
         if known is None or is_replaceable(known, self.anew):
             return None
         if standing_of(known, self.digest) is Standing.UNDER_WAY:
@@ -194,7 +196,7 @@ class SentOrder:
             pause = min(pause * 1.5, LOOK_MAX_S)
 
     async def _claim(self, new: NewOrder) -> Claim:
-        claiming = self.orders.write(self.orders.store.begin(new, self.anew))
+        claiming = self.orders.write(ask(self.orders.store.begin, new, self.anew))
         try:
             return await outcome_of(claiming)
         except asyncio.CancelledError:
@@ -224,7 +226,7 @@ class SentOrder:
 
     async def _accept(self, task_id: str) -> None:
         async def write() -> None:
-            await self.orders.store.accepted(self.attempt, task_id)
+            await ask(self.orders.store.accepted, self.attempt, task_id)
             self.durable = True
 
         await self._keep(write)
@@ -239,7 +241,7 @@ class SentOrder:
             self._task_id = task_id = outcome.task_id or self._task_id
             state = OrderState.COMPLETED
             await self._keep(
-                partial(end, self.attempt, state, task_id=task_id, result=outcome)
+                partial(ask, end, self.attempt, state, task_id=task_id, result=outcome)
             )
             return
         outcome.idempotency_key = self.idempotency_key
@@ -252,7 +254,7 @@ class SentOrder:
             return
         error = printable(str(outcome))  # a lone surrogate could not be stored
         await self._keep(
-            partial(end, self.attempt, state, task_id=task_id, error=error)
+            partial(ask, end, self.attempt, state, task_id=task_id, error=error)
         )
 
     def settled(self, outcome: ImageResult | ApiModelsError) -> None:
@@ -277,7 +279,7 @@ class SentOrder:
 
     async def saved(self, files: list[str]) -> None:
         """Write down where its pictures are."""
-        write = partial(self.orders.store.saved, self.attempt, files)
+        write = partial(ask, self.orders.store.saved, self.attempt, files)
         await outcome_of(self.orders.write(self._keep(write)))
 
     def handed_over(self) -> None:
@@ -286,7 +288,7 @@ class SentOrder:
         told = self._given or self.orders.closed
         if self.attempt and self.hands_over and not told:
             self._given = True
-            write = partial(self.orders.store.handed_over, self.attempt)
+            write = partial(ask, self.orders.store.handed_over, self.attempt)
             self.orders.write(self._keep(write))
 
     def given(self) -> None:
@@ -298,6 +300,4 @@ class SentOrder:
         trouble = "not in the store: order %r, task %s (%r)"
         facts = (self.idempotency_key, self._task_id)
         error = await self.orders.keep(write, trouble, *facts)
-        if error is not None and not isinstance(error, JournalError):
-            error = JournalError(f"the store cannot be used: {error!r}")
         self.broken = self.broken or error
