@@ -402,6 +402,9 @@ def _query(state: Any, model: str | None, since: Any, text: str | None) -> Histo
         if state not in words:
             checks.refuse("state", state, "one of " + ", ".join(words))
         word = OrderState(state)
+    for name, value in (("model", model), ("text", text)):
+        if not isinstance(value, str | None):
+            checks.refuse(name, value, "text")
     zone = since.utcoffset() if isinstance(since, datetime) else None
     if since is not None and zone is None:
         checks.refuse("since", since, "a datetime with its zone")
