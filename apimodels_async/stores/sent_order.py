@@ -226,7 +226,7 @@ class SentOrder:
 
     async def _accept(self, task_id: str) -> None:
         async def write() -> None:
-            await ask(self.orders.store.accepted, self.attempt, task_id)
+            await self.orders.store.accepted(self.attempt, task_id)
             self.durable = True
 
         await self._keep(write)
@@ -241,7 +241,7 @@ class SentOrder:
             self._task_id = task_id = outcome.task_id or self._task_id
             state = OrderState.COMPLETED
             await self._keep(
-                partial(ask, end, self.attempt, state, task_id=task_id, result=outcome)
+                partial(end, self.attempt, state, task_id=task_id, result=outcome)
             )
             return
         outcome.idempotency_key = self.idempotency_key
@@ -254,7 +254,7 @@ class SentOrder:
             return
         error = printable(str(outcome))  # a lone surrogate could not be stored
         await self._keep(
-            partial(ask, end, self.attempt, state, task_id=task_id, error=error)
+            partial(end, self.attempt, state, task_id=task_id, error=error)
         )
 
     def settled(self, outcome: ImageResult | ApiModelsError) -> None:
@@ -279,7 +279,7 @@ class SentOrder:
 
     async def saved(self, files: list[str]) -> None:
         """Write down where its pictures are."""
-        write = partial(ask, self.orders.store.saved, self.attempt, files)
+        write = partial(self.orders.store.saved, self.attempt, files)
         await outcome_of(self.orders.write(self._keep(write)))
 
     def handed_over(self) -> None:
@@ -288,7 +288,7 @@ class SentOrder:
         told = self._given or self.orders.closed
         if self.attempt and self.hands_over and not told:
             self._given = True
-            write = partial(ask, self.orders.store.handed_over, self.attempt)
+            write = partial(self.orders.store.handed_over, self.attempt)
             self.orders.write(self._keep(write))
 
     def given(self) -> None:
@@ -299,5 +299,5 @@ class SentOrder:
     async def _keep(self, write: Callable[[], Awaitable[None]]) -> None:
         trouble = "not in the store: order %r, task %s (%r)"
         facts = (self.idempotency_key, self._task_id)
-        error = await self.orders.keep(write, trouble, *facts)
+        error = await self.orders.keep(lambda: ask(write), trouble, *facts)
         self.broken = self.broken or error
