@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import anyio
 from attrs import define
 
+from apimodels_async._core.money.digests import DIGEST_FORM
 from apimodels_async._core.money.records import Keys
 from apimodels_async._saving import BatchFolder
 from apimodels_async.batch.item import HaltError, ItemRunner
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
+from apimodels_async.stores.store import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -153,8 +155,10 @@ class Batch:
     async def _open(self, orders: SentOrders, prefix: str) -> None:
         await orders.open()
         try:
-            # The limit is for all runs together.
-            sums = await orders.store.money(orders.scope, prefix)
+            # The limit is for all runs together. Of the items alone: a batch "a/b" is
+            # another one, and "a/msg7" may be a key of the user's own.
+            prefix = prefix and f"{prefix}{DIGEST_FORM}:"
+            sums = await ask(orders.store.money, orders.scope, prefix)
             self._budget.spent, self._budget.reserved = sums
         except BaseException:  # cancelled here, nobody would leave and close it
             if self._journal is not None:

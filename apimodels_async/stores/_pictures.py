@@ -2,6 +2,11 @@
 Pictures inside requests and results (``data:`` URLs), kept as files beside a store.
 
 In the store's own text each is named by its digest, so that it stays small.
+
+Rules of this file:
+1. A name in the store leads to what it names, or to nothing: a file is durable before
+   the text that names it is, and one whose content has changed is none.
+2. A name that a user or the API wrote is text, and leads nowhere.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from attrs import define
 
 from apimodels_async._core.files.inline import unpack
 from apimodels_async._core.files.media import suffix_for
+from apimodels_async._io.files.disk import LocalDisk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +35,10 @@ NAMED: Final = re.compile(r"(data|bare):([\w.+/-]{0,80});sha256,([0-9a-f]{64})")
 OURS: Final = re.compile(r"\.?([0-9a-f]{64})\.\w+(\.\d+\.part)?")
 """Names of our files: a digest; and, before it is whole, who writes it."""
 
+NAMES: Final = ";sha256,"
+SPELT_OUT: Final = ";\\u0073ha256,"
+"""The same in JSON, and no name of ours."""
+
 
 @define(eq=False)
 class PictureFolder:
@@ -37,7 +47,11 @@ class PictureFolder:
     path: Path
 
     def take_out(self, text: str) -> str:
-        """Keep every inline picture of *text* as a file, and name it in its place."""
+        """
+        Keep every inline picture of *text*, which is JSON, as a file, and name it in
+        its place; the files are durable on return.
+        """
+        text = text.replace(NAMES, SPELT_OUT)
         if ";base64," not in text:
             return text
         payloads = {}
@@ -45,6 +59,8 @@ class PictureFolder:
             if (name := self._keep(found)) != found[0]:
                 payloads[found[0].partition(",")[2]] = name
                 text = text.replace(found[0], name)
+        if payloads:
+            self._sync()
         for payload, name in payloads.items():
             text = text.replace(f'"{payload}"', f'"bare{name[len("data") :]}"')
         return text
@@ -55,7 +71,7 @@ class PictureFolder:
             return found[0]
         digest = hashlib.sha256(data).hexdigest()
         path = self._file(found[1], digest)
-        if not path.exists():
+        if not _holds(path, digest):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.{os.getpid()}.part")
             try:
@@ -70,17 +86,27 @@ class PictureFolder:
         return f"data:{found[1]};sha256,{digest}"
 
     def put_back(self, text: str) -> str:
-        """Return *text* with its pictures; one whose file is gone stays a name."""
-        if ";sha256," not in text:
+        """
+        Return *text* with its pictures; one whose file is gone or damaged stays a name.
+        """
+        if NAMES not in text:
             return text
         return NAMED.sub(self._fetch, text)
 
     def _fetch(self, found: re.Match[str]) -> str:
         with suppress(OSError):
             data = self._file(found[2], found[3]).read_bytes()
-            text = base64.b64encode(data).decode()
-            return text if found[1] == "bare" else f"data:{found[2]};base64,{text}"
+            if hashlib.sha256(data).hexdigest() == found[3]:
+                text = base64.b64encode(data).decode()
+                return text if found[1] == "bare" else f"data:{found[2]};base64,{text}"
         return found[0]
+
+    def _sync(self) -> None:
+        disk = LocalDisk()
+        for folder in (self.path, self.path.parent):  # the first may be new
+            # Not every system can, or lets us; what was paid for is recorded anyway.
+            with suppress(OSError):
+                disk.sync_folder(folder)
 
     def sweep(self, named: set[str]) -> None:
         """
@@ -95,6 +121,13 @@ class PictureFolder:
 
     def _file(self, media_type: str, digest: str) -> Path:
         return self.path / (digest + (suffix_for(media_type.lower()) or ".bin"))
+
+
+def _holds(path: Path, digest: str) -> bool:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    except FileNotFoundError:
+        return False
 
 
 def digests_in(text: str | bytes) -> set[str]:

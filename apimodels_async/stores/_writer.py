@@ -53,12 +53,6 @@ AGE_S: Final = 0.01
 """Seconds of waiting that halve the pause between tries; twice as many third it."""
 OPENING_S: Final = 60.0
 """Seconds to wait for a file to open at most."""
-UNDOABLE: Final = (
-    *(sqlite3.Error, OSError, JournalError),
-    *(ValueError, ArithmeticError, TypeError),
-)
-"""What one job may raise, with the others none the worse: a damaged row, a picture that
-cannot be kept, a lone surrogate in a message, a number SQLite cannot hold."""
 
 
 class Connection(sqlite3.Connection):
@@ -288,7 +282,9 @@ class Writer:
             if self._connection is not None:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
-            if working and len(jobs) > 1 and isinstance(error, UNDOABLE):
+            # One job's trouble is no other's: a damaged row, a picture that cannot be
+            # kept, a number SQLite cannot hold, an argument of another type.
+            if working and len(jobs) > 1 and isinstance(error, Exception):
                 return max([self._commit([job]) for job in jobs])
             fail(jobs, self.path, error)
             return waited
@@ -360,7 +356,7 @@ def tell(jobs: list[Job]) -> None:
             job.resolve()
 
     for loop, some in by_loop.items():
-        with suppress(RuntimeError):
+        with suppress(Exception):  # it is closed; or of a library that raises its own
             loop.call_soon_threadsafe(resolve, some)
 
 

@@ -26,7 +26,7 @@ from apimodels_async.errors import (
 )
 from apimodels_async.models import ImageResult
 from apimodels_async.stores.sent_order import LOOK_S, UNDER_WAY_S, SentOrder
-from apimodels_async.stores.store import HistoryQuery, scope_of
+from apimodels_async.stores.store import HistoryQuery, ask, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -116,7 +116,7 @@ class RecoveredOrder:
         Raises:
             JournalError: That cannot be written down.
         """
-        await self._log.orders.store.handed_over(self.record.attempt)
+        await ask(self._log.orders.store.handed_over, self.record.attempt)
 
     def __repr__(self) -> str:
         return (
@@ -223,7 +223,8 @@ class StoredOrders:
         """
         orders, _ = self._need_store()
         await orders.open()
-        return await orders.store.forget(orders.scope, check_key(idempotency_key))
+        key = check_key(idempotency_key)
+        return await ask(orders.store.forget, orders.scope, key)
 
     async def ack(self, idempotency_key: str) -> bool:
         """
@@ -243,7 +244,7 @@ class StoredOrders:
         orders, _ = self._need_store()
         record = await self.find(idempotency_key)
         if record is not None:
-            await orders.store.handed_over(record.attempt)
+            await ask(orders.store.handed_over, record.attempt)
         return record is not None
 
     async def find(self, idempotency_key: str) -> OrderRecord | None:
@@ -256,7 +257,8 @@ class StoredOrders:
         """
         orders, _ = self._need_store()
         await orders.open()
-        return await orders.store.find(orders.scope, check_key(idempotency_key))
+        key = check_key(idempotency_key)
+        return await ask(orders.store.find, orders.scope, key)
 
 
 async def find_sent(
@@ -274,7 +276,7 @@ async def find_sent(
     key = check_key(idempotency_key)
     until = orders.clock.time() + UNDER_WAY_S
     while True:
-        known = await orders.store.find(orders.scope, key)
+        known = await ask(orders.store.find, orders.scope, key)
         if known is None:
             msg = f"there is no order under idempotency_key={key!r}"
             raise InvalidRequestError(msg, parameter="idempotency_key")
@@ -317,12 +319,12 @@ async def read_history(
     query = _query(state, model, since, text)
     scope = scope_of(store, resolve_base_url(base_url))
     store = _for_reading(store)
-    await store.open()
+    await ask(store.open)
     try:
         async for record in _pages(store, scope, query):
             yield record
     finally:
-        await store.aclose()
+        await ask(store.aclose)
 
 
 async def find_order(
@@ -337,11 +339,11 @@ async def find_order(
     """
     place = (scope_of(store, resolve_base_url(base_url)), check_key(idempotency_key))
     store = _for_reading(store)
-    await store.open()
+    await ask(store.open)
     try:
-        return await store.find(*place)
+        return await ask(store.find, *place)
     finally:
-        await store.aclose()
+        await ask(store.aclose)
 
 
 async def forget_order(
@@ -360,11 +362,11 @@ async def forget_order(
         JournalError: The store cannot be used.
     """
     place = (scope_of(store, resolve_base_url(base_url)), check_key(idempotency_key))
-    await store.open()
+    await ask(store.open)
     try:
-        return await store.forget(*place)
+        return await ask(store.forget, *place)
     finally:
-        await store.aclose()
+        await ask(store.aclose)
 
 
 def store_at(path: str | PathLike[str]) -> OrderStore:
@@ -385,7 +387,7 @@ async def _pages(
 ) -> AsyncIterator[OrderRecord]:
     before: int | None = None
     while True:
-        page = await store.history(scope, query, before=before, limit=PAGE)
+        page = await ask(store.history, scope, query, before=before, limit=PAGE)
         for record in page:
             yield record
         if len(page) < PAGE:
@@ -400,6 +402,9 @@ def _query(state: Any, model: str | None, since: Any, text: str | None) -> Histo
         if state not in words:
             checks.refuse("state", state, "one of " + ", ".join(words))
         word = OrderState(state)
+    for name, value in (("model", model), ("text", text)):
+        if not isinstance(value, str | None):
+            checks.refuse(name, value, "text")
     zone = since.utcoffset() if isinstance(since, datetime) else None
     if since is not None and zone is None:
         checks.refuse("since", since, "a datetime with its zone")

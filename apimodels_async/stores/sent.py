@@ -23,7 +23,8 @@ from attrs import define, field
 
 from apimodels_async._core.money.digests import addresses_in, digest_of
 from apimodels_async._io.shielded import outcome_of
-from apimodels_async.errors import SessionClosedError
+from apimodels_async.errors import ApiModelsError, JournalError, SessionClosedError
+from apimodels_async.stores.store import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -77,7 +78,7 @@ class SentOrders:
             raise SessionClosedError(msg, charged=False)
         if self._opened:  # by another caller, meanwhile
             return
-        await self.store.open()
+        await ask(self.store.open)
         self._opened = True
         # Its first renewal is the first order's, or the first recovery's.
         if self.lease.seconds < math.inf:
@@ -94,8 +95,8 @@ class SentOrders:
     async def _renew(self) -> None:
         began = self.lease.times()
         try:
-            await self.store.renew(self.owner)
-        except Exception as error:  # noqa: BLE001  of a user's own store
+            await ask(self.store.renew, self.owner)
+        except JournalError as error:
             logger.warning("the lease on orders was not renewed: %r", error)
         else:
             self.lease.renewed(began)
@@ -110,7 +111,7 @@ class SentOrders:
 
     async def keep(
         self, write: Callable[[], Awaitable[None]], trouble: str, *facts: object
-    ) -> Exception | None:
+    ) -> ApiModelsError | None:
         """
         Carry out *write*, and keep it for later if the store does not take it.
 
@@ -123,7 +124,7 @@ class SentOrders:
         # The money is spent: a full disk must not hide what was bought for it.
         try:
             await write()
-        except Exception as error:  # noqa: BLE001  of a user's own store
+        except ApiModelsError as error:
             logger.error(trouble, *facts, error)  # noqa: TRY400
             self._unwritten.append(write)
             return error
@@ -136,7 +137,7 @@ class SentOrders:
 
         async def write() -> None:
             await self.open()
-            await self.store.uploaded(self.scope, address, digest)
+            await ask(self.store.uploaded, self.scope, address, digest)
 
         trouble = "not in the store: what was uploaded to %s (%r)"
         await outcome_of(self.write(self.keep(write, trouble, address)))
@@ -152,8 +153,8 @@ class SentOrders:
         unknown = addresses_in(body) - self.contents.keys()
         if unknown:  # another process may have uploaded it
             await self.open()
-            asking = self.write(self.store.contents(self.scope, sorted(unknown)))
-            known = await outcome_of(asking)
+            asking = ask(self.store.contents, self.scope, sorted(unknown))
+            known = await outcome_of(self.write(asking))
             self.contents.update(known)
         return digest_of(encoded.path, body, self.contents)
 
@@ -172,7 +173,7 @@ class SentOrders:
 
     async def _recover(self) -> OrderRecord | None:
         began = self.lease.times()
-        record = await self.store.recover(self.scope, self.owner)
+        record = await ask(self.store.recover, self.scope, self.owner)
         self.lease.renewed(began)
         return record
 
@@ -198,12 +199,12 @@ class SentOrders:
         if not self._let_go():  # hung up meanwhile
             return
         try:
-            await self.store.release(self.owner)
-        except Exception as error:  # noqa: BLE001  of a user's own store
+            await ask(self.store.release, self.owner)
+        except JournalError as error:
             logger.warning("the end of this session is not in the store: %r", error)
         try:
-            await self.store.aclose()
-        except Exception as error:  # noqa: BLE001  same
+            await ask(self.store.aclose)
+        except JournalError as error:
             logger.warning("the store was not closed: %r", error)
 
     def _let_go(self) -> bool:
@@ -216,4 +217,4 @@ class SentOrders:
         self.closed = True
         if not self._let_go():
             return ()
-        return self.store.release(self.owner), self.store.aclose()
+        return ask(self.store.release, self.owner), ask(self.store.aclose)

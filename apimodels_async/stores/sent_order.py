@@ -25,8 +25,9 @@ from apimodels_async._core.money.orders import (
 from apimodels_async._core.money.resume import OrderState, state_after
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async._text import printable
-from apimodels_async.errors import ApiModelsError, JournalError, SessionClosedError
+from apimodels_async.errors import ApiModelsError, SessionClosedError
 from apimodels_async.models import ImageResult
+from apimodels_async.stores.store import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,7 +70,7 @@ class SentOrder:
     """Whether others may know its idempotency key."""
     elsewhere: bool = field(init=False, default=False)
     """Whether another caller was seen sending it, or may be: it may be charged."""
-    broken: JournalError | None = field(init=False, default=None)
+    broken: ApiModelsError | None = field(init=False, default=None)
     """Why the store no longer says what became of it."""
     attempt: int = field(init=False, default=0)
     """0: not recorded."""
@@ -143,8 +144,9 @@ class SentOrder:
             JournalError: The store cannot be used.
         """
         await self.orders.open()
-        looking = self.orders.store.find(self.orders.scope, self.idempotency_key)
-        known = await outcome_of(self.orders.write(looking))
+        find, scope = self.orders.store.find, self.orders.scope
+        looking = self.orders.write(ask(find, scope, self.idempotency_key))
+        known = await outcome_of(looking)
         if known is None or is_replaceable(known, self.anew):
             return None
         if standing_of(known, self.digest) is Standing.UNDER_WAY:
@@ -197,7 +199,7 @@ class SentOrder:
             pause = min(pause * 1.5, LOOK_MAX_S)
 
     async def _claim(self, new: NewOrder) -> Claim:
-        claiming = self.orders.write(self.orders.store.begin(new, self.anew))
+        claiming = self.orders.write(ask(self.orders.store.begin, new, self.anew))
         try:
             return await outcome_of(claiming)
         except asyncio.CancelledError:
@@ -311,7 +313,5 @@ class SentOrder:
     async def _keep(self, write: Callable[[], Awaitable[None]]) -> None:
         trouble = "not in the store: order %r, task %s (%r)"
         facts = (self.idempotency_key, self._task_id)
-        error = await self.orders.keep(write, trouble, *facts)
-        if error is not None and not isinstance(error, JournalError):
-            error = JournalError(f"the store cannot be used: {error!r}")
+        error = await self.orders.keep(lambda: ask(write), trouble, *facts)
         self.broken = self.broken or error

@@ -13,15 +13,17 @@ Rules for a store:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+import asyncio
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import define
 
 from apimodels_async._ports import EndListener
+from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from datetime import datetime, timedelta
     from decimal import Decimal
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from apimodels_async.errors import ApiModelsError
     from apimodels_async.models import ImageResult
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PORTS: Final = {"https": ":443", "http": ":80"}
 """Scheme -> what may be left out behind its host."""
@@ -54,6 +58,30 @@ def scope_of(store: OrderStore, base_url: str) -> str:
     # As the same address may be spelled: upper case in the host, its default port.
     place = parts.netloc.lower().removesuffix(PORTS.get(parts.scheme, ""))
     return f"{parts._replace(netloc=place).geturl()} {store.scope}".strip()
+
+
+async def ask(
+    method: Callable[P, Awaitable[T]], *arguments: P.args, **named: P.kwargs
+) -> T:
+    """
+    Return what a *method* of a store answers: the store may be a user's own.
+
+    Raises:
+        JournalError: Whatever the store raised; a cancellation, too, that is not ours.
+    """
+    try:
+        return await method(*arguments, **named)
+    except JournalError:
+        raise
+    except Exception as error:
+        msg = f"the store cannot be used: {error!r}"
+        raise JournalError(msg) from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        msg = "the store cannot be used: it cancelled what it was doing"
+        raise JournalError(msg) from error
 
 
 class OrderStore(Protocol):

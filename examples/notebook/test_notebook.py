@@ -4,6 +4,7 @@ The notebook runs from top to bottom in a real kernel, and is kept with its outp
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -11,6 +12,16 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parent / "apimodels.ipynb"
+SCRIPTS = Path(__file__).parents[2] / "docs" / "scripts.md"
+BEFORE = """
+from apimodels_async import PollPolicy, Session
+from apimodels_async.emulator import Emulator
+
+emulator = Emulator(speed=50)
+await emulator.start()
+often = PollPolicy.unchecked(interval=0.1)
+session = Session(emulator.api_key, base_url=emulator.base_url, polling=often)
+"""
 KEPT_BYTES_MAX = 60_000
 
 
@@ -46,6 +57,24 @@ def test_the_notebook_runs(executed, tmp_path):
     )
     assert [each.output_type for each in shown][1] == "display_data"
     assert [path.stem for path in (tmp_path / "out").iterdir()] == ["fox"]
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")
+def test_the_block_in_the_docs_runs(tmp_path):
+    """The live handle of docs/scripts.md is shown as it is printed."""
+    text = SCRIPTS.read_text(encoding="utf-8")
+    (block,) = re.findall(
+        r"no-run: display[^\n]*\n```python\n(.*?)```", text, re.DOTALL
+    )
+    notebook = nbformat.v4.new_notebook()
+    cells = (BEFORE, block, "await session.aclose(); await emulator.aclose()")
+    notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    place = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=50, resources=place).execute()
+
+    # A display that is updated is kept as it was shown last.
+    (shown,) = [each for each in outputs(notebook) if "data" in each]
+    assert '<img src="http://127.0.0.1:' in shown.data["text/html"]
 
 
 def test_the_notebook_is_kept_small_and_whole():

@@ -55,6 +55,17 @@ async def test_the_same_batch_again_buys_nothing(emulator, connect, store):
     assert again.spent == emulator.spent
 
 
+async def test_a_budget_counts_its_own_batch_alone(emulator, connect, store):
+    """A batch with a longer name, and keys that begin like it, are other money."""
+    session = connect(emulator, store=store)
+    await drain(session.images.batch(["moose"], name="b/2026"))
+    await session.images.generate("a moose", idempotency_key="b/msg7")
+    batch = session.images.batch(["hare", "fox"], name="b", max_cost=Decimal("0.02"))
+    assert len((await drain(batch))[0]) == 2
+
+    assert batch.spent == Decimal("0.02")
+
+
 async def test_how_an_item_is_written_down_does_not_matter(emulator, connect, store):
     """Order of keys and spelling of numbers make no other item."""
     session = connect(emulator, store=store)

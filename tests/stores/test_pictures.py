@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
 import os
 import sqlite3
 import time
@@ -105,6 +106,37 @@ async def test_a_lost_file_does_not_hide_the_order(store, folder):
     assert record.result.url == f"data:image/png;sha256,{NAME}"
 
 
+@pytest.mark.parametrize("content", [b"", PICTURE[:99], PICTURE.replace(b"\0", b"\1")])
+async def test_a_damaged_file_is_not_taken_for_the_picture(store, folder, content):
+    """It is as good as gone, until the same picture comes again."""
+    await complete(store, "k", INLINE)
+    (folder / f"{NAME}.png").write_bytes(content)
+
+    record = await store.find("s", "k")
+    assert record.result.url == f"data:image/png;sha256,{NAME}"
+    await complete(store, "l", INLINE)
+    for key in ("k", "l"):
+        assert (await store.find("s", key)).result.url == INLINE
+
+
+@pytest.mark.parametrize("word", ["data", "bare"])
+async def test_a_name_that_somebody_wrote_leads_nowhere(store, word):
+    """Who knows the digest of another's picture is not given it for its name."""
+    await complete(store, "k", INLINE)
+    prompt = f"a fox\\;sha256, {word}:image/png;sha256,{NAME}"
+    request = json.dumps({"prompt": prompt, "image": INLINE})
+    claim = await store.begin(order("l", request), ORDERED_ANEW)
+    result = ImageResult(
+        urls=(INLINE,), task_id=None, model="m", raw={"prompt": prompt}
+    )
+    await store.ended(claim.record.attempt, OrderState.COMPLETED, result=result)
+
+    record = await store.find("s", "l")
+    assert json.loads(record.request) == {"prompt": prompt, "image": INLINE}
+    assert record.result == result
+    assert record.result.raw == {"prompt": prompt}
+
+
 async def test_pruning_removes_what_nothing_names(store, folder):
     """A picture goes with the last order that has it."""
     other = INLINE.replace("AAEC", "AQEC")
@@ -122,7 +154,7 @@ async def test_pruning_that_is_undone_removes_no_picture(store):
     await complete(store, "k", INLINE)
 
     def broken(db):
-        raise KeyError
+        raise GeneratorExit  # with an error, each would be done by itself
 
     calls = (
         store._do(lambda db: time.sleep(0.2)),  # meanwhile both others are queued

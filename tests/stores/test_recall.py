@@ -206,13 +206,16 @@ async def test_the_history_is_read_page_by_page(store):
 
 
 async def test_a_question_that_makes_no_sense_is_refused(store):
-    """An unknown state, and a time without its zone."""
+    """An unknown state, a time without its zone, and what is no text."""
     async with Shop().open(store) as session:
         for asked in (
             {"state": "done"},
             {"state": 7},
             {"since": datetime(2026, 1, 1)},  # noqa: DTZ001  that is what is refused
             {"since": "yesterday"},
+            {"text": 7},
+            {"text": b"moose"},
+            {"model": ["gpt-image-2"]},
         ):
             with pytest.raises(InvalidRequestError):
                 _ = [each async for each in session.history(**asked)]

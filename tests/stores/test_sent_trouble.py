@@ -78,13 +78,32 @@ class FailingStore(MemoryStore):
         self.check("renew")
         await super().renew(owner)
 
+    async def money(self, scope, prefix):
+        """Add up, or not."""
+        self.check("money")
+        return await super().money(scope, prefix)
+
+    async def forget(self, scope, idempotency_key):
+        """Forget, or not."""
+        self.check("forget")
+        return await super().forget(scope, idempotency_key)
+
+    async def history(self, scope, query, *, before, limit):
+        """List, or not."""
+        self.check("history")
+        return await super().history(scope, query, before=before, limit=limit)
+
     async def release(self, owner):
         """Release, or not."""
         self.check("release")
         await super().release(owner)
 
 
-TROUBLES = [JournalError("the disk is full"), KeyError("a bug of the store's")]
+TROUBLES = [
+    JournalError("the disk is full"),
+    KeyError("a bug of the store's"),
+    asyncio.CancelledError("by the store itself"),
+]
 AFTER = ("accepted", "ended", "handed_over")
 
 
@@ -97,7 +116,7 @@ def errors(caplog):
     ]
 
 
-@pytest.mark.parametrize("trouble", TROUBLES, ids=["full", "bug"])
+@pytest.mark.parametrize("trouble", TROUBLES, ids=["full", "bug", "cut"])
 @pytest.mark.parametrize("fate", ["task", "picture", "sync"])
 async def test_what_is_paid_for_is_handed_over_whatever_the_store_does(
     caplog, trouble, fate
@@ -126,6 +145,53 @@ async def test_without_a_record_there_is_no_order():
             assert (await session.images.generate("a moose", **MOOSE)).task_id
         assert store.opened == 0
         assert len(shop.sent) == 1
+
+
+@pytest.mark.parametrize("trouble", TROUBLES[1:], ids=["bug", "cut"])
+async def test_whatever_a_store_raises_is_a_journal_error(trouble):
+    """A user's own store may raise anything; its cancellation is not the caller's."""
+
+    async def history(session):
+        return [order async for order in session.history()]
+
+    async def generate(session):
+        await session.images.generate("a moose", **MOOSE)
+
+    async def batch(session):
+        async with session.images.batch(["a moose"], name="b") as outcomes:
+            async for _ in outcomes:
+                pass
+
+    async def forget(session):
+        await session.forget("k")
+
+    for broken, use in (
+        ("open", history),
+        ("open", batch),
+        ("begin", generate),
+        ("begin", batch),
+        ("money", batch),
+        ("history", history),
+        ("forget", forget),
+    ):
+        store, shop = FailingStore(broken, trouble=trouble), Shop()
+        async with shop.open(store) as session:
+            with pytest.raises(JournalError, match="the store cannot be used: "):
+                await use(session)
+        assert shop.sent == []
+
+
+async def test_who_is_cancelled_while_the_store_works_is_cancelled():
+    """A cancellation that is the caller's own is no trouble of the store's."""
+    store = FailingStore()
+    store.history = lambda *_, **__: asyncio.Event().wait()
+    async with Shop().open(store) as session:
+        loop = asyncio.get_running_loop()
+        listing = loop.create_task(anext(session.history()))
+        await asyncio.sleep(1)
+        listing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await listing
 
 
 async def test_what_the_store_did_not_take_is_written_again(caplog):

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -183,6 +184,47 @@ async def test_a_broken_loop_does_not_break_the_thread(tmp_path):
     await store.aclose()
 
 
+class DeafLoop(asyncio.SelectorEventLoop):
+    """A loop of another make, which nobody can wake up."""
+
+    trouble = OSError
+
+    def call_soon_threadsafe(self, *_arguments, **_options):
+        """Fail, and not as a loop that closed does."""
+        msg = "no way in"
+        raise self.trouble(msg)
+
+
+async def test_a_loop_that_cannot_be_told_keeps_no_other_waiting(sqlite_store):
+    """Whatever it raises, those who asked together with it are told."""
+    deaf = DeafLoop()
+    alone = deaf.create_future()
+    writer, ours = sqlite_store._writers[-1], asyncio.get_running_loop()
+    waiting = [ours.create_future() for _ in range(2)]
+    writer.put(lambda _db: time.sleep(0.2), ours.create_future())  # they queue up
+    for each in (waiting[0], alone, waiting[1]):
+        writer.put(lambda _db: "done", each)
+    assert await asyncio.gather(*waiting) == ["done", "done"]
+
+    deaf.close()
+
+
+@pytest.mark.parametrize("bug", [AttributeError, KeyError, LookupError, MemoryError])
+async def test_a_job_s_error_is_no_neighbour_s(sqlite_store, bug):
+    """What was asked for together with one that cannot be done is done."""
+
+    def broken(_db):
+        raise bug
+
+    writer, loop = sqlite_store._writers[-1], asyncio.get_running_loop()
+    held, bad = loop.create_future(), loop.create_future()
+    writer.put(lambda _db: time.sleep(0.2), held)  # meanwhile the others queue up
+    writer.put(broken, bad)
+    assert (await begin(sqlite_store)).granted
+    with pytest.raises(JournalError):
+        await bad
+
+
 async def test_closing_one_file_leaves_another_open(tmp_path):
     """Each file has a thread of its own, which ends with the file's last user."""
     stores = [SqliteStore(tmp_path / f"{number}.sqlite") for number in range(3)]
@@ -198,19 +240,11 @@ async def test_closing_one_file_leaves_another_open(tmp_path):
     assert "apimodels-store" not in names_of_threads()
 
 
-class DeafLoop(asyncio.SelectorEventLoop):
-    """A loop of another make, which nobody can wake up."""
-
-    def call_soon_threadsafe(self, *_arguments, **_options):
-        """Fail, and not as a loop that closed does."""
-        msg = "no way in"
-        raise OSError(msg)
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_nobody_waits_for_a_thread_that_ended(tmp_path):
     """After an accident who is queued or comes is told, and it can be opened anew."""
     store, deaf = SqliteStore(tmp_path / "orders.sqlite"), DeafLoop()
+    deaf.trouble = GeneratorExit  # no error: it ends whatever runs
     await store.open()
     begins, goes_on = threading.Event(), threading.Event()
 

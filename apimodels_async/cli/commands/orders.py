@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
@@ -24,6 +25,7 @@ from apimodels_async import (
 )
 from apimodels_async._text import escaped
 from apimodels_async.cli.asking import confirm
+from apimodels_async.cli.batch.journal import is_journal
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.options import Common, Count, Flag, StorePath
@@ -95,7 +97,9 @@ async def history(
         text=text,
     )
     async with aclosing(found):
-        await print_orders(output, kept, found, limit=limit)
+        count = await print_orders(output, kept, found, limit=limit)
+    if not count:
+        await _say_if_journal(output, kept)
 
 
 async def print_orders(
@@ -104,8 +108,8 @@ async def print_orders(
     found: AsyncIterator[OrderRecord],
     *,
     limit: int | None = None,
-) -> None:
-    """Print what was *found* in *store*, the first *limit* at most."""
+) -> int:
+    """Print what was *found* in *store*, the first *limit* at most; return how many."""
     table, count = _table(), 0
     async for record in found:
         count += 1
@@ -119,7 +123,16 @@ async def print_orders(
     if output.interactive and count:
         output.show(table)
     if not output.failed:
-        output.note(f"{count} orders in {store.path}")
+        # What was paid for at another address is not to be denied.
+        hint = "" if count else " fit; those of another address need --base-url"
+        output.note(f"{count} orders in {store.path}{hint}")
+    return count
+
+
+async def _say_if_journal(output: Output, store: SqliteStore) -> None:
+    if await is_journal(store.path):
+        path = shlex.quote(str(store.path))
+        output.note(f"It is the journal of a batch, listed by: apimodels ls {path}")
 
 
 def _print_record(output: Output, record: OrderRecord, event: str = "order") -> None:
@@ -212,6 +225,8 @@ async def recover(
         with spinner(output, "looking for orders") as say:
             await recovery.run(say)
     output.note(recovery.summary(session.base_url))
+    if not recovery.count:
+        await _say_if_journal(output, kept)
     return recovery.worst
 
 
@@ -230,6 +245,11 @@ class Recovery:
     lost: int = field(init=False, default=0)
     """Nobody can fetch their pictures."""
 
+    @property
+    def count(self) -> int:
+        """How many have ended."""
+        return self.saved + self.failed + self.lost
+
     async def run(self, say: Callable[[str], None]) -> None:
         """Fetch all that is left; *say* shows how far it has got."""
         orders = [order async for order in self.context.session.recover()]
@@ -238,8 +258,7 @@ class Recovery:
         async def fetch(order: RecoveredOrder) -> None:
             async with turns:
                 await self._fetch(order)
-            done = self.saved + self.failed + self.lost
-            say(f"{done} of {len(orders)} orders")
+            say(f"{self.count} of {len(orders)} orders")
 
         say(f"0 of {len(orders)} orders")
         try:
@@ -316,7 +335,7 @@ class Recovery:
 
     def summary(self, base_url: str) -> str:
         """Return what became of all."""
-        if not (self.saved or self.failed or self.lost):
+        if not self.count:
             return f"Nothing is left of {base_url} in {self.store.path}."
         words = f"{self.saved} saved"
         if self.failed:

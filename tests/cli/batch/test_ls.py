@@ -80,6 +80,7 @@ async def test_a_store_is_listed_as_its_history_is(run, emulator, monkeypatch):
     assert (listed.code, listed.records) == (0, told.records)
     assert [each["prompt"] for each in pending.records] == ["a moose"]
     assert "0 orders in" in elsewhere.err
+    assert "need --base-url" in elsewhere.err
 
 
 async def test_an_order_being_sent_is_pending_while_its_owner_lives(run, emulator):

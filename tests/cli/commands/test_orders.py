@@ -59,6 +59,16 @@ async def test_history_needs_neither_key_nor_network(run, emulator, monkeypatch)
     assert len(emulator.requests) == asked
 
 
+async def test_a_journal_is_not_said_to_have_nothing(run, folder):
+    """What a batch was paid for is in its journal: both commands say who lists it."""
+    (folder / "prompts.txt").write_text("a fox")
+    await run("batch", "prompts.txt", "--out", "deck")
+    for command in ("history", "recover"):
+        told = await run(command, "--store", "deck/journal.sqlite")
+        assert told.code == 0
+        assert f"apimodels ls {folder / 'deck' / 'journal.sqlite'}" in told.err
+
+
 async def test_history_can_be_narrowed(run):
     """State, model, time, text and number each leave out what does not fit."""
     for prompt in ("a fox", "a hare"):
