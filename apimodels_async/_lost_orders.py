@@ -49,13 +49,17 @@ class LostOrders:
         ledger = self._tracker.ledger
         if error.task_id is not None and ledger.knows(error.task_id):
             error = disowned(error, info_of(paid.call.request, paid.sent))
-        found = await self._wait(paid.expected, error.task_id)
-        if found is not None:
-            return found
-        # First come, first served: a later answer that names it is a stray copy.
-        if error.task_id is not None:
-            ledger.claimed.add(error.task_id)
-        raise error
+        shown = error.task_id
+        if shown is not None:
+            # First come, first served: a later answer that names it is a stray copy,
+            # also while this one waits.
+            ledger.claimed.add(shown)
+        found = await self._wait(paid.expected, shown)
+        if found is None:
+            raise error
+        if shown is not None and shown != found.task_id:
+            ledger.claimed.discard(shown)  # its own order's answer may still come
+        return found
 
     async def find_earlier(
         self, request: AnyRequest, record: OrderLog, nonce: str, age_s: float

@@ -40,13 +40,15 @@ def ms(seconds):
 
 class Desk(Rig):
     """
-    Ordering with callbacks, whose orders are answered by *answer* and then by 429s.
+    Ordering with callbacks, whose orders are answered by *answers*, the last for good.
     """
 
-    def __init__(self, answer, tasks, *, patience=60.0):
+    def __init__(self, *answers, tasks, patience=60.0):
+        answers = list(answers)
+
         def script(call):
             if call.request.method == "POST":
-                return answer
+                return answers.pop(0) if len(answers) > 1 else answers[0]
             return tasks.get(call.task_id, lambda _: refused(404))(call)
 
         super().__init__(script)
@@ -123,7 +125,7 @@ FORGED = {"completed": elders, "failed": failed_elder, "undated": undated}
 @pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
 async def test_a_task_is_not_the_orders_for_being_named(forged):
     """One of another time is passed over, and the API's own call finds the order's."""
-    async with Desk(LOST, {"other": forged, "mine": mine}) as desk:
+    async with Desk(LOST, tasks={"other": forged, "mine": mine}) as desk:
         await desk.call("other", then=5)
         assert not desk.order.done()
         await desk.call("mine", then=5)
@@ -136,7 +138,7 @@ async def test_a_task_is_not_the_orders_for_being_named(forged):
 
 async def test_nothing_but_a_forged_call_leaves_it_unknown():
     """The order's fate stays open: no id, no word about money."""
-    async with Desk(LOST, {"other": failed_elder}, patience=20) as desk:
+    async with Desk(LOST, tasks={"other": failed_elder}, patience=20) as desk:
         for _ in range(5):
             await desk.call("other", then=1)
         with pytest.raises(OutcomeUnknownError) as caught:
@@ -153,7 +155,7 @@ async def test_a_running_task_is_no_answer_to_a_call():
     def runs(call):
         return mine(call) if ended.is_set() else state(call.task_id, "processing")
 
-    async with Desk(LOST, {"mine": runs}) as desk:
+    async with Desk(LOST, tasks={"mine": runs}) as desk:
         await desk.call("mine", then=20)
         assert not desk.order.done()
         assert list(desk.ledger) == []
@@ -166,7 +168,7 @@ async def test_a_running_task_is_no_answer_to_a_call():
 
 async def test_a_flood_costs_one_look_an_interval():
     """Before and after the order is given up, whatever the calls name."""
-    async with Desk(LOST, {}, patience=10) as desk:
+    async with Desk(LOST, tasks={}, patience=10) as desk:
         for number in range(3 * NAMED_MAX):
             await desk.call(f"before{number}")
         await asyncio.sleep(30)
@@ -182,7 +184,7 @@ async def test_a_flood_costs_one_look_an_interval():
 
 async def test_what_is_refuted_is_not_kept_without_bound():
     """A forger who knows many tasks fills no memory."""
-    async with Desk(LOST, {}) as desk:
+    async with Desk(LOST, tasks={}) as desk:
         for number in range(2 * REFUTED_MAX):
             desk.callbacks._refute(desk.expected, f"t{number}")
         assert len(desk.expected.refuted) == REFUTED_MAX
@@ -191,7 +193,7 @@ async def test_what_is_refuted_is_not_kept_without_bound():
 async def test_a_late_call_makes_an_orphan_of_the_orders_own_task_only():
     """After the order was given up, the same evidence is asked for."""
     tasks = {"other": elders, "mine": mine}
-    async with Desk(LOST, tasks, patience=2) as desk:
+    async with Desk(LOST, tasks=tasks, patience=2) as desk:
         await asyncio.sleep(5)
         assert desk.order.exception() is not None
         await desk.call("other", then=5)
@@ -221,7 +223,7 @@ class Named:
 )
 async def test_a_late_call_is_logged_with_the_order_s_key(caplog, record, words):
     """The line that names the task names the order, where that has a name."""
-    async with Desk(LOST, {"mine": mine}, patience=2) as desk:
+    async with Desk(LOST, tasks={"mine": mine}, patience=2) as desk:
         await asyncio.sleep(5)
         assert desk.order.exception() is not None
         desk.expected.record = record
@@ -235,7 +237,7 @@ async def test_a_salvaged_id_that_is_another_orders_is_not_told():
     broken = Failure(
         sent=True, phase=Phase.BODY, reason="cut", body=b'{"data":{"taskId":"mine","'
     )
-    async with Desk(broken, {"mine": mine}, patience=2) as desk:
+    async with Desk(broken, tasks={"mine": mine}, patience=2) as desk:
         assert (await desk.order).task_id == "mine"
         with pytest.raises(OutcomeUnknownError) as caught:
             await desk.ordering.submit(MOOSE)
@@ -248,7 +250,7 @@ async def test_a_salvaged_id_is_the_first_orders_that_shows_it():
     broken = Failure(
         sent=True, phase=Phase.BODY, reason="cut", body=b'{"data":{"taskId":"t1","'
     )
-    async with Desk(broken, {}, patience=2) as desk:
+    async with Desk(broken, tasks={}, patience=2) as desk:
         await asyncio.sleep(30)
         told = [desk.order.exception()]
         for callbacks in (desk.callbacks, None):
@@ -259,10 +261,32 @@ async def test_a_salvaged_id_is_the_first_orders_that_shows_it():
         assert [error.task_id for error in told] == ["t1", None, None]
 
 
+async def test_a_salvaged_id_is_its_orders_while_that_waits():
+    """A stray copy of the answer gives it to no other order, between two looks too."""
+    shown = b'{"data":{"taskId":"t1","'
+    broken = Failure(sent=True, phase=Phase.BODY, reason="cut", body=shown)
+    gone = {"t1": lambda _: refused(503)}
+    async with Desk(broken, state("t1", "pending"), tasks=gone) as desk:
+        await asyncio.sleep(10)
+        assert not desk.order.done()
+        with pytest.raises(OutcomeUnknownError, match="second order"):
+            await desk.ordering.submit(MOOSE)
+
+
+async def test_a_salvaged_id_that_is_not_its_orders_is_free_for_its_own():
+    """An order that is found under another id leaves that one to who bought it."""
+    shown = b'{"data":{"taskId":"t1","'
+    broken = Failure(sent=True, phase=Phase.BODY, reason="cut", body=shown)
+    async with Desk(broken, state("t1", "pending"), tasks={"mine": mine}) as desk:
+        await desk.call("mine", then=20)
+        assert (await desk.order).task_id == "mine"
+        assert (await desk.ordering.submit(MOOSE)).task_id == "t1"
+
+
 async def test_an_answer_that_names_an_attached_task_is_another_orders():
     """Also one that has ended since: what was taken up is not what is bought now."""
     stray = completed("t1")
-    async with Desk(stray, {"t1": elders}) as desk:
+    async with Desk(stray, tasks={"t1": elders}) as desk:
         await asyncio.gather(desk.order, return_exceptions=True)
         desk.ledger.claimed.clear()
         await desk.ordering.attach("t1")
@@ -272,7 +296,9 @@ async def test_an_answer_that_names_an_attached_task_is_another_orders():
 
 async def test_a_look_becomes_a_task_once_somebody_attaches_it():
     """Who attaches what a callback named waits for it, and it is told of as pending."""
-    async with Desk(LOST, {"t1": lambda call: state(call.task_id, "pending")}) as desk:
+    async with Desk(
+        LOST, tasks={"t1": lambda call: state(call.task_id, "pending")}
+    ) as desk:
         await desk.call("t1", then=1)
         assert list(desk.ledger) == []
         handle = desk.ordering.attach("t1")
