@@ -63,7 +63,7 @@ class PictureFolder:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                part.replace(path)
+                _give_name(part, path)
             except BaseException:  # a full disk is not to be kept full by it
                 part.unlink(missing_ok=True)
                 raise
@@ -91,10 +91,22 @@ class PictureFolder:
             for path in self.path.iterdir():
                 ours = OURS.fullmatch(path.name)
                 if ours and (ours[2] or ours[1] not in named):
-                    path.unlink(missing_ok=True)
+                    # Windows keeps what somebody reads: the next time, then.
+                    with suppress(PermissionError):
+                        path.unlink(missing_ok=True)
 
     def _file(self, media_type: str, digest: str) -> Path:
         return self.path / (digest + (suffix_for(media_type.lower()) or ".bin"))
+
+
+def _give_name(part: Path, path: Path) -> None:
+    try:
+        part.replace(path)
+    except PermissionError:
+        # Windows replaces nothing that somebody reads; by its name it is the same.
+        if not path.exists():
+            raise
+        part.unlink()
 
 
 def digests_in(text: str | bytes) -> set[str]:
