@@ -179,8 +179,20 @@ _user: Final[Callable[[], int | None]] = getattr(os, "geteuid", lambda: None)
 
 
 async def _listen(path: Path, serve: Serve) -> asyncio.Server:
-    if sys.platform != "win32" and HAS_SOCKETS:
+    if sys.platform != "win32" and HAS_SOCKETS:  # pragma: no branch  nox -s portable
         return await asyncio.start_unix_server(serve, path, limit=LINE_BYTES_MAX)
+    return await _listen_on_port(path, serve)  # pragma: no cover  as above
+
+
+async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if sys.platform != "win32" and HAS_SOCKETS:  # pragma: no branch  as above
+        return await asyncio.open_unix_connection(path)
+    return await _connect_to_port(path)  # pragma: no cover  as above
+
+
+async def _listen_on_port(  # pragma: no cover  as above
+    path: Path, serve: Serve
+) -> asyncio.Server:
     asked, told = secrets.token_hex(), secrets.token_hex()
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -201,9 +213,9 @@ async def _listen(path: Path, serve: Serve) -> asyncio.Server:
     return server
 
 
-async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if sys.platform != "win32" and HAS_SOCKETS:
-        return await asyncio.open_unix_connection(path)
+async def _connect_to_port(  # pragma: no cover  as above
+    path: Path,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     # A line on a local disk: no thread is worth it.
     port, asked, told = path.read_text(encoding="ascii").split()  # noqa: ASYNC240
     reader, writer = await asyncio.open_connection(
@@ -221,10 +233,13 @@ async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
-async def _hears(reader: asyncio.StreamReader, word: str) -> bool:
+async def _hears(  # pragma: no cover  as above
+    reader: asyncio.StreamReader, word: str
+) -> bool:
     with suppress(OSError, ValueError, TimeoutError):
         async with asyncio.timeout(ANSWER_S):
-            return secrets.compare_digest(await reader.readline(), f"{word}\n".encode())
+            line = await reader.readline()
+            return secrets.compare_digest(line, f"{word}\n".encode())
     return False
 
 

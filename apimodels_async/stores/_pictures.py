@@ -102,7 +102,7 @@ class PictureFolder:
 def _give_name(part: Path, path: Path) -> None:
     try:
         part.replace(path)
-    except PermissionError:
+    except PermissionError:  # pragma: no cover  nox -s portable
         # Windows replaces nothing that somebody reads; by its name it is the same.
         if not path.exists():
             raise

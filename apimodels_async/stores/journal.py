@@ -9,7 +9,6 @@ import math
 import os
 import stat
 from contextlib import suppress
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._core.money.orders import BATCH_SCOPE
@@ -22,6 +21,18 @@ if TYPE_CHECKING:
 
     from apimodels_async.stores._reader import Reader
     from apimodels_async.stores._writer import Writer
+
+# Any: the types of each are known on its own platform alone.
+_fcntl: Any = None
+_msvcrt: Any = None
+try:
+    import fcntl
+
+    _fcntl = fcntl
+except ImportError:  # pragma: no cover  nox -s portable
+    import msvcrt
+
+    _msvcrt = msvcrt
 
 LOCKED_AT: Final = 1 << 20
 """
@@ -111,7 +122,8 @@ def holder_of(path: Path) -> int | None:
     lock = path.with_name(path.name + ".lock")
     with suppress(OSError, ValueError, OverflowError):
         pid = int(lock.read_text(encoding="ascii"))
-        if os.name == "posix":  # on Windows it would be a Ctrl-C for that process
+        # On Windows it would be a Ctrl-C for that process.
+        if os.name == "posix":  # pragma: no branch
             os.kill(pid, 0)
         # The number may be another process's by now: ask the lock itself.
         with lock.open("rb") as file:
@@ -119,27 +131,21 @@ def holder_of(path: Path) -> int | None:
     return None
 
 
-def _module(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        return None
-
-
-_fcntl, _msvcrt = _module("fcntl"), _module("msvcrt")
-
-
 def _lock(descriptor: int, *, shared: bool = False) -> bool:
     """
     Lock an open file, at whose start it stands, until it is closed; False: another has.
     """
-    if _fcntl is not None:
-        kind = _fcntl.LOCK_SH if shared else _fcntl.LOCK_EX
-        try:
-            _fcntl.flock(descriptor, kind | _fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    if _fcntl is None:  # pragma: no cover  as above
+        return _lock_byte(descriptor)
+    kind = _fcntl.LOCK_SH if shared else _fcntl.LOCK_EX
+    try:
+        _fcntl.flock(descriptor, kind | _fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_byte(descriptor: int) -> bool:  # pragma: no cover  as above
     os.lseek(descriptor, LOCKED_AT, os.SEEK_SET)
     try:
         _msvcrt.locking(descriptor, _msvcrt.LK_NBLCK, 1)
