@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import nox
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,24 @@ LONG = (
 )
 WITHOUT_LONG = tuple(f"--ignore=tests/{each}" for each in LONG)
 SHORT = (*WITHOUT_LONG, "--ignore=tests/cli")
+PORTABLE = tuple(
+    f"tests/{each}"
+    for each in (
+        *("portable", "_io/files", "_io/http", "_io/test_config.py"),
+        *(
+            "_io/test_relays.py",
+            "_io/test_transports.py",
+            "_io/test_transports_ends.py",
+        ),
+        *("session/test_saving_files.py", "session/test_uploads.py"),
+        *("stores/test_journal.py", "stores/test_pictures.py", "stores/test_reader.py"),
+        *("stores/test_sqlite_files.py", "stores/test_sqlite_opening.py", "sync"),
+        *("webhooks/test_expected_sessions.py", "cli/batch/test_command.py"),
+        *("cli/batch/test_folder.py", "cli/batch/test_ls.py", "cli/test_asking.py"),
+        *("cli/test_context.py", "cli/test_files.py"),
+    )
+)
+"""What touches files, locks, sockets, signals and terminals."""
 SEARCHED = (
     *("tests/_api", "tests/_core", "tests/_io/test_config.py"),
     *("tests/test_display.py", "tests/test_text.py"),
@@ -201,7 +220,11 @@ def lint(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """Check types with mypy and basedpyright; pyproject.toml names the paths."""
     session.install(".[cli,otel,mcp,testing]", *group("typing"))
-    session.run("mypy", "--cache-dir", str(session.cache_dir / "mypy"))
+    cache = session.cache_dir / "mypy"
+    session.run("mypy", "--cache-dir", str(cache))
+    for platform_name in ("win32", "darwin"):
+        where = ("--platform", platform_name, "--cache-dir", f"{cache}-{platform_name}")
+        session.run("mypy", *where, "apimodels_async", "tests/typing")
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
 
@@ -254,6 +277,35 @@ def lowest(session: nox.Session) -> None:
     """
     session.install(EXTRAS, *group("test"), *floors())
     run_tests(session, "python", "-P", "-m", "pytest", *WITHOUT_LONG)
+
+
+@step(tags=["full"])
+def prerelease(session: nox.Session) -> None:
+    """Run the tests of both transports with aiohttp's newest pre-release."""
+    session.install("--pre", "--upgrade", "aiohttp")
+    code = "import aiohttp; print(aiohttp.__version__)"
+    found = str(session.run("python", "-c", code, silent=True)).strip()
+    if not Version(found).is_prerelease:
+        ENDED[session.name] = f"aiohttp has none that is newer than {found}"
+        session.skip(ENDED[session.name])
+    session.install(".[emulator]", *group("test"))
+    command = ("python", "-P", "-m", "pytest")
+    run_tests(session, *command, *glob.glob("tests/_io/test_transports*.py"))  # noqa: PTH207
+
+
+@step(tags=["full"])
+def portable(session: nox.Session) -> None:
+    """
+    Run tests of what touches the system with all that only POSIX has hidden.
+
+    Not a replacement for Windows: tests/portable/hidden.py says what it can show.
+    """
+    session.install(EXTRAS, *group("test"))
+    env: dict[str, str | None] = {
+        "PYTHONPATH": str(ROOT / "tests"),
+        "PYTEST_PLUGINS": "portable.hidden",
+    }
+    run_tests(session, "python", "-P", "-m", "pytest", *PORTABLE, env=env)
 
 
 @step(tags=["full"])
@@ -361,7 +413,10 @@ def bench(session: nox.Session) -> None:
 
 
 DEFAULT = ("lint", "typing", "tests")
-FULL = ("others", "coverage", "lowest", "examples", "browser", "load", "wheel")
+FULL = (
+    *("others", "coverage", "lowest", "prerelease", "portable"),
+    *("examples", "browser", "load", "wheel"),
+)
 LATER = ("nightly", "bench")
 
 

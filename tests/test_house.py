@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "apimodels_async").rglob("*.py"))
 LINES_MAX = 450
 MODULES_MAX = 15  # in one folder
-APART = {"support", "sim", "soak", "samples", "typing"}
+APART = {"portable", "support", "sim", "soak", "samples", "typing"}
 """Folders of the tests that stand for none of the package's."""
 OF_SEVERAL = {
     ".": {"conftest", "exports", "house", "layers", "readme", "virtual_time"},

@@ -20,6 +20,8 @@ from apimodels_async._text import is_loopback
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from apimodels_async.policies import PollPolicy
 
 BASE_URL: Final = "https://apimodels.app/api/v1"
@@ -30,6 +32,13 @@ INTERVAL_VARIABLE: Final = "APIMODELS_POLL_INTERVAL"
 CALLBACK_VARIABLE: Final = "APIMODELS_CALLBACK_SECRET"
 SECRET_CHARS_MIN: Final = 32
 CREDENTIALS: Final = "~/.apimodels/credentials"
+_READ: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+)
+_user: Final[Callable[[], int | None]] = getattr(os, "geteuid", lambda: None)
 _NAME: Final = re.compile(r"^(export\s+)?\w+\s*=\s*(?!=|$)|^\w+\s*=$")
 """Of ``name=key``; not the end of ``abc==``."""
 
@@ -68,8 +77,7 @@ def _stored_key() -> Secret | None:
     path = Path(CREDENTIALS).expanduser()
     try:
         # Not waiting: a pipe in its place would keep us here for ever.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, _READ)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -77,7 +85,7 @@ def _stored_key() -> Secret | None:
     else:
         try:
             # The open file is asked, not the path: nobody can swap it in between.
-            reason = credentials_problem(os.fstat(descriptor), os.geteuid(), path)
+            reason = credentials_problem(os.fstat(descriptor), _user(), path)
             if reason is None:
                 found = os.read(descriptor, 4096).decode(errors="replace")
                 return Secret.of(_first_value(found))
@@ -87,10 +95,20 @@ def _stored_key() -> Secret | None:
     raise ConfigurationError(msg)
 
 
-def credentials_problem(found: os.stat_result, user: int, path: Path) -> str | None:
-    """Return why the key at *path* is not to be used by *user*; None: it is."""
+def credentials_problem(
+    found: os.stat_result, user: int | None, path: Path
+) -> str | None:
+    """
+    Return why the key at *path* is not to be used by *user*; None: it is.
+
+    Args:
+        user: None where files have neither owner nor mode, as on Windows, which keeps
+            others out of a home by itself.
+    """
     if not stat.S_ISREG(found.st_mode):
         return "it is not a file"
+    if user is None:
+        return "it is a link" if path.is_symlink() else None
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         return f"others can read it; run: chmod 600 {path}"
     # With a key of somebody else's, prompts and pictures would be on their account.

@@ -1,15 +1,21 @@
 """
 Hints from the process that received a callback to the session that waits for it.
+
+Where there are no Unix sockets, as on Windows, a file in their place names a port of
+the loopback interface and holds two words: the one to say there, and the one that must
+be heard before anything is told. Whoever cannot read the file knows neither.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
 import secrets
 import stat
+import sys
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,9 +26,10 @@ from apimodels_async._ports import Hint
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     Take = Callable[[Hint], bool]
+    Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 logger = logging.getLogger("apimodels_async.webhooks")
 
@@ -32,6 +39,7 @@ LINE_BYTES_MAX: Final = 1024
 SUFFIX: Final = ".hook"
 PATH_BYTES_MAX: Final = 100
 """Of a socket's path: the kernel takes 107, macOS 103."""
+HAS_SOCKETS: Final = hasattr(asyncio, "start_unix_server")
 
 
 @define(eq=False)
@@ -60,12 +68,14 @@ class SocketRelay:
     For the processes of one machine, such as the workers of a web server.
 
     Each session listens on a Unix socket of its own in a directory they all know.
-    Sockets of processes that were killed are removed when they are met.
+    Sockets of processes that were killed are removed when they are met. On Windows
+    files stand for them, which say where on the loopback interface a session listens.
 
     Args:
         directory: Made with mode 700 if it is not there. It must be this user's, or
             root's, and nobody else's to write; with the sticky bit others may, and
-            what they put there is left alone.
+            what they put there is left alone. On Windows, where files have neither
+            owner nor mode, take one below the user's home.
 
     Raises:
         ConfigurationError: Its path is too long for a socket, which takes some 80
@@ -75,7 +85,7 @@ class SocketRelay:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._directory = Path(directory)
         example = self._directory / _new_name()
-        if len(os.fsencode(example)) > PATH_BYTES_MAX:
+        if HAS_SOCKETS and len(os.fsencode(example)) > PATH_BYTES_MAX:
             msg = f"{self._directory} is too long a path for sockets: use a shorter one"
             raise ConfigurationError(msg)
         self._check()
@@ -95,7 +105,7 @@ class SocketRelay:
         except OSError as error:
             reason = error.strerror
         else:
-            reason = directory_problem(place, directory, os.geteuid())
+            reason = directory_problem(place, directory, _user())
         return reason and f"{self._directory} is no place for sockets: {reason}"
 
     async def publish(self, hint: Hint) -> bool:
@@ -127,7 +137,7 @@ class SocketRelay:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check()
         path = self._directory / _new_name()
-        server = await asyncio.start_unix_server(serve, path, limit=LINE_BYTES_MAX)
+        server = await _listen(path, serve)
         try:
             yield
         finally:
@@ -137,16 +147,20 @@ class SocketRelay:
 
 
 def directory_problem(
-    place: os.stat_result, directory: os.stat_result, user: int
+    place: os.stat_result, directory: os.stat_result, user: int | None
 ) -> str | None:
     """
     Return why others could swap the sockets of *user* in a directory; None: no way.
 
     Args:
         place: Of the path itself, which may be a link; *directory*: of where it leads.
+
+        user: None where files have no owners.
     """
     if not stat.S_ISDIR(directory.st_mode):
         return "it is no directory"
+    if user is None:
+        return None
     if not {place.st_uid, directory.st_uid} <= {0, user}:
         return "it is somebody else's"
     shared = directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -155,9 +169,78 @@ def directory_problem(
     return None
 
 
-def is_own_socket(found: os.stat_result, user: int) -> bool:
-    """Return whether it is a socket, no link to one, of *user* or root."""
-    return stat.S_ISSOCK(found.st_mode) and found.st_uid in {0, user}
+def is_own_socket(found: os.stat_result, user: int | None) -> bool:
+    """Return whether it is a socket, or stands for one, of *user* or root; no link."""
+    is_one = stat.S_ISSOCK if HAS_SOCKETS else stat.S_ISREG
+    return is_one(found.st_mode) and (user is None or found.st_uid in {0, user})
+
+
+_user: Final[Callable[[], int | None]] = getattr(os, "geteuid", lambda: None)
+
+
+async def _listen(path: Path, serve: Serve) -> asyncio.Server:
+    if sys.platform != "win32" and HAS_SOCKETS:  # pragma: no branch  nox -s portable
+        return await asyncio.start_unix_server(serve, path, limit=LINE_BYTES_MAX)
+    return await _listen_on_port(path, serve)  # pragma: no cover  as above
+
+
+async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if sys.platform != "win32" and HAS_SOCKETS:  # pragma: no branch  as above
+        return await asyncio.open_unix_connection(path)
+    return await _connect_to_port(path)  # pragma: no cover  as above
+
+
+async def _listen_on_port(  # pragma: no cover  as above
+    path: Path, serve: Serve
+) -> asyncio.Server:
+    asked, told = secrets.token_hex(), secrets.token_hex()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await _hears(reader, asked):
+            writer.write(f"{told}\n".encode())
+            await serve(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", limit=LINE_BYTES_MAX)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        part = path.with_suffix(".part")  # whoever sees it reads the whole of it
+        part.write_text(f"{port} {asked} {told}", encoding="ascii")
+        part.rename(path)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+async def _connect_to_port(  # pragma: no cover  as above
+    path: Path,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    # A line on a local disk: no thread is worth it.
+    port, asked, told = path.read_text(encoding="ascii").split()  # noqa: ASYNC240
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", int(port), limit=LINE_BYTES_MAX
+    )
+    try:
+        writer.write(f"{asked}\n".encode())
+        if await _hears(reader, told):
+            return reader, writer
+    except BaseException:
+        writer.close()
+        raise
+    writer.close()
+    # Its process is gone, and the port is another one's by now.
+    raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+
+async def _hears(  # pragma: no cover  as above
+    reader: asyncio.StreamReader, word: str
+) -> bool:
+    with suppress(OSError, ValueError, TimeoutError):
+        async with asyncio.timeout(ANSWER_S):
+            line = await reader.readline()
+            return secrets.compare_digest(line, f"{word}\n".encode())
+    return False
 
 
 def _new_name() -> str:
@@ -175,11 +258,11 @@ def _read(line: bytes) -> Hint:
 
 async def _offer(path: Path, line: bytes) -> bool:
     try:
-        if not is_own_socket(os.lstat(path), os.geteuid()):
+        if not is_own_socket(os.lstat(path), _user()):
             logger.warning("%s is no socket of this user's", path)
             return False
         async with asyncio.timeout(ANSWER_S):
-            reader, writer = await asyncio.open_unix_connection(path)
+            reader, writer = await _connect(path)
             try:
                 writer.write(line)
                 return await reader.read(1) == b"1"
@@ -188,6 +271,6 @@ async def _offer(path: Path, line: bytes) -> bool:
     except (ConnectionRefusedError, FileNotFoundError):  # its process is gone
         with suppress(OSError):
             path.unlink()  # noqa: ASYNC240  one call to the kernel
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, ValueError) as error:
         logger.warning("a session did not answer: %s", type(error).__name__)
     return False

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sys
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Final
 
 from apimodels_async import ConfigurationError, InvalidRequestError
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from apimodels_async.cli.output import Output
+
+LINE_BYTES_MAX: Final = 1024
 
 
 async def confirm(
@@ -46,12 +51,22 @@ async def confirm(
 
 
 async def _read_line(stdin: TextIO) -> str:
-    # Not input(): Ctrl-C could not end it before the line is complete.
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    number = stdin.fileno()
-    loop.add_reader(number, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(number)
-    return stdin.readline()
+    # Not input(): Ctrl-C could not end it before the line is complete. Not the loop's
+    # reader: on Windows it has none for a console. The thread takes no lock of stdin's,
+    # for which the interpreter would wait at exit.
+    loop, number = asyncio.get_running_loop(), stdin.fileno()
+    line: asyncio.Future[bytes] = loop.create_future()
+
+    def hand_over(data: bytes) -> None:
+        if not line.done():
+            line.set_result(data)
+
+    def read() -> None:
+        data = b""
+        with contextlib.suppress(OSError):  # the terminal is gone
+            data = os.read(number, LINE_BYTES_MAX)
+        with contextlib.suppress(RuntimeError):  # the loop is
+            loop.call_soon_threadsafe(hand_over, data)
+
+    threading.Thread(target=read, name="apimodels-asking", daemon=True).start()
+    return (await line).decode(errors="replace")

@@ -1,9 +1,9 @@
 """
 The session of one command, and its signal handlers.
 
-Theory of operation: the first SIGINT, SIGTERM or SIGHUP cancels the command; the
-session then closes, which lets paid requests finish. The second one ends the process at
-once, whatever it is doing, and says what is then left.
+Theory of operation: the first SIGINT, SIGTERM or SIGHUP (on Windows, Ctrl-Break)
+cancels the command; the session then closes, which lets paid requests finish. The
+second one ends the process at once, whatever it is doing, and says what is then left.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 
 SIGNALS: Final = tuple(
     signal.Signals[name]
-    for name in ("SIGINT", "SIGTERM", "SIGHUP")
-    if name in signal.Signals.__members__  # Windows has no SIGHUP
+    # Windows has no SIGHUP; its Ctrl-Break is elsewhere unknown.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if name in signal.Signals.__members__
 )
 Unfinished: TypeAlias = TaskHandle | ImageResult | OutcomeUnknownError
 """What was paid for, or may have been, and nobody has been told."""

@@ -79,7 +79,7 @@ class PictureFolder:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                part.replace(path)
+                _give_name(part, path, digest)
             except BaseException:  # a full disk is not to be kept full by it
                 part.unlink(missing_ok=True)
                 raise
@@ -117,7 +117,9 @@ class PictureFolder:
             for path in self.path.iterdir():
                 ours = OURS.fullmatch(path.name)
                 if ours and (ours[2] or ours[1] not in named):
-                    path.unlink(missing_ok=True)
+                    # Windows keeps what somebody reads: the next time, then.
+                    with suppress(PermissionError):
+                        path.unlink(missing_ok=True)
 
     def _file(self, media_type: str, digest: str) -> Path:
         return self.path / (digest + (suffix_for(media_type.lower()) or ".bin"))
@@ -128,6 +130,16 @@ def _holds(path: Path, digest: str) -> bool:
         return hashlib.sha256(path.read_bytes()).hexdigest() == digest
     except FileNotFoundError:
         return False
+
+
+def _give_name(part: Path, path: Path, digest: str) -> None:
+    try:
+        part.replace(path)
+    except PermissionError:  # pragma: no cover  nox -s portable
+        # Windows replaces nothing that somebody reads.
+        if not _holds(path, digest):
+            raise
+        part.unlink()
 
 
 def digests_in(text: str | bytes) -> set[str]:

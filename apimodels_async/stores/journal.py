@@ -5,12 +5,11 @@ The journal of one batch: a store in a file of its own, used by one process at a
 from __future__ import annotations
 
 import errno
-import fcntl
 import math
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._core.money.orders import BATCH_SCOPE
 from apimodels_async.errors import JournalError
@@ -22,6 +21,32 @@ if TYPE_CHECKING:
 
     from apimodels_async.stores._reader import Reader
     from apimodels_async.stores._writer import Writer
+
+# Any: the types of each are known on its own platform alone.
+_fcntl: Any = None
+_msvcrt: Any = None
+try:
+    import fcntl
+
+    _fcntl = fcntl
+except ImportError:  # pragma: no cover  nox -s portable
+    import msvcrt
+
+    _msvcrt = msvcrt
+
+LOCKED_AT: Final = 1 << 20
+"""
+Where the lock lies on Windows, behind the end of the file: what it covers there others
+cannot read.
+"""
+_CREATE: Final = (
+    os.O_RDWR
+    | os.O_CREAT
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 class Journal(SqliteStore):
@@ -72,15 +97,15 @@ def take_lock(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _open_lock(lock)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.truncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-    except BlockingIOError:
-        holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
-        reason = f"another process (pid {holder}) is working with it"
+        if _lock(descriptor):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+        else:
+            holder = os.read(descriptor, 20).decode(errors="replace") or "unknown"
+            reason = f"another process (pid {holder}) is working with it"
     except OSError as error:
         reason = error.strerror
-    else:
+    if reason is None:
         return descriptor
     if descriptor >= 0:
         os.close(descriptor)
@@ -97,21 +122,45 @@ def holder_of(path: Path) -> int | None:
     lock = path.with_name(path.name + ".lock")
     with suppress(OSError, ValueError, OverflowError):
         pid = int(lock.read_text(encoding="ascii"))
-        os.kill(pid, 0)
-        # The number may be another process's by now: ask the lock itself, shared.
+        # On Windows it would be a Ctrl-C for that process.
+        if os.name == "posix":  # pragma: no branch
+            os.kill(pid, 0)
+        # The number may be another process's by now: ask the lock itself.
         with lock.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return pid
+            return None if _lock(file.fileno(), shared=True) else pid
     return None
 
 
+def _lock(descriptor: int, *, shared: bool = False) -> bool:
+    """
+    Lock an open file, at whose start it stands, until it is closed; False: another has.
+    """
+    if _fcntl is None:  # pragma: no cover  as above
+        return _lock_byte(descriptor)
+    kind = _fcntl.LOCK_SH if shared else _fcntl.LOCK_EX
+    try:
+        _fcntl.flock(descriptor, kind | _fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_byte(descriptor: int) -> bool:  # pragma: no cover  as above
+    os.lseek(descriptor, LOCKED_AT, os.SEEK_SET)
+    try:
+        _msvcrt.locking(descriptor, _msvcrt.LK_NBLCK, 1)
+    except PermissionError:
+        return False
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    return True
+
+
 def _open_lock(lock: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    descriptor = os.open(lock, flags, 0o600)
+    descriptor = os.open(lock, _CREATE, 0o600)
     found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+    alone = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    if alone and not lock.is_symlink():  # where opening follows one
         return descriptor
     os.close(descriptor)
     # Its holder empties it.

@@ -233,7 +233,8 @@ def _keep_all() -> None:
     _loops.clear()
 
 
-os.register_at_fork(after_in_child=_keep_all)
+if hasattr(os, "register_at_fork"):  # pragma: no branch  Windows has no forks
+    os.register_at_fork(after_in_child=_keep_all)
 
 
 @define(eq=False)

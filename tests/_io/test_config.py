@@ -209,6 +209,17 @@ def test_a_file_of_somebody_elses_is_not_read(tmp_path):
     assert found == {1000: None, 0: None, 1001: "it is somebody else's"}
 
 
+def test_where_files_have_no_mode_any_file_is_read(tmp_path):
+    """Windows tells neither owner nor mode; a directory and a link are refused."""
+    path, link = tmp_path / "credentials", tmp_path / "link"
+    path.touch(mode=0o666)
+    link.symlink_to(path)
+
+    assert credentials_problem(path.stat(), None, path) is None
+    assert credentials_problem(path.stat(), None, link) == "it is a link"
+    assert credentials_problem(tmp_path.stat(), None, tmp_path) == "it is not a file"
+
+
 def test_nothing_in_the_working_directory_says_key_or_address(
     monkeypatch, tmp_path_factory
 ):

@@ -172,6 +172,7 @@ def test_a_directory_belongs_to_us_or_to_root():
 
     assert directory_problem(ours, ours, US) is None
     assert directory_problem(roots, roots, US) is None
+    assert directory_problem(theirs, theirs, None) is None  # Windows tells no owner
     for place, directory in ((theirs, theirs), (their_link, ours)):
         assert directory_problem(place, directory, US) == "it is somebody else's"
 

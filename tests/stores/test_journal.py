@@ -393,7 +393,12 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     assert "Permission denied" in done.stderr
 
 
-LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))\n"
+# Byte code that it wrote would be cut off as well, and nobody could import it.
+LIMITED = """
+import resource, sys
+sys.dont_write_bytecode = True
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+"""
 
 
 @pytest.mark.parametrize("most", [0, 100, 8000])

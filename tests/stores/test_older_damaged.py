@@ -113,6 +113,7 @@ import asyncio, resource, sys
 from pathlib import Path
 from apimodels_async.stores.journal import Journal
 most = int(sys.argv[2])
+sys.dont_write_bytecode = True  # it would be cut off as well
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 asyncio.run(Journal(Path(sys.argv[1])).open())
 """

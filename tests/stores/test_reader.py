@@ -25,6 +25,7 @@ from apimodels_async.stores import (
 KILLED = """
 import os, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = PERSIST")
 connection.execute("PRAGMA cache_size = 1")
 connection.execute("PRAGMA cache_spill = 1")
 connection.execute("BEGIN IMMEDIATE")

@@ -10,6 +10,7 @@ idle connection that is readable as dead.
 from __future__ import annotations
 
 import select
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ def look_at(transport: asyncio.Transport) -> Callable[[], bool]:
     sock = transport.get_extra_info("socket")
     descriptor = sock.fileno()
     # Closed, its number may be another one's by now.
-    if not hasattr(select, "poll"):  # Windows
-        return lambda: (
-            sock.fileno() != descriptor
-            or bool(select.select([descriptor], [], [], 0)[0])
-        )
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    return lambda: sock.fileno() != descriptor or bool(poller.poll(0))
+    if sys.platform != "win32" and hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        return lambda: sock.fileno() != descriptor or bool(poller.poll(0))
+    # The proactor of Windows reads ahead: what has come in this very turn of the loop
+    # nobody sees yet. What came before it has told aiohttp, which closes then.
+    return lambda: (
+        sock.fileno() != descriptor or bool(select.select([descriptor], [], [], 0)[0])
+    )

@@ -7,9 +7,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import select
+import queue
 import sys
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -19,33 +20,40 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
     from typing_extensions import Buffer
 
+PIECE_BYTES: Final = 1 << 16
+
 
 async def serve(server: MCPServer) -> Failure | None:
     """
     Serve *server* on stdin and stdout until stdin ends, or stdout fails.
 
     The library reads stdin in a thread that nothing can interrupt but the end of stdin.
-    So it is given a pipe of ours in its place, which ends with this call.
+    So it is given one of ours in its place, which ends with this call.
 
     Returns:
         Why stdout failed, if it did; seen at the client's next message.
     """
-    source = os.dup(0)
-    ours, theirs = os.pipe()
-    os.dup2(ours, 0)
-    os.close(ours)
+    source, stdin = ProtocolInput(0), sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8")
     failure = None
     try:
         with contextlib.redirect_stdout(ProtocolOutput(1)):
             async with anyio.create_task_group() as group:
-                group.start_soon(server.run_stdio_async)
-                await _pump(source, theirs)
+                group.start_soon(_run, server, group.cancel_scope)
+                try:
+                    await anyio.sleep_forever()  # where a cancellation comes
+                finally:
+                    source.end()
     except* OSError as broken:
         failure = Failure.of(_first(broken))
     finally:
-        os.dup2(source, 0)
-        os.close(source)
+        sys.stdin = stdin
     return failure
+
+
+async def _run(server: MCPServer, scope: anyio.CancelScope) -> None:
+    await server.run_stdio_async()
+    scope.cancel()
 
 
 def _first(group: BaseExceptionGroup[OSError]) -> OSError:
@@ -53,21 +61,48 @@ def _first(group: BaseExceptionGroup[OSError]) -> OSError:
     return error if isinstance(error, OSError) else _first(error)
 
 
-async def _pump(source: int, target: int) -> None:
-    try:
-        while data := await _read(source):
-            await anyio.wait_writable(target)
-            os.write(target, data)
-    finally:
-        os.close(target)
+class ProtocolInput(io.RawIOBase):
+    """
+    What a thread of ours reads from a descriptor, until we end it.
 
+    That thread is left waiting, as nothing else ends a read on every platform; a daemon
+    that holds no lock, it keeps the process from nothing.
+    """
 
-async def _read(source: int) -> bytes:
-    # A file is always ready, and the selector says so by refusing it.
-    with contextlib.suppress(PermissionError):
-        await anyio.wait_readable(source)
-    # A pipe that is writable takes this much without blocking.
-    return os.read(source, select.PIPE_BUF)
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        """b"" is the end."""
+        self._left = b""
+        self._ended = False
+        """The end is read more than once."""
+        threading.Thread(
+            target=self._fill, args=(number,), name="apimodels-stdin", daemon=True
+        ).start()
+
+    def _fill(self, number: int) -> None:
+        with contextlib.suppress(OSError):  # whoever wrote to it is gone
+            while data := os.read(number, PIECE_BYTES):
+                self._pieces.put(data)
+        self._pieces.put(b"")
+
+    def end(self) -> None:
+        """Let whoever reads it see its end."""
+        self._pieces.put(b"")
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill *buffer* with what is there, at least one byte; 0: it has ended."""
+        place = memoryview(buffer).cast("B")
+        if not self._left and not self._ended:
+            self._left = self._pieces.get()
+            self._ended = not self._left
+        size = min(len(place), len(self._left))
+        place[:size], self._left = self._left[:size], self._left[size:]
+        return size
 
 
 class RawOutput(io.RawIOBase):

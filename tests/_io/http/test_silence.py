@@ -15,7 +15,7 @@ from apimodels_async._io.http.silence import look_at
 async def test_bytes_an_end_and_another_socket_are_seen(monkeypatch, hidden):
     """Also where there is no poll(), as on Windows: it is hidden to get there."""
     if hidden:
-        monkeypatch.delattr(select, "poll")
+        monkeypatch.delattr(select, "poll", raising=False)
     ours, theirs = socket.socketpair()
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
