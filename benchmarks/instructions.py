@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import re
+import selectors
 import shutil
 import subprocess
 import sys
@@ -46,19 +47,32 @@ RECORDED = {"poll": 0.52, "call": 1.23}
 SLACK = 1.1
 
 
+class SlowSelector(selectors.DefaultSelector):
+    """Waits as long as a loop with a slow clock means."""
+
+    slowed = 1
+
+    def select(self, timeout: float | None = None) -> Any:
+        """Wait for *timeout* seconds of that clock."""
+        return super().select(timeout and timeout * self.slowed)
+
+
 class Loop(asyncio.SelectorEventLoop):
     """An event loop with a clock that can be slowed."""
 
-    _before, _since, _slowed = 0.0, 0.0, 1
+    def __init__(self) -> None:
+        self._waits = SlowSelector()
+        self._before, self._since = 0.0, time.monotonic()
+        super().__init__(self._waits)
 
     def time(self) -> float:
         """Return its seconds."""
-        return self._before + (time.monotonic() - self._since) / self._slowed
+        return self._before + (time.monotonic() - self._since) / self._waits.slowed
 
     def slow(self, times: int) -> None:
         """Let the clock go *times* slower from now on."""
         self._before, self._since = self.time(), time.monotonic()
-        self._slowed = times
+        self._waits.slowed = times
 
 
 @asynccontextmanager
@@ -104,7 +118,7 @@ def tell(word: str) -> None:
     ) as teller:
         # Valgrind looks whether it is told something when this process runs.
         while teller.poll() is None:
-            time.sleep(0.01)
+            time.sleep(0.05)
     assert teller.returncode == 0
 
 
