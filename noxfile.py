@@ -339,6 +339,18 @@ def load(session: nox.Session) -> None:
 
 
 @step(tags=["full"])
+def instructions(session: nox.Session) -> None:
+    """Count what a poll and a call take, and fail if it is a tenth more than it was."""
+    if shutil.which("valgrind") is None:
+        ENDED[session.name] = "no valgrind on PATH; on Debian: apt-get install valgrind"
+        session.skip(ENDED[session.name])
+    session.install(".")
+    # Byte code is kept: under valgrind, compiling it would take most of the time.
+    env = {"PYTHONDONTWRITEBYTECODE": None}
+    session.run("python", "benchmarks/instructions.py", "--gate", env=env)
+
+
+@step(tags=["full"])
 def wheel(session: nox.Session) -> None:
     """Build sdist and wheel, compare it with the checkout, and use it elsewhere."""
     session.install("build")
@@ -414,8 +426,8 @@ def bench(session: nox.Session) -> None:
 
 DEFAULT = ("lint", "typing", "tests")
 FULL = (
-    *("others", "coverage", "lowest", "prerelease", "portable"),
-    *("examples", "browser", "load", "wheel"),
+    *("others", "coverage", "lowest", "prerelease", "portable", "examples"),
+    *("browser", "load", "instructions", "wheel"),
 )
 LATER = ("nightly", "bench")
 
