@@ -29,6 +29,16 @@ IMAGE_NAMES: Final = ("image", "image_reference", "image_url", "image_urls", "im
 """The parameters for input images, by whatever name; masks are not among them."""
 _OURS: Final = {"callBackUrl": "callback_url"}
 """The API's spellings that have one of ours."""
+_TAKERS: Final = "generate(), edit() and submit(); the items of a batch have name="
+OPTIONS: Final = {
+    "idempotency_key": _TAKERS,
+    "manual_ack": _TAKERS,
+    **dict.fromkeys(("journal", "max_cost", "max_pending", "name"), "batch()"),
+    **dict.fromkeys(("callback", "limit", "proxy", "retry", "store"), "Session()"),
+    **dict.fromkeys(("timeout", "timeouts"), "Session(timeouts=...)"),
+    "download_to": "batch(); one result is stored by download()",
+}
+"""Names that no model has -> whose options they are."""
 _TIER: Final = re.compile(r"\d+k")
 _RATIO: Final = re.compile(r"\d+(\.\d+)?:\d+(\.\d+)?", re.ASCII)
 _SIZE: Final = re.compile(r"(\d{1,6})[xX](\d{1,6})", re.ASCII)
@@ -42,6 +52,8 @@ def check_names(model: str, names: Iterable[object]) -> None:
     Raises:
         InvalidRequestError: With what was probably meant.
     """
+    names = tuple(names)
+    check_options(names)
     known = find_model(model)
     if known is None:
         return
@@ -54,6 +66,30 @@ def check_names(model: str, names: Iterable[object]) -> None:
             shown = printable(name, checks.VALUE_CHARS)
             msg = f"`{shown}`: {did_you_mean(near)} {EXTRA_HINT}"
             raise InvalidRequestError(msg, parameter=name)
+
+
+def check_options(names: Iterable[object]) -> None:
+    """
+    Refuse an option of the library's that came where only parameters are taken.
+
+    Sent as one, it would do nothing, and the order would be paid for without it.
+
+    Raises:
+        InvalidRequestError: With where it belongs.
+    """
+    for name in names:
+        if not isinstance(name, str) or name in known_names():
+            continue
+        where = OPTIONS.get(name)
+        if where is not None:
+            msg = f"`{name}` is no parameter of a model, but an option of {where}."
+        elif name.lower().startswith("idempot") or nearest(name, ("idempotency_key",)):
+            shown = printable(name, checks.VALUE_CHARS)
+            msg = f"`{shown}`: {did_you_mean(['idempotency_key'])}"
+        else:
+            continue
+        msg = f"{msg} {EXTRA_HINT}"
+        raise InvalidRequestError(msg, parameter=name)
 
 
 def check_values(known: KnownModel, params: Mapping[str, Any]) -> None:

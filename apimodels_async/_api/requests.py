@@ -134,6 +134,7 @@ def check_defaults(defaults: Mapping[str, Any], options: Iterable[str]) -> None:
     Raises:
         InvalidRequestError: With what was probably meant.
     """
+    parameters.check_options(defaults)
     for name in defaults.keys() - known_names():
         near = nearest(name, options)
         if near:

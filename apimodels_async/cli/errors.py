@@ -67,12 +67,12 @@ _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (GenerationFailedError, "change the prompt, or try again"),
     (TaskTimeoutError, _WAIT),
     (SessionClosedError, _WAIT),
-    (TaskNotFoundError, "check the task id and the key it was made with"),
+    (TaskNotFoundError, "check the task id, and the API key it was made with"),
     (ResultExpiredError, "generate it again"),
     (DownloadError, "the picture is paid for: fetch its URL within 7 days"),
     (
         TransportError,
-        "check the network, and --base-url or APIMODELS_BASE_URL; run it again",
+        "check the network, --proxy or HTTPS_PROXY, and --base-url; run it again",
     ),
     (BudgetExceededError, "run it again with a higher --max-cost"),
     (JournalError, "make it usable, or start with another --store or --out"),
@@ -115,4 +115,6 @@ def next_step(error: ApiModelsError) -> str:
     step = next(step for kind, step in _STEPS if isinstance(error, kind))
     if isinstance(error, APIStatusError) and error.charged is None and error.task_id:
         step += f"; {_WAIT}"  # a verdict on the key, not on the task
+    if isinstance(error, TaskNotFoundError) and error.idempotency_key is not None:
+        step += "; to order anew under its idempotency key: apimodels forget"
     return step.format(task_id=error.task_id or "TASK_ID")

@@ -12,7 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from apimodels_async._core.money.orders import Claim, NewOrder, OrderRecord
+    from apimodels_async._core.money.orders import (
+        BEFORE,
+        ENDED,
+        HOSTED,
+        LEASE_S,
+        ORDERED_ANEW,
+        Claim,
+        NewOrder,
+        OrderRecord,
+        is_replaceable,
+    )
     from apimodels_async._core.money.resume import OrderState
     from apimodels_async.stores.memory import MemoryStore
     from apimodels_async.stores.recall import (
@@ -26,10 +36,15 @@ if TYPE_CHECKING:
 
 # Lazy: every session asks this package for its Protocol, and few have a store.
 _HOMES = {
+    "BEFORE": "_core.money.orders",
     "Claim": "_core.money.orders",
+    "ENDED": "_core.money.orders",
+    "HOSTED": "_core.money.orders",
     "HistoryQuery": "stores.store",
+    "LEASE_S": "_core.money.orders",
     "MemoryStore": "stores.memory",
     "NewOrder": "_core.money.orders",
+    "ORDERED_ANEW": "_core.money.orders",
     "OrderRecord": "_core.money.orders",
     "OrderState": "_core.money.resume",
     "OrderStore": "stores.store",
@@ -37,10 +52,16 @@ _HOMES = {
     "SqliteStore": "stores.sqlite",
     "find_order": "stores.recall",
     "forget_order": "stores.recall",
+    "is_replaceable": "_core.money.orders",
     "read_history": "stores.recall",
 }
 
 __all__ = [
+    "BEFORE",
+    "ENDED",
+    "HOSTED",
+    "LEASE_S",
+    "ORDERED_ANEW",
     "Claim",
     "HistoryQuery",
     "MemoryStore",
@@ -52,8 +73,13 @@ __all__ = [
     "SqliteStore",
     "find_order",
     "forget_order",
+    "is_replaceable",
     "read_history",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> object:

@@ -26,6 +26,7 @@ from apimodels_async import (
 )
 from apimodels_async._api import checks
 from apimodels_async._api.catalogue import known_names, near_models
+from apimodels_async._api.parameters import OPTIONS
 from apimodels_async._api.prices import price_of
 from apimodels_async._api.requests import callback_of, encode, group_of, read_request
 from apimodels_async._api.spelling import distance
@@ -112,6 +113,27 @@ def test_a_slip_in_the_name_of_the_model_is_no_order_of_another():
     assert "did you mean model?" in refusal({"prompt": "x", "modell": "gpt-image-2"})
 
 
+def test_an_option_of_ours_is_no_parameter():
+    """Sent as one it would do nothing, and be paid for, whatever the model."""
+    cases = {
+        "idempotency_key": "the items of a batch have name=",
+        "idempotencykey": "did you mean idempotency_key?",
+        "idempotency": "did you mean idempotency_key?",
+        "store": "an option of Session()",
+        "timeout": "Session(timeouts=...)",
+        "journal": "an option of batch()",
+    }
+
+    def check(name, words):
+        for model in ({}, {"model": "gpt-image-2"}, {"model": "novelty-9"}):
+            told = refusal({"prompt": "x", name: "k", **model})
+            assert words in told
+            assert "extra={...}" in told
+
+    check_all(cases.items(), check)
+    assert not OPTIONS.keys() & known_names()
+
+
 def test_other_names_pass_through():
     """What another model has, what is like nothing, all of an unknown model passes."""
     for item in (
@@ -128,7 +150,8 @@ def test_a_name_is_refused_exactly_within_two_edits(model, name):
     """A name passes if a model has it, or if none of this model's is near."""
     known = known_models()[model]
     own = {*known.params, "prompt", "model", "extra", "callback_url", "callBackUrl"}
-    near = name not in known_names() and any(distance(name, each) <= 2 for each in own)
+    near = name in OPTIONS or any(distance(name, each) <= 2 for each in own)
+    near = near and name not in known_names()
     request = ImageRequest(model, "x", {name: None})
     try:
         encode(request)

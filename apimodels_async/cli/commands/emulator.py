@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Annotated, Final
@@ -32,6 +33,7 @@ async def emulator(
     api_key: str = "sk_emulator0123456789abcdef",
     credits: Amount = Decimal(100),  # noqa: A002  the option's name
     speed: Positive = 1.0,
+    seed: int | None = None,
     faults: Faults = None,
     json: Flag = False,
 ) -> None:
@@ -51,6 +53,9 @@ async def emulator(
 
         speed: 10: service times ten times shorter.
 
+        seed: Ids and service times come from it; else they are new at each start, so
+            that a store of orders never takes a new task for an old one.
+
         faults: where:kind[:probability], for ever; repeatable. poll:status:0.2
             spoils a fifth of the polls.
 
@@ -58,7 +63,12 @@ async def emulator(
     """
     output = Output(json)
     server = Emulator(
-        host=host, port=port, api_key=api_key, credits=credits, speed=speed
+        host=host,
+        port=port,
+        api_key=api_key,
+        credits=credits,
+        speed=speed,
+        seed=secrets.randbits(32) if seed is None else seed,
     )
     try:
         for text in faults or ():

@@ -48,6 +48,7 @@ AT_ONCE: Final = 50
 """Orders that are waited for and saved at the same time."""
 LOST: Final = (OutcomeUnknownError, ResultExpiredError, TaskNotFoundError)
 """Ends after which no picture can be had."""
+OPEN: Final = (OrderState.INTENDED, OrderState.ACCEPTED, OrderState.UNKNOWN)
 
 Since = Annotated[datetime | None, Parameter(show_default=False)]
 
@@ -244,6 +245,8 @@ class Recovery:
     failed: int = field(init=False, default=0)
     lost: int = field(init=False, default=0)
     """Nobody can fetch their pictures."""
+    others: int = field(init=False, default=0)
+    """They belong to programs that live, or died less than a lease ago."""
 
     @property
     def count(self) -> int:
@@ -252,7 +255,12 @@ class Recovery:
 
     async def run(self, say: Callable[[str], None]) -> None:
         """Fetch all that is left; *say* shows how far it has got."""
-        orders = [order async for order in self.context.session.recover()]
+        session = self.context.session
+        for state in OPEN:
+            records = read_history(self.store, base_url=session.base_url, state=state)
+            async for record in records:
+                self.others += record.owned and not record.handed_over
+        orders = [order async for order in session.recover()]
         turns = asyncio.Semaphore(AT_ONCE)
 
         async def fetch(order: RecoveredOrder) -> None:
@@ -335,8 +343,15 @@ class Recovery:
 
     def summary(self, base_url: str) -> str:
         """Return what became of all."""
+        others = ""
+        if self.others:
+            others = (
+                f" {self.others} orders belong to a program that runs, or died just "
+                f"now: if it did, run this again in {self.store.lease_s:.0f} s."
+            )
         if not self.count:
-            return f"Nothing is left of {base_url} in {self.store.path}."
+            found = "of" if not self.others else "for now of"
+            return f"Nothing is left {found} {base_url} in {self.store.path}.{others}"
         words = f"{self.saved} saved"
         if self.failed:
             words += f", {self.failed} failed"
@@ -347,7 +362,7 @@ class Recovery:
                 if self.drop_lost
                 else ": see apimodels balance; --drop-lost lists them no more"
             )
-        return f"{words}."
+        return f"{words}.{others}"
 
 
 def _request_of(order: RecoveredOrder) -> AnyRequest | None:

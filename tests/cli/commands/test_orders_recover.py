@@ -12,6 +12,7 @@ from support.sessions import KEY
 
 from apimodels_async.emulator import Emulator
 from apimodels_async.stores import SqliteStore, read_history
+from apimodels_async.stores.store import scope_of
 
 TASK = ("--model", "gpt-image-2")
 STORE = ("--store", "orders.sqlite")
@@ -160,6 +161,23 @@ async def test_recover_fetches_what_was_left_and_only_once(run, emulator, folder
     assert "Nothing is left of" in again.err
     assert len(emulator.tasks) == 2
     assert all(record.files for record in await read_orders(emulator))
+
+
+async def test_recover_says_what_is_not_left_yet(run, emulator):
+    """Orders of a program that may live are counted, with when to look again."""
+    await run("generate", "a moose", *TASK, "--no-wait", *STORE)
+    store = SqliteStore(STORE[1])
+    await store.open()
+    scope = scope_of(store, emulator.base_url)
+    left = await store.recover(scope, "one that was killed just now")
+    done = await run("recover", *STORE)
+    await store.aclose()
+
+    assert done.code == 0
+    assert "Nothing is left for now of" in done.err
+    assert "1 orders belong to a program that runs, or died just now" in done.err
+    assert "run this again in 60 s" in done.err
+    assert left.task_id in emulator.tasks
 
 
 async def test_recover_tells_programs(run, folder, emulator):
