@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
+import threading
 
 import pytest
 from cli.conftest import Terminal
+from support.waiting import until
 
 from apimodels_async import ConfigurationError, InvalidRequestError
 from apimodels_async.cli.asking import confirm
@@ -30,6 +33,23 @@ async def test_only_a_yes_goes_on(text):
                 await confirm("Really?", output, stdin=stdin, **WORDS)
 
     assert "Really? [y/N]" in shown.getvalue()
+
+
+async def test_a_cancelled_question_takes_no_answer():
+    """Ctrl-C ends it at once; what is typed after it does nothing."""
+    ours, theirs = pty.openpty()
+    output = Output(stdout=screen(Terminal()), stderr=screen(Terminal()))
+    with os.fdopen(theirs, encoding="utf-8") as stdin, os.fdopen(ours, "w") as keys:
+        asked = asyncio.create_task(confirm("Really?", output, stdin=stdin, **WORDS))
+        running = threading.active_count()
+        await until(lambda: threading.active_count() > running)
+        asked.cancel()
+        await asyncio.wait([asked])
+        keys.write("y\n")
+        keys.flush()
+        await until(lambda: threading.active_count() == running)
+
+    assert asked.cancelled()
 
 
 async def test_a_file_is_not_asked(folder):
