@@ -275,4 +275,7 @@ def is_cut(ended: asyncio.Task[Product]) -> bool:
     It was cancelled; or Ctrl-C, or an exit, struck in one of its own steps, and the
     exception that came of it says nothing of what was bought.
     """
-    return ended.cancelled() or not isinstance(ended.exception(), Exception | None)
+    if ended.cancelled():
+        return True
+    error = ended.exception()
+    return error is not None and not isinstance(error, Exception)

@@ -16,6 +16,10 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from apimodels_async._api.checks import is_http_url
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_~-]+(\.[A-Za-z0-9_~-]+)*\.?")
+_PLAIN: Final = re.compile(
+    r"https?://[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,4})?/[!-~]*", re.ASCII
+)
+"""Nearly all: to take one apart takes as long as to read all else in its answer."""
 _SAFE_ALPHABET: Final = str.maketrans("-_", "+/")
 URL_CHARS_MAX: Final = 8192
 """What servers take in a request line, and more than any signed address has."""
@@ -30,6 +34,8 @@ def usable_address(value: Any) -> str | None:
     """
     if not isinstance(value, str):
         return None
+    if len(value) <= URL_CHARS_MAX and _PLAIN.fullmatch(value):
+        return value
     if value[:5].lower() == "data:":
         return picture_address(value)
     if not value.isascii() or len(value) > URL_CHARS_MAX or not is_http_url(value):

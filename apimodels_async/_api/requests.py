@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import attrs
@@ -40,6 +40,7 @@ CREATED_BYTES_MAX: Final = 64 << 20
 """OpenAI-shaped answers carry whole pictures in base64; 4K ones have some 20 MB."""
 FORM_BYTES_MAX: Final = 4 << 20
 """The vendor's page gives no number; the platform it names takes 4.5 MB a request."""
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _WARNED_MAX: Final = 1024
 """Ids that are remembered as warned of."""
 
@@ -85,10 +86,16 @@ def _extra(value: object) -> dict[str, Any]:
     return dict(value)
 
 
+@cache
+def _names(kind: type[Any]) -> frozenset[str]:
+    """Return the parameters that have a field of their own in *kind*."""
+    return frozenset(field.name for field in attrs.fields(kind)) - {"prompt", "extra"}
+
+
 def _sorted(
     kind: type[Any], model: str, params: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    names = {field.name for field in attrs.fields(kind)} - {"prompt", "extra"}
+    names = _names(kind)
     known = {name: value for name, value in params.items() if name in names}
     unknown = {name: value for name, value in params.items() if name not in names}
     parameters.check_names(model, unknown)
@@ -351,7 +358,7 @@ def _paid(
         method="POST",
         path=path,
         kind=kind,
-        body=json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode(),
+        body=_ENCODER.encode(given).encode(),
         reply_bytes_max=CREATED_BYTES_MAX,
     )
 

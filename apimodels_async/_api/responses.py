@@ -199,14 +199,17 @@ def _word(data: dict[str, Any]) -> TaskState | None:
 def _pictures(data: dict[str, Any]) -> tuple[str, ...]:
     """Return the addresses in *data* that can be used, of either shape."""
     several = data.get("resultUrls")
-    listed = several if isinstance(several, list) else [several]
-    return _usable(listed) or _usable([data.get("url")])
+    if several is not None:
+        urls = _usable(several if isinstance(several, list) else [several])
+        if urls:
+            return urls
+    return _usable([data.get("url")])
 
 
 def _usable(found: Iterable[Any]) -> tuple[str, ...]:
     """Return those of *found* that can be used, in their order."""
-    urls = (usable_address(each) for each in found)
-    return tuple(each for each in urls if each is not None)
+    urls = [usable_address(each) for each in found]
+    return tuple([each for each in urls if each is not None])
 
 
 def _task_id(reply: Reply, wire: WireTask, raw: dict[str, Any]) -> str:

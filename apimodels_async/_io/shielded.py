@@ -20,22 +20,16 @@ async def outcome_of(future: asyncio.Future[T]) -> T:
     not see, as it was cancelled: in the same step (measured with 3.11), or ever (3.14).
     Whose *future* it is knows what to do with its error.
     """
-    future.add_done_callback(_look)
     if not future.done():
         waiter: asyncio.Future[None] = future.get_loop().create_future()
 
-        def wake(_ended: asyncio.Future[T]) -> None:
+        def wake(ended: asyncio.Future[T]) -> None:
+            if not ended.cancelled():
+                ended.exception()  # looked at, also where the waiter is gone
             if not waiter.done():
                 waiter.set_result(None)
 
+        # It stays, whatever becomes of the waiter.
         future.add_done_callback(wake)
-        try:
-            await waiter
-        finally:
-            future.remove_done_callback(wake)
+        await waiter
     return future.result()
-
-
-def _look(ended: asyncio.Future[T]) -> None:
-    if not ended.cancelled():
-        ended.exception()
