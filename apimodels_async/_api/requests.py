@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import attrs
@@ -41,6 +41,11 @@ CREATED_BYTES_MAX: Final = 64 << 20
 FORM_BYTES_MAX: Final = 4 << 20
 """The vendor's page gives no number; the platform it names takes 4.5 MB a request."""
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_FIELDS: Final = {
+    kind: {field.name for field in attrs.fields(kind)} - {"prompt", "extra"}
+    for kind in (SparkPixImage, SparkPixEdit)
+}
+"""Request -> the parameters that have a field of their own in it."""
 _WARNED_MAX: Final = 1024
 """Ids that are remembered as warned of."""
 
@@ -86,16 +91,10 @@ def _extra(value: object) -> dict[str, Any]:
     return dict(value)
 
 
-@cache
-def _names(kind: type[Any]) -> frozenset[str]:
-    """Return the parameters that have a field of their own in *kind*."""
-    return frozenset(field.name for field in attrs.fields(kind)) - {"prompt", "extra"}
-
-
 def _sorted(
     kind: type[Any], model: str, params: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    names = _names(kind)
+    names = _FIELDS[kind]
     known = {name: value for name, value in params.items() if name in names}
     unknown = {name: value for name, value in params.items() if name not in names}
     parameters.check_names(model, unknown)
