@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import attrs
@@ -46,6 +46,11 @@ _WARNED_MAX: Final = 1024
 
 PATHS: Final = ("images/generations-sync", "images/edit", "images/generations")
 """Where pictures are ordered."""
+_NAMED: Final[dict[type[Any], frozenset[str]]] = {
+    kind: frozenset(field.name for field in attrs.fields(kind)) - {"prompt", "extra"}
+    for kind in (SparkPixImage, SparkPixEdit)
+}
+"""Parameters that have a field of their own."""
 POLL_SPACING_S: Final = 2.0
 """Between two polls of a task at least. Source: API page, "poll every 2-3 seconds"."""
 
@@ -86,16 +91,10 @@ def _extra(value: object) -> dict[str, Any]:
     return dict(value)
 
 
-@cache
-def _names(kind: type[Any]) -> frozenset[str]:
-    """Return the parameters that have a field of their own in *kind*."""
-    return frozenset(field.name for field in attrs.fields(kind)) - {"prompt", "extra"}
-
-
 def _sorted(
     kind: type[Any], model: str, params: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    names = _names(kind)
+    names = _NAMED[kind]
     known = {name: value for name, value in params.items() if name in names}
     unknown = {name: value for name, value in params.items() if name not in names}
     parameters.check_names(model, unknown)
