@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import cattrs
@@ -236,7 +237,12 @@ def _make_converter(*, detailed: bool) -> cattrs.Converter:
 
 
 _FAST: Final = _make_converter(detailed=False)
-_DETAILED: Final = _make_converter(detailed=True)  # only to say where it went wrong
+
+
+@cache  # most programs never need it, and it takes 3 ms to make
+def _detailed() -> cattrs.Converter:
+    """Return what says where it went wrong."""
+    return _make_converter(detailed=True)
 
 
 def structure(data: Any, wire: type[T], at: str = "$.data") -> T:
@@ -259,7 +265,7 @@ def structure(data: Any, wire: type[T], at: str = "$.data") -> T:
 def _explain(data: Any, wire: type[T], at: str) -> T:
     reasons: list[str] = []
     try:
-        return _DETAILED.structure(data, wire)
+        return _detailed().structure(data, wire)
     except cattrs.BaseValidationError as error:
         reasons = cattrs.transform_error(error, path=at, format_exception=_why)
     raise UnreadableError("; ".join(reasons))

@@ -41,16 +41,16 @@ CREATED_BYTES_MAX: Final = 64 << 20
 FORM_BYTES_MAX: Final = 4 << 20
 """The vendor's page gives no number; the platform it names takes 4.5 MB a request."""
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_FIELDS: Final = {
-    kind: {field.name for field in attrs.fields(kind)} - {"prompt", "extra"}
-    for kind in (SparkPixImage, SparkPixEdit)
-}
-"""Request -> the parameters that have a field of their own in it."""
 _WARNED_MAX: Final = 1024
 """Ids that are remembered as warned of."""
 
 PATHS: Final = ("images/generations-sync", "images/edit", "images/generations")
 """Where pictures are ordered."""
+_NAMED: Final[dict[type[Any], frozenset[str]]] = {
+    kind: frozenset(field.name for field in attrs.fields(kind)) - {"prompt", "extra"}
+    for kind in (SparkPixImage, SparkPixEdit)
+}
+"""Parameters that have a field of their own."""
 POLL_SPACING_S: Final = 2.0
 """Between two polls of a task at least. Source: API page, "poll every 2-3 seconds"."""
 
@@ -94,7 +94,7 @@ def _extra(value: object) -> dict[str, Any]:
 def _sorted(
     kind: type[Any], model: str, params: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    names = _FIELDS[kind]
+    names = _NAMED[kind]
     known = {name: value for name, value in params.items() if name in names}
     unknown = {name: value for name, value in params.items() if name not in names}
     parameters.check_names(model, unknown)
