@@ -8,7 +8,7 @@ KEY = "sk_canary_7f3a9c51d2"
 """Of the emulator and of raw servers; no text may show it."""
 # A server that means well is never too late, however busy the machine is.
 PATIENT = Timeouts(connect=20, read=20, generate=20, download=20)
-IMPATIENT = Timeouts(connect=20, read=0.2, generate=0.4, download=20)
+IMPATIENT = Timeouts(connect=3, read=0.2, generate=0.4, download=20)
 ENDLESS = {"hang", "slow head", "slow body"}
 
 
