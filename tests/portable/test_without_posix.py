@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from contextlib import suppress
 
@@ -86,11 +87,12 @@ def test_a_journal_has_one_process_at_a_time(tmp_path):
 
 def test_a_kept_picture_that_is_being_read_is_the_same(tmp_path):
     """One of the same name has the same bytes; when all is pruned it waits."""
-    part, path = tmp_path / "part", tmp_path / f"{'a' * 64}.png"
+    digest = hashlib.sha256(b"moose").hexdigest()
+    part, path = tmp_path / "part", tmp_path / f"{digest}.png"
     part.write_bytes(b"moose")
     path.write_bytes(b"moose")
     with path.open("rb"):
-        _give_name(part, path)
+        _give_name(part, path, digest)
         PictureFolder(tmp_path).sweep(set())
         assert list(tmp_path.iterdir()) == [path]
     PictureFolder(tmp_path).sweep(set())
