@@ -300,8 +300,6 @@ RUNS_USERS_CODE = {
     "wire.py": 1,
     "downloads.py": 2,
     "sender.py": 1,
-    "sent.py": 4,
-    "sent_order.py": 1,
     "_writer.py": 2,
     "_reader.py": 1,
 }

@@ -25,7 +25,7 @@ from apimodels_async._core.money.orders import (
 from apimodels_async._core.money.resume import OrderState, state_after
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async._text import printable
-from apimodels_async.errors import ApiModelsError, SessionClosedError
+from apimodels_async.errors import ApiModelsError, JournalError, SessionClosedError
 from apimodels_async.models import ImageResult
 from apimodels_async.stores.store import ask
 
@@ -230,10 +230,10 @@ class SentOrder:
     async def may_have(self, task_id: str) -> bool:
         """Return whether no other order is known to have it; raises nothing."""
         orders = self.orders
-        asking = orders.write(orders.store.find_task(orders.scope, task_id))
+        asking = orders.write(ask(orders.store.find_task, orders.scope, task_id))
         try:
             known = await outcome_of(asking)
-        except Exception as error:  # noqa: BLE001  of a user's own store
+        except JournalError as error:
             logger.warning("task %s is given to no order yet: %r", task_id, error)
             return False
         return known is None or known.attempt == self.attempt

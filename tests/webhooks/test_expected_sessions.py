@@ -13,7 +13,7 @@ from support.waiting import until
 from webhooks.conftest import SECRET
 
 from apimodels_async import OutcomeUnknownError, SessionClosedError, Timeouts, Verdict
-from apimodels_async.errors import InsufficientCreditsError, JournalError
+from apimodels_async.errors import InsufficientCreditsError
 from apimodels_async.handle import TaskHandle
 from apimodels_async.stores import MemoryStore
 from apimodels_async.webhooks import Callback, Receiver, SocketRelay
@@ -233,9 +233,8 @@ class Speechless(MemoryStore):
     """A store that cannot say whose a task is."""
 
     async def find_task(self, scope, task_id):
-        """Fail."""
-        msg = "the disk is gone"
-        raise JournalError(msg)
+        """Fail, as a store of a user's own may."""
+        raise asyncio.CancelledError
 
 
 @pytest.mark.parametrize("kind", [MemoryStore, Speechless])
