@@ -234,7 +234,8 @@ class Speechless(MemoryStore):
 
     async def find_task(self, scope, task_id):
         """Fail, as a store of a user's own may."""
-        raise asyncio.CancelledError
+        msg = "the disk is gone"
+        raise KeyError(msg)
 
 
 @pytest.mark.parametrize("kind", [MemoryStore, Speechless])
