@@ -63,8 +63,10 @@ BEGUN: Final = 16
 class _Watchers:
     """Those who wait for one entry, and what its event streams have to show."""
 
-    waiting: set[asyncio.Future[None]] = field(factory=set["asyncio.Future[None]"])
-    """For its end."""
+    waiting: dict[asyncio.Future[None], None] = field(
+        factory=dict["asyncio.Future[None]", None]
+    )
+    """For its end; told in the order in which they came."""
     changed: asyncio.Future[None] | None = None
     """For its next change of state, its end included: one for all event streams."""
     events: list[TaskEvent] = field(factory=list[TaskEvent])
@@ -184,11 +186,11 @@ class Tracker:
             self.check_alive()
             waiting = self._watchers_of(entry).waiting
             ended = self._loop.create_future()
-            waiting.add(ended)
+            waiting[ended] = None
             try:
                 await ended
             finally:
-                waiting.discard(ended)
+                waiting.pop(ended, None)
 
     async def seen(self, entry: Entry) -> bool:
         """
