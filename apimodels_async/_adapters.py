@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from apimodels_async.stores.store import OrderStore
 
 logger = logging.getLogger("apimodels_async.transport")
+
+_NOTHING: Final = nullcontext[Callable[[str], None]](lambda _task_id: None)
+"""One for all: thousands of orders wait inside it."""
 
 
 class Adapters:
@@ -127,4 +131,4 @@ class NoObserver:
         idempotency_key: str | None = None,  # noqa: ARG002  same
     ) -> AbstractContextManager[Callable[[str], None]]:
         """Surround one order with nothing."""
-        return nullcontext(lambda _task_id: None)
+        return _NOTHING

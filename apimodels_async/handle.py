@@ -96,9 +96,13 @@ class TaskHandle:
             ConfigurationError: Awaited in another event loop than the session's.
             InvalidRequestError: *timeout* is no number.
         """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(check_timeout(timeout)):
-                await self._tracker.wait(self._entry)
+        seconds = check_timeout(timeout)
+        if seconds is None:  # thousands wait, and nearly all of them so
+            await self._tracker.wait(self._entry)
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._tracker.wait(self._entry)
         outcome = self._entry.outcome
         if outcome is None:
             raise self._late(timeout)

@@ -115,6 +115,8 @@ def count_images(params: Mapping[str, Any]) -> int:
     count, seen = 0, set[str]()
     for name in IMAGE_NAMES:
         value = params.get(name)
+        if value is None:
+            continue
         found = value if isinstance(value, (list, tuple)) else [value]
         images = [str(each) for each in found if isinstance(each, (str, dict)) and each]
         count += sum(image not in seen for image in images)

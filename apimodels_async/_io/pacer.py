@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import define, field
 
-SLICE: Final = 50
+SLICE: Final = 16
 """Callers let through in one turn of the loop."""
 
 

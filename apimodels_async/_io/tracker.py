@@ -14,8 +14,8 @@ Theory of operation:
 2. At most ``max_polls`` pollers draw from the deque. They persist between sweeps (a
    task made per poll would cost as much as decoding its answer) and live in a task
    group inside ``run``, so they end with it.
-3. An answer settles an entry, and with it the one future of all its waiters. Futures
-   are made when somebody waits, and shielded: one waiter's cancellation is its own.
+3. An answer settles an entry, and with it the futures of its waiters: one for each,
+   made when it waits, so that a cancellation is its own.
 """
 
 from __future__ import annotations
@@ -55,14 +55,31 @@ logger = logging.getLogger("apimodels_async.tracker")
 KNOWN_STATES: Final = frozenset(TaskState)
 SLICE: Final = 100
 """Waiters notified in one iteration of the event loop."""
+BEGUN: Final = 16
+"""Polls begun in one iteration: a sweep is no burst, and nor are its answers."""
 
 
 @define(eq=False)
 class _Watchers:
     """Those who wait for one entry, and what its event streams have to show."""
 
-    changed: asyncio.Future[None]
+    waiting: dict[asyncio.Future[None], None] = field(
+        factory=dict["asyncio.Future[None]", None]
+    )
+    """For its end; told in the order in which they came."""
+    changed: asyncio.Future[None] | None = None
+    """For its next change of state, its end included: one for all event streams."""
     events: list[TaskEvent] = field(factory=list[TaskEvent])
+
+    def tell(self, *, ended: bool) -> None:
+        """Let go on who waits for what has come."""
+        told, self.changed = self.changed, None
+        if told is not None:
+            told.set_result(None)
+        if ended:
+            for waiter in self.waiting:
+                if not waiter.done():  # it was cancelled
+                    waiter.set_result(None)
 
 
 @define(eq=False)
@@ -167,17 +184,20 @@ class Tracker:
         self.check_loop()
         while not entry.done:
             self.check_alive()
-            # One future for all who wait: the shield keeps one waiter's cancellation
-            # from cancelling it for the others. It also ends at a mere change of state,
-            # so the loop looks again.
-            await asyncio.shield(self._watchers_of(entry).changed)
+            waiting = self._watchers_of(entry).waiting
+            ended = self._loop.create_future()
+            waiting[ended] = None
+            try:
+                await ended
+            finally:
+                waiting.pop(ended, None)
 
     async def seen(self, entry: Entry) -> bool:
         """
         Return whether the API has said a word about *entry*, once it has or it ended.
         """
         while not entry.seen and not entry.done:
-            await asyncio.shield(self._watchers_of(entry).changed)
+            await self._change(entry)
         return entry.seen
 
     async def events(self, entry: Entry) -> AsyncIterator[TaskEvent]:
@@ -192,7 +212,7 @@ class Tracker:
         self.check_alive()
         watchers = self._watchers_of(entry)
         while not entry.seen:
-            await asyncio.shield(watchers.changed)
+            await self._change(entry)
             if entry.outcome is not None and not entry.seen:
                 return  # it ended before the API ever said a word about it
         if not watchers.events:
@@ -205,13 +225,20 @@ class Tracker:
                 seen += 1
             if entry.outcome is not None:
                 return
-            await asyncio.shield(watchers.changed)
+            await self._change(entry)
+
+    async def _change(self, entry: Entry) -> None:
+        """Return at the next change of *entry*, which is pending."""
+        watchers = self._watchers_of(entry)
+        if watchers.changed is None:
+            watchers.changed = self._loop.create_future()
+        # One waiter's cancellation is not the others'.
+        await asyncio.shield(watchers.changed)
 
     def _watchers_of(self, entry: Entry) -> _Watchers:
         found = self._watchers.get(entry.task_id)
         if found is None:
-            found = _Watchers(asyncio.get_running_loop().create_future())
-            self._watchers[entry.task_id] = found
+            found = self._watchers[entry.task_id] = _Watchers()
         return found
 
     def _event(self, entry: Entry) -> TaskEvent:
@@ -222,13 +249,13 @@ class Tracker:
         async with asyncio.TaskGroup() as pollers:
             while True:
                 now = self._clock.time()
-                # While this notifies, pollers apply answers and callers watch() new
+                # While this waits, pollers apply answers and callers watch() new
                 # entries. What they set _wake for is cleared below, and not lost: the
                 # next wake-up is computed after that, from what the ledger holds then.
                 await self._notify_all(self.ledger.expire(now))
                 if now >= self._brake.until:
                     self._queue.extend(self.ledger.due(now))
-                    self._start_pollers(pollers)
+                    await self._start_pollers(pollers)
                 # No await between these two and the wait: a watch() or an answer that
                 # comes later compares with the new _armed and sets the event.
                 self._wake.clear()
@@ -247,15 +274,16 @@ class Tracker:
         if self._next_wake(now) < self._armed:
             self._wake.set()
 
-    def _start_pollers(self, pollers: asyncio.TaskGroup) -> None:
-        wanted = len(self._queue)
-        while self._idle and wanted:
-            poller = self._idle.popleft()
-            poller.set_result(None)
-            wanted -= 1
-        for _ in range(min(wanted, self._max_polls - self._pollers)):
-            self._pollers += 1
-            pollers.create_task(self._poll_queue(), name="apimodels-poller")
+    async def _start_pollers(self, pollers: asyncio.TaskGroup) -> None:
+        free = len(self._idle) + self._max_polls - self._pollers
+        for number in range(min(len(self._queue), free)):
+            if number and number % BEGUN == 0:
+                await asyncio.sleep(0)
+            if self._idle:
+                self._idle.popleft().set_result(None)
+            else:
+                self._pollers += 1
+                pollers.create_task(self._poll_queue(), name="apimodels-poller")
 
     async def _poll_queue(self) -> None:
         while True:
@@ -345,12 +373,9 @@ class Tracker:
             return
         if watchers.events and watchers.events[-1].state != entry.state:
             watchers.events.append(self._event(entry))
-        told = watchers.changed
         if entry.done:
             del self._watchers[entry.task_id]
-        else:
-            watchers.changed = asyncio.get_running_loop().create_future()
-        told.set_result(None)
+        watchers.tell(ended=entry.done)
 
     def _ended(self, sweeper: asyncio.Task[None]) -> None:
         """Tell every waiter, whether the session closed or the tracker broke."""

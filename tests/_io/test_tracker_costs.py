@@ -9,6 +9,7 @@ from support.fakes import Rig, done_after
 from support.virtual_time import VIRTUAL_TIME
 
 from apimodels_async._core.polling.grid import TICK_S
+from apimodels_async._io.tracker import BEGUN
 
 
 @pytest.fixture
@@ -39,3 +40,19 @@ async def test_a_lonely_task_wakes_it_once_a_poll():
         await asyncio.sleep(250)
 
         assert rig.clock.wakes <= 2 * len(rig.transport.calls) + 2
+
+
+async def test_a_sweep_begins_in_slices():
+    """Polls that are due at one moment do not take the loop for one long turn."""
+    async with Rig(done_after(10_000), latency=0.3) as rig:
+        for index in range(3 * BEGUN):
+            rig.watch(f"t{index}")
+        asked = rig.transport.calls
+        turns, before = list[int](), 0
+        while len(asked) < 3 * BEGUN:
+            await asyncio.sleep(0 if asked else TICK_S)
+            turns.append(len(asked) - before)
+            before = len(asked)
+
+        assert sum(turns) == 3 * BEGUN
+        assert max(turns) <= 2 * BEGUN  # this test itself is a turn behind
