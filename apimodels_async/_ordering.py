@@ -183,7 +183,8 @@ class Ordering:
         callbacks, expected = self._callbacks, None
         model, group = requests.model_of(request), requests.group_of(request)
         if callbacks is None or requests.callback_of(request) is not None:
-            call = calls.create(request)
+            encoded = None if record is None else record.encoded
+            call = calls.create(request, encoded=encoded)
         else:
             nonce = callbacks.callback.new_nonce()
             address = callbacks.callback.address(nonce)

@@ -241,6 +241,7 @@ class Record:
     """Where an order is written down, by hand."""
 
     leave = None
+    encoded = None
     elsewhere = False
 
     async def ended(self, outcome):

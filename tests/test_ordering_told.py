@@ -59,6 +59,7 @@ class Record:
     durable = True
 
     leave = None
+    encoded = None
     elsewhere = False
 
     async def ended(self, outcome):

@@ -37,7 +37,7 @@ class Call(Generic[T]):
 
 
 def create(
-    request: AnyRequest, nonce: str | None = None
+    request: AnyRequest, nonce: str | None = None, *, encoded: Request | None = None
 ) -> Call[TaskSnapshot | ImageResult]:
     """
     Return the paid call that orders *request*.
@@ -45,10 +45,12 @@ def create(
     Args:
         nonce: Of the callback address in *request*, if it is one of ours.
 
+        encoded: What *request* is when it is sent, where that is known.
+
     Raises:
         InvalidRequestError: A value the API page does not allow.
     """
-    encoded = requests.encode(request)
+    encoded = encoded or requests.encode(request)
     if nonce is not None:
         encoded = evolve(encoded, nonce=nonce)
     read = partial(responses.read_created, model=requests.model_of(request))

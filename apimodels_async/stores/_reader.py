@@ -21,17 +21,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import define
 
+from apimodels_async.stores._jobs import Connection, Job, fail, tell
 from apimodels_async.stores._rows import read_text
 from apimodels_async.stores._schema import OLDER_VERSIONS, VERSION, prepare
-from apimodels_async.stores._writer import (
-    TURN_S,
-    Connection,
-    Job,
-    Writer,
-    fail,
-    file_at,
-    tell,
-)
+from apimodels_async.stores._writer import TURN_S, Writer, file_at
 
 if TYPE_CHECKING:
     import asyncio

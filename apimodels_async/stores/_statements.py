@@ -4,6 +4,7 @@ What a SQLite store asks of its tables.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from apimodels_async._core.money.orders import BEFORE, ENDED
@@ -11,7 +12,10 @@ from apimodels_async._core.money.resume import OrderState
 from apimodels_async.stores._rows import COLUMNS, NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    import sqlite3
+    from collections.abc import Collection, Sequence
+
+    from apimodels_async.stores.store import HistoryQuery
 
 
 def words(states: Collection[OrderState]) -> str:
@@ -35,22 +39,35 @@ SELECT {COLUMNS} FROM orders WHERE scope = ? AND task_id = ?
 ORDER BY attempt DESC LIMIT 1
 """
 READ: Final = f"SELECT {COLUMNS} FROM orders WHERE attempt = ?"
+LAST: Final = """
+SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'orders'
+"""
 BEGIN: Final = """
-INSERT INTO orders (scope, idempotency_key, current, digest, model, prompt, request,
-    price, state, number, owner, nonce, replaces, handed_over, intended_at)
-SELECT :scope, :idempotency_key, 1, :digest, :model, :prompt, :request, :price,
-    'intended', :number, :owner, :nonce, :replaces, 0, :now
-WHERE NOT EXISTS (SELECT 1 FROM orders
-    WHERE scope = :scope AND idempotency_key = :idempotency_key AND current)
+INSERT INTO orders (attempt, scope, idempotency_key, current, digest, model, prompt,
+    request, price, state, number, owner, nonce, replaces, handed_over, intended_at)
+VALUES {rows} ON CONFLICT (scope, idempotency_key) WHERE current DO NOTHING
 """
-"""One statement, for most orders: between any two the loop may take the GIL."""
+BEGIN_ROW: Final = "(?, ?, ?, 1, ?, ?, ?, ?, ?, 'intended', ?, ?, ?, ?, 0, ?)"
 ACCEPTED: Final = f"""
-UPDATE orders SET state = 'accepted', task_id = ?
-WHERE attempt = ? AND state IN {words(BEFORE[OrderState.ACCEPTED])}
+WITH new (attempt, task_id) AS (VALUES {{rows}})
+UPDATE orders SET state = 'accepted', task_id = new.task_id FROM new
+WHERE orders.attempt = new.attempt AND state IN {words(BEFORE[OrderState.ACCEPTED])}
 """
-ENDING: Final = f"""
-UPDATE orders SET state = ?, task_id = coalesce(?, task_id), cost = ?, result = ?,
-    error = ?, ended_at = {NOW} WHERE attempt = ? AND state IN """
+COMPLETED: Final = f"""
+WITH new (attempt, task_id, cost, result) AS (VALUES {{rows}})
+UPDATE orders SET state = 'completed', task_id = coalesce(new.task_id, orders.task_id),
+    cost = new.cost, result = new.result, error = NULL, ended_at = {NOW} FROM new
+WHERE orders.attempt = new.attempt AND state IN {words(BEFORE[OrderState.COMPLETED])}
+"""
+ENDED_ELSE: Final = f"""
+UPDATE orders SET state = ?, task_id = coalesce(?, task_id), error = ?, ended_at = {NOW}
+WHERE attempt = ? AND state IN """
+HANDED_OVER: Final = """
+WITH new (attempt) AS (VALUES {rows})
+UPDATE orders SET handed_over = 1 FROM new
+WHERE orders.attempt = new.attempt AND NOT handed_over
+"""
+"""What it changes nothing in is not written to the disk again."""
 TAKE_OVER: Final = """
 UPDATE orders SET owner = ?, state = replace(state, 'intended', 'unknown')
 WHERE attempt = ?
@@ -77,3 +94,52 @@ WHERE scope = ? AND substr(idempotency_key, 1, ?) = ?
 ATTEMPT_MAX: Final = 2**63 - 1
 PAGE: Final = 200
 """Rows read in one transaction."""
+
+
+def for_all(
+    db: sqlite3.Connection,
+    statement: str,
+    rows: Sequence[Sequence[object]],
+    row: str | None = None,
+) -> int:
+    """
+    Execute *statement* with all *rows* at once, and return how many it changed.
+
+    Args:
+        row: What stands for one of them; None: just its values.
+    """
+    row = row or f"({', '.join('?' * len(rows[0]))})"
+    sql = statement.format(rows=", ".join([row] * len(rows)))
+    return db.execute(sql, list(chain.from_iterable(rows))).rowcount
+
+
+def accept_all(db: sqlite3.Connection, tasks: Sequence[tuple[int, str]]) -> None:
+    """Let attempts have their tasks."""
+    for_all(db, ACCEPTED, tasks)
+
+
+def history_of(scope: str, query: HistoryQuery) -> tuple[str, list[object]]:
+    """Return the statement that reads a page of it, and its values but the last two."""
+    wanted: list[tuple[str, object]] = [("scope = ?", scope)]
+    if query.state is not None:
+        wanted.append(("state = ?", query.state.value))
+    if query.model is not None:
+        wanted.append(("model = ?", query.model))
+    if query.since is not None:
+        wanted.append(("intended_at >= ?", query.since.timestamp()))
+    where = " AND ".join(condition for condition, _ in wanted)
+    sql = (
+        f"SELECT {COLUMNS} FROM orders WHERE {where} AND attempt < ? "
+        "ORDER BY attempt DESC LIMIT ?"
+    )
+    return sql, [value for _, value in wanted]
+
+
+def point_back(db: sqlite3.Connection, attempt: int) -> None:
+    """Let a key name the attempt again that *attempt* was made in spite of."""
+    sql = "SELECT replaces FROM orders WHERE attempt = ? AND current"
+    found = db.execute(sql, (attempt,)).fetchone()
+    if found is not None and found[0] is not None:
+        sql = "UPDATE orders SET current = ? WHERE attempt = ?"
+        db.execute(sql, (0, attempt))
+        db.execute(sql, (1, found[0]))

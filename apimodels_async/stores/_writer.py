@@ -33,6 +33,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from attrs import define, field
 
 from apimodels_async.errors import JournalError
+from apimodels_async.stores._jobs import (
+    Connection,
+    Job,
+    do_all,
+    fail,
+    journal_error,
+    tell,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -53,34 +61,6 @@ AGE_S: Final = 0.01
 """Seconds of waiting that halve the pause between tries; twice as many third it."""
 OPENING_S: Final = 60.0
 """Seconds to wait for a file to open at most."""
-
-
-class Connection(sqlite3.Connection):
-    """One that knows what its transaction has done already."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.renewed: set[str] = set()
-        """Owners whose lease it renewed."""
-
-
-@define(eq=False)
-class Job:
-    """What the thread is to do, and who waits for it."""
-
-    work: Callable[[Connection], object]
-    """May be called again, after what it did was undone."""
-    done: asyncio.Future[Any]
-    answer: object = None
-    """What *work* returned, or a ``JournalError``."""
-
-    def resolve(self) -> None:
-        """Wake up whoever waits; once."""
-        if isinstance(self.answer, JournalError):
-            self.done.set_exception(self.answer)
-            self.done.exception()  # retrieved: its waiter may be cancelled
-        else:
-            self.done.set_result(self.answer)
 
 
 @define(eq=False)
@@ -275,7 +255,7 @@ class Writer:
             connection.renewed.clear()
             _, waited = _wait(connection, "BEGIN IMMEDIATE")
             working = True
-            answers = [job.work(connection) for job in jobs]
+            do_all(connection, jobs)
             working = False
             in_turn(connection, "COMMIT")
         except BaseException as error:  # noqa: BLE001  whatever it is, all are told
@@ -288,8 +268,6 @@ class Writer:
                 return max([self._commit([job]) for job in jobs])
             fail(jobs, self.path, error)
             return waited
-        for job, answer in zip(jobs, answers, strict=True):
-            job.answer = answer
         tell(jobs)
         return waited
 
@@ -336,28 +314,6 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  Windows has no forks
         after_in_parent=Writer.after_in_parent,
         after_in_child=Writer.after_in_child,
     )
-
-
-def fail(jobs: list[Job], path: Path, error: BaseException) -> None:
-    """Tell *jobs* that the store cannot be used."""
-    for job in jobs:  # one each: a traceback grows where it is raised
-        job.answer = journal_error(path, error)
-    tell(jobs)
-
-
-def tell(jobs: list[Job]) -> None:
-    """Wake up whoever waits for *jobs*, where the loop still turns."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
-    for job in jobs:
-        by_loop.setdefault(job.done.get_loop(), []).append(job)
-
-    def resolve(some: list[Job]) -> None:
-        for job in some:
-            job.resolve()
-
-    for loop, some in by_loop.items():
-        with suppress(Exception):  # it is closed; or of a library that raises its own
-            loop.call_soon_threadsafe(resolve, some)
 
 
 def file_at(path: str | Path) -> os.stat_result | None:
@@ -429,13 +385,3 @@ def set_mode(connection: sqlite3.Connection, *, wal: bool | None = None) -> None
         wal = sqlite3.sqlite_version_info >= WAL_SINCE
     in_turn(connection, f"PRAGMA journal_mode = {'WAL' if wal else 'PERSIST'}")
     connection.execute("PRAGMA synchronous = FULL")
-
-
-def journal_error(path: Path, error: BaseException) -> JournalError:
-    """Return *error* in words."""
-    if isinstance(error, JournalError):
-        return error.fresh()
-    reason = str(error) or type(error).__name__
-    if isinstance(error, OSError):
-        reason = error.strerror or reason
-    return JournalError(f"the store {path} cannot be used: {reason}")

@@ -120,10 +120,11 @@ class MemoryStore:
             if refused and found.replaces and self._current.get(place) == attempt:
                 self._current[place] = found.replaces
 
-    async def handed_over(self, attempt: int) -> None:
+    async def handed_over(self, *attempts: int) -> None:
         """See :class:`OrderStore`."""
-        if (found := self._attempts.get(attempt)) is not None:
-            found.record = attrs.evolve(found.record, handed_over=True)
+        for attempt in attempts:
+            if (found := self._attempts.get(attempt)) is not None:
+                found.record = attrs.evolve(found.record, handed_over=True)
 
     async def saved(self, attempt: int, files: Sequence[str]) -> None:
         """See :class:`OrderStore`."""

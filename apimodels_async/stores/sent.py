@@ -17,6 +17,7 @@ import json
 import logging
 import math
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
@@ -55,6 +56,8 @@ class SentOrders:
     _writes: set[asyncio.Task[Any]] = field(init=False, factory=set)
     _unwritten: list[Callable[[], Awaitable[None]]] = field(init=False, factory=list)
     """What the store did not take, oldest first; tried again with each renewal."""
+    _handed_over: list[int] = field(init=False, factory=list)
+    """Attempts whose ends callers have, which is being written or is to be."""
     _left: list[asyncio.Task[OrderRecord | None]] = field(init=False, factory=list)
     """Recoveries whose callers were cancelled."""
     contents: dict[str, str] = field(init=False, factory=dict)
@@ -129,6 +132,19 @@ class SentOrders:
             self._unwritten.append(write)
             return error
         return None
+
+    def handed_over(self, attempt: int) -> None:
+        """Write down that its end reached a caller, without being waited for."""
+        self._handed_over.append(attempt)
+        if len(self._handed_over) == 1:
+            self.write(self._write_handed_over())
+
+    async def _write_handed_over(self) -> None:
+        # All that came while the last ones were written go in one call.
+        while some := tuple(self._handed_over):
+            write = partial(ask, self.store.handed_over, *some)
+            await self.keep(write, "not in the store: attempts %s had (%r)", some)
+            del self._handed_over[: len(some)]
 
     async def uploaded(self, address: str, data: bytes) -> None:
         """Let the file at *address* count by what it holds."""

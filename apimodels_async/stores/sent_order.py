@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from apimodels_async._core.money.orders import Claim, OrderRecord
+    from apimodels_async._ports import Request
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores._lease import Lease
     from apimodels_async.stores.sent import SentOrders
@@ -59,6 +60,8 @@ class SentOrder:
     prompt: str | None
     request: str
     price: Decimal | None
+    encoded: Request | None = None
+    """What is sent, but for a callback address of ours."""
     number: int | None = None
     """Position in its batch."""
     anew: frozenset[OrderState] = ORDERED_ANEW
@@ -111,6 +114,7 @@ class SentOrder:
             "prompt": request.prompt,
             "request": (encoded.body or b"").decode(),
             "price": price_of(request),
+            "encoded": encoded,
             "named": key is not None,
         }
         return cls(orders=orders, **values | details)
@@ -302,8 +306,7 @@ class SentOrder:
         told = self._given or self.orders.closed
         if self.attempt and self.hands_over and not told:
             self._given = True
-            write = partial(self.orders.store.handed_over, self.attempt)
-            self.orders.write(self._keep(write))
+            self.orders.handed_over(self.attempt)
 
     def given(self) -> None:
         """Write down that its end reached a caller who was not to be told before."""

@@ -14,8 +14,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from attrs import asdict
-
 from apimodels_async._api.checks import check_path
 from apimodels_async._core.money.orders import (
     BEFORE,
@@ -30,16 +28,20 @@ from apimodels_async._core.money.records import dump_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async.errors import JournalError
+from apimodels_async.stores._jobs import Alike
 from apimodels_async.stores._pictures import PictureFolder, digests_in
-from apimodels_async.stores._rows import COLUMNS, DAMAGE, NOW, read_row
+from apimodels_async.stores._rows import DAMAGE, NOW, read_row
 from apimodels_async.stores._statements import (
-    ACCEPTED,
     ATTEMPT_MAX,
     BEGIN,
-    ENDING,
+    BEGIN_ROW,
+    COMPLETED,
+    ENDED_ELSE,
     FIND,
     FIND_TASK,
     FORGET_UPLOADS,
+    HANDED_OVER,
+    LAST,
     LEFT,
     MONEY,
     PAGE,
@@ -50,6 +52,10 @@ from apimodels_async.stores._statements import (
     RENEW,
     STATE,
     TAKE_OVER,
+    accept_all,
+    for_all,
+    history_of,
+    point_back,
     words,
 )
 
@@ -60,8 +66,9 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.money.orders import NewOrder
     from apimodels_async.models import ImageResult
+    from apimodels_async.stores._jobs import Connection
     from apimodels_async.stores._reader import Reader
-    from apimodels_async.stores._writer import Connection, Writer
+    from apimodels_async.stores._writer import Writer
     from apimodels_async.stores.store import HistoryQuery
 
 T = TypeVar("T")
@@ -185,42 +192,68 @@ class SqliteStore:
 
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
         """See :class:`OrderStore`."""
-        place = (order.scope, order.idempotency_key)
-        price = None if order.price is None else str(order.price)
-        values = asdict(order, recurse=False) | {"price": price}
-
-        def work(db: Connection) -> Claim | Sequence[Any]:
-            self._renew(db, order.owner)
-            now = time.time()  # what NOW says: a file and its users have one machine
-            new = values | {
-                "request": self._pictures.take_out(order.request),
-                "replaces": None,
-                "now": now,
-            }
-            begun = db.execute(BEGIN, new)
-            if not begun.rowcount:
-                found: Sequence[Any] = db.execute(FIND, place).fetchone()
-                if found[STATE] not in anew:
-                    return found
-                record = self._read(found, whole=False)
-                if not is_replaceable(record, anew):
-                    return found
-                sql = "UPDATE orders SET current = 0 WHERE attempt = ?"
-                db.execute(sql, (record.attempt,))
-                if record.may_be_charged:
-                    new["replaces"] = record.attempt
-                begun = db.execute(BEGIN, new)
-            return Claim(granted=True, record=order.record(begun.lastrowid or 0, now))
-
-        claim = await self._do(work)
+        work = Alike(self._begin, (order, anew))
+        claim: Claim | Sequence[Any] = await self._do(work)
         if isinstance(claim, Claim):
             return claim
         # Here, as reading takes longer than writing, and others wait for their turn.
         return Claim(granted=False, record=await self._read_whole(claim))
 
+    def _begin(
+        self, db: Connection, asked: Sequence[tuple[NewOrder, Collection[OrderState]]]
+    ) -> list[Claim | Sequence[Any]]:
+        now = time.time()  # what NOW says: a file and its users have one machine
+        (last,) = db.execute(LAST).fetchone()
+        new = {attempt: order for attempt, (order, _) in enumerate(asked, last + 1)}
+        for order in new.values():
+            self._renew(db, order.owner)
+        rows = [self._row(attempt, order, now) for attempt, order in new.items()]
+        begun = set(new)
+        if for_all(db, BEGIN, rows, BEGIN_ROW) < len(rows):
+            sql = "SELECT attempt FROM orders WHERE attempt > ?"
+            begun &= {found for (found,) in db.execute(sql, (last,))}
+        return [
+            Claim(granted=True, record=order.record(attempt, now))
+            if attempt in begun
+            else self._begin_again(db, order, anew, now)
+            for attempt, (order, anew) in enumerate(asked, last + 1)
+        ]
+
+    def _begin_again(
+        self,
+        db: Connection,
+        order: NewOrder,
+        anew: Collection[OrderState],
+        now: float,
+    ) -> Claim | Sequence[Any]:
+        """Return a claim on what its key names already, or the row of that."""
+        place = (order.scope, order.idempotency_key)
+        found: Sequence[Any] = db.execute(FIND, place).fetchone()
+        if found[STATE] not in anew:
+            return found
+        record = self._read(found, whole=False)
+        if not is_replaceable(record, anew):
+            return found
+        db.execute("UPDATE orders SET current = 0 WHERE attempt = ?", (record.attempt,))
+        replaces = record.attempt if record.may_be_charged else None
+        (last,) = db.execute(LAST).fetchone()
+        row = self._row(last + 1, order, now, replaces)
+        for_all(db, BEGIN, [row], BEGIN_ROW)
+        return Claim(granted=True, record=order.record(last + 1, now))
+
+    def _row(
+        self, attempt: int, order: NewOrder, now: float, replaces: int | None = None
+    ) -> Sequence[object]:
+        return (
+            *(attempt, order.scope, order.idempotency_key, order.digest, order.model),
+            *(order.prompt, self._pictures.take_out(order.request)),
+            *(None if order.price is None else str(order.price), order.number),
+            *(order.owner, order.nonce, replaces, now),
+        )
+
     async def accepted(self, attempt: int, task_id: str) -> None:
         """See :class:`OrderStore`."""
-        await self._write(ACCEPTED, task_id, attempt)
+        await self._do(Alike(accept_all, (attempt, task_id)))
 
     async def ended(
         self,
@@ -232,25 +265,31 @@ class SqliteStore:
         error: str | None = None,
     ) -> None:
         """See :class:`OrderStore`."""
-        text = cost = None
         if result is not None:
-            text = dump_result(result)
             cost = None if result.credits is None else str(result.credits)
+            end = (attempt, task_id, cost, dump_result(result))
+            await self._do(Alike(self._complete, end))
+            return
 
         def work(db: Connection) -> None:
-            kept = None if text is None else self._pictures.take_out(text)
-            values = (state.value, task_id, cost, kept, error, attempt)
-            ended = db.execute(ENDING + words(BEFORE[state]), values).rowcount
+            values = (state.value, task_id, error, attempt)
+            ended = db.execute(ENDED_ELSE + words(BEFORE[state]), values).rowcount
             if ended and state in ORDERED_ANEW:
-                _point_back(db, attempt)
+                point_back(db, attempt)
 
         await self._do(work)
 
-    async def handed_over(self, attempt: int) -> None:
+    def _complete(
+        self, db: Connection, ends: Sequence[tuple[int, str | None, str | None, str]]
+    ) -> None:
+        rows = [(*end[:-1], self._pictures.take_out(end[-1])) for end in ends]
+        for_all(db, COMPLETED, rows)
+
+    async def handed_over(self, *attempts: int) -> None:
         """See :class:`OrderStore`."""
-        # What it changes nothing in is not written to the disk again.
-        sql = "UPDATE orders SET handed_over = 1 WHERE attempt = ? AND NOT handed_over"
-        await self._write(sql, attempt)
+        pages = range(0, len(attempts), PAGE)
+        rows = [[(each,) for each in attempts[at : at + PAGE]] for at in pages]
+        await self._do(lambda db: [for_all(db, HANDED_OVER, some) for some in rows])
 
     async def saved(self, attempt: int, files: Sequence[str]) -> None:
         """See :class:`OrderStore`."""
@@ -337,23 +376,12 @@ class SqliteStore:
         self, scope: str, query: HistoryQuery, *, before: int | None, limit: int
     ) -> list[OrderRecord]:
         """See :class:`OrderStore`."""
-        wanted: list[tuple[str, object]] = [("scope = ?", scope)]
-        if query.state is not None:
-            wanted.append(("state = ?", query.state.value))
-        if query.model is not None:
-            wanted.append(("model = ?", query.model))
-        if query.since is not None:
-            wanted.append(("intended_at >= ?", query.since.timestamp()))
-        where = " AND ".join(condition for condition, _ in wanted)
-        sql = (
-            f"SELECT {COLUMNS} FROM orders WHERE {where} AND attempt < ? "
-            "ORDER BY attempt DESC LIMIT ?"
-        )
-        values = [value for _, value in wanted]
+        sql, values = history_of(scope, query)
         text, below = (query.text or "").casefold(), before or ATTEMPT_MAX
         found: list[OrderRecord] = []
         while True:
-            rows = await self._rows(sql, (*values, below, PAGE))
+            page = (*values, below, PAGE)
+            rows = await self._do(lambda db: db.execute(sql, page).fetchall())  # noqa: B023
             for row in rows:
                 below = row[0]
                 if text in str(row[PROMPT] or "").casefold() and self._readable(row):
@@ -384,9 +412,6 @@ class SqliteStore:
         await self._do(sweep)
         return count
 
-    async def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
-        return await self._do(lambda db: db.execute(query, values).fetchall())
-
     async def _write(self, statement: str, *values: object) -> None:
         await self._do(lambda db: db.execute(statement, values).rowcount)
 
@@ -401,8 +426,7 @@ class SqliteStore:
             raise JournalError(msg)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writers[-1].put(work, done)
-        # Shielded: a cancelled waiter must not undo what the thread is committing.
-        return await outcome_of(done)
+        return await done
 
     async def _read_whole(self, row: Sequence[Any]) -> OrderRecord:
         if any(isinstance(each, str) and ";sha256," in each for each in row):
@@ -427,15 +451,6 @@ class SqliteStore:
                 logger.error(msg, row[0], row[1], self._path, error)  # noqa: TRY400
             return False
         return True
-
-
-def _point_back(db: sqlite3.Connection, attempt: int) -> None:
-    sql = "SELECT replaces FROM orders WHERE attempt = ? AND current"
-    found = db.execute(sql, (attempt,)).fetchone()
-    if found is not None and found[0] is not None:
-        sql = "UPDATE orders SET current = ? WHERE attempt = ?"
-        db.execute(sql, (0, attempt))
-        db.execute(sql, (1, found[0]))
 
 
 def _let_go(opening: asyncio.Future[Writer | Reader | None]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.money.orders import Claim, NewOrder, OrderRecord
     from apimodels_async._core.money.resume import OrderState
-    from apimodels_async._ports import Leave
+    from apimodels_async._ports import Leave, Request
     from apimodels_async.errors import ApiModelsError
     from apimodels_async.models import ImageResult
 
@@ -140,8 +140,8 @@ class OrderStore(Protocol):
         """
         ...
 
-    async def handed_over(self, attempt: int) -> None:
-        """Record that its end reached a caller: nobody else recovers it."""
+    async def handed_over(self, *attempts: int) -> None:
+        """Record that their ends reached callers: nobody else recovers them."""
         ...
 
     async def saved(self, attempt: int, files: Sequence[str]) -> None:
@@ -216,6 +216,11 @@ class OrderStore(Protocol):
 
 class OrderLog(EndListener, Protocol):
     """Where one order is written down, before it is sent and once it has a task."""
+
+    @property
+    def encoded(self) -> Request | None:
+        """What is sent if no callback address of ours is added; None: not known."""
+        ...
 
     @property
     def durable(self) -> bool:

@@ -67,7 +67,7 @@ class Order:
 class Orders(SqliteStore):
     """Orders that are open until their chat has the pictures, not just until we do."""
 
-    async def handed_over(self, attempt: int) -> None:
+    async def handed_over(self, *attempts: int) -> None:
         """Leave it open: a bot that is killed now answers once it is back."""
 
     async def answered(self, attempt: int) -> None:

@@ -24,7 +24,7 @@ class BrokenStore(MemoryStore):
         msg = "the disk is full"
         raise JournalError(msg)
 
-    async def handed_over(self, attempt):
+    async def handed_over(self, *attempts):
         """Refuse."""
         msg = "the disk is full"
         raise JournalError(msg)

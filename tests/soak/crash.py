@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from apimodels_async._ports import Failure, Reply, Request, Sent, Sink, Transport
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores import Claim
-    from apimodels_async.stores._writer import Connection
+    from apimodels_async.stores._jobs import Connection
 
 T = TypeVar("T")
 

@@ -68,10 +68,10 @@ class FailingStore(MemoryStore):
         self.check("uploaded")
         await super().uploaded(scope, address, digest)
 
-    async def handed_over(self, attempt):
+    async def handed_over(self, *attempts):
         """Write, or not."""
         self.check("handed_over")
-        await super().handed_over(attempt)
+        await super().handed_over(*attempts)
 
     async def renew(self, owner):
         """Renew, or not."""
@@ -277,9 +277,9 @@ async def test_closing_finishes_what_is_being_written():
     """A result that was handed over just before is recorded as such."""
 
     class Slow(MemoryStore):
-        async def handed_over(self, attempt):
+        async def handed_over(self, *attempts):
             await asyncio.sleep(5)
-            await super().handed_over(attempt)
+            await super().handed_over(*attempts)
 
     store, shop = Slow(clock=FakeClock().utcnow), Shop()
     async with shop.open(store) as session:

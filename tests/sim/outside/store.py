@@ -66,9 +66,9 @@ class SlowStore:
         """See ``OrderStore``."""
         await self._call("ended", attempt, state, **more)
 
-    async def handed_over(self, attempt):
+    async def handed_over(self, *attempts):
         """See ``OrderStore``."""
-        await self._call("handed_over", attempt)
+        await self._call("handed_over", *attempts)
 
     async def saved(self, attempt, files):
         """See ``OrderStore``."""
@@ -196,12 +196,13 @@ class SimStore(SlowStore):
 
         await self._do("ended", work)
 
-    async def handed_over(self, attempt):
+    async def handed_over(self, *attempts):
         """See ``OrderStore``."""
 
         def work():
-            at_once(self._memory.handed_over(attempt))
-            self._keys.handed_over(attempt)
+            at_once(self._memory.handed_over(*attempts))
+            for attempt in attempts:
+                self._keys.handed_over(attempt)
 
         await self._do("handed_over", work)
 
