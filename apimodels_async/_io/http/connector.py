@@ -60,7 +60,8 @@ class Connector(aiohttp.TCPConnector):
     ) -> None:
         self._judge = judge
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._transports: WeakSet[asyncio.Transport] = WeakSet()
+        self._protocols: WeakSet[ResponseHandler] = WeakSet()
+        """And not the transports: those of uvloop cannot be referred to weakly."""
         self._own_loop = asyncio.get_running_loop()
         self._hung_up = False
         super().__init__(
@@ -104,7 +105,7 @@ class Connector(aiohttp.TCPConnector):
             is_readable = self._is_readable.get(protocol)
             if is_readable is None:
                 self._is_readable[protocol] = look_at(transport)
-                self._transports.add(transport)
+                self._protocols.add(protocol)
                 return connection
             if not protocol.should_close and not is_readable():
                 return connection
@@ -125,10 +126,11 @@ class Connector(aiohttp.TCPConnector):
         """
         self._hung_up = True
         if not self._own_loop.is_closed():
-            for transport in self._transports:
-                transport.abort()
-            # Closed twice, as aiohttp does where junk follows an answer, one of TLS
-            # cannot be aborted any more (Python 3.11-3.13): it waits half a minute.
+            for protocol in self._protocols:
+                if protocol.transport is not None:
+                    protocol.transport.abort()
+            # Those that are closing. Closed twice, as aiohttp does where junk follows
+            # an answer, one of TLS cannot be aborted (Python 3.11-3.13), either.
             for opened in self._sockets:
                 with suppress(OSError):
                     opened.shutdown(socket.SHUT_RDWR)
