@@ -33,6 +33,7 @@ from apimodels_async._io.http.failures import (
 from apimodels_async._ports import Failure, Kind, Reply, Request, Secret, Sent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import SimpleNamespace
 
     from aiohttp.client_proto import ResponseHandler
@@ -96,7 +97,13 @@ class _Arrived:
 
 
 class AiohttpTransport:
-    """Sends requests below *base_url* with the key. Must be made in a running loop."""
+    """
+    Sends requests below *base_url* with the key. Must be made in a running loop.
+
+    Args:
+        make_room: Called with a place in hand, before a connection is asked for: who
+            else uses the pool keeps idle ones that it counts as taken.
+    """
 
     def __init__(
         self,
@@ -108,7 +115,9 @@ class AiohttpTransport:
         *,
         network: Network | None = None,
         lent: aiohttp.ClientSession | None = None,
+        make_room: Callable[[], None] = lambda: None,
     ) -> None:
+        self._make_room = make_room
         self._base = base_url + "/"
         self._proxy = network.route(URL(base_url)) if network is not None else None
         self._through: dict[str, Any] = {}
@@ -179,6 +188,7 @@ class AiohttpTransport:
         if not self._places.take(kind):
             await self._places.wait(kind)
         try:
+            self._make_room()
             return await self._send(request, sent)
         finally:
             self._places.release(kind)

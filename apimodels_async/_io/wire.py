@@ -72,7 +72,7 @@ class WireTransport:
         pool: Pool,
         places: ConnectionPlaces,
         network: Network,
-        others: Callable[[], Transport],
+        others: Callable[..., Transport],
     ) -> None:
         self._key = key
         self._pool = pool
@@ -111,8 +111,7 @@ class WireTransport:
         body = request.body
         if request.file is not None or (body is not None and len(body) > BODY_MAX):
             if self._other is None:
-                self._other = self._make_other()
-            self._free.spare()
+                self._other = self._make_other(make_room=self._free.spare)
             return await self._other.send(request, sent)
         kind = request.kind
         if not self._places.take(kind):

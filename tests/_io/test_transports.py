@@ -264,6 +264,24 @@ async def test_connections_are_never_more_than_allowed(way):
         assert transport.connections == server.open_now
 
 
+async def test_what_queued_for_a_place_gets_its_connection_as_well(way):
+    """A large body that waited while all were taken goes by the one left idle."""
+    let_go = asyncio.Event()
+
+    async def answer(_request, peer):
+        await let_go.wait()
+        await peer.say(message(SAID))
+
+    async with way.server(answer) as server, way.to(server, most=2) as transport:
+        large = order(bytes(2 << 20))
+        calls = [body_of(transport, each) for each in (order(), get(), large, large)]
+        all_of_them = asyncio.gather(*calls)
+        await until(lambda: server.in_hand == 2)
+        let_go.set()
+        assert await all_of_them == [SAID] * 4
+        assert server.connections == 2
+
+
 async def test_a_fresh_connection_serves_one_order(way):
     """Each order has its own, closed after it; polls go on sharing one."""
     async with way.server(respond(SAID)) as server:

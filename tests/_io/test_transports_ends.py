@@ -225,6 +225,26 @@ async def test_closing_waits_for_no_server(way):
         assert transport.connections == 0
 
 
+async def test_closing_cuts_what_junk_had_closed(way):
+    """Behind an answer longer than it said, aiohttp closes a connection twice."""
+    large = b"x" * 300_000
+
+    peers = []
+
+    async def answer(_request, peer):
+        peers.append(peer)
+        await peer.say(message(large) + b"junk")
+        peer.writer.transport.pause_reading()  # it hears no goodbye
+        await asyncio.Event().wait()
+
+    async with way.server(answer) as server:
+        async with way.to(server) as transport:
+            assert await body_of(transport) == large
+        await until(lambda: transport.connections == 0)
+        for peer in peers:
+            peer.writer.transport.abort()
+
+
 async def test_what_is_closed_connects_no_more(way):
     """Every later request is a failure, and the server hears of none."""
     async with way.server(echo) as server:

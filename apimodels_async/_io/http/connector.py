@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -49,11 +50,18 @@ class Connector(aiohttp.TCPConnector):
     or its end.
 
     See :mod:`apimodels_async._io.http.silence`.
+
+    Args:
+        judge: Called with each address before it is connected to; may raise.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self, *, judge: Callable[[str], None] = lambda _address: None, **options: Any
+    ) -> None:
+        self._judge = judge
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._transports: WeakSet[asyncio.Transport] = WeakSet()
+        self._protocols: WeakSet[ResponseHandler] = WeakSet()
+        """And not the transports: those of uvloop cannot be referred to weakly."""
         self._own_loop = asyncio.get_running_loop()
         self._hung_up = False
         super().__init__(
@@ -65,7 +73,8 @@ class Connector(aiohttp.TCPConnector):
         """Of each connection that was handed out before."""
 
     def _open_socket(self, address: AddrInfoType) -> socket.socket:
-        family, kind, proto, _, _ = address
+        family, kind, proto, _, where = address
+        self._judge(str(where[0]))
         opened = socket.socket(family, kind, proto)
         self._sockets.add(opened)
         return opened
@@ -96,7 +105,7 @@ class Connector(aiohttp.TCPConnector):
             is_readable = self._is_readable.get(protocol)
             if is_readable is None:
                 self._is_readable[protocol] = look_at(transport)
-                self._transports.add(transport)
+                self._protocols.add(protocol)
                 return connection
             if not protocol.should_close and not is_readable():
                 return connection
@@ -117,8 +126,22 @@ class Connector(aiohttp.TCPConnector):
         """
         self._hung_up = True
         if not self._own_loop.is_closed():
-            for transport in self._transports:
-                transport.abort()
+            for protocol in self._protocols:
+                if protocol.transport is not None:
+                    protocol.transport.abort()
+            # Those that are closing. Closed twice, as aiohttp does where junk follows
+            # an answer, one of TLS cannot be aborted (Python 3.11-3.13), either.
+            for opened in self._sockets:
+                with suppress(OSError):
+                    opened.shutdown(socket.SHUT_RDWR)
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        """Cut all connections, and close."""
+        self.hang_up()
+        # Not TCPConnector's at once: that one asks each connection whether it is TLS,
+        # and one that was closed twice raises (measured with 3.14.5).
+        await aiohttp.BaseConnector.close(self)
+        await super().close(abort_ssl=abort_ssl)
 
 
 class Pool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -144,13 +145,19 @@ def _tls_words(error: Exception) -> str | None:
         elif code == _NOT_YET:
             why = "is not valid yet, by this machine's clock"
         else:
-            why = (
-                f"is not trusted ({says}); a private CA: pass ssl= or set SSL_CERT_FILE"
-            )
+            why = f"is not trusted ({says}); {_what_to_trust()}"
         return f"the certificate of {host or 'the host'} {why}"
     reason = str(getattr(fault, "reason", None) or "no reason given")
     reason = reason.replace("_", " ").lower()
     return f"TLS{f' with {host}' if host else ''} failed ({reason})"
+
+
+def _what_to_trust() -> str:
+    # OpenSSL says nothing of a file that is not there.
+    given = os.environ.get("SSL_CERT_FILE")
+    if given and not Path(given).is_file():
+        return "SSL_CERT_FILE names no file"
+    return "a private CA: pass ssl= or set SSL_CERT_FILE"
 
 
 def _tls_fault(error: Exception) -> ssl.SSLError | None:

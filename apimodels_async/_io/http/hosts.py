@@ -10,21 +10,20 @@ the URL itself is looked at before all of that.
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
 from apimodels_async._core.files.addresses import may_ask, may_connect
+from apimodels_async._io.http.connector import Connector
 from apimodels_async._io.http.failures import BrokenError, is_passing, reason_of
 from apimodels_async._text import printable
 from apimodels_async._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from aiohttp.connector import AddrInfoType, Connection
+    from aiohttp.connector import Connection
     from yarl import URL
 
     from apimodels_async._io.http.network import Network, Proxy
@@ -82,32 +81,23 @@ class Hosts:
         self._loopback = loopback
         self._guarded = lent is not None and _shows_peers(lent.connector)
         self._lent = lent
-        self._session = self._make_session(self._open_socket)
-        self._uploads = self._make_session(self._open_socket, force_close=True)
+        # A connector's is the one place that sees the final address of every
+        # connection, whether literal, resolved (rebinding too) or redirected to.
+        # Literal ones have been judged as such before.
+        self._session = self._make_session(judge=self._judge)
+        self._uploads = self._make_session(judge=self._judge, force_close=True)
         """A connection for each: an idle one that closes just then would fail a PUT."""
-        self._proxied = self._make_session(None) if network.proxies else self._session
+        self._proxied = self._make_session() if network.proxies else self._session
         self._proxied_uploads = (
-            self._make_session(None, force_close=True)
-            if network.proxies
-            else self._uploads
+            self._make_session(force_close=True) if network.proxies else self._uploads
         )
 
-    def _make_session(
-        self,
-        open_socket: Callable[[AddrInfoType], socket.socket] | None,
-        *,
-        force_close: bool = False,
-    ) -> aiohttp.ClientSession:
+    def _make_session(self, **options: Any) -> aiohttp.ClientSession:
         lent = self._lent
         return aiohttp.ClientSession(
             connector=lent.connector
             if lent is not None
-            else aiohttp.TCPConnector(
-                limit=0,
-                socket_factory=open_socket,
-                force_close=force_close,
-                ssl=self._network.ssl or True,
-            ),
+            else Connector(limit=0, ssl=self._network.ssl or True, **options),
             connector_owner=lent is None,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_HEADERS,
@@ -118,14 +108,6 @@ class Hosts:
             trace_configs=list(lent.trace_configs) if lent is not None else [],
             request_class=self._judging() if self._guarded else aiohttp.ClientRequest,
         )
-
-    def _open_socket(self, address: AddrInfoType) -> socket.socket:
-        # The one place that sees the final address of every connection, whether
-        # literal, resolved (rebinding too) or redirected to. Literal ones have been
-        # judged as such before.
-        family, kind, proto, _, where = address
-        self._judge(str(where[0]))
-        return socket.socket(family, kind, proto)
 
     def _judging(self) -> type[aiohttp.ClientRequest]:
         judge = self._judge

@@ -198,7 +198,7 @@ def read_proxy(hidden: Secret, where: str) -> Proxy | str:
     found = _read(hidden.reveal())
     if isinstance(found, Proxy):
         return found
-    return f"{where} cannot be used: {found} (proxy=False, or NO_PROXY, for none)"
+    return f"{where} cannot be used: {found} (proxy=False, or NO_PROXY=*, for none)"
 
 
 def _read(text: str) -> Proxy | str:

@@ -75,6 +75,17 @@ async def test_a_bad_certificate_is_told_in_words(connect, tmp_path, authority):
     await check_all_at_once(BAD, check)
 
 
+async def test_a_file_of_certificates_that_is_missing_is_told(
+    connect, monkeypatch, tmp_path
+):
+    """Nothing else says so: OpenSSL goes on without it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    async with RawServer(ssl=certificate(trustme.CA(), "127.0.0.1")) as server:
+        session = connect(server)
+        with pytest.raises(ConnectionFailedError, match="SSL_CERT_FILE names no file"):
+            await session.balance()
+
+
 async def test_other_faults_of_tls_are_no_faults_of_the_system(
     connect, tmp_path, authority
 ):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver
-from support.raw import PNG, RawServer, message, respond
+from support.raw import PNG, RawServer, message, raw, respond
+from support.tls import certificate
 from support.tunnel import FILES, Tunnel
 from yarl import URL
 
@@ -68,6 +70,35 @@ def lending(connector=None):
     """Return a session to lend, whose names all lead to this machine."""
     connector = connector or aiohttp.TCPConnector(resolver=Resolver())
     return aiohttp.ClientSession(connector=connector)
+
+
+async def test_what_nobody_asked_for_is_no_file():
+    """Bytes behind a file, or its end, are not the beginning of the next one."""
+    peers = []
+
+    async def answer(_request, peer):
+        peers.append(peer)
+        await peer.say(message(b"file %d" % len(peers)))
+
+    async with RawServer(answer) as server, hosts(loopback=True) as way:
+        assert await get(way, server.origin) == b"file 1"
+        # Nobody has heard of it when the next request is written.
+        peers[0].writer.write(message(b"stray"))
+        assert await get(way, server.origin) == b"file 2"
+        assert server.connections == 2
+
+
+async def test_junk_behind_a_large_file_is_no_trouble_at_the_end(authority):
+    """aiohttp closes such a connection twice, and then cannot close the pool."""
+    large = PNG + bytes(1 << 19)
+    files = RawServer(raw(message(large) + b"junk"), ssl=certificate(authority, FILES))
+    async with files, Tunnel({FILES: files}) as tunnel:
+        trusted = ssl.create_default_context()
+        authority.configure_trust(trusted)
+        network = resolve_network(hide(tunnel.url), trusted, None, API)
+        way = Hosts(network, loopback=False, lent=None)
+        assert await get(way, f"https://{FILES}/a.png") == large
+        await way.aclose()
 
 
 async def test_a_lent_connection_to_this_machine_gets_no_byte():
