@@ -95,6 +95,11 @@ class Calls:
         words = (SHA, 1, self.name, operation, *args)
         return await self._patiently(lambda: self._client.evalsha(*words))
 
+    async def ask(self, command: str, key: str, *args: str | bytes | int) -> Any:
+        """Send a command about one of our keys, and return its answer."""
+        words = (command, f"{self.name}:{key}", *args)
+        return await self._patiently(lambda: self._client.execute_command(*words))
+
     async def run_durably(self, operation: str, *args: str | bytes | int | float) -> Any:
         """
         Do the same, and return when the disk has it, where the server can tell.
