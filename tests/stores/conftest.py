@@ -6,7 +6,7 @@ import pytest
 from support.orders import make_store
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 async def store(request, tmp_path):
     """Return an open store of each kind."""
     store = make_store(request.param, tmp_path)

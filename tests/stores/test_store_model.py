@@ -174,3 +174,15 @@ def test_a_store_in_a_file_is_a_plain_mapping():
     """Also when it is closed and opened in between."""
     few = settings(max_examples=12, stateful_step_count=25)
     run_state_machine_as_test(SqliteOrders, settings=few)
+
+
+class RedisOrders(Orders):
+    """The same, in a server."""
+
+    kind = "redis"
+
+
+def test_a_store_on_redis_is_a_plain_mapping():
+    """As any other store."""
+    few = settings(max_examples=40, stateful_step_count=25)
+    run_state_machine_as_test(RedisOrders, settings=few)
