@@ -36,8 +36,8 @@ from _results import keep
 from apimodels_async import ImageResult, PollPolicy, Session
 from apimodels_async._core.money.records import dump_result
 from apimodels_async.stores import SqliteStore
-from apimodels_async.stores._schema import prepare
-from apimodels_async.stores._writer import set_mode
+from apimodels_async.stores.sqlite.connection import set_mode
+from apimodels_async.stores.sqlite.schema import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class OpenedStore(SqliteStore):
         return self
 
     def _acquire(self) -> Any:
-        from apimodels_async.stores._writer import Writer
+        from apimodels_async.stores.sqlite.writer import Writer
 
         def ready(connection: sqlite3.Connection) -> None:
             prepare(connection, self._path)

@@ -300,8 +300,8 @@ RUNS_USERS_CODE = {
     "wire.py": 1,
     "downloads.py": 2,
     "sender.py": 1,
-    "_writer.py": 2,
-    "_reader.py": 1,
+    "writer.py": 2,
+    "reader.py": 1,
 }
 """
 Where a hook, resolver or limit of the user's may raise anything, or a thread whose end

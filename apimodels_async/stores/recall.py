@@ -371,13 +371,13 @@ async def forget_order(
 
 def store_at(path: str | PathLike[str]) -> OrderStore:
     """Return the store at *path*, not opened yet."""
-    from apimodels_async.stores.sqlite import SqliteStore  # few sessions have one
+    from apimodels_async.stores.sqlite.store import SqliteStore  # few sessions have one
 
     return SqliteStore(path)
 
 
 def _for_reading(store: OrderStore) -> OrderStore:
-    from apimodels_async.stores.sqlite import SqliteStore
+    from apimodels_async.stores.sqlite.store import SqliteStore
 
     return store.reader() if isinstance(store, SqliteStore) else store
 

@@ -16,6 +16,7 @@ from apimodels_async.models import ImageResult
 from apimodels_async.stores import MemoryStore, NewOrder, SqliteStore
 from apimodels_async.stores.redis.store import RedisStore
 
+
 @cache
 def redis_url():
     """Start a Redis server for all tests of this process; return its address."""

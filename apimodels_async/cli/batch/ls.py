@@ -23,7 +23,7 @@ from apimodels_async.cli.commands.orders import print_orders
 from apimodels_async.cli.options import Flag
 from apimodels_async.cli.output import Output, truncated
 from apimodels_async.stores import OrderRecord, OrderState, SqliteStore, read_history
-from apimodels_async.stores.journal import holder_of
+from apimodels_async.stores.sqlite.journal import holder_of
 
 States = Annotated[list[State] | None, Parameter(negative="")]
 PROMPT_CHARS = 40

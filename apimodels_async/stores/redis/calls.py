@@ -28,7 +28,7 @@ from apimodels_async._text import printable
 from apimodels_async.errors import ConfigurationError, JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Sequence
 
     Call = tuple[tuple[str | bytes | int | float, ...], asyncio.Future[Any]]
 
@@ -80,12 +80,14 @@ class Calls:
     async def open(self) -> dict[str, Any]:
         """Return what the server says of itself, once it can be asked."""
         found: dict[str, Any] = await self._patiently(self._client.info)
-        version = tuple(int(each) for each in str(found["redis_version"]).split(".")[:2])
+        version = tuple(
+            int(each) for each in str(found["redis_version"]).split(".")[:2]
+        )
         self._waits = version >= (7, 2) and bool(found.get("aof_enabled"))
         await self._patiently(lambda: self._client.script_load(SCRIPT))
         return found
 
-    async def run(self, operation: str, *args: str | bytes | int | float) -> Any:
+    async def run(self, operation: str, *args: str | bytes | float) -> Any:
         """
         Call the script, and return its answer.
 
@@ -100,7 +102,7 @@ class Calls:
         words = (command, f"{self.name}:{key}", *args)
         return await self._patiently(lambda: self._client.execute_command(*words))
 
-    async def run_durably(self, operation: str, *args: str | bytes | int | float) -> Any:
+    async def run_durably(self, operation: str, *args: str | bytes | float) -> Any:
         """
         Do the same, and return when the disk has it, where the server can tell.
 

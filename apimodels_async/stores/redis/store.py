@@ -8,11 +8,9 @@ import asyncio
 import json
 import logging
 import uuid
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from apimodels_async._api.checks import check_task_id
 from apimodels_async._core.money.orders import (
     BEFORE,
     ENDED,
@@ -20,19 +18,19 @@ from apimodels_async._core.money.orders import (
     LEASE_S,
     ORDERED_ANEW,
     Claim,
-    OrderRecord,
 )
 from apimodels_async._core.money.pictures import digests_in, put_back, take_out
-from apimodels_async._core.money.records import dump_result, load_result, read_amount
+from apimodels_async._core.money.records import dump_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import JournalError
+from apimodels_async.stores.records import DAMAGE, load_record
 from apimodels_async.stores.redis.calls import Calls
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
 
-    from apimodels_async._core.money.orders import NewOrder
+    from apimodels_async._core.money.orders import NewOrder, OrderRecord
     from apimodels_async.models import ImageResult
     from apimodels_async.stores.store import HistoryQuery
 
@@ -43,8 +41,6 @@ PAGE: Final = 200
 """Attempts in one answer: a script holds up everybody."""
 PICTURE_S: Final = 86_400
 """For which a picture waits to be named; then no order did."""
-DAMAGE: Final = (ValueError, TypeError, ArithmeticError, KeyError, RecursionError)
-"""What reading an attempt can raise that is damaged, or another program's."""
 
 
 class RedisStore:
@@ -68,9 +64,7 @@ class RedisStore:
         ConfigurationError: *url* is none.
     """
 
-    def __init__(
-        self, url: str, *, scope: str = "", name: str = "{apimodels}"
-    ) -> None:
+    def __init__(self, url: str, *, scope: str = "", name: str = "{apimodels}") -> None:
         self.scope = scope
         self.lease_s = LEASE_S
         self._url = url
@@ -168,7 +162,7 @@ class RedisStore:
     ) -> None:
         """See :class:`OrderStore`."""
         text = cost = None
-        pictures: dict[str, bytes] = {}
+        pictures: dict[tuple[str, str], bytes] = {}
         if result is not None:
             text, pictures = take_out(dump_result(result))
             cost = None if result.credits is None else str(result.credits)
@@ -262,7 +256,8 @@ class RedisStore:
         self, scope: str, query: HistoryQuery, *, before: int | None, limit: int
     ) -> list[OrderRecord]:
         """See :class:`OrderStore`."""
-        below, found = before or ATTEMPT_MAX, list[OrderRecord]()
+        below = before or ATTEMPT_MAX
+        found: list[OrderRecord] = []
         while True:
             rows = await self._open.run("page", scope, below, PAGE)
             for row in rows:
@@ -288,8 +283,8 @@ class RedisStore:
             if not old and not addresses:
                 return count
 
-    async def _keep(self, pictures: Mapping[str, bytes]) -> None:
-        for digest, data in pictures.items():
+    async def _keep(self, pictures: Mapping[tuple[str, str], bytes]) -> None:
+        for (_, digest), data in pictures.items():
             # Until an attempt names it, and then for as long as one does.
             await self._open.ask(
                 "SET", f"picture:{digest}", data, "NX", "EX", PICTURE_S
@@ -297,16 +292,17 @@ class RedisStore:
 
     async def _read_whole(self, row: Sequence[bytes]) -> OrderRecord:
         fields = _fields(row)
-        texts = fields.get("request", "") + fields.get("result", "")
         contents: dict[str, bytes] = {}
-        for digest in digests_in(texts):
+        for digest in digests_in(fields.get("request", "") + fields.get("result", "")):
             data = await self._open.ask("GET", f"picture:{digest}")
             if data is not None:
                 contents[digest] = data
-        for name in {"request", "result"} & fields.keys():
-            fields[name] = put_back(fields[name], contents)
+
+        def read(_media_type: str, digest: str) -> bytes | None:
+            return contents.get(digest)
+
         try:
-            return _record(fields)
+            return _record(fields, lambda text: put_back(text, read))
         except DAMAGE as error:
             msg = f"the store on Redis is damaged: {error}"
             raise JournalError(msg) from None
@@ -354,43 +350,8 @@ def _fields(row: Sequence[bytes]) -> dict[str, str]:
     return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
-def _record(fields: Mapping[str, str]) -> OrderRecord:
-    state, result = OrderState(fields["state"]), fields.get("result")
-    task_id, ended_at = fields.get("task_id"), fields.get("ended_at")
-    if state is OrderState.ACCEPTED and not task_id:
-        msg = "an order was accepted, and its task is missing"
-        raise ValueError(msg)
-    if state is OrderState.COMPLETED and result is None:
-        msg = "an order completed, and its result is missing"
-        raise ValueError(msg)
-    found = None if result is None else load_result(result)
-    for named in (task_id, found and found.task_id):
-        if named is not None:
-            check_task_id(named)  # it would be sent as it is
-    price, number = fields.get("price"), fields.get("number")
-    files = json.loads(fields.get("files", "[]"))
-    return OrderRecord(
-        idempotency_key=fields["idempotency_key"],
-        attempt=int(fields["attempt"]),
-        digest=fields["digest"],
-        model=fields["model"],
-        prompt=fields.get("prompt"),
-        request=fields["request"],
-        price=None if price is None else read_amount(price),
-        state=state,
-        task_id=task_id,
-        result=found,
-        error=fields.get("error"),
-        files=tuple(str(each) for each in files),
-        nonce=fields.get("nonce"),
-        number=None if number is None else int(number),
-        owned=fields["owned"] == "1",
-        handed_over=fields["handed_over"] == "1",
-        intended_at=_time(fields["intended_at"]),
-        ended_at=None if ended_at is None else _time(ended_at),
-        age_s=float(fields["age_s"]),
-    )
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromtimestamp(float(text), UTC)
+def _record(
+    fields: Mapping[str, str], put_back: Callable[[str], str] = str
+) -> OrderRecord:
+    flags = {name: fields.get(name) == "1" for name in ("owned", "handed_over")}
+    return load_record({**fields, **flags}, put_back)

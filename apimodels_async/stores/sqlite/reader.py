@@ -21,17 +21,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import define
 
-from apimodels_async.stores._rows import read_text
-from apimodels_async.stores._schema import OLDER_VERSIONS, VERSION, prepare
-from apimodels_async.stores._writer import (
-    TURN_S,
-    Connection,
-    Job,
-    Writer,
-    fail,
-    file_at,
-    tell,
-)
+from apimodels_async.stores.records import read_text
+from apimodels_async.stores.sqlite.connection import TURN_S, Connection, file_at
+from apimodels_async.stores.sqlite.schema import OLDER_VERSIONS, VERSION, prepare
+from apimodels_async.stores.sqlite.writer import Job, Writer, fail, tell
 
 if TYPE_CHECKING:
     import asyncio
