@@ -38,7 +38,7 @@ RUNNING = ".".join(platform.python_version_tuple()[:2])
 PYTHONS = nox.project.python_versions(PROJECT)
 OTHERS = [version for version in PYTHONS if version != RUNNING]
 
-EXTRAS = ".[cli,otel,mcp]"
+EXTRAS = ".[cli,otel,mcp,redis]"
 LONG = (
     *("batch", "emulator", "soak", "testing", "test_readme.py"),
     *("images/test_cancellation.py", "images/test_faults.py"),
@@ -220,7 +220,7 @@ def lint(session: nox.Session) -> None:
 @step()
 def typing(session: nox.Session) -> None:
     """Check types with mypy and basedpyright; pyproject.toml names the paths."""
-    session.install(".[cli,otel,mcp,testing]", *group("typing"))
+    session.install(".[cli,otel,mcp,redis,testing]", *group("typing"))
     cache = session.cache_dir / "mypy"
     session.run("mypy", "--cache-dir", str(cache))
     for platform_name in ("win32", "darwin"):
@@ -415,7 +415,7 @@ def bench(session: nox.Session) -> None:
     Arguments go to the report: ``nox -s bench -- --short`` takes fewer turns;
     ``--quick`` shows in minutes whether all of it works, and writes to out/quick/.
     """
-    session.install(".[cli]", *group("bench"))
+    session.install(".[cli,redis]", *group("bench"))
     folder = ROOT / "benchmarks"
     session.run("python", str(folder / "report.py"), *session.posargs)
     reported = (folder / "report.py").read_text(encoding="utf-8")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         forget_order,
         read_history,
     )
+    from apimodels_async.stores.redis.store import RedisStore
     from apimodels_async.stores.sqlite.store import SqliteStore
     from apimodels_async.stores.store import HistoryQuery, OrderStore
 
@@ -49,6 +50,7 @@ _HOMES = {
     "OrderState": "_core.money.resume",
     "OrderStore": "stores.store",
     "RecoveredOrder": "stores.recall",
+    "RedisStore": "stores.redis.store",
     "SqliteStore": "stores.sqlite.store",
     "find_order": "stores.recall",
     "forget_order": "stores.recall",
@@ -70,6 +72,7 @@ __all__ = [
     "OrderState",
     "OrderStore",
     "RecoveredOrder",
+    "RedisStore",
     "SqliteStore",
     "find_order",
     "forget_order",

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
 import sqlite3
-import subprocess
-import tempfile
 from contextlib import closing
 from decimal import Decimal
-from functools import cache
+
+import pytest
+from support.redis import ABSENT, FOUND, PROGRAMS, shared_server
 
 from apimodels_async._core.money.orders import ORDERED_ANEW
 from apimodels_async.models import ImageResult
-from apimodels_async.stores import MemoryStore, NewOrder, SqliteStore
-from apimodels_async.stores.redis.store import RedisStore
-
-
-@cache
-def redis_url():
-    """Start a Redis server for all tests of this process; return its address."""
-    folder = tempfile.mkdtemp()
-    address = f"{folder}/redis.sock"
-    command = ["redis-server", "--port", "0", "--unixsocket", address, "--dir", folder]
-    server = subprocess.Popen(
-        [*command, "--appendonly", "yes", "--save", ""], stdout=subprocess.DEVNULL
-    )
-    atexit.register(shutil.rmtree, folder)
-    atexit.register(server.wait)
-    atexit.register(server.kill)
-    return f"unix://{address}"
-
+from apimodels_async.stores import MemoryStore, NewOrder, RedisStore, SqliteStore
 
 SCOPE = "https://api.example/v1"
 PICTURE = ImageResult(
@@ -42,10 +23,11 @@ def make_store(kind, folder, **options):
     """Return a store of *kind*, in *folder* if it is a file."""
     if kind == "memory":
         return MemoryStore(**options)
-    if kind == "redis":
-        name = f"{{{folder.name}}}"
+    if kind in PROGRAMS:
+        if not FOUND:
+            pytest.skip(ABSENT)
         make = RedisStore.unchecked if "lease_s" in options else RedisStore
-        return make(redis_url(), name=name, **options)
+        return make(shared_server(kind).url, name=folder.name, **options)
     return SqliteStore(folder / "orders.sqlite", **options)
 
 

@@ -1,13 +1,15 @@
 """
-Calls of the orders' script in one Redis server: retried where that does no harm, and
+Calls of the orders' script in one Redis server: repeated where that does no harm, and
 durable where that is asked for.
 
-Every call may be made again: what a lost answer has done already is found out by the
-script. So a connection that breaks is tried again for some time.
-
-Theory of operation: what is to be durable waits for the server's disk (``WAITAOF``),
-with ``appendfsync everysec`` for up to a second. So such calls go in groups, over one
-connection: while one group waits, the next gathers.
+Rules of this file:
+1. Every call may be made again: the script finds out what a lost answer has done. So
+   one that is cut off, or meets a server that starts or fails over, is tried again.
+2. Nothing waits for longer than ``TRIES_S``, and behind one group before it.
+3. What is to be durable waits for the server's disk (WAITAOF), with ``appendfsync
+   everysec`` for a second. So calls go in groups: while one waits, the next gathers.
+   WAITAOF waits for what its own connection wrote (Redis 8: measured 2026-11-28), so a
+   group that is repeated writes something in any case.
 """
 
 from __future__ import annotations
@@ -25,31 +27,33 @@ from redis.backoff import NoBackoff
 
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async._text import printable
-from apimodels_async.errors import ConfigurationError, JournalError
+from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-    Call = tuple[tuple[str | bytes | int | float, ...], asyncio.Future[Any]]
+    Words = tuple[str | bytes | int | float, ...]
+    Exchange = Callable[[Sequence[Words]], Awaitable[list[Any]]]
 
-SCRIPT: Final = files("apimodels_async.stores.redis").joinpath("orders.lua").read_text()
+SCRIPT: Final = (
+    files("apimodels_async.stores.redis").joinpath("orders.lua").read_text("utf-8")
+)
 SHA: Final = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324  Redis names it so
 ANSWER_S: Final = 5.0
-TRIES_S: Final = 10.0
-"""For which a server that is away, or fails over, is tried again."""
+TRIES_S: Final = 15.0
+"""For which a server that is away, starts, or fails over is tried."""
 PAUSE_S: Final = 0.2
 DISK_S: Final = 3.0
 """For which a group waits for the disk; with ``everysec`` it takes one at most."""
 GROUP_MAX: Final = 500
+FINAL: Final = (exceptions.AuthenticationError, exceptions.AuthorizationError)
+"""Errors of connections that no repetition mends."""
 PASSING: Final = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,
-    exceptions.BusyLoadingError,
-    exceptions.TryAgainError,
-    OSError,
+    *(exceptions.ConnectionError, exceptions.TimeoutError, OSError),
+    *(exceptions.ReadOnlyError, exceptions.BusyLoadingError, exceptions.TryAgainError),
+    *(exceptions.MasterDownError, exceptions.NoScriptError),
 )
-"""What a server that fails over, starts or is cut off answers with, or does not."""
+"""What one that starts, fails over or is cut off answers with, or that it does not."""
 
 
 @define(eq=False)
@@ -58,34 +62,22 @@ class Calls:
 
     url: str = field(repr=False)  # it may hold a password
     name: str
-    _client: redis.Redis = field(init=False)
-    _waits: bool = field(init=False, default=False)
+    """Before all keys."""
+    waits: bool = field(init=False, default=False)
     """Whether the server can be asked to wait for its disk."""
-    _queue: list[Call] = field(init=False, factory=list)
-    _sending: asyncio.Task[None] | None = field(init=False, default=None)
+    _client: redis.Redis = field(init=False)
+    _plain: _Lane = field(init=False)
+    _durable: _Lane = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        try:
-            self._client = redis.Redis.from_url(
-                self.url,
-                socket_timeout=ANSWER_S + DISK_S,
-                socket_connect_timeout=ANSWER_S,
-                retry=Retry(NoBackoff(), 0),  # ours, below
-                client_name="apimodels-async",
-            )
-        except ValueError as error:
-            msg = f"store: that is no address of a Redis server ({printable(error)})"
-            raise ConfigurationError(msg) from None
-
-    async def open(self) -> dict[str, Any]:
-        """Return what the server says of itself, once it can be asked."""
-        found: dict[str, Any] = await self._patiently(self._client.info)
-        version = tuple(
-            int(each) for each in str(found["redis_version"]).split(".")[:2]
+        self._client = redis.Redis.from_url(
+            self.url,
+            socket_timeout=ANSWER_S + DISK_S,
+            socket_connect_timeout=ANSWER_S,
+            retry=Retry(NoBackoff(), 0),  # ours, below
         )
-        self._waits = version >= (7, 2) and bool(found.get("aof_enabled"))
-        await self._patiently(lambda: self._client.script_load(SCRIPT))
-        return found
+        self._plain = _Lane(self.exchange)
+        self._durable = _Lane(self._exchange_durably)
 
     async def run(self, operation: str, *args: str | bytes | float) -> Any:
         """
@@ -94,13 +86,7 @@ class Calls:
         Raises:
             JournalError: The server is away, or something else is there.
         """
-        words = (SHA, 1, self.name, operation, *args)
-        return await self._patiently(lambda: self._client.evalsha(*words))
-
-    async def ask(self, command: str, key: str, *args: str | bytes | int) -> Any:
-        """Send a command about one of our keys, and return its answer."""
-        words = (command, f"{self.name}:{key}", *args)
-        return await self._patiently(lambda: self._client.execute_command(*words))
+        return await self._plain.call(("EVALSHA", SHA, 1, self.name, operation, *args))
 
     async def run_durably(self, operation: str, *args: str | bytes | float) -> Any:
         """
@@ -109,98 +95,149 @@ class Calls:
         Raises:
             JournalError: As above, or the disk took too long.
         """
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._queue.append(((operation, *args), done))
+        words = ("EVALSHA", SHA, 1, self.name, operation, *args)
+        return await self._durable.call(words)
+
+    async def ask(self, command: str, key: str, *args: str | bytes | int) -> Any:
+        """Send a command about one of our keys, and return its answer."""
+        return await self._plain.call((command, f"{self.name}:{key}", *args))
+
+    async def aclose(self) -> None:
+        """Finish what is being sent, and close the connections."""
+        for lane in (self._plain, self._durable):
+            await lane.finish()
+        await self._client.aclose()
+
+    async def exchange(self, commands: Sequence[Words]) -> list[Any]:
+        """
+        Send *commands* at once, and return the answers, errors among them.
+
+        Raises:
+            JournalError: There are none.
+        """
+        return await self._exchange(commands)
+
+    async def _exchange_durably(self, commands: Sequence[Words]) -> list[Any]:
+        if not self.waits:
+            return await self._exchange(commands)
+        wait = ("WAITAOF", 1, 0, int(DISK_S * 1000))
+        *answers, synced = await self._exchange(commands, last=wait)
+        if isinstance(synced, Exception):
+            raise in_words(synced)
+        if not synced[0]:
+            msg = f"the disk of the store on Redis took longer than {DISK_S:g} s"
+            raise JournalError(msg)
+        return answers
+
+    async def _exchange(
+        self, commands: Sequence[Words], *, last: Words | None = None
+    ) -> list[Any]:
+        until = asyncio.get_running_loop().time() + TRIES_S
+        before: list[Words] = []
+        after = [] if last is None else [last]
+        while True:
+            error: Exception | None
+            try:
+                async with asyncio.timeout_at(until):
+                    answers = await self._send([*before, *commands, *after])
+                error = next((each for each in answers if _passes(each)), None)
+            except FINAL as refused:
+                raise in_words(refused) from None
+            except PASSING as passing:
+                error = passing
+            except exceptions.RedisError as strange:
+                raise in_words(strange) from None
+            if error is None:
+                return answers[len(before) :]
+            if asyncio.get_running_loop().time() + PAUSE_S >= until:
+                raise in_words(error)
+            if not isinstance(error, exceptions.NoScriptError):
+                await asyncio.sleep(PAUSE_S)
+            # It was restarted, or another one took over: neither knows the script.
+            before = [("SCRIPT", "LOAD", SCRIPT)]
+            if last is not None:
+                before.append(("SET", f"{self.name}:again", ""))
+
+    async def _send(self, commands: Sequence[Words]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for each in commands:
+                pipe.execute_command(*each)
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+            return answers
+
+
+@define(eq=False)
+class _Lane:
+    """Calls that go over one connection, together where they gather."""
+
+    _exchange: Exchange
+    _waiting: list[tuple[Words, asyncio.Future[Any]]] = field(init=False, factory=list)
+    _sending: asyncio.Task[None] | None = field(init=False, default=None)
+
+    async def call(self, words: Words) -> Any:
+        """Return the answer to *words*, whatever becomes of the other calls."""
+        plain = tuple(
+            each.encode() if isinstance(each, str) else each for each in words
+        )
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((plain, done))
         if self._sending is None:
-            self._sending = asyncio.create_task(self._send(), name="apimodels-redis")
+            self._sending = loop.create_task(self._send(), name="apimodels-redis")
         return await outcome_of(done)
 
+    async def finish(self) -> None:
+        """Wait until nothing is being sent."""
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
+
     async def _send(self) -> None:
+        group: list[tuple[Words, asyncio.Future[Any]]] = []
         try:
-            while self._queue:
-                group, self._queue = self._queue[:GROUP_MAX], self._queue[GROUP_MAX:]
+            while self._waiting:
+                group = self._waiting[:GROUP_MAX]
+                del self._waiting[:GROUP_MAX]
                 await self._send_group(group)
         finally:
             self._sending = None
-
-    async def _send_group(self, group: Sequence[Call]) -> None:
-        async def send() -> list[Any]:
-            async with self._client.pipeline(transaction=False) as pipe:
-                for words, _ in group:
-                    pipe.evalsha(SHA, 1, self.name, *words)
-                if self._waits:
-                    pipe.execute_command("WAITAOF", 1, 0, int(DISK_S * 1000))
-                return await pipe.execute(raise_on_error=False)
-
-        try:
-            answers = await self._patiently(send)
-            if self._waits:
-                synced = answers.pop()
-                if isinstance(synced, Exception):
-                    raise synced
-                if not synced[0]:
-                    msg = f"the store's disk took longer than {DISK_S:g} s"
-                    raise JournalError(msg)
-        except Exception as error:
-            for _, done in group:
+            for _, done in (*group, *self._waiting):  # it was cancelled
                 if not done.done():
-                    done.set_exception(_in_words(error))
-            return
+                    done.set_exception(JournalError("the store on Redis was cut off"))
+
+    async def _send_group(
+        self, group: Sequence[tuple[Words, asyncio.Future[Any]]]
+    ) -> None:
+        answers: list[Any]
+        try:
+            answers = await self._exchange([words for words, _ in group])
+        except JournalError as error:
+            answers = [error] * len(group)
         for (_, done), answer in zip(group, answers, strict=True):
             if done.done():
                 continue
             if isinstance(answer, Exception):
-                done.set_exception(_in_words(answer))
+                done.set_exception(in_words(answer))
             else:
                 done.set_result(answer)
 
-    async def _patiently(self, call: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + TRIES_S
-        while True:
-            try:
-                answer = await call()
-                broken = _first_passing(answer)
-                if broken is None:
-                    return answer
-                error: Exception = broken
-            except exceptions.NoScriptError:
-                await self._load()
-                continue
-            except PASSING as raised:
-                error = raised
-            except exceptions.RedisError as raised:
-                raise _in_words(raised) from None
-            if isinstance(error, exceptions.NoScriptError):
-                await self._load()
-                continue
-            if loop.time() >= until:
-                raise _in_words(error)
-            await asyncio.sleep(PAUSE_S)
 
-    async def _load(self) -> None:
-        """Give the server the script: it was restarted, or another one took over."""
-        try:
-            await self._client.script_load(SCRIPT)
-        except PASSING:
-            await asyncio.sleep(PAUSE_S)
+def check_address(url: str) -> None:
+    """
+    Do nothing if *url* is an address of a Redis server.
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        if self._sending is not None:
-            await asyncio.wait([self._sending])
-        await self._client.aclose()
+    Raises:
+        ValueError: It is none; the words may hold a password.
+    """
+    redis.ConnectionPool.from_url(url)
 
 
-def _first_passing(answer: object) -> Exception | None:
-    for each in answer if isinstance(answer, list) else ():
-        if isinstance(each, (*PASSING, exceptions.NoScriptError)):
-            return each
-    return None
-
-
-def _in_words(error: Exception) -> JournalError:
+def in_words(error: Exception) -> JournalError:
+    """Return *error* as one of the store's."""
     if isinstance(error, JournalError):
-        return error
+        return error.fresh()
     what = printable(str(error) or type(error).__name__, 200)
     return JournalError(f"the store on Redis cannot be used: {what}")
+
+
+def _passes(answer: object) -> bool:
+    return isinstance(answer, PASSING) and not isinstance(answer, FINAL)

@@ -16,6 +16,7 @@
 -- NAME:uploaded           sorted by time: scope, NUL, address
 -- NAME:picture:DIGEST     the bytes of a picture
 -- NAME:named              hash: digest of a picture -> how many attempts name it
+-- NAME:again              written to by what is repeated, so that there is to wait for
 -- NAME:taken:CALL         the attempt that a recovery took, for when it asks again
 
 local name = KEYS[1]
@@ -37,6 +38,7 @@ end
 
 local function renew(owner, lease)
   redis.call('ZADD', at('owners'), stamp(now + tonumber(lease)), owner)
+  redis.call('ZREMRANGEBYSCORE', at('owners'), '-inf', stamp(now - 86400))
 end
 
 local function get(attempt, field)
@@ -165,6 +167,14 @@ function run.ended(attempt, before, final, free, digests, state, ...)
   end
 end
 
+-- A claim that nobody has the answer to is refused: it was never sent.
+function run.take_back(scope, key, call, before, final, free)
+  local attempt = redis.call('HGET', at('current', scope), key)
+  if attempt and get(attempt, 'call') == call then
+    run.ended(attempt, before, final, free, '', 'refused', 'error', 'it was not sent')
+  end
+end
+
 function run.handed_over(attempt)
   local scope = get(attempt, 'scope')
   if scope then
@@ -255,11 +265,12 @@ local function delete(attempt)
   if task and redis.call('HGET', at('tasks', scope), task) == attempt then
     redis.call('HDEL', at('tasks', scope), task)
   end
-  drop_pictures(get(attempt, 'pictures') or '')
+  local pictures = get(attempt, 'pictures') or ''
   redis.call('ZREM', at('keys', scope), key .. '\0' .. attempt)
   redis.call('ZREM', at('orders', scope), attempt)
   redis.call('ZREM', at('open', scope), attempt)
   redis.call('DEL', at('order', attempt))
+  drop_pictures(pictures) -- last: a server that is full lets a script write after that
 end
 
 -- Up to *count* attempts that ended longer than *seconds* ago are deleted.

@@ -5,9 +5,11 @@ Orders in a Redis server (7.0 or newer) or Valkey, for any number of machines.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import logging
 import uuid
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,9 +24,8 @@ from apimodels_async._core.money.orders import (
 from apimodels_async._core.money.pictures import digests_in, put_back, take_out
 from apimodels_async._core.money.records import dump_result, read_amount
 from apimodels_async._core.money.resume import OrderState
-from apimodels_async.errors import JournalError
-from apimodels_async.stores.records import DAMAGE, load_record
-from apimodels_async.stores.redis.calls import Calls
+from apimodels_async.errors import ConfigurationError, JournalError
+from apimodels_async.stores.records import DAMAGE, load_record, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.money.orders import NewOrder, OrderRecord
     from apimodels_async.models import ImageResult
+    from apimodels_async.stores.redis.calls import Calls
     from apimodels_async.stores.store import HistoryQuery
 
 logger = logging.getLogger("apimodels_async.stores")
@@ -39,76 +41,115 @@ logger = logging.getLogger("apimodels_async.stores")
 ATTEMPT_MAX: Final = 2**53 - 1
 PAGE: Final = 200
 """Attempts in one answer: a script holds up everybody."""
+SCHEMES: Final = {
+    "redis": "redis",
+    "rediss": "rediss",
+    "unix": "unix",
+    "valkey": "redis",
+    "valkeys": "rediss",
+}
+"""Of an address -> as redis-py has it."""
 PICTURE_S: Final = 86_400
 """For which a picture waits to be named; then no order did."""
 
 
 class RedisStore:
     """
-    Orders in the Redis server at *url*: ``redis://host:6379/0``, ``rediss://`` for TLS.
+    Orders in the Redis or Valkey server at *url*: ``redis://host:6379/0``.
 
-    Any number of sessions, processes and machines may use one server. It must keep what
-    it has: opening refuses one that evicts keys, and warns of one without an
-    append-only file. Before an order is sent, and before its handle is given out, the
-    store waits for the server's disk where the server can tell (Redis 7.2, Valkey).
+    Any number of sessions, processes and machines may use one server, 7.0 or newer. It
+    must keep what it has: opening refuses one that evicts keys, and warns of one that
+    answers before its disk has what was written. Before an order is sent, and before
+    its handle is given out, the store waits for that disk (Redis 7.2 or newer, Valkey).
 
     Args:
-        url: Credentials in it are in no text of this library.
+        url: ``redis://[user:password@]host:port/number``, ``rediss://`` over TLS,
+            ``valkey://`` and ``valkeys://`` for the same, or ``unix:///path?db=0``. A
+            password in it is in no text of this library.
 
         scope: Name of the account, where several accounts share the server at one API
             address.
 
-        name: Before all keys; of several libraries, or users, on one server.
+        name: Before all keys, in braces; of several users of one server.
 
     Raises:
-        ConfigurationError: *url* is none.
+        ConfigurationError: *url* is none, or redis-py is not installed.
     """
 
-    def __init__(self, url: str, *, scope: str = "", name: str = "{apimodels}") -> None:
+    def __init__(self, url: str, *, scope: str = "", name: str = "apimodels") -> None:
         self.scope = scope
         self.lease_s = LEASE_S
-        self._url = url
-        self._name = name
+        self._url, self._address = _checked(url)
+        self._name = f"{{{name}}}"
         self._calls: dict[asyncio.AbstractEventLoop, tuple[Calls, int]] = {}
         """Loop -> its connections, and for how many sessions."""
+        self._lost: dict[str, tuple[str, str]] = {}
+        """Claims without an answer, and whose they were."""
         self._damaged: set[int] = set()
         """Attempts that the log has named."""
 
     @classmethod
     def unchecked(
-        cls, url: str, *, lease_s: float, scope: str = "", name: str = "{apimodels}"
+        cls, url: str, *, lease_s: float, scope: str = "", name: str = "apimodels"
     ) -> RedisStore:
-        """Return a store with a lease of any length, for tests."""
+        """
+        Return a store with a lease of any length, for tests.
+
+        A session that is silent for five sixths of *lease_s* sends no order, and what
+        a killed one sent is of unknown fate that much sooner.
+        """
         store = cls(url, scope=scope, name=name)
         store.lease_s = lease_s
         return store
 
     def __repr__(self) -> str:
-        return f"<RedisStore {self._name}>"
+        return f"<RedisStore {self._address} {self._name}>"
+
+    @property
+    def address(self) -> str:
+        """The address of the server, without user and password."""
+        return self._address
+
+    @property
+    def damaged(self) -> frozenset[int]:
+        """Attempts that were left out of lists, as they cannot be read."""
+        return frozenset(self._damaged)
 
     async def open(self) -> None:
         """See :class:`OrderStore`."""
+        from apimodels_async.stores.redis.calls import Calls
+        from apimodels_async.stores.redis.server import look_at_server
+
         loop = asyncio.get_running_loop()
-        calls, users = self._calls.get(loop, (None, 0))
-        if calls is not None:
-            self._calls[loop] = calls, users + 1
-            return
-        calls = Calls(self._url, self._name)
-        try:
-            _check_server(await calls.open())
-        except BaseException:
-            await calls.aclose()
-            raise
-        calls, users = self._calls.get(loop, (calls, 0))
+        for each in list(self._calls):
+            if each.is_closed():  # it ended without its sessions being closed
+                del self._calls[each]
+        if loop not in self._calls:
+            calls = Calls(self._url, self._name)
+            try:
+                await look_at_server(calls)
+            except BaseException:
+                await calls.aclose()
+                raise
+            if loop not in self._calls:  # by another session, meanwhile
+                self._calls[loop] = calls, 0
+            else:
+                await calls.aclose()
+        calls, users = self._calls[loop]
         self._calls[loop] = calls, users + 1
 
     async def aclose(self) -> None:
         """See :class:`OrderStore`."""
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # that of its session is closed, and its connections are
+            return
         calls, users = self._calls.pop(loop, (None, 0))
-        if users > 1 and calls is not None:
+        if calls is None:
+            return
+        if users > 1:
             self._calls[loop] = calls, users - 1
-        elif calls is not None:
+        else:
             await calls.aclose()
 
     @property
@@ -135,16 +176,25 @@ class RedisStore:
             "nonce": order.nonce,
             "number": None if order.number is None else str(order.number),
         }
-        granted, row = await self._open.run_durably(
-            "begin",
-            self.lease_s,
-            uuid.uuid4().hex,
-            _words(anew),
-            _words(ORDERED_ANEW),
-            " ".join(digests_in(request)),
-            *_flat(fields),
-        )
+        await self._take_back()
+        call = uuid.uuid4().hex
+        words = (_words(anew), _words(ORDERED_ANEW), " ".join(digests_in(request)))
+        try:
+            granted, row = await self._open.run_durably(
+                "begin", self.lease_s, call, *words, *_flat(fields)
+            )
+        except BaseException:
+            # It may be granted all the same, and nobody would ever send it.
+            self._lost[call] = order.scope, order.idempotency_key
+            raise
         return Claim(granted=bool(granted), record=await self._read_whole(row))
+
+    async def _take_back(self) -> None:
+        for call, (scope, idempotency_key) in list(self._lost.items()):
+            words = (_words({OrderState.INTENDED}), _words(ENDED), _words(ORDERED_ANEW))
+            place = (scope, idempotency_key, call)
+            await self._open.run_durably("take_back", *place, *words)
+            self._lost.pop(call, None)
 
     async def accepted(self, attempt: int, task_id: str) -> None:
         """See :class:`OrderStore`."""
@@ -233,6 +283,7 @@ class RedisStore:
     async def renew(self, owner: str) -> None:
         """See :class:`OrderStore`."""
         await self._open.run("renew", owner, self.lease_s)
+        await self._take_back()
 
     async def release(self, owner: str) -> None:
         """See :class:`OrderStore`."""
@@ -276,7 +327,8 @@ class RedisStore:
     async def prune(self, older_than: timedelta) -> int:
         """See :class:`OrderStore`."""
         seconds = older_than.total_seconds()
-        hosted, count = (older_than + HOSTED).total_seconds(), 0
+        hosted = (older_than + HOSTED).total_seconds()
+        count: int = 0
         while True:
             old, addresses = await self._open.run("prune", seconds, hosted, PAGE)
             count += old
@@ -286,14 +338,14 @@ class RedisStore:
     async def _keep(self, pictures: Mapping[tuple[str, str], bytes]) -> None:
         for (_, digest), data in pictures.items():
             # Until an attempt names it, and then for as long as one does.
-            await self._open.ask(
-                "SET", f"picture:{digest}", data, "NX", "EX", PICTURE_S
-            )
+            key = f"picture:{digest}"
+            await self._open.ask("SET", key, data, "NX", "EX", PICTURE_S)
+            await self._open.ask("EXPIRE", key, PICTURE_S, "GT")  # it was there
 
     async def _read_whole(self, row: Sequence[bytes]) -> OrderRecord:
         fields = _fields(row)
         contents: dict[str, bytes] = {}
-        for digest in digests_in(fields.get("request", "") + fields.get("result", "")):
+        for digest in digests_in(b"".join(row)):
             data = await self._open.ask("GET", f"picture:{digest}")
             if data is not None:
                 contents[digest] = data
@@ -322,21 +374,6 @@ class RedisStore:
         return True
 
 
-def _check_server(info: Mapping[str, Any]) -> None:
-    policy = info.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        msg = (
-            f"the Redis server evicts keys (maxmemory-policy {policy}), and what it "
-            "forgets would be bought again: set maxmemory-policy noeviction"
-        )
-        raise JournalError(msg)
-    if not info.get("aof_enabled"):
-        logger.warning(
-            "the Redis server has no append-only file (appendonly no): orders that it "
-            "forgets in a crash can be bought again"
-        )
-
-
 def _words(states: Collection[OrderState]) -> str:
     return f" {' '.join(each.value for each in states)} "
 
@@ -345,13 +382,38 @@ def _flat(fields: Mapping[str, str | None]) -> list[str]:
     return [each for pair in fields.items() if pair[1] is not None for each in pair]  # type: ignore[misc]
 
 
-def _fields(row: Sequence[bytes]) -> dict[str, str]:
-    texts = [each.decode(errors="surrogateescape") for each in row]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
+def _fields(row: Sequence[bytes]) -> dict[str, Any]:
+    names, values = row[::2], map(read_text, row[1::2])
+    return dict(zip((each.decode() for each in names), values, strict=True))
 
 
 def _record(
-    fields: Mapping[str, str], put_back: Callable[[str], str] = str
+    fields: Mapping[str, Any], put_back: Callable[[str], str] = str
 ) -> OrderRecord:
     flags = {name: fields.get(name) == "1" for name in ("owned", "handed_over")}
     return load_record({**fields, **flags}, put_back)
+
+
+def _checked(url: str) -> tuple[str, str]:
+    """Return *url* as redis-py has it, and without what is secret in it."""
+    if importlib.util.find_spec("redis") is None:
+        msg = (
+            "a store on Redis needs redis-py, which is not installed; "
+            "run: pip install 'apimodels-async[redis]'"
+        )
+        raise ConfigurationError(msg)
+    from apimodels_async.stores.redis.calls import check_address
+
+    scheme, _, rest = url.partition("://")
+    known = SCHEMES.get(scheme)
+    # Not said as redis-py has it: its words may have a part of a password in them.
+    with suppress(ValueError):
+        if known is not None:
+            check_address(f"{known}://{rest}")
+            place = rest.partition("?")[0].rpartition("@")[2]
+            return f"{known}://{rest}", f"{scheme}://{place}"
+    msg = (
+        "store: that is no address of a Redis server; write "
+        "redis://[user:password@]host:port/number"
+    )
+    raise ConfigurationError(msg) from None
