@@ -97,7 +97,8 @@ async def mcp(
         inline: Send the first picture itself along with the links, up to 1 MB.
 
         store: SQLite file or redis://... that remembers orders, else
-            APIMODELS_STORE: then calls take an idempotency_key, and each is bought once.
+            APIMODELS_STORE: then calls take an idempotency_key, and each is bought
+            once.
 
         base_url: Address of the API, else APIMODELS_BASE_URL, else the vendor's.
 

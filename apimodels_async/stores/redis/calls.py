@@ -5,7 +5,7 @@ durable where that is asked for.
 Rules of this file:
 1. Every call may be made again: the script finds out what a lost answer has done. So
    one that is cut off, or meets a server that starts or fails over, is tried again.
-2. Nothing waits for longer than ``TRIES_S``, and behind one group before it.
+2. Nothing waits for longer than ``PATIENCE_S``, and behind one group before it.
 3. What is to be durable waits for the server's disk (WAITAOF), with ``appendfsync
    everysec`` for a second. So calls go in groups: while one waits, the next gathers.
    WAITAOF waits for what its own connection wrote (Redis 8: measured 2026-11-28), so a
@@ -40,7 +40,7 @@ SCRIPT: Final = (
 )
 SHA: Final = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324  Redis names it so
 ANSWER_S: Final = 5.0
-TRIES_S: Final = 15.0
+PATIENCE_S: Final = 15.0
 """For which a server that is away, starts, or fails over is tried."""
 PAUSE_S: Final = 0.2
 DISK_S: Final = 3.0
@@ -63,6 +63,7 @@ class Calls:
     url: str = field(repr=False)  # it may hold a password
     name: str
     """Before all keys."""
+    patience_s: float = PATIENCE_S
     waits: bool = field(init=False, default=False)
     """Whether the server can be asked to wait for its disk."""
     _client: redis.Redis = field(init=False)
@@ -132,7 +133,7 @@ class Calls:
     async def _exchange(
         self, commands: Sequence[Words], *, last: Words | None = None
     ) -> list[Any]:
-        until = asyncio.get_running_loop().time() + TRIES_S
+        until = asyncio.get_running_loop().time() + self.patience_s
         before: list[Words] = []
         after = [] if last is None else [last]
         while True:

@@ -27,7 +27,7 @@ async def look_at_server(calls: Calls) -> None:
     Raises:
         JournalError: It cannot be used.
     """
-    questions = (("INFO",), ("CONFIG", "GET", "appendfsync"), ("WAITAOF", 1, 0, 1))
+    questions = (("INFO",), ("CONFIG GET", "appendfsync"), ("WAITAOF", 1, 0, 1))
     info, config, synced = await calls.exchange(questions)
     if isinstance(info, Exception):
         raise in_words(info)

@@ -83,6 +83,7 @@ class RedisStore:
         self._name = f"{{{name}}}"
         self._calls: dict[asyncio.AbstractEventLoop, tuple[Calls, int]] = {}
         """Loop -> its connections, and for how many sessions."""
+        self._patience_s: float | None = None
         self._lost: dict[str, tuple[str, str]] = {}
         """Claims without an answer, and whose they were."""
         self._damaged: set[int] = set()
@@ -90,16 +91,23 @@ class RedisStore:
 
     @classmethod
     def unchecked(
-        cls, url: str, *, lease_s: float, scope: str = "", name: str = "apimodels"
+        cls,
+        url: str,
+        *,
+        lease_s: float = LEASE_S,
+        patience_s: float | None = None,
+        scope: str = "",
+        name: str = "apimodels",
     ) -> RedisStore:
         """
         Return a store with a lease of any length, for tests.
 
         A session that is silent for five sixths of *lease_s* sends no order, and what
-        a killed one sent is of unknown fate that much sooner.
+        a killed one sent is of unknown fate that much sooner. A server that is away is
+        tried for *patience_s* seconds, instead of 15.
         """
         store = cls(url, scope=scope, name=name)
-        store.lease_s = lease_s
+        store.lease_s, store._patience_s = lease_s, patience_s
         return store
 
     def __repr__(self) -> str:
@@ -117,7 +125,7 @@ class RedisStore:
 
     async def open(self) -> None:
         """See :class:`OrderStore`."""
-        from apimodels_async.stores.redis.calls import Calls
+        from apimodels_async.stores.redis.calls import PATIENCE_S, Calls
         from apimodels_async.stores.redis.server import look_at_server
 
         loop = asyncio.get_running_loop()
@@ -125,7 +133,7 @@ class RedisStore:
             if each.is_closed():  # it ended without its sessions being closed
                 del self._calls[each]
         if loop not in self._calls:
-            calls = Calls(self._url, self._name)
+            calls = Calls(self._url, self._name, self._patience_s or PATIENCE_S)
             try:
                 await look_at_server(calls)
             except BaseException:
@@ -183,7 +191,7 @@ class RedisStore:
             granted, row = await self._open.run_durably(
                 "begin", self.lease_s, call, *words, *_flat(fields)
             )
-        except BaseException:
+        except (JournalError, asyncio.CancelledError):
             # It may be granted all the same, and nobody would ever send it.
             self._lost[call] = order.scope, order.idempotency_key
             raise
