@@ -42,6 +42,8 @@ SHA: Final = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324  Redis name
 ANSWER_S: Final = 5.0
 PATIENCE_S: Final = 15.0
 """For which a server that is away, starts, or fails over is tried."""
+AWAY_S: Final = 2.0
+"""The same, once it was tried in vain; one try, as a rule."""
 PAUSE_S: Final = 0.2
 DISK_S: Final = 3.0
 """For which a group waits for the disk; with ``everysec`` it takes one at most."""
@@ -66,6 +68,8 @@ class Calls:
     patience_s: float = PATIENCE_S
     waits: bool = field(init=False, default=False)
     """Whether the server can be asked to wait for its disk."""
+    _away: bool = field(init=False, default=False)
+    """Whether it was tried in vain."""
     _client: redis.Redis = field(init=False)
     _plain: _Lane = field(init=False)
     _durable: _Lane = field(init=False)
@@ -133,7 +137,10 @@ class Calls:
     async def _exchange(
         self, commands: Sequence[Words], *, last: Words | None = None
     ) -> list[Any]:
-        until = asyncio.get_running_loop().time() + self.patience_s
+        # One that was tried in vain is not tried for long again: closing would take
+        # minutes, order after order.
+        patience_s = min(self.patience_s, AWAY_S) if self._away else self.patience_s
+        until = asyncio.get_running_loop().time() + patience_s
         before: list[Words] = []
         after = [] if last is None else [last]
         while True:
@@ -149,8 +156,10 @@ class Calls:
             except exceptions.RedisError as strange:
                 raise in_words(strange) from None
             if error is None:
+                self._away = False
                 return answers[len(before) :]
             if asyncio.get_running_loop().time() + PAUSE_S >= until:
+                self._away = True
                 raise in_words(error)
             if not isinstance(error, exceptions.NoScriptError):
                 await asyncio.sleep(PAUSE_S)

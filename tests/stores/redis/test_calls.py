@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 from support.orders import PICTURE, SCOPE, begin, begun
 from support.redis import SAFE
+from support.waiting import until
 
 from apimodels_async import JournalError
 from apimodels_async.stores import OrderState, RedisStore
@@ -75,8 +76,7 @@ async def test_what_was_answered_outlives_kill(start):
             await order(number + 100)  # until it is killed
 
         orders = [asyncio.create_task(order(number)) for number in range(100)]
-        while len(granted) < 150:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(granted) >= 150)
         server.kill()
         ends = await asyncio.gather(*orders, return_exceptions=True)
         assert {type(end) for end in ends} == {JournalError}
@@ -95,7 +95,7 @@ async def test_a_claim_whose_answer_never_came_is_taken_back(start):
         with pytest.raises(JournalError, match="cannot be used"):
             await begin(store)
         os.kill(server.process.pid, signal.SIGCONT)
-        while await other.find(SCOPE, "k") is None:  # it reads what was sent to it
+        while await other.find(SCOPE, "k") is None:  # noqa: ASYNC110  it reads on
             await asyncio.sleep(0.01)
 
         await store.renew("us")
