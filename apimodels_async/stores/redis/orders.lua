@@ -118,7 +118,12 @@ function run.begin(lease, call, anew, free, digests, ...)
       replaces = not is_in(state, free) and before
     end
   end
-  local attempt = tostring(redis.call('INCR', at('last')))
+  -- By the clock: should a failover lose some, no newer one has a number of theirs, and
+  -- what their sessions still say of them is said of nobody.
+  local last = tonumber(redis.call('GET', at('last')) or '0')
+  local clock = tonumber(time[1]) * 1e6 + tonumber(time[2])
+  local attempt = string.format('%.0f', math.max(last + 1, clock))
+  redis.call('SET', at('last'), attempt)
   redis.call('HSET', at('order', attempt), 'state', 'intended', 'handed_over', '0',
     'intended_at', stamp(now), 'call', call, 'pictures', digests, unpack(fields))
   if replaces then
