@@ -38,7 +38,7 @@ RUNNING = ".".join(platform.python_version_tuple()[:2])
 PYTHONS = nox.project.python_versions(PROJECT)
 OTHERS = [version for version in PYTHONS if version != RUNNING]
 
-EXTRAS = ".[cli,otel,mcp]"
+EXTRAS = ".[cli,otel,mcp,redis]"
 LONG = (
     *("batch", "emulator", "soak", "testing", "test_readme.py"),
     *("images/test_cancellation.py", "images/test_faults.py"),
@@ -55,8 +55,9 @@ PORTABLE = tuple(
             "_io/test_transports_ends.py",
         ),
         *("session/test_saving_files.py", "session/test_uploads.py"),
-        *("stores/test_journal.py", "stores/test_pictures.py", "stores/test_reader.py"),
-        *("stores/test_sqlite_files.py", "stores/test_sqlite_opening.py", "sync"),
+        *("stores/sqlite/test_journal.py", "stores/sqlite/test_pictures.py"),
+        *("stores/sqlite/test_reader.py", "stores/sqlite/test_store_files.py"),
+        *("stores/sqlite/test_store_opening.py", "sync"),
         *("webhooks/test_expected_sessions.py", "cli/batch/test_command.py"),
         *("cli/batch/test_folder.py", "cli/batch/test_ls.py", "cli/test_asking.py"),
         *("cli/test_context.py", "cli/test_files.py"),
@@ -219,7 +220,7 @@ def lint(session: nox.Session) -> None:
 @step()
 def typing(session: nox.Session) -> None:
     """Check types with mypy and basedpyright; pyproject.toml names the paths."""
-    session.install(".[cli,otel,mcp,testing]", *group("typing"))
+    session.install(".[cli,otel,mcp,redis,testing]", *group("typing"))
     session.run("mypy", "--cache-dir", str(session.cache_dir / "mypy"))
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
@@ -228,7 +229,7 @@ def typing(session: nox.Session) -> None:
 @step(tags=["full"])
 def platforms(session: nox.Session) -> None:
     """Check types as on Windows and on macOS."""
-    session.install(".[cli,otel,mcp,testing]", *group("typing"))
+    session.install(".[cli,otel,mcp,redis,testing]", *group("typing"))
     for name in ("win32", "darwin"):
         cache = session.cache_dir / f"mypy-{name}"
         where = ("--platform", name, "--cache-dir", str(cache))
@@ -420,7 +421,7 @@ def bench(session: nox.Session) -> None:
     Arguments go to the report: ``nox -s bench -- --short`` takes fewer turns;
     ``--quick`` shows in minutes whether all of it works, and writes to out/quick/.
     """
-    session.install(".[cli]", *group("bench"))
+    session.install(".[cli,redis]", *group("bench"))
     folder = ROOT / "benchmarks"
     session.run("python", str(folder / "report.py"), *session.posargs)
     reported = (folder / "report.py").read_text(encoding="utf-8")

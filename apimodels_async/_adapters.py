@@ -117,7 +117,7 @@ class Adapters:
 
     def journal(self, path: Path) -> OrderStore:
         """Return the journal at *path*, not opened yet."""
-        from apimodels_async.stores.journal import Journal
+        from apimodels_async.stores.sqlite.journal import Journal
 
         return Journal(path)
 

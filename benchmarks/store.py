@@ -10,6 +10,10 @@ same turn: median (least - most). Each order has an idempotency key of its own, 
 turn a new file; it is durable before the request is sent and before the result is given
 out, so the disk's flush counts: it is measured as well.
 
+Where a redis-server is found, ``RedisStore`` takes turns as well: over loopback, its
+append-only file flushed always, or every second. What a record takes of the server's
+memory is measured beside.
+
 Where SQLite is older than 3.51.3 the store keeps a rollback journal. The write-ahead
 log is measured all the same, by one connection, which its bug does not concern.
 """
@@ -21,11 +25,15 @@ import gc
 import logging
 import os
 import resource
+import shutil
+import socket
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
@@ -35,12 +43,14 @@ from _results import keep
 
 from apimodels_async import ImageResult, PollPolicy, Session
 from apimodels_async._core.money.records import dump_result
-from apimodels_async.stores import SqliteStore
-from apimodels_async.stores._schema import prepare
-from apimodels_async.stores._writer import set_mode
+from apimodels_async.stores import NewOrder, OrderState, RedisStore, SqliteStore
+from apimodels_async.stores.sqlite.connection import set_mode
+from apimodels_async.stores.sqlite.schema import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    Store = SqliteStore | RedisStore
 
 QUICK: Final = "--quick" in sys.argv
 TURNS: Final = 3 if QUICK else 9
@@ -64,7 +74,7 @@ class OpenedStore(SqliteStore):
         return self
 
     def _acquire(self) -> Any:
-        from apimodels_async.stores._writer import Writer
+        from apimodels_async.stores.sqlite.writer import Writer
 
         def ready(connection: sqlite3.Connection) -> None:
             prepare(connection, self._path)
@@ -73,14 +83,14 @@ class OpenedStore(SqliteStore):
         return Writer.acquire(self._path, ready)
 
 
-VARIANTS: dict[str, Callable[[Path], OpenedStore | None]] = {
+VARIANTS: dict[str, Callable[[Path], Store | None]] = {
     "none": lambda _: None,
     "rollback": lambda path: OpenedStore(path).make(wal=False),
     "wal": lambda path: OpenedStore(path).make(wal=True),
 }
 
 
-def session_of(server: dict[str, str], store: SqliteStore | None) -> Session:
+def session_of(server: dict[str, str], store: Store | None) -> Session:
     """Return a session that is not held back by its own pace."""
     return Session(
         server["key"],
@@ -90,7 +100,7 @@ def session_of(server: dict[str, str], store: SqliteStore | None) -> Session:
     )
 
 
-async def rate(server: dict[str, str], store: SqliteStore | None) -> float:
+async def rate(server: dict[str, str], store: Store | None) -> float:
     """Return orders a second, 50 at once."""
     numbers = iter(range(ORDERS))
     async with session_of(server, store) as session:
@@ -119,7 +129,7 @@ def session_has_store(session: Session) -> bool:
     return orders is not None
 
 
-async def latencies(server: dict[str, str], store: SqliteStore | None) -> list[float]:
+async def latencies(server: dict[str, str], store: Store | None) -> list[float]:
     """Return the seconds of single orders, one after another."""
     found = []
     async with session_of(server, store) as session:
@@ -160,7 +170,7 @@ def throughput(server: dict[str, str], folder: Path) -> bool:
         goal = GOALS.get(name)
         aim = f"  goal {goal:.1f}x" if goal else ""
         print(
-            f"{AT_ONCE} at once   {name:8} {median(values):6.0f} orders/s  "
+            f"{AT_ONCE} at once   {name:14} {median(values):6.0f} orders/s  "
             f"{median(ratios):.2f}x ({min(ratios):.2f} - {max(ratios):.2f}){aim}"
         )
         met = met and (goal is None or median(ratios) >= goal)
@@ -184,10 +194,76 @@ def single(server: dict[str, str], folder: Path) -> None:
         rows[name] = {"median_s": middle, "p99_s": late}
         more = {k: v - rows["none"][k] for k, v in rows[name].items()}
         print(
-            f"one order    {name:8} {middle * 1e3:6.1f} ms, p99 {late * 1e3:.1f}; "
+            f"one order    {name:14} {middle * 1e3:6.1f} ms, p99 {late * 1e3:.1f}; "
             f"added: {more['median_s'] * 1e3:+.1f} ms, p99 {more['p99_s'] * 1e3:+.1f}"
         )
     keep("store single", rows)
+
+
+@contextmanager
+def redis(folder: Path, flush: str) -> Iterator[str]:
+    """Start a Redis server that flushes its file so often; yield its address."""
+    place = folder / f"redis-{flush}"
+    place.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ("--port", str(port), "--bind", "127.0.0.1", "--save", "")
+    server = subprocess.Popen(
+        ["redis-server", *words, "--appendonly", "yes", "--appendfsync", flush],
+        cwd=place,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+async def redis_memory(url: str) -> None:
+    """Print what a completed order takes of the server's memory."""
+    store = RedisStore(url, name="memory")
+    count = RECORDS // 20
+    address = "https://files.example/a/picture/of/a/fox.png"
+    result = ImageResult(urls=(address,), model="sparkpix-image")
+
+    async def used() -> int:
+        (info,) = await store._open.exchange([("INFO", "memory")])  # noqa: SLF001
+        return int(info["used_memory"])
+
+    async def order(number: int) -> None:
+        new = NewOrder(
+            scope="https://api.example/v1",
+            idempotency_key=f"order {number}",
+            digest="1:" + "0" * 32,
+            model="sparkpix-image",
+            prompt=f"a fox {number}",
+            request=f'{{"prompt": "a fox {number}"}}',
+            price=None,
+            owner="owner",
+            nonce=None,
+        )
+        attempt = (await store.begin(new, ())).record.attempt
+        state = OrderState.COMPLETED
+        task_id = f"clx{number:020}"
+        await store.ended(attempt, state, task_id=task_id, result=result)
+        await store.handed_over(attempt)
+
+    await store.open()
+    before = await used()
+    for start in range(0, count, 500):
+        await asyncio.gather(*map(order, range(start, start + 500)))
+    each = (await used() - before) / count
+    await store.aclose()
+    print(f"redis        {each:.0f} bytes of memory a completed order ({count} orders)")
+    keep("store redis", {"bytes": each, "n": count})
 
 
 def memory_kb() -> int:
@@ -260,9 +336,20 @@ def main() -> int:
     logging.disable(logging.WARNING)
     print(f"SQLite {sqlite3.sqlite_version}")
     with emulator() as server, tempfile.TemporaryDirectory(dir=".") as name:
-        folder = Path(name)  # a real disk: the system's may be memory
-        met = throughput(server, folder)
-        single(server, folder)
+        folder = Path(name).absolute()  # a real disk: the system's may be memory
+        servers = ExitStack()
+        for flush in ("always", "everysec") if shutil.which("redis-server") else ():
+            url = servers.enter_context(redis(folder, flush))
+            VARIANTS[f"redis {flush}"] = lambda path, url=url: RedisStore(  # type: ignore[misc]
+                url, name=path.stem
+            )
+        with servers:
+            met = throughput(server, folder)
+            single(server, folder)
+            if "redis always" in VARIANTS:
+                store_on = VARIANTS["redis always"](Path("any"))
+                assert isinstance(store_on, RedisStore)
+                asyncio.run(redis_memory(store_on._url))  # noqa: SLF001
         store = OpenedStore(folder / "history.sqlite").make(wal=False)
         asyncio.run(history(server, store))
     return not met

@@ -30,7 +30,8 @@ OF_SEVERAL = {
 
 # What `import apimodels_async` must not pull in: aiohttp alone costs 150 ms.
 HEAVY = {
-    *("aiohttp", "anyio", "cattrs", "PIL", "cyclopts", "jinja2", "rich", "sqlite3"),
+    *("aiohttp", "anyio", "cattrs", "PIL", "cyclopts", "jinja2", "redis", "rich"),
+    "sqlite3",
 }
 
 
@@ -300,8 +301,8 @@ RUNS_USERS_CODE = {
     "wire.py": 1,
     "downloads.py": 2,
     "sender.py": 1,
-    "_writer.py": 2,
-    "_reader.py": 1,
+    "writer.py": 2,
+    "reader.py": 1,
 }
 """
 Where a hook, resolver or limit of the user's may raise anything, or a thread whose end

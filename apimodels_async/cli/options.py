@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from attrs import asdict, frozen
@@ -27,7 +26,7 @@ Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
 """``name=value``, repeatable."""
 Extra = Annotated[list[str] | None, Parameter(name="--extra", negative="")]
 """As *Params*; not checked."""
-StorePath = Annotated[Path | None, Parameter(show_default=False)]
+StorePlace = Annotated[str | None, Parameter(show_default=False)]
 Count = Annotated[
     int | None, Parameter(validator=validators.Number(gte=1), show_default=False)
 ]
@@ -78,8 +77,9 @@ class Common:
 class Remembering:
     """Where orders are remembered."""
 
-    store: StorePath = None
-    """SQLite file that remembers orders, else APIMODELS_STORE; made if missing."""
+    store: StorePlace = None
+    """Remembers orders: SQLite file, made if missing, or redis://...; else
+    APIMODELS_STORE (a better place for a password)."""
 
     idempotency_key: str | None = None
     """Your own name for the order; needs a store. It is bought once: again it brings
@@ -91,8 +91,9 @@ class Remembering:
 class Ordered:
     """An order that a store knows."""
 
-    store: StorePath = None
-    """SQLite file that --idempotency-key is looked up in, else APIMODELS_STORE."""
+    store: StorePlace = None
+    """Where --idempotency-key is looked up: SQLite file or redis://..., else
+    APIMODELS_STORE."""
 
     idempotency_key: str | None = None
     """Instead of a task id: the name that the order was given."""

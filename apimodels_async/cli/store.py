@@ -1,5 +1,5 @@
 """
-The store of a command: which file, and the one order that a command places in it.
+The store of a command: which one, and the one order that a command places in it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, Self
 from attrs import define
 
 from apimodels_async import ConfigurationError, JournalError
-from apimodels_async.stores import SqliteStore
+from apimodels_async.stores import RedisStore, SqliteStore
+from apimodels_async.stores.recall import store_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,16 +22,23 @@ if TYPE_CHECKING:
     from apimodels_async.cli.options import Remembering
     from apimodels_async.stores import OrderStore
 
+Store = SqliteStore | RedisStore
+
 STORE_VARIABLE: Final = "APIMODELS_STORE"
 
 
-def find_store(given: Path | None) -> SqliteStore | None:
+def find_store(given: str | None) -> Store | None:
     """Return the store at *given*, else at ``APIMODELS_STORE``; None: neither."""
-    path = given or os.environ.get(STORE_VARIABLE)
-    return SqliteStore(path) if path else None
+    place = given or os.environ.get(STORE_VARIABLE)
+    return store_at(place) if place else None
 
 
-def existing_store(given: Path | None) -> SqliteStore:
+def place_of(store: Store) -> str:
+    """Return where *store* is, without a password."""
+    return str(store.path) if isinstance(store, SqliteStore) else store.address
+
+
+def existing_store(given: str | None) -> Store:
     """
     Return the store, for a command that reads it.
 
@@ -41,7 +49,7 @@ def existing_store(given: Path | None) -> SqliteStore:
     if store is None:
         msg = f"no store is named: give --store PATH, or set {STORE_VARIABLE}"
         raise ConfigurationError(msg)
-    if not store.path.is_file():
+    if isinstance(store, SqliteStore) and not store.path.is_file():
         msg = f"there is no store at {store.path}"
         raise ConfigurationError(msg)
     return store

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         forget_order,
         read_history,
     )
-    from apimodels_async.stores.sqlite import SqliteStore
+    from apimodels_async.stores.redis.store import RedisStore
+    from apimodels_async.stores.sqlite.store import SqliteStore
     from apimodels_async.stores.store import HistoryQuery, OrderStore
 
 # Lazy: every session asks this package for its Protocol, and few have a store.
@@ -49,7 +50,8 @@ _HOMES = {
     "OrderState": "_core.money.resume",
     "OrderStore": "stores.store",
     "RecoveredOrder": "stores.recall",
-    "SqliteStore": "stores.sqlite",
+    "RedisStore": "stores.redis.store",
+    "SqliteStore": "stores.sqlite.store",
     "find_order": "stores.recall",
     "forget_order": "stores.recall",
     "is_replaceable": "_core.money.orders",
@@ -70,6 +72,7 @@ __all__ = [
     "OrderState",
     "OrderStore",
     "RecoveredOrder",
+    "RedisStore",
     "SqliteStore",
     "find_order",
     "forget_order",

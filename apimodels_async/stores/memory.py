@@ -203,14 +203,8 @@ class MemoryStore:
             if len(found) == limit:
                 break
             record = self._read(number)
-            if (
-                self._attempts[number].scope == scope
-                and (before is None or number < before)
-                and (query.state is None or record.state is query.state)
-                and (query.model is None or record.model == query.model)
-                and (query.since is None or record.intended_at >= query.since)
-                and (query.text or "").casefold() in (record.prompt or "").casefold()
-            ):
+            ours = self._attempts[number].scope == scope
+            if ours and (before is None or number < before) and query.fits(record):
                 found.append(record)
         return found
 

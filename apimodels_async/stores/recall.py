@@ -5,6 +5,7 @@ What a session tells of its store: the history, and what earlier processes left.
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,13 +35,16 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async.models import AnyRequest
+    from apimodels_async.stores.redis.store import RedisStore
     from apimodels_async.stores.sent import SentOrders
+    from apimodels_async.stores.sqlite.store import SqliteStore
     from apimodels_async.stores.store import OrderStore
 
     Product = Awaitable[ImageResult] | ImageResult
     TakeUp = Callable[[SentOrder, OrderRecord], Awaitable[Product]]
 
 NO_STORE: Final = "this session has no store: Session(store='orders.sqlite')"
+ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
 PAGE: Final = 100
 """Orders read from the store at once."""
 
@@ -369,15 +373,26 @@ async def forget_order(
         await ask(store.aclose)
 
 
-def store_at(path: str | PathLike[str]) -> OrderStore:
-    """Return the store at *path*, not opened yet."""
-    from apimodels_async.stores.sqlite import SqliteStore  # few sessions have one
+def store_at(place: str | PathLike[str]) -> SqliteStore | RedisStore:
+    """
+    Return the store at *place*, not opened yet: a file, or the address of a server.
 
-    return SqliteStore(path)
+    Raises:
+        ConfigurationError: No store has such an address, or what it needs is missing.
+        InvalidRequestError: It is no path.
+    """
+    # Few sessions have one.
+    if isinstance(place, str) and ADDRESS.match(place):
+        from apimodels_async.stores.redis.store import RedisStore
+
+        return RedisStore(place)
+    from apimodels_async.stores.sqlite.store import SqliteStore
+
+    return SqliteStore(place)
 
 
 def _for_reading(store: OrderStore) -> OrderStore:
-    from apimodels_async.stores.sqlite import SqliteStore
+    from apimodels_async.stores.sqlite.store import SqliteStore
 
     return store.reader() if isinstance(store, SqliteStore) else store
 

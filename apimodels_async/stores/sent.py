@@ -106,11 +106,14 @@ class SentOrders:
         await self._write_again()
 
     async def _write_again(self) -> None:
-        for write in tuple(self._unwritten):
+        async def write_again(write: Callable[[], Awaitable[None]]) -> None:
             await self.keep(write, "still not in the store (%r)")
             # Not before: closing can cancel this, and then writes what is left. One
             # that failed is in the list twice, and stays at its end.
             self._unwritten.remove(write)
+
+        # At once: a server that is away is waited for, and not once for each.
+        await asyncio.gather(*map(write_again, tuple(self._unwritten)))
 
     async def keep(
         self, write: Callable[[], Awaitable[None]], trouble: str, *facts: object

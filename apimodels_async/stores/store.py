@@ -51,6 +51,15 @@ class HistoryQuery:
     text: str | None = None
     """In the prompt, upper and lower case alike."""
 
+    def fits(self, record: OrderRecord) -> bool:
+        """Return whether *record* is one of them."""
+        return (
+            self.state in {None, record.state}
+            and self.model in {None, record.model}
+            and (self.since is None or record.intended_at >= self.since)
+            and (self.text or "").casefold() in (record.prompt or "").casefold()
+        )
+
 
 def scope_of(store: OrderStore, base_url: str) -> str:
     """Return whose idempotency keys are meant: one account's, at one address."""

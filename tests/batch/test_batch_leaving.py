@@ -15,7 +15,7 @@ from support.waiting import until
 
 from apimodels_async import ImageRequest, Session, SessionClosedError, TaskHandle
 from apimodels_async._adapters import Adapters
-from apimodels_async.stores.journal import Journal
+from apimodels_async.stores.sqlite.journal import Journal
 
 SLOW = [ImageRequest(TASK, f"[slow] moose {number}") for number in range(20)]
 

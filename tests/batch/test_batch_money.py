@@ -30,7 +30,7 @@ from apimodels_async import (
     Session,
 )
 from apimodels_async._adapters import Adapters
-from apimodels_async.stores.journal import Journal
+from apimodels_async.stores.sqlite.journal import Journal
 
 CENT = Decimal("0.01")  # SparkPix Image, in the catalogue and at the emulator
 

@@ -139,7 +139,7 @@ def import_without(modules, stand_ins):
             sys.modules[name] = module
 
 
-if "apimodels_async.stores.journal" in sys.modules:
+if "apimodels_async.stores.sqlite.journal" in sys.modules:
     msg = "the package was imported with the names in place"
     raise RuntimeError(msg)
 for needed in BEFORE:

@@ -12,8 +12,8 @@ from support.waiting import until
 
 from apimodels_async import JournalError
 from apimodels_async.cli.files import replace_file
-from apimodels_async.stores._pictures import PictureFolder, _give_name
-from apimodels_async.stores.journal import holder_of, take_lock
+from apimodels_async.stores.sqlite.journal import holder_of, take_lock
+from apimodels_async.stores.sqlite.pictures import PictureFolder, _give_name
 from apimodels_async.webhooks import Hint, SocketRelay
 
 HINT = Hint("00112233445566778899aabbccddeeff", "clx1")

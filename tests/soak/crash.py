@@ -45,7 +45,7 @@ from attrs import define, field
 from apimodels_async import ImageRequest, PollPolicy, Session, SparkPixImage
 from apimodels_async._adapters import Adapters
 from apimodels_async.emulator import Emulator
-from apimodels_async.stores.journal import Journal
+from apimodels_async.stores.sqlite.journal import Journal
 from apimodels_async.webhooks import Callback, Receiver, SocketRelay
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from apimodels_async._ports import Failure, Reply, Request, Sent, Sink, Transport
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores import Claim
-    from apimodels_async.stores._jobs import Connection
+    from apimodels_async.stores.sqlite.connection import Connection
 
 T = TypeVar("T")
 
@@ -469,8 +469,8 @@ def _import_all() -> None:
         "_ordering",
         "_saving",
         "batch",
-        "stores._schema",
-        "stores.journal",
+        "stores.sqlite.schema",
+        "stores.sqlite.journal",
         "webhooks.expected",
     ):
         importlib.import_module(f"apimodels_async.{name}")

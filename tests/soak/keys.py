@@ -3,19 +3,22 @@ Let processes order the same idempotency keys at once, kill some, and compare th
 
     python tests/soak/keys.py [--orders 20000] [--keys 500] [--processes 2,4,8]
                               [--kills 0.3] [--lease 3] [--turn 1] [--seed 0]
+                              [--store redis] [--restart 5]
 
-Each round is a new SQLite file and so many keys, all of which two, four or eight
-processes order at the same time, each in an order of its own, 50 at once: a third of
-the keys is answered at once, a third waits for a task, a third is submitted. Three in
-ten lives of processes end by SIGKILL at a random moment; then the process starts again,
-until it has an end for every key. The emulator has a process of its own and is never
-killed. Exits 1 if
+Each round is a new SQLite file (or a name of its own on one Redis server, which is
+killed by SIGKILL and started again every --restart seconds) and so many keys, all of
+which two, four or eight processes order at the same time, each in an order of its own,
+50 at once: a third of the keys is answered at once, a third waits for a task, a third
+is submitted. Three in ten lives of processes end by SIGKILL at a random moment; then
+the process starts again, until it has an end for every key. The emulator has a process
+of its own and is never killed. Exits 1 if
 
 - the emulator took a key twice,
 - a key ended otherwise than with one picture, or as of unknown fate, the same for all
   processes and in the store,
 - a key is of unknown fate that no killed process had under way,
-- a process waited for its turn at the file for --turn seconds or more,
+- a process waited for its turn at the file, or for a server that was killed, for
+  --turn seconds or more,
 - a file is damaged, or a process failed by itself.
 
 The lease of a killed process is as long as --lease: in real life it is a minute, for
@@ -36,6 +39,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import urllib.parse
@@ -45,13 +49,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 from attrs import define, field
+from redis.asyncio import Redis
 
 from apimodels_async import OutcomeUnknownError, PollPolicy, Session
 from apimodels_async.emulator import Emulator
-from apimodels_async.stores import SqliteStore
+from apimodels_async.stores import RedisStore, SqliteStore
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.redis import SAFE, RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 T = TypeVar("T")
 
@@ -95,6 +103,40 @@ class TimedStore(SqliteStore):
         finally:
             now = time.perf_counter()
             self.waits.write(PAIR.pack(turn - asked, now - asked))
+
+
+class TimedRedisStore(RedisStore):
+    """The same, on a server."""
+
+    waits: BinaryIO
+    owners: BinaryIO
+
+    async def open(self) -> None:
+        """Connect."""
+        asked = time.perf_counter()
+        await super().open()
+        self.waits.write(PAIR.pack(OPENING, time.perf_counter() - asked))
+
+    async def begin(self, *args: Any) -> Any:
+        """Claim an order."""
+        self.owners.write(f"owner {args[0].owner}\n".encode())
+        return await self._time(super().begin(*args))
+
+    async def accepted(self, *args: Any) -> None:
+        """Take down a task."""
+        await self._time(super().accepted(*args))
+
+    async def ended(self, *args: Any, **more: Any) -> None:
+        """Take down an end."""
+        await self._time(super().ended(*args, **more))
+
+    async def _time(self, call: Awaitable[T]) -> T:
+        asked = time.perf_counter()
+        try:
+            return await call
+        finally:
+            whole = time.perf_counter() - asked
+            self.waits.write(PAIR.pack(whole, whole))
 
 
 @define(eq=False, kw_only=True)
@@ -153,6 +195,7 @@ class Round:
     folder: Path
     lease_s: float
     server: dict[str, str]
+    redis: RedisServer | None = None
 
     @property
     def store(self) -> Path:
@@ -173,8 +216,7 @@ class Round:
         keys = self.names()
         random.Random(life.seed).shuffle(keys)
         log = life.log.open("ab", buffering=0)
-        store = TimedStore.unchecked(self.store, lease_s=self.lease_s)
-        assert isinstance(store, TimedStore)
+        store = self.open_store()
         store.owners, store.waits = log, life.waits.open("ab", buffering=0)
         session = Session(
             self.server["key"],
@@ -193,6 +235,18 @@ class Round:
         async with session, asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(worker())
+
+    def open_store(self) -> TimedStore | TimedRedisStore:
+        """Return the store that they share, for one process."""
+        if self.redis is None:
+            store = TimedStore.unchecked(self.store, lease_s=self.lease_s)
+            assert isinstance(store, TimedStore)
+            return store
+        shared = TimedRedisStore.unchecked(
+            self.redis.url, lease_s=self.lease_s, name=self.mark
+        )
+        assert isinstance(shared, TimedRedisStore)
+        return shared
 
     async def _order(self, session: Session, key: str) -> str:
         images = session.images
@@ -230,14 +284,29 @@ class Round:
 
     def states(self) -> dict[str, tuple[str, str]]:
         """Return state and owner by key, as the store has them."""
+        if self.redis is not None:
+            return asyncio.run(self._states_on(self.redis.url))
         with contextlib.closing(sqlite3.connect(self.store)) as connection:
             rows = connection.execute(
                 "SELECT idempotency_key, state, owner FROM orders WHERE current"
             )
             return {row[0]: (row[1], row[2]) for row in rows}
 
+    async def _states_on(self, url: str) -> dict[str, tuple[str, str]]:
+        async with Redis.from_url(url, decode_responses=True) as client:
+            place = f"{{{self.mark}}}"
+            found = {}
+            async for name in client.scan_iter(f"{place}:current:*", count=1000):
+                for key, attempt in (await client.hgetall(name)).items():
+                    at = f"{place}:order:{attempt}"
+                    state, owner = await client.hmget(at, "state", "owner")
+                    found[key] = str(state), str(owner)
+            return found
+
     def is_whole(self) -> bool:
         """Return whether the file is not damaged."""
+        if self.redis is not None:
+            return True
         with contextlib.closing(sqlite3.connect(self.store)) as connection:
             (found,) = connection.execute("PRAGMA integrity_check").fetchone()
         return bool(found == "ok")
@@ -484,13 +553,45 @@ def show(figures: Figures, wall: float, turn_s: float) -> bool:
     return all(promises.values())
 
 
+@contextlib.contextmanager
+def redis_of(given: argparse.Namespace) -> Iterator[RedisServer | None]:
+    """Start a Redis server, and kill it and start it again now and then."""
+    if given.store != "redis":
+        yield None
+        return
+    with RedisServer(SAFE) as redis:
+        over, kills = threading.Event(), 0
+
+        def restart() -> None:
+            nonlocal kills
+            while not over.wait(given.restart):
+                redis.kill()
+                redis.start()
+                kills += 1
+
+        thread = threading.Thread(target=restart)
+        if given.restart:
+            thread.start()
+        try:
+            yield redis
+        finally:
+            over.set()
+            if given.restart:
+                thread.join()
+        print(f"       the server was killed {kills} times")
+
+
 def measure(given: argparse.Namespace) -> bool:
     """Do all rounds, print the figures, and return whether every promise held."""
     figures = Figures()
     killer = Killer(random.Random(given.seed), given.kills)
     crowds = [int(each) for each in given.processes.split(",")]
     started = time.monotonic()
-    with server() as found, tempfile.TemporaryDirectory() as folder:
+    with (
+        server() as found,
+        tempfile.TemporaryDirectory() as folder,
+        redis_of(given) as redis,
+    ):
         while figures.orders < given.orders:
             number = figures.rounds
             the_round = Round(
@@ -499,6 +600,7 @@ def measure(given: argparse.Namespace) -> bool:
                 folder=Path(folder) / str(number),
                 lease_s=given.lease,
                 server=found,
+                redis=redis,
             )
             crowd, began = crowds[number % len(crowds)], time.monotonic()
             lives = run(the_round, crowd, killer)
@@ -529,6 +631,8 @@ def main() -> bool:
     parser.add_argument("--lease", type=float, default=3.0, help="seconds")
     parser.add_argument("--turn", type=float, default=1.0, help="seconds at most")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--store", choices=("sqlite", "redis"), default="sqlite")
+    parser.add_argument("--restart", type=float, default=0.0, help="seconds; 0: never")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:

@@ -9,17 +9,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.batches import uncovered
+from support.redis import needs_redis
 
 SCRIPT = Path(__file__).parent / "keys.py"  # the nightly session orders 20,000
 SMALL = ("--orders", "120", "--keys", "60", "--processes", "2,4", "--lease", "1.5")
+REDIS = ("--store", "redis", "--restart", "3", "--lease", "8")
 
 
-def test_processes_with_the_same_keys_buy_each_once():
+@pytest.mark.parametrize(
+    "more", [(), pytest.param(REDIS, marks=needs_redis)], ids=["sqlite", "redis"]
+)
+def test_processes_with_the_same_keys_buy_each_once(more):
     """Taken twice 0, one end for all, unknown only what a killed process had."""
     done = subprocess.run(
         # A test never fails for being slow: how long turns take is for the night.
-        [sys.executable, str(SCRIPT), *SMALL, "--turn", "60"],
+        [sys.executable, str(SCRIPT), *SMALL, "--turn", "60", *more],
         check=False,
         capture_output=True,
         text=True,

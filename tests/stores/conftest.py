@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from support.orders import make_store
+from support.redis import SERVERS
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", *SERVERS])
 async def store(request, tmp_path):
     """Return an open store of each kind."""
     store = make_store(request.param, tmp_path)

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support.orders import PICTURE, SCOPE, begin, make_store
+from support.redis import SERVERS, needs_redis
 
 from apimodels_async._core.money.orders import BEFORE, ENDED, ORDERED_ANEW
 from apimodels_async.stores import HistoryQuery, OrderState
@@ -174,3 +175,16 @@ def test_a_store_in_a_file_is_a_plain_mapping():
     """Also when it is closed and opened in between."""
     few = settings(max_examples=12, stateful_step_count=25)
     run_state_machine_as_test(SqliteOrders, settings=few)
+
+
+class RedisOrders(Orders):
+    """The same, in a server."""
+
+    kind = SERVERS[0]
+
+
+@needs_redis
+def test_a_store_on_redis_is_a_plain_mapping():
+    """As any other store."""
+    few = settings(max_examples=40, stateful_step_count=25)
+    run_state_machine_as_test(RedisOrders, settings=few)

@@ -6,9 +6,12 @@ import sqlite3
 from contextlib import closing
 from decimal import Decimal
 
+import pytest
+from support.redis import ABSENT, FOUND, PROGRAMS, shared_server
+
 from apimodels_async._core.money.orders import ORDERED_ANEW
 from apimodels_async.models import ImageResult
-from apimodels_async.stores import MemoryStore, NewOrder, SqliteStore
+from apimodels_async.stores import MemoryStore, NewOrder, RedisStore, SqliteStore
 
 SCOPE = "https://api.example/v1"
 PICTURE = ImageResult(
@@ -20,6 +23,11 @@ def make_store(kind, folder, **options):
     """Return a store of *kind*, in *folder* if it is a file."""
     if kind == "memory":
         return MemoryStore(**options)
+    if kind in PROGRAMS:
+        if not FOUND:
+            pytest.skip(ABSENT)
+        make = RedisStore.unchecked if "lease_s" in options else RedisStore
+        return make(shared_server(kind).url, name=folder.name, **options)
     return SqliteStore(folder / "orders.sqlite", **options)
 
 

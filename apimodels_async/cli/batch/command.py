@@ -32,7 +32,7 @@ from apimodels_async.cli.context import open_session
 from apimodels_async.cli.options import Common, EmbeddedEmulator, Flag, Limits, Reorder
 from apimodels_async.cli.output import Output
 from apimodels_async.emulator import Emulator
-from apimodels_async.stores.journal import holder_of
+from apimodels_async.stores.sqlite.journal import holder_of
 
 SPEED: Final = 20.0
 PER_ROW_USD: Final = 5

@@ -22,8 +22,10 @@ from apimodels_async.cli.batch.journal import (
 from apimodels_async.cli.commands.orders import print_orders
 from apimodels_async.cli.options import Flag
 from apimodels_async.cli.output import Output, truncated
+from apimodels_async.cli.store import Store
 from apimodels_async.stores import OrderRecord, OrderState, SqliteStore, read_history
-from apimodels_async.stores.journal import holder_of
+from apimodels_async.stores.recall import store_at
+from apimodels_async.stores.sqlite.journal import holder_of
 
 States = Annotated[list[State] | None, Parameter(negative="")]
 PROMPT_CHARS = 40
@@ -31,7 +33,7 @@ STYLES = {"completed": "green", "pending": "cyan", "unknown": "magenta"}
 
 
 async def ls(
-    folder: Path,
+    folder: str,
     *,
     state: States = None,
     base_url: str | None = None,
@@ -41,7 +43,7 @@ async def ls(
     List what the batch in FOLDER ordered, also while it runs; free, needs no key.
 
     FOLDER may also be a file: the journal of a batch, or an order store, of which each
-    order is listed as by "apimodels history".
+    order is listed as by "apimodels history"; or a store's address, redis://...
 
     Args:
         folder: As given to "apimodels batch --out".
@@ -53,7 +55,11 @@ async def ls(
 
         json: One JSON object a line instead of text.
     """
-    output, place = Output(json), Folder.at(folder)
+    output = Output(json)
+    if "://" in folder:
+        await _list_store(output, store_at(folder), state, base_url)
+        return
+    place = Folder.at(Path(folder))
     journal, ordered = place.journal, None
     pictures: Path | None = place.pictures
     if await anyio.to_thread.run_sync(place.path.is_file):
@@ -103,7 +109,7 @@ async def ls(
 
 
 async def _list_store(
-    output: Output, store: SqliteStore, states: list[State] | None, base_url: str | None
+    output: Output, store: Store, states: list[State] | None, base_url: str | None
 ) -> None:
     async def narrowed(
         found: AsyncIterator[OrderRecord],

@@ -28,10 +28,16 @@ from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.batch.journal import is_journal
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.errors import ExitCode, exit_code
-from apimodels_async.cli.options import Common, Count, Flag, StorePath
+from apimodels_async.cli.options import Common, Count, Flag, StorePlace
 from apimodels_async.cli.output import Output, spinner, truncated
-from apimodels_async.cli.store import existing_store, record_files
-from apimodels_async.stores import OrderState, find_order, forget_order, read_history
+from apimodels_async.cli.store import existing_store, place_of, record_files
+from apimodels_async.stores import (
+    OrderState,
+    SqliteStore,
+    find_order,
+    forget_order,
+    read_history,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -39,8 +45,9 @@ if TYPE_CHECKING:
 
     from apimodels_async import ImageResult
     from apimodels_async.cli.context import CommandContext
+    from apimodels_async.cli.store import Store
     from apimodels_async.models import AnyRequest
-    from apimodels_async.stores import OrderRecord, RecoveredOrder, SqliteStore
+    from apimodels_async.stores import OrderRecord, RecoveredOrder
 
 PROMPT_CHARS: Final = 40
 STYLES: Final = {"completed": "green", "accepted": "cyan", "unknown": "magenta"}
@@ -55,7 +62,7 @@ Since = Annotated[datetime | None, Parameter(show_default=False)]
 
 async def history(
     *,
-    store: StorePath = None,
+    store: StorePlace = None,
     state: OrderState | None = None,
     model: str | None = None,
     since: Since = None,
@@ -71,7 +78,7 @@ async def history(
     have been charged. "accepted" has a task; "refused" and "failed" cost nothing.
 
     Args:
-        store: SQLite file, else APIMODELS_STORE.
+        store: SQLite file or redis://..., else APIMODELS_STORE.
 
         state: Only orders of this state.
 
@@ -105,7 +112,7 @@ async def history(
 
 async def print_orders(
     output: Output,
-    store: SqliteStore,
+    store: Store,
     found: AsyncIterator[OrderRecord],
     *,
     limit: int | None = None,
@@ -126,12 +133,12 @@ async def print_orders(
     if not output.failed:
         # What was paid for at another address is not to be denied.
         hint = "" if count else " fit; those of another address need --base-url"
-        output.note(f"{count} orders in {store.path}{hint}")
+        output.note(f"{count} orders in {place_of(store)}{hint}")
     return count
 
 
-async def _say_if_journal(output: Output, store: SqliteStore) -> None:
-    if await is_journal(store.path):
+async def _say_if_journal(output: Output, store: Store) -> None:
+    if isinstance(store, SqliteStore) and await is_journal(store.path):
         path = shlex.quote(str(store.path))
         output.note(f"It is the journal of a batch, listed by: apimodels ls {path}")
 
@@ -198,7 +205,7 @@ def _add_row(table: Table, record: OrderRecord) -> None:
 
 async def recover(
     *,
-    store: StorePath = None,
+    store: StorePlace = None,
     out: str = os.curdir,
     drop_lost: Flag = False,
     common: Common | None = None,
@@ -212,7 +219,7 @@ async def recover(
     Orders of a program that was killed come a minute after its death.
 
     Args:
-        store: SQLite file, else APIMODELS_STORE.
+        store: SQLite file or redis://..., else APIMODELS_STORE.
 
         out: Folder for the pictures, made if missing; their names are the prompts'.
 
@@ -236,7 +243,7 @@ class Recovery:
     """One run of ``apimodels recover``."""
 
     context: CommandContext
-    store: SqliteStore
+    store: Store
     folder: str
     """Ends in a separator: it is made if it is missing."""
     drop_lost: bool
@@ -351,7 +358,8 @@ class Recovery:
             )
         if not self.count:
             found = "of" if not self.others else "for now of"
-            return f"Nothing is left {found} {base_url} in {self.store.path}.{others}"
+            place = place_of(self.store)
+            return f"Nothing is left {found} {base_url} in {place}.{others}"
         words = f"{self.saved} saved"
         if self.failed:
             words += f", {self.failed} failed"
@@ -375,7 +383,7 @@ def _request_of(order: RecoveredOrder) -> AnyRequest | None:
 async def forget(
     idempotency_key: str,
     *,
-    store: StorePath = None,
+    store: StorePlace = None,
     yes: Flag = False,
     base_url: str | None = None,
     json: Flag = False,
@@ -389,7 +397,7 @@ async def forget(
     Args:
         idempotency_key: As given when it was ordered.
 
-        store: SQLite file, else APIMODELS_STORE.
+        store: SQLite file or redis://..., else APIMODELS_STORE.
 
         yes: Do not ask.
 
@@ -401,7 +409,7 @@ async def forget(
     output, kept = Output(json), existing_store(store)
     record = await find_order(kept, idempotency_key, base_url=base_url)
     if record is None:
-        msg = f"there is no order under {idempotency_key!r} in {kept.path}"
+        msg = f"there is no order under {idempotency_key!r} in {place_of(kept)}"
         raise ConfigurationError(msg)
     output.facts(
         key=record.idempotency_key,

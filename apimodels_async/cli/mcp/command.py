@@ -18,7 +18,7 @@ from apimodels_async.cli.commands.account import price_dates
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.errors import ExitCode
 from apimodels_async.cli.mcp.stdio import serve
-from apimodels_async.cli.options import Amount, Common, Flag, StorePath
+from apimodels_async.cli.options import Amount, Common, Flag, StorePlace
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.store import find_store
 
@@ -77,7 +77,7 @@ async def mcp(
     *,
     max_cost: Amount = Decimal(1),
     inline: Flag = False,
-    store: StorePath = None,
+    store: StorePlace = None,
     base_url: str | None = None,
     poll_interval: Annotated[float | None, Parameter(show_default=False)] = None,
     proxy: Annotated[str | None, Parameter(show_default=False)] = None,
@@ -96,8 +96,9 @@ async def mcp(
 
         inline: Send the first picture itself along with the links, up to 1 MB.
 
-        store: SQLite file that remembers orders, else APIMODELS_STORE: then calls
-            take an idempotency_key, and each is bought once.
+        store: SQLite file or redis://... that remembers orders, else
+            APIMODELS_STORE: then calls take an idempotency_key, and each is bought
+            once.
 
         base_url: Address of the API, else APIMODELS_BASE_URL, else the vendor's.
 

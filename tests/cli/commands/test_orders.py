@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from support.redis import RedisServer, needs_redis
 
 from apimodels_async.cli.app import execute
 from apimodels_async.stores import OrderState, SqliteStore, read_history
@@ -172,3 +173,42 @@ async def test_help_names_both(capsys):
     shown = capsys.readouterr().out
     assert "history" in shown
     assert "recover" in shown
+
+
+# --- on a server ------------------------------------------------------------------
+
+
+@needs_redis
+async def test_a_server_s_address_is_taken_for_a_store(run, emulator, monkeypatch):
+    """Bought, listed, recovered and forgotten there; its password is never shown."""
+    with RedisServer() as server:
+        server.ask("CONFIG", "SET", "requirepass", "hush")
+        place = ("--store", f"unix://:hush@{server.path}")
+        named = ("generate", "a moose", *TASK, "--idempotency-key", "moose")
+        done = [await run(*named, *place), await run(*named, *place)]
+        monkeypatch.setenv("APIMODELS_STORE", place[1])
+        done += [
+            await run("history"),
+            await run("ls", place[1]),
+            await run("recover"),
+            await run("forget", "moose", "--yes"),
+            await run("forget", "moose", "--yes"),
+        ]
+
+    assert [each.code for each in done[:-1]] == [0] * 6
+    assert done[-1].code != 0
+    assert len(emulator.tasks) == 1
+    assert f"1 orders in unix://{server.path}" in done[2].err
+    assert f"1 orders in unix://{server.path}" in done[3].err
+    assert "Nothing is left" in done[4].err
+    assert "hush" not in "".join(each.out + each.err for each in done)
+
+
+@pytest.mark.parametrize("command", ["history", "recover"])
+async def test_a_server_that_is_not_there_is_said(run, emulator, command, monkeypatch):
+    """In one line, without the password."""
+    done = await run(command, "--store", "redis://:hush@[::1/0")
+
+    assert done.code == 2
+    assert "no address of a Redis server" in done.err
+    assert "hush" not in done.err

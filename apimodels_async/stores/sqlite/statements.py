@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from apimodels_async._core.money.orders import BEFORE, ENDED
 from apimodels_async._core.money.resume import OrderState
-from apimodels_async.stores._rows import COLUMNS, NOW
+from apimodels_async.stores.sqlite.rows import COLUMNS, NAMES, NOW
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,8 +23,8 @@ def words(states: Collection[OrderState]) -> str:
     return f"({', '.join(sorted(repr(each.value) for each in states))})"
 
 
-PROMPT: Final = COLUMNS.split(", ").index("prompt")
-STATE: Final = COLUMNS.split(", ").index("state")
+PROMPT: Final = NAMES.index("prompt")
+STATE: Final = NAMES.index("state")
 RENEW: Final = f"""
 INSERT INTO owners VALUES (:owner, {NOW} + :lease)
 ON CONFLICT (owner) DO UPDATE SET alive_until = excluded.alive_until

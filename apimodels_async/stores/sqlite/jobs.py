@@ -4,7 +4,6 @@ What the thread of a SQLite store is to do, and who waits for it.
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import suppress
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
@@ -12,20 +11,14 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from apimodels_async.errors import JournalError
+from apimodels_async.stores.sqlite.connection import journal_error
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
     from pathlib import Path
 
-
-class Connection(sqlite3.Connection):
-    """One that knows what its transaction has done already."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.renewed: set[str] = set()
-        """Owners whose lease it renewed."""
+    from apimodels_async.stores.sqlite.connection import Connection
 
 
 @define(frozen=True)
@@ -102,13 +95,3 @@ def tell(jobs: list[Job]) -> None:
     for loop, some in by_loop.items():
         with suppress(Exception):  # it is closed; or of a library that raises its own
             loop.call_soon_threadsafe(resolve, some)
-
-
-def journal_error(path: Path, error: BaseException) -> JournalError:
-    """Return *error* in words."""
-    if isinstance(error, JournalError):
-        return error.fresh()
-    reason = str(error) or type(error).__name__
-    if isinstance(error, OSError):
-        reason = error.strerror or reason
-    return JournalError(f"the store {path} cannot be used: {reason}")

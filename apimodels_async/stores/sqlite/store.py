@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import logging
 import os
 import time
 from decimal import Decimal
@@ -21,17 +20,17 @@ from apimodels_async._core.money.orders import (
     LEASE_S,
     ORDERED_ANEW,
     Claim,
-    OrderRecord,
     is_replaceable,
 )
+from apimodels_async._core.money.pictures import digests_in
 from apimodels_async._core.money.records import dump_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async.errors import JournalError
-from apimodels_async.stores._jobs import Alike
-from apimodels_async.stores._pictures import PictureFolder, digests_in
-from apimodels_async.stores._rows import DAMAGE, NOW, read_row
-from apimodels_async.stores._statements import (
+from apimodels_async.stores.sqlite.jobs import Alike
+from apimodels_async.stores.sqlite.pictures import PictureFolder
+from apimodels_async.stores.sqlite.rows import NOW, Rows
+from apimodels_async.stores.sqlite.statements import (
     ATTEMPT_MAX,
     BEGIN,
     BEGIN_ROW,
@@ -64,16 +63,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
 
-    from apimodels_async._core.money.orders import NewOrder
+    from apimodels_async._core.money.orders import NewOrder, OrderRecord
     from apimodels_async.models import ImageResult
-    from apimodels_async.stores._jobs import Connection
-    from apimodels_async.stores._reader import Reader
-    from apimodels_async.stores._writer import Writer
+    from apimodels_async.stores.sqlite.connection import Connection
+    from apimodels_async.stores.sqlite.reader import Reader
+    from apimodels_async.stores.sqlite.writer import Writer
     from apimodels_async.stores.store import HistoryQuery
 
 T = TypeVar("T")
-
-logger = logging.getLogger("apimodels_async.stores")
 
 
 class SqliteStore:
@@ -105,10 +102,9 @@ class SqliteStore:
         self._writers: list[Writer | Reader] = []
         """One for each time it was opened."""
         self._reads_only = False
-        self._damaged: set[int] = set()
-        """Attempts that the log has named."""
         # Beside the file itself: a link to it leads to the same pictures.
         self._pictures = PictureFolder(Path(os.path.realpath(path) + ".files"))
+        self._rows = Rows(self._path, self._pictures)
 
     @classmethod
     def unchecked(
@@ -133,7 +129,7 @@ class SqliteStore:
         """
         store = copy.copy(self)
         store._writers, store._reads_only = [], True  # noqa: SLF001
-        store._damaged = set()  # noqa: SLF001
+        store._rows = Rows(self._path, self._pictures)  # noqa: SLF001
         return store
 
     def __repr__(self) -> str:
@@ -142,7 +138,7 @@ class SqliteStore:
     @property
     def damaged(self) -> frozenset[int]:
         """Attempts that were left out of lists, as they cannot be read."""
-        return frozenset(self._damaged)
+        return frozenset(self._rows.damaged)
 
     @property
     def path(self) -> Path:
@@ -167,14 +163,14 @@ class SqliteStore:
         self._writers.append(cast("Writer | Reader", writer))
 
     def _acquire(self) -> Writer | Reader:
-        from apimodels_async.stores._reader import Reader  # and sqlite3 with them
-        from apimodels_async.stores._writer import Writer
+        from apimodels_async.stores.sqlite.reader import Reader  # and sqlite3 with them
+        from apimodels_async.stores.sqlite.writer import Writer
 
         way = Reader if self._reads_only else Writer
         return way.acquire(self._path, self._prepare)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        from apimodels_async.stores._schema import prepare
+        from apimodels_async.stores.sqlite.schema import prepare
 
         prepare(connection, self._path)
 
@@ -197,7 +193,7 @@ class SqliteStore:
         if isinstance(claim, Claim):
             return claim
         # Here, as reading takes longer than writing, and others wait for their turn.
-        return Claim(granted=False, record=await self._read_whole(claim))
+        return Claim(granted=False, record=await self._rows.read_whole(claim))
 
     def _begin(
         self, db: Connection, asked: Sequence[tuple[NewOrder, Collection[OrderState]]]
@@ -231,7 +227,7 @@ class SqliteStore:
         found: Sequence[Any] = db.execute(FIND, place).fetchone()
         if found[STATE] not in anew:
             return found
-        record = self._read(found, whole=False)
+        record = self._rows.read(found, whole=False)
         if not is_replaceable(record, anew):
             return found
         db.execute("UPDATE orders SET current = 0 WHERE attempt = ?", (record.attempt,))
@@ -318,13 +314,13 @@ class SqliteStore:
         """See :class:`OrderStore`."""
         place = (scope, idempotency_key)
         row = await self._do(lambda db: db.execute(FIND, place).fetchone())
-        return None if row is None else await self._read_whole(row)
+        return None if row is None else await self._rows.read_whole(row)
 
     async def find_task(self, scope: str, task_id: str) -> OrderRecord | None:
         """See :class:`OrderStore`."""
         place = (scope, task_id)
         row = await self._do(lambda db: db.execute(FIND_TASK, place).fetchone())
-        return None if row is None else await self._read_whole(row)
+        return None if row is None else await self._rows.read_whole(row)
 
     async def money(self, scope: str, prefix: str) -> tuple[Decimal, Decimal]:
         """See :class:`OrderStore`."""
@@ -363,12 +359,12 @@ class SqliteStore:
         def work(db: Connection) -> OrderRecord | None:
             self._renew(db, owner)
             rows = db.execute(LEFT, (scope,))
-            found = next((row for row in rows if self._readable(row)), None)
+            found = next((row for row in rows if self._rows.readable(row)), None)
             rows.close()
             if found is None:
                 return None
             db.execute(TAKE_OVER, (owner, found[0]))
-            return self._read(db.execute(READ, (found[0],)).fetchone())
+            return self._rows.read(db.execute(READ, (found[0],)).fetchone())
 
         return await self._do(work)
 
@@ -380,13 +376,13 @@ class SqliteStore:
         text, below = (query.text or "").casefold(), before or ATTEMPT_MAX
         found: list[OrderRecord] = []
         while True:
-            page = (*values, below, PAGE)
-            rows = await self._do(lambda db: db.execute(sql, page).fetchall())  # noqa: B023
+            rows = await self._fetch(sql, (*values, below, PAGE))
             for row in rows:
                 below = row[0]
-                if text in str(row[PROMPT] or "").casefold() and self._readable(row):
+                fits = text in str(row[PROMPT] or "").casefold()
+                if fits and self._rows.readable(row):
                     # Pictures stay names: a page of them would be a gigabyte.
-                    found.append(self._read(row, whole=False))
+                    found.append(self._rows.read(row, whole=False))
                     if len(found) == limit:
                         return found
             if len(rows) < PAGE:
@@ -412,6 +408,9 @@ class SqliteStore:
         await self._do(sweep)
         return count
 
+    async def _fetch(self, query: str, values: Sequence[object]) -> list[Any]:
+        return await self._do(lambda db: db.execute(query, values).fetchall())
+
     async def _write(self, statement: str, *values: object) -> None:
         await self._do(lambda db: db.execute(statement, values).rowcount)
 
@@ -427,30 +426,6 @@ class SqliteStore:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writers[-1].put(work, done)
         return await done
-
-    async def _read_whole(self, row: Sequence[Any]) -> OrderRecord:
-        if any(isinstance(each, str) and ";sha256," in each for each in row):
-            return await asyncio.to_thread(self._read, row)  # it reads files
-        return self._read(row)
-
-    def _read(self, row: Sequence[Any], *, whole: bool = True) -> OrderRecord:
-        try:
-            return read_row(row, self._pictures.put_back if whole else str)
-        except DAMAGE as error:
-            msg = f"the store {self._path} is damaged: {error}"
-            raise JournalError(msg) from None
-
-    def _readable(self, row: Sequence[Any]) -> bool:
-        """Return whether *row* can be read; one that cannot hides no other."""
-        try:
-            read_row(row)
-        except DAMAGE as error:
-            if row[0] not in self._damaged:
-                self._damaged.add(row[0])
-                msg = "order %s (%r) in the store %s is damaged and left out: %s"
-                logger.error(msg, row[0], row[1], self._path, error)  # noqa: TRY400
-            return False
-        return True
 
 
 def _let_go(opening: asyncio.Future[Writer | Reader | None]) -> None:

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import define
 
-from apimodels_async.stores._jobs import Connection, Job, fail, tell
-from apimodels_async.stores._rows import read_text
-from apimodels_async.stores._schema import OLDER_VERSIONS, VERSION, prepare
-from apimodels_async.stores._writer import TURN_S, Writer, file_at
+from apimodels_async.stores.records import read_text
+from apimodels_async.stores.sqlite.connection import TURN_S, Connection, file_at
+from apimodels_async.stores.sqlite.jobs import Job, fail, tell
+from apimodels_async.stores.sqlite.schema import OLDER_VERSIONS, VERSION, prepare
+from apimodels_async.stores.sqlite.writer import Writer
 
 if TYPE_CHECKING:
     import asyncio

@@ -21,10 +21,10 @@ from support.waiting import until
 from apimodels_async import JournalError, OutcomeUnknownError
 from apimodels_async._core.money.orders import BATCH_SCOPE
 from apimodels_async.stores import OrderState, SqliteStore
-from apimodels_async.stores._writer import Writer
-from apimodels_async.stores.journal import Journal
+from apimodels_async.stores.sqlite.journal import Journal
+from apimodels_async.stores.sqlite.writer import Writer
 
-SUPPORT = str(Path(__file__).parents[1])
+SUPPORT = str(Path(__file__).parents[2])
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 
 
@@ -74,7 +74,7 @@ from apimodels_async import SparkPixImage
 from apimodels_async._core.money.orders import BATCH_SCOPE
 from apimodels_async._io.clock import LoopClock
 from apimodels_async.stores._lease import Lease
-from apimodels_async.stores.journal import Journal
+from apimodels_async.stores.sqlite.journal import Journal
 from apimodels_async.stores.sent import SentOrders
 from apimodels_async.stores.sent_order import SentOrder
 journal = Journal(Path(sys.argv[1]))
@@ -131,12 +131,8 @@ async def test_its_files_are_private(journal, path):
 async def test_a_write_is_durable_when_it_returns(journal, path):
     """The log on disk has it at once, whatever the release of SQLite."""
     await begin(journal, prompt="a rare word")
-    mode, full = await journal._do(
-        lambda db: [
-            db.execute(f"PRAGMA {name}").fetchone()
-            for name in ("journal_mode", "synchronous")
-        ]
-    )
+    (mode,) = await journal._fetch("PRAGMA journal_mode", ())
+    (full,) = await journal._fetch("PRAGMA synchronous", ())
 
     assert (mode, full) == (("wal",), (2,))
     assert b"a rare word" in path.with_name("j.sqlite-wal").read_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.orders import an_order
 
 from apimodels_async._core.money.orders import BATCH_SCOPE
-from apimodels_async.stores.journal import Journal
+from apimodels_async.stores.sqlite.journal import Journal
 
 
 async def test_who_only_reads_needs_no_lock_and_takes_none(tmp_path):

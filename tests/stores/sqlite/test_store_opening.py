@@ -15,8 +15,8 @@ from support.waiting import until
 
 from apimodels_async import JournalError
 from apimodels_async.stores import SqliteStore
-from apimodels_async.stores._schema import prepare
-from apimodels_async.stores._writer import Writer
+from apimodels_async.stores.sqlite.schema import prepare
+from apimodels_async.stores.sqlite.writer import Writer
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from apimodels_async.errors import JournalError
-from apimodels_async.stores._older import bring_over
-from apimodels_async.stores._rows import NOW, read_text
-from apimodels_async.stores._writer import in_turn, set_mode
+from apimodels_async.stores.records import read_text
+from apimodels_async.stores.sqlite.connection import in_turn, set_mode
+from apimodels_async.stores.sqlite.older import bring_over
+from apimodels_async.stores.sqlite.rows import NOW
 
 if TYPE_CHECKING:
     from pathlib import Path

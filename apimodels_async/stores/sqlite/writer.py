@@ -21,44 +21,36 @@ from __future__ import annotations
 
 import os
 import queue
-import random
 import sqlite3
-import stat
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from attrs import define, field
 
 from apimodels_async.errors import JournalError
-from apimodels_async.stores._jobs import (
-    Connection,
-    Job,
-    do_all,
-    fail,
+from apimodels_async.stores.sqlite.connection import (
+    PAUSE_S,
+    connect,
+    file_at,
+    in_turn,
     journal_error,
-    tell,
+    wait_for_turn,
 )
+from apimodels_async.stores.sqlite.jobs import Job, do_all, fail, tell
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from pathlib import Path
+
+    from apimodels_async.stores.sqlite.connection import Connection
 
 T = TypeVar("T")
 
 GROUP_MAX: Final = 500
 """Jobs committed together at most; one commit takes a few milliseconds."""
-WAL_SINCE: Final = (3, 51, 3)
-"""Before, its WAL-reset bug can corrupt a file that has several connections."""
-TURN_S: Final = 30.0
-"""Seconds to wait for other processes at most."""
-PAUSE_S: Final = 0.004
-PAUSE_MIN_S: Final = 0.0005
-"""Seconds between two tries for a turn, on average: at first, and for the oldest."""
-AGE_S: Final = 0.01
-"""Seconds of waiting that halve the pause between tries; twice as many third it."""
 OPENING_S: Final = 60.0
 """Seconds to wait for a file to open at most."""
 
@@ -253,7 +245,7 @@ class Writer:
         try:
             connection = self._usable()
             connection.renewed.clear()
-            _, waited = _wait(connection, "BEGIN IMMEDIATE")
+            _, waited = wait_for_turn(connection, "BEGIN IMMEDIATE")
             working = True
             do_all(connection, jobs)
             working = False
@@ -314,74 +306,3 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  Windows has no forks
         after_in_parent=Writer.after_in_parent,
         after_in_child=Writer.after_in_child,
     )
-
-
-def file_at(path: str | Path) -> os.stat_result | None:
-    """Return what has the name *path*; None: nothing that can be looked at."""
-    try:
-        return Path(path).stat()
-    except OSError:
-        return None
-
-
-def in_turn(connection: sqlite3.Connection, statement: str) -> list[Any]:
-    """
-    Execute *statement* and return its rows, waiting for other processes.
-
-    SQLite's own waiting starves some of eight processes for seconds (measured
-    2026-11-27): its pauses grow, and the newest comer has the shortest.
-    """
-    rows, _ = _wait(connection, statement)
-    return rows
-
-
-def _wait(connection: sqlite3.Connection, statement: str) -> tuple[list[Any], bool]:
-    """Return what *statement* gives, and whether others had to be waited for."""
-    began, busy = time.monotonic(), False
-    while True:
-        try:
-            return connection.execute(statement).fetchall(), busy
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            waited = time.monotonic() - began
-            if not busy or waited > TURN_S:
-                raise
-        pause = max(PAUSE_S / (1 + waited / AGE_S), PAUSE_MIN_S)
-        time.sleep(pause * 2 * random.random())  # noqa: S311  jitter
-
-
-def connect(path: Path) -> Connection:
-    """
-    Open the file at *path*, made with mode 600 if it is new.
-
-    Raises:
-        JournalError: It has several names, each of which would have locks of its own.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    real = os.path.realpath(path)
-    if file_at(real) is None:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-        os.close(os.open(real, flags, 0o600))
-    # By its name, not opened: closing it would drop the locks of a store that is open
-    # under another one.
-    found = Path(real).stat()
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        what = "a name of another file" if stat.S_ISREG(found.st_mode) else "no file"
-        msg = f"the store {path} cannot be used: it is {what}"
-        raise JournalError(msg)
-    # Its thread's alone but for the moment before a fork.
-    return sqlite3.connect(
-        real,
-        isolation_level=None,
-        timeout=0,
-        check_same_thread=False,
-        factory=Connection,
-    )
-
-
-def set_mode(connection: sqlite3.Connection, *, wal: bool | None = None) -> None:
-    """Make transactions durable: by a write-ahead log where that is safe."""
-    if wal is None:
-        wal = sqlite3.sqlite_version_info >= WAL_SINCE
-    in_turn(connection, f"PRAGMA journal_mode = {'WAL' if wal else 'PERSIST'}")
-    connection.execute("PRAGMA synchronous = FULL")

@@ -111,7 +111,7 @@ async def test_a_journal_that_is_in_use_is_left_alone(session, path):
 OPEN = """
 import asyncio, resource, sys
 from pathlib import Path
-from apimodels_async.stores.journal import Journal
+from apimodels_async.stores.sqlite.journal import Journal
 most = int(sys.argv[2])
 sys.dont_write_bytecode = True  # it would be cut off as well
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))

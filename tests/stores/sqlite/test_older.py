@@ -37,9 +37,9 @@ from apimodels_async._core.money.digests import digest_of
 from apimodels_async._core.money.orders import BATCH_SCOPE
 from apimodels_async._core.money.records import Keys, dump_result
 from apimodels_async.models import ImageResult
-from apimodels_async.stores._older import bring_over
-from apimodels_async.stores._schema import SCHEMA
-from apimodels_async.stores.journal import Journal
+from apimodels_async.stores.sqlite.journal import Journal
+from apimodels_async.stores.sqlite.older import bring_over
+from apimodels_async.stores.sqlite.schema import SCHEMA
 
 PAID = {"completed", "accepted", "intended", "unknown"}
 

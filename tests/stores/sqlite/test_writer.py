@@ -18,9 +18,9 @@ from support.waiting import until
 
 from apimodels_async import JournalError
 from apimodels_async.stores import HistoryQuery, SqliteStore
-from apimodels_async.stores._writer import Writer
+from apimodels_async.stores.sqlite.writer import Writer
 
-SUPPORT = str(Path(__file__).parents[1])
+SUPPORT = str(Path(__file__).parents[2])
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 
 PROGRAM = """

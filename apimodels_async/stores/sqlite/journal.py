@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._core.money.orders import BATCH_SCOPE
 from apimodels_async.errors import JournalError
-from apimodels_async.stores.sqlite import SqliteStore
+from apimodels_async.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
-    from apimodels_async.stores._reader import Reader
-    from apimodels_async.stores._writer import Writer
+    from apimodels_async.stores.sqlite.reader import Reader
+    from apimodels_async.stores.sqlite.writer import Writer
 
 # Any: the types of each are known on its own platform alone.
 _fcntl: Any = None
@@ -64,7 +64,7 @@ class Journal(SqliteStore):
     def _acquire(self) -> Writer | Reader:
         if self._reads_only:
             return super()._acquire()
-        from apimodels_async.stores._writer import Writer  # and sqlite3 with it
+        from apimodels_async.stores.sqlite.writer import Writer  # and sqlite3 with it
 
         lock = take_lock(self.path)
         try:
@@ -74,7 +74,7 @@ class Journal(SqliteStore):
             raise
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        from apimodels_async.stores._schema import prepare
+        from apimodels_async.stores.sqlite.schema import prepare
 
         # One connection writes: the log that several could corrupt is safe.
         prepare(connection, self.path, wal=True)

@@ -1,0 +1,83 @@
+"""What is refused, and what is said, of the server that a store is opened on."""
+
+from __future__ import annotations
+
+import pytest
+from support.redis import SAFE
+
+from apimodels_async import JournalError
+from apimodels_async.stores import RedisStore
+
+RIGHTS = "+@read +@write +@scripting +@connection +info +time"
+
+
+async def opened(url):
+    """Open a store and close it."""
+    store = RedisStore.unchecked(url, patience_s=1.0)
+    await store.open()
+    await store.aclose()
+
+
+async def test_a_server_that_evicts_keys_is_refused(start):
+    """What it forgets would be bought again: the setting is named."""
+    server = start(*SAFE, "--maxmemory-policy", "allkeys-lru")
+    with pytest.raises(JournalError, match=r"allkeys-lru.*set maxmemory-policy noevic"):
+        await opened(server.url)
+
+
+async def test_a_cluster_is_refused(start):
+    """In words, and not by its first MOVED."""
+    server = start(*SAFE, "--cluster-enabled", "yes")
+    with pytest.raises(JournalError, match="Cluster is not supported"):
+        await opened(server.url)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--appendonly", "no"), "appendonly no"),
+        (("--appendonly", "yes", "--appendfsync", "no"), "appendfsync no"),
+    ],
+    ids=["no file", "no flush"],
+)
+async def test_a_server_that_may_forget_is_named(start, caplog, options, words):
+    """It is used, and one warning says what that can cost."""
+    await opened(start(*options).url)
+
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert words in record.message
+    assert "bought a second time" in record.message
+
+
+async def test_a_safe_server_is_not_talked_of(start, caplog):
+    """With an append-only file that is flushed always, there is nothing to say."""
+    await opened(start(*SAFE).url)
+
+    assert caplog.records == []
+
+
+async def test_the_rights_that_the_docs_name_are_enough(start, caplog):
+    """The password, right or wrong, is in no text."""
+    server = start(*SAFE)
+    words = ("on", ">very-secret", "~{apimodels}*", *RIGHTS.split())
+    assert b"OK" in server.ask("ACL", "SETUSER", "shop", *words)
+    server.ask("ACL", "SETUSER", "shop", "+waitaof")  # where there is one
+    store = RedisStore(f"unix://shop:very-secret@{server.path}")
+    await store.open()
+    await store.renew("us")
+    await store.aclose()
+    assert "secret" not in repr(store) + store.address + caplog.text
+
+    with pytest.raises(JournalError, match="invalid username-password") as raised:
+        await opened(f"unix://shop:wrong-secret@{server.path}")
+    assert "secret" not in str(raised.value)
+
+
+async def test_a_user_without_rights_is_told(start):
+    """The command that is not allowed is named."""
+    server = start(*SAFE)
+    words = ("on", ">pw", "~*", "+@connection", "+@read")
+    assert b"OK" in server.ask("ACL", "SETUSER", "shop", *words)
+    with pytest.raises(JournalError, match="info"):
+        await opened(f"unix://shop:pw@{server.path}")
