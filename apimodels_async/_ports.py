@@ -232,7 +232,7 @@ class Leave(Protocol):
         ...
 
 
-@define
+@define(eq=False, repr=False)
 class Sent:
     """How far a request has got, while whoever sends it waits."""
 

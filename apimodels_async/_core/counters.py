@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from apimodels_async.errors import ApiModelsError
 
 
-@define
+@define(eq=False, repr=False)
 class Counters:
     """The numbers behind ``session.stats()``."""
 

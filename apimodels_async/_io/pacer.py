@@ -14,7 +14,7 @@ SLICE: Final = 16
 """Callers let through in one turn of the loop."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class StartPacer:
     """
     Lets callers through in the order they came, so many in one turn of the loop.

@@ -32,7 +32,7 @@ FREE_S: Final = 0.005
 """An interval below this is none."""
 
 
-@define
+@define(eq=False, repr=False)
 class OrderPace:
     """Decides when the next order may be sent. Times are monotonic seconds."""
 

@@ -17,7 +17,7 @@ PER_S: Final = 1.0
 TOKENS_MAX: Final = 10.0
 
 
-@define
+@define(eq=False, repr=False)
 class RetryBudget:
     """Decides whether one more retry is affordable. Times are monotonic seconds."""
 

@@ -22,7 +22,7 @@ THROTTLED: Final = frozenset({429, 503})
 """Statuses that speak for the whole API, not for one task."""
 
 
-@define
+@define(eq=False, repr=False)
 class Brake:
     """
     Decides until when no poll starts. Times are monotonic seconds.
