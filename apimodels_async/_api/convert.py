@@ -19,7 +19,7 @@ from attrs import frozen
 from cattrs.gen import make_dict_structure_fn, override
 
 from apimodels_async._api.decode import UnreadableError
-from apimodels_async._text import printable
+from apimodels_async._text import Value, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,8 @@ _NOTHING: Final = frozenset({"", "null", "none", "undefined", "false", "[]", "{}
 """What stands, in small letters, where there is no reason to give."""
 
 
-@frozen
-class WireTask:
+@frozen(eq=False, repr=False)
+class WireTask(Value):
     """``data`` of a create or poll answer. Source: API page, "Response Format"."""
 
     task_id: str
@@ -52,8 +52,8 @@ class WireTask:
     model: str | None = None
 
 
-@frozen
-class WireImage:
+@frozen(eq=False, repr=False)
+class WireImage(Value):
     """``data`` of a SparkPix answer. Source: API page, SparkPix notes."""
 
     url: Any = None
@@ -63,8 +63,8 @@ class WireImage:
     """The page does not give the unit."""
 
 
-@frozen
-class WireOpenAIImage:
+@frozen(eq=False, repr=False)
+class WireOpenAIImage(Value):
     """
     One item of ``data`` in an OpenAI-shaped answer (gpt-image-2-all with a WxH size).
     """
@@ -73,8 +73,8 @@ class WireOpenAIImage:
     b64_json: Any = None
 
 
-@frozen
-class WireBalance:
+@frozen(eq=False, repr=False)
+class WireBalance(Value):
     """``data`` of ``GET /balance``."""
 
     balance: Decimal
@@ -83,8 +83,8 @@ class WireBalance:
     currency: str | None = None
 
 
-@frozen
-class WireModel:
+@frozen(eq=False, repr=False)
+class WireModel(Value):
     """One item of ``data`` of ``GET /models``."""
 
     id: str
@@ -92,8 +92,8 @@ class WireModel:
     endpoint: str | None = None
 
 
-@frozen
-class WireFile:
+@frozen(eq=False, repr=False)
+class WireFile(Value):
     """``data`` of ``POST /files``: multipart answers have only the public URL."""
 
     public_url: str
