@@ -39,7 +39,7 @@ _READ: Final = (
     | getattr(os, "O_NONBLOCK", 0)
 )
 _user: Final[Callable[[], int | None]] = getattr(os, "geteuid", lambda: None)
-_NAME: Final = re.compile(r"^(export\s+)?\w+\s*=\s*(?!=|$)|^\w+\s*=$")
+_NAME: Final = r"^(export\s+)?\w+\s*=\s*(?!=|$)|^\w+\s*=$"
 """Of ``name=key``; not the end of ``abc==``."""
 
 
@@ -119,7 +119,7 @@ def _first_value(text: str) -> str | None:
     for line in text.splitlines():
         value = line.strip()
         if value and not value.startswith("#"):
-            return _NAME.sub("", value).strip("\"'")
+            return re.sub(_NAME, "", value).strip("\"'")
     return None
 
 
