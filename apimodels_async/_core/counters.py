@@ -7,8 +7,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from attrs import define, field
-
 from apimodels_async.errors import GenerationFailedError
 from apimodels_async.models import ImageResult, SessionStats
 
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from apimodels_async.errors import ApiModelsError
 
 
-@define(eq=False, repr=False)
 class Counters:
     """The numbers behind ``session.stats()``."""
 
@@ -32,8 +29,10 @@ class Counters:
     late_max_s: float = 0.0
     callbacks: int = 0
     spent: Decimal = Decimal(0)
-    _ended: set[str] = field(init=False, factory=set[str])
-    """Ids of the tasks whose end was counted; 100 bytes each."""
+
+    def __init__(self) -> None:
+        self._ended = set[str]()
+        """Ids of the tasks whose end was counted; 100 bytes each."""
 
     def polled(self, late_s: float) -> None:
         """Count a poll that was started *late_s* seconds after it was due."""

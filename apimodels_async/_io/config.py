@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -133,7 +132,7 @@ def callback_secret(secret: str | Secret | None) -> Secret:
     given, secret = Secret.of(secret), None
     found = given or Secret.of(os.environ.get(CALLBACK_VARIABLE))
     if found is None:
-        return Secret(secrets.token_hex())
+        return Secret(os.urandom(32).hex())  # as *secrets* does, with no import
     if len(found.reveal()) < SECRET_CHARS_MIN:
         msg = f"the callback secret must have at least {SECRET_CHARS_MIN} characters"
         raise ConfigurationError(msg)

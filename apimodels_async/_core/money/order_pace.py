@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from attrs import define, field
-
 from apimodels_async.policies import RETRY_AFTER_MAX_S
 
 PAUSE_MIN_S: Final = 1.0
@@ -32,28 +30,29 @@ FREE_S: Final = 0.005
 """An interval below this is none."""
 
 
-@define(eq=False, repr=False)
 class OrderPace:
     """Decides when the next order may be sent. Times are monotonic seconds."""
 
-    interval_min: float = 0.0
-    """Seconds between two orders at least, by the user's own word."""
-    _interval: float | None = field(init=False, default=None)
+    _interval: float | None = None
     """Found out; None before the first 429 and while that is being found out."""
-    _blocked_until: float = field(init=False, default=0.0)
-    _next_at: float = field(init=False, default=0.0)
-    _probing: bool = field(init=False, default=False)
+    _blocked_until: float = 0.0
+    _next_at: float = 0.0
+    _probing: bool = False
     """The pace is not known: one order at a time, after each pause."""
-    _probe_at: float = field(init=False, default=math.inf)
+    _probe_at: float = math.inf
     """Start of the order that is out; infinite if none is."""
-    _braked_at: float = field(init=False, default=-1.0)
-    _streak: int = field(init=False, default=0)
+    _braked_at: float = -1.0
+    _streak: int = 0
     """Pauses in a row without an order that was taken."""
-    _run: int = field(init=False, default=0)
+    _run: int = 0
     """Orders taken in a row."""
-    _counted_from: float | None = field(init=False, default=None)
+    _counted_from: float | None = None
     """Start of the first order since the last finding."""
-    _taken: int = field(init=False, default=0)
+    _taken: int = 0
+
+    def __init__(self, interval_min: float = 0.0) -> None:
+        self.interval_min = interval_min
+        """Seconds between two orders at least, by the user's own word."""
 
     def next_start(self, now: float) -> float | None:
         """

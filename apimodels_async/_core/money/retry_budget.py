@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import define
-
 PER_REQUEST: Final = 0.1
 PER_S: Final = 1.0
 TOKENS_MAX: Final = 10.0
 
 
-@define(eq=False, repr=False)
 class RetryBudget:
     """Decides whether one more retry is affordable. Times are monotonic seconds."""
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import define
-
 from apimodels_async.policies import RETRY_AFTER_MAX_S
 
 PAUSE_MIN_S: Final = 1.0
@@ -22,7 +20,6 @@ THROTTLED: Final = frozenset({429, 503})
 """Statuses that speak for the whole API, not for one task."""
 
 
-@define(eq=False, repr=False)
 class Brake:
     """
     Decides until when no poll starts. Times are monotonic seconds.
