@@ -33,26 +33,25 @@ FREE_S: Final = 0.005
 class OrderPace:
     """Decides when the next order may be sent. Times are monotonic seconds."""
 
-    _interval: float | None = None
-    """Found out; None before the first 429 and while that is being found out."""
-    _blocked_until: float = 0.0
-    _next_at: float = 0.0
-    _probing: bool = False
-    """The pace is not known: one order at a time, after each pause."""
-    _probe_at: float = math.inf
-    """Start of the order that is out; infinite if none is."""
-    _braked_at: float = -1.0
-    _streak: int = 0
-    """Pauses in a row without an order that was taken."""
-    _run: int = 0
-    """Orders taken in a row."""
-    _counted_from: float | None = None
-    """Start of the first order since the last finding."""
-    _taken: int = 0
-
     def __init__(self, interval_min: float = 0.0) -> None:
         self.interval_min = interval_min
         """Seconds between two orders at least, by the user's own word."""
+        self._interval: float | None = None
+        """Found out; None before the first 429 and while that is being found out."""
+        self._blocked_until = 0.0
+        self._next_at = 0.0
+        self._probing = False
+        """The pace is not known: one order at a time, after each pause."""
+        self._probe_at = math.inf
+        """Start of the order that is out; infinite if none is."""
+        self._braked_at = -1.0
+        self._streak = 0
+        """Pauses in a row without an order that was taken."""
+        self._run = 0
+        """Orders taken in a row."""
+        self._counted_from: float | None = None
+        """Start of the first order since the last finding."""
+        self._taken = 0
 
     def next_start(self, now: float) -> float | None:
         """
