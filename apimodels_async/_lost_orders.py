@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from apimodels_async.webhooks.expected import ExpectedCallback, ExpectedCallbacks
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LostOrders:
     """Finds the tasks of one session's lost orders. Must be made in its loop."""
 

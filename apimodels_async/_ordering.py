@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from apimodels_async.webhooks.expected import ExpectedCallbacks
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Ordering:
     """Buys for one session. Must be made in its loop."""
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from attrs import define, field, frozen
 
+from apimodels_async._text import Value
 from apimodels_async.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ class Kind(Enum):
         return self in {Kind.CREATE, Kind.GENERATE}
 
 
-@frozen
-class File:
+@frozen(eq=False, repr=False)
+class File(Value):
     """A file to send as multipart form data."""
 
     name: str
@@ -143,8 +144,8 @@ class File:
     data: bytes = field(repr=False)
 
 
-@frozen(kw_only=True)
-class Request:
+@frozen(eq=False, repr=False, kw_only=True)
+class Request(Value):
     """One HTTP request, to be sent below the base URL."""
 
     method: str
@@ -161,8 +162,8 @@ class Request:
     """Between two tries at least, whatever the retry policy says."""
 
 
-@frozen
-class Reply:
+@frozen(eq=False, repr=False)
+class Reply(Value):
     """A whole answer: status, headers (lower-case names) and the raw body."""
 
     status: int
@@ -179,8 +180,8 @@ class Phase(Enum):
     BODY = "reading the answer"
 
 
-@frozen
-class Failure:
+@frozen(eq=False, repr=False)
+class Failure(Value):
     """A request that got no whole answer. Holds words, never a foreign exception."""
 
     sent: bool
@@ -232,7 +233,7 @@ class Leave(Protocol):
         ...
 
 
-@define
+@define(eq=False, repr=False)
 class Sent:
     """How far a request has got, while whoever sends it waits."""
 
@@ -374,8 +375,8 @@ class Observer(Protocol):
         ...
 
 
-@frozen
-class Hint:
+@frozen(eq=False, repr=False)
+class Hint(Value):
     """
     What a callback is to us: a reason to look at one task. Nothing in it is believed.
     """

@@ -59,7 +59,7 @@ CLOSE_S: Final = 5.0
 """Seconds; closing takes milliseconds, this bounds a connection that will not."""
 
 
-@define(frozen=True, kw_only=True)
+@define(frozen=True, eq=False, repr=False, kw_only=True)
 class Options:
     """Validated session options."""
 
@@ -87,7 +87,7 @@ class State(Enum):
     CLOSED = "closed"  # pending tasks are attached again in a new session
 
 
-@define(eq=False, kw_only=True)
+@define(eq=False, repr=False, kw_only=True)
 class Parts:
     """What an open session is made of."""
 
@@ -110,7 +110,7 @@ class Parts:
         return self.kept_saver
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Runtime:
     """The one owner of a session's parts."""
 

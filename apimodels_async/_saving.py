@@ -108,7 +108,7 @@ class Target:
         )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Saver:
     """The files of one session, to and from disk. Must be made in a running loop."""
 

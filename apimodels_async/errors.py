@@ -38,6 +38,8 @@ from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from attrs import frozen
 
+from apimodels_async._text import Value
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
@@ -72,8 +74,8 @@ __all__ = [
 ]
 
 
-@frozen
-class RequestInfo:
+@frozen(eq=False, repr=False)
+class RequestInfo(Value):
     """What an error may say about the request behind it: no key, no prompt."""
 
     method: str

@@ -209,7 +209,7 @@ Product: TypeAlias = TaskHandle | ImageResult
 """What an order buys: a task to wait for, or the picture itself."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PaidRequest:
     """One order, from the call to the step that hands over its product."""
 

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias
 
 from attrs import field, frozen
 
-from apimodels_async._text import brief
+from apimodels_async._text import Value, brief
 from apimodels_async.errors import ApiModelsError
 
 __all__ = [
@@ -75,8 +75,8 @@ class TaskState(StrEnum):
         return self in {TaskState.COMPLETED, TaskState.FAILED}
 
 
-@frozen
-class TaskEvent:
+@frozen(eq=False, repr=False)
+class TaskEvent(Value):
     """A task was seen in a new state."""
 
     state: TaskState
@@ -85,8 +85,8 @@ class TaskEvent:
     """UTC time at which this session learnt of it."""
 
 
-@frozen(kw_only=True)
-class ImageResult:
+@frozen(eq=False, repr=False, kw_only=True)
+class ImageResult(Value):
     """A finished generation. ``session.download(result, ...)`` stores its file."""
 
     urls: tuple[str, ...] = field(repr=brief)
@@ -140,8 +140,8 @@ class ImageResult:
         return card(facts, self.urls, f"picture by {self.model or 'an unnamed model'}")
 
 
-@frozen
-class TaskSnapshot:
+@frozen(eq=False, repr=False)
+class TaskSnapshot(Value):
     """One answer about one task: its state and, if finished, how it ended."""
 
     task_id: str
@@ -154,8 +154,8 @@ class TaskSnapshot:
     """The date of the answer, by the API's clock."""
 
 
-@frozen(kw_only=True)
-class SparkPixImage:
+@frozen(eq=False, repr=False, kw_only=True)
+class SparkPixImage(Value):
     """
     A request for SparkPix Image: text to image, answered in about a second.
 
@@ -183,8 +183,8 @@ class SparkPixImage:
     """Further parameters, sent as they are: the API may know more than this class."""
 
 
-@frozen(kw_only=True)
-class SparkPixEdit:
+@frozen(eq=False, repr=False, kw_only=True)
+class SparkPixEdit(Value):
     """
     A request for SparkPix Image Edit: edit or fuse images, answered in about a second.
 
@@ -205,8 +205,8 @@ class SparkPixEdit:
     """As for :class:`SparkPixImage`."""
 
 
-@frozen
-class ImageRequest:
+@frozen(eq=False, repr=False)
+class ImageRequest(Value):
     """
     A request for any other model.
 
@@ -227,8 +227,8 @@ AnyRequest: TypeAlias = SparkPixImage | SparkPixEdit | ImageRequest
 """Whatever can be ordered, as a value."""
 
 
-@frozen(kw_only=True)
-class CheckedRequest:
+@frozen(eq=False, repr=False, kw_only=True)
+class CheckedRequest(Value):
     """
     A request that passed every check made before sending, and what it should cost.
     """
@@ -239,8 +239,8 @@ class CheckedRequest:
     """US dollars by the published hint (:func:`known_models`); None: there is none."""
 
 
-@frozen
-class Outcome:
+@frozen(eq=False, repr=False)
+class Outcome(Value):
     """
     How one item of a batch ended: a result or an error.
 
@@ -285,8 +285,8 @@ class Outcome:
         raise ValueError(msg)
 
 
-@frozen(kw_only=True)
-class Balance:
+@frozen(eq=False, repr=False, kw_only=True)
+class Balance(Value):
     """The account, in US dollars. Source: vendor's account page."""
 
     balance: Decimal
@@ -309,8 +309,8 @@ class Verdict(StrEnum):
     """What the API offers does not tell."""
 
 
-@frozen
-class Reconciliation:
+@frozen(eq=False, repr=False)
+class Reconciliation(Value):
     """The answer of ``session.reconcile``."""
 
     verdict: Verdict
@@ -320,8 +320,8 @@ class Reconciliation:
     """To ``attach``; with :attr:`Verdict.FOUND`."""
 
 
-@frozen(kw_only=True)
-class ModelInfo:
+@frozen(eq=False, repr=False, kw_only=True)
+class ModelInfo(Value):
     """One row of the API's catalogue."""
 
     id: str
@@ -330,8 +330,8 @@ class ModelInfo:
     raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
 
 
-@frozen(kw_only=True)
-class KnownParameter:
+@frozen(eq=False, repr=False, kw_only=True)
+class KnownParameter(Value):
     """
     What is known of one parameter of a model; what is not known is not checked.
     """
@@ -362,8 +362,8 @@ class KnownParameter:
     """Of a ``size``: how many times the shorter side the longer one may be."""
 
 
-@frozen(kw_only=True)
-class KnownModel:
+@frozen(eq=False, repr=False, kw_only=True)
+class KnownModel(Value):
     """
     What was published about a model on the day this catalogue was read.
 
@@ -400,8 +400,8 @@ class KnownModel:
     """
 
 
-@frozen(kw_only=True)
-class SessionStats:
+@frozen(eq=False, repr=False, kw_only=True)
+class SessionStats(Value):
     """What a session did so far."""
 
     pending: int = 0

@@ -11,6 +11,7 @@ from typing import Any, Final
 from attrs import Attribute, field, frozen
 from attrs.validators import optional
 
+from apimodels_async._text import Value
 from apimodels_async.errors import ConfigurationError
 
 __all__ = ["PollPolicy", "RetryPolicy", "Timeouts"]
@@ -54,8 +55,8 @@ def _check_durations(learned: object) -> None:
         raise ConfigurationError(msg)
 
 
-@frozen
-class PollPolicy:
+@frozen(eq=False, repr=False)
+class PollPolicy(Value):
     """
     When pending tasks are polled, and for how long.
 
@@ -101,8 +102,8 @@ class PollPolicy:
         return cls(interval, deadline, learned, max_rate, checked=False)
 
 
-@frozen
-class RetryPolicy:
+@frozen(eq=False, repr=False)
+class RetryPolicy(Value):
     """
     How often and how fast a request is sent again.
 
@@ -118,8 +119,8 @@ class RetryPolicy:
     cap: float = field(default=8.0, validator=_positive)
 
 
-@frozen
-class Timeouts:
+@frozen(eq=False, repr=False)
+class Timeouts(Value):
     """Bounds on every wait for the network."""
 
     connect: float = field(default=5.0, validator=_positive)

@@ -52,13 +52,16 @@ LAYERS = {
 
 # Who may import whom inside one layer, and the one arrow that points up.
 SAME_LAYER = {
+    ("errors", "_text"),
     ("policies", "errors"),
+    ("policies", "_text"),
     ("models", "errors"),
     ("models", "_display"),
     ("models", "_text"),
     ("_display", "_text"),
     ("models", "policies"),
     ("_ports", "errors"),
+    ("_ports", "_text"),
     ("_ports", "policies"),
     ("_ports", "models"),
     ("_api", "_api"),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@define(frozen=True)
+@define(frozen=True, eq=False, repr=False)
 class Call(Generic[T]):
     """One request, and how to read its answer."""
 

@@ -11,7 +11,6 @@ import json
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
 from apimodels_async._api.spelling import nearest
@@ -28,6 +27,9 @@ MODEL_CHARS_MAX: Final = 64
 @cache
 def known_models() -> dict[str, KnownModel]:
     """Return the catalogue by model id, in the file's order."""
+    # Not every session orders, and the import takes as long as the reading.
+    from importlib.resources import files
+
     text = (files("apimodels_async._api") / "catalogue.json").read_text("utf-8")
     table: dict[str, Any] = json.loads(text)
     read_on = date.fromisoformat(table["read_on"])

@@ -28,18 +28,16 @@ IMAGE_RATIOS: Final = ("custom", *RATIOS)
 EDIT_RATIOS: Final = ("match_input_image", *RATIOS)
 SIDE_MIN, SIDE_MAX, SIDE_STEP = 256, 1440, 16  # pixels
 LORA_SCALE_MIN, LORA_SCALE_MAX = -1, 3
-_LORA: Final = re.compile(
-    r"huggingface\.co/[\w.-]+/[\w.-]+(/[\w./-]+\.safetensors)?", re.ASCII
-)
+_LORA: Final = r"huggingface\.co/[\w.-]+/[\w.-]+(/[\w./-]+\.safetensors)?"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BRACKETS: Final = re.compile(r"[^\[\]]*|([^\[\]]*@)?\[[^\[\]]+\](:\d*)?")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """The API's ids look like ``clxxx...``; anything else never enters a URL."""
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+_BASE64: Final = r"[A-Za-z0-9+/_-]+={0,2}"
 BASE64_CHARS_MIN: Final = 40
 """The smallest pictures there are have some 35 bytes; shorter is a word or a path."""
-_DATA: Final = re.compile(r"data:[^,\s]*,\s*\S", re.IGNORECASE)
-_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]+:(//|.*,)", re.IGNORECASE)
+_DATA: Final = r"data:[^,\s]*,\s*\S"
+_SCHEME: Final = r"[a-z][a-z0-9+.-]+:(//|.*,)"
 VALUE_CHARS: Final = 80
 DECIMAL_DIGITS_MAX: Final = 400
 INT_BITS_MAX: Final = 1024
@@ -143,7 +141,7 @@ def check_size(aspect_ratio: str | None, width: object, height: object) -> None:
 def check_lora(weights: object, scale: object) -> None:
     """LoRA weights are named by their Hugging Face path; the scale is -1 to 3."""
     if weights is not None and not (
-        isinstance(weights, str) and _LORA.fullmatch(weights)
+        isinstance(weights, str) and re.fullmatch(_LORA, weights, re.ASCII)
     ):
         form = "huggingface.co/<owner>/<model>[/<file.safetensors>]"
         refuse("lora_weights", weights, form)
@@ -175,7 +173,7 @@ def check_image(parameter: str, value: object, *, inline: bool = True) -> None:
         if is_http_url(value) or (inline and _is_inline(value)):
             return
         # An address of another kind is no file, whatever its end looks like.
-        local = value.startswith("file:") or not _SCHEME.match(value)
+        local = value.startswith("file:") or not re.match(_SCHEME, value, re.IGNORECASE)
         refuse(parameter, value, f"{forms}; {UPLOAD_HINT}" if local else forms)
     if isinstance(value, (PathLike, bytes)) or hasattr(value, "read"):
         refuse(parameter, value, f"{forms}; {UPLOAD_HINT}")
@@ -183,10 +181,10 @@ def check_image(parameter: str, value: object, *, inline: bool = True) -> None:
 
 
 def _is_inline(value: str) -> bool:
-    if _DATA.match(value):
+    if re.match(_DATA, value, re.IGNORECASE):
         return True
     compact = "".join(value.split())
-    return len(compact) >= BASE64_CHARS_MIN and bool(_BASE64.fullmatch(compact))
+    return len(compact) >= BASE64_CHARS_MIN and bool(re.fullmatch(_BASE64, compact))
 
 
 def is_http_url(value: str) -> bool:

@@ -15,11 +15,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import cattrs
-from attrs import frozen
+from attrs import frozen, has
 from cattrs.gen import make_dict_structure_fn, override
 
 from apimodels_async._api.decode import UnreadableError
-from apimodels_async._text import printable
+from apimodels_async._text import Value, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,8 @@ _NOTHING: Final = frozenset({"", "null", "none", "undefined", "false", "[]", "{}
 """What stands, in small letters, where there is no reason to give."""
 
 
-@frozen
-class WireTask:
+@frozen(eq=False, repr=False)
+class WireTask(Value):
     """``data`` of a create or poll answer. Source: API page, "Response Format"."""
 
     task_id: str
@@ -52,8 +52,8 @@ class WireTask:
     model: str | None = None
 
 
-@frozen
-class WireImage:
+@frozen(eq=False, repr=False)
+class WireImage(Value):
     """``data`` of a SparkPix answer. Source: API page, SparkPix notes."""
 
     url: Any = None
@@ -63,8 +63,8 @@ class WireImage:
     """The page does not give the unit."""
 
 
-@frozen
-class WireOpenAIImage:
+@frozen(eq=False, repr=False)
+class WireOpenAIImage(Value):
     """
     One item of ``data`` in an OpenAI-shaped answer (gpt-image-2-all with a WxH size).
     """
@@ -73,8 +73,8 @@ class WireOpenAIImage:
     b64_json: Any = None
 
 
-@frozen
-class WireBalance:
+@frozen(eq=False, repr=False)
+class WireBalance(Value):
     """``data`` of ``GET /balance``."""
 
     balance: Decimal
@@ -83,8 +83,8 @@ class WireBalance:
     currency: str | None = None
 
 
-@frozen
-class WireModel:
+@frozen(eq=False, repr=False)
+class WireModel(Value):
     """One item of ``data`` of ``GET /models``."""
 
     id: str
@@ -92,8 +92,8 @@ class WireModel:
     endpoint: str | None = None
 
 
-@frozen
-class WireFile:
+@frozen(eq=False, repr=False)
+class WireFile(Value):
     """``data`` of ``POST /files``: multipart answers have only the public URL."""
 
     public_url: str
@@ -197,50 +197,56 @@ def _lenient(read: Callable[[Any], T]) -> Callable[[Any, Any], T | None]:
     return hook
 
 
-def _make_converter(*, detailed: bool) -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=detailed)
+_NAMES: Final[dict[type[Any], dict[str, str]]] = {
+    WireTask: {
+        "task_id": "taskId",
+        "result_urls": "resultUrls",
+        "create_time": "createTime",
+        "complete_time": "completeTime",
+        "fail_message": "failMsg",
+        "fail_code": "failCode",
+    },
+    WireFile: {"public_url": "publicUrl", "upload_url": "uploadUrl"},
+}
+_READS: Final[dict[type[Any], dict[str, Callable[[Any, Any], Any]]]] = {
+    WireTask: {
+        "task_id": lambda value, _: _task_id(value),
+        "result_urls": lambda value, _: _list(value),
+        "fail_message": _lenient(_reason),
+        "fail_code": _lenient(_reason),
+        "credits": _lenient(_cost),
+    },
+    WireImage: {"credits": _lenient(_cost)},
+}
+
+
+def _make_converter(*, detailed: bool) -> cattrs.BaseConverter:
+    def make(wire: type[Any]) -> Callable[[Any, Any], Any]:
+        names, reads = _NAMES.get(wire, {}), _READS.get(wire, {})
+        overrides: dict[str, Any] = {
+            name: override(rename=names.get(name), struct_hook=reads.get(name))
+            for name in {**names, **reads}
+        }
+        return make_dict_structure_fn(wire, converter, **overrides)
+
+    # What cattrs.Converter adds to it we do not use, and it takes longer to make.
+    converter = cattrs.BaseConverter(detailed_validation=detailed)
     converter.register_structure_hook(str, lambda value, _: _text(value))
     converter.register_structure_hook(Decimal, lambda value, _: _amount(value))
     converter.register_structure_hook(str | None, _lenient(_text))
     converter.register_structure_hook(float | None, _lenient(_number))
     converter.register_structure_hook(Decimal | None, _lenient(_amount))
-    renames: dict[type[Any], dict[str, str]] = {
-        WireTask: {
-            "task_id": "taskId",
-            "result_urls": "resultUrls",
-            "create_time": "createTime",
-            "complete_time": "completeTime",
-            "fail_message": "failMsg",
-            "fail_code": "failCode",
-        },
-        WireFile: {"public_url": "publicUrl", "upload_url": "uploadUrl"},
-    }
-    hooks: dict[type[Any], dict[str, Callable[[Any, Any], Any]]] = {
-        WireTask: {
-            "task_id": lambda value, _: _task_id(value),
-            "result_urls": lambda value, _: _list(value),
-            "fail_message": _lenient(_reason),
-            "fail_code": _lenient(_reason),
-            "credits": _lenient(_cost),
-        },
-        WireImage: {"credits": _lenient(_cost)},
-    }
-    for wire in {**renames, **hooks}:
-        names, reads = renames.get(wire, {}), hooks.get(wire, {})
-        overrides: dict[str, Any] = {
-            name: override(rename=names.get(name), struct_hook=reads.get(name))
-            for name in {**names, **reads}
-        }
-        hook = make_dict_structure_fn(wire, converter, **overrides)
-        converter.register_structure_hook(wire, hook)
+    converter.register_structure_hook_factory(has, make)
     return converter
 
 
 _FAST: Final = _make_converter(detailed=False)
+for _wire in (WireTask, WireImage):  # before anything is paid for
+    _FAST.get_structure_hook(_wire)
 
 
 @cache  # most programs never need it, and it takes 3 ms to make
-def _detailed() -> cattrs.Converter:
+def _detailed() -> cattrs.BaseConverter:
     """Return what says where it went wrong."""
     return _make_converter(detailed=True)
 

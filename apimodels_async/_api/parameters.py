@@ -39,10 +39,10 @@ OPTIONS: Final = {
     "download_to": "batch(); one result is stored by download()",
 }
 """Names that no model has -> whose options they are."""
-_TIER: Final = re.compile(r"\d+k")
-_RATIO: Final = re.compile(r"\d+(\.\d+)?:\d+(\.\d+)?", re.ASCII)
-_SIZE: Final = re.compile(r"(\d{1,6})[xX](\d{1,6})", re.ASCII)
-_SIZE_WORD: Final = re.compile(r"\d+[kK]|auto", re.ASCII)
+_TIER: Final = r"\d+k"
+_RATIO: Final = r"\d+(\.\d+)?:\d+(\.\d+)?"
+_SIZE: Final = r"(\d{1,6})[xX](\d{1,6})"
+_SIZE_WORD: Final = r"\d+[kK]|auto"
 
 
 def check_names(model: str, names: Iterable[object]) -> None:
@@ -133,7 +133,7 @@ def _check(spec: KnownParameter, value: Any) -> None:
             _check_number(spec, number)
         case "flag" if not isinstance(number, bool):
             _refuse(spec, value, "true or false")
-        case "ratio" if value != "auto" and not _matches(_RATIO, value):
+        case "ratio" if value != "auto" and not _match(_RATIO, value):
             _refuse(spec, value, "a ratio such as 16:9, or auto")
         case "size":
             _check_size(spec, value)
@@ -155,7 +155,7 @@ def _check_text(spec: KnownParameter, value: object) -> None:
         return
     # Programs that read 512 as a number mean the word; vendor pages write 2k and 2K.
     word = str(value)
-    word = word.upper() if _TIER.fullmatch(word) else word
+    word = word.upper() if re.fullmatch(_TIER, word) else word
     if word not in spec.values:
         near = nearest(word, spec.values)
         meant = f"; {did_you_mean(near)}" if len(near) == 1 else "."
@@ -180,9 +180,9 @@ def _check_number(spec: KnownParameter, value: Any) -> None:
 
 
 def _check_size(spec: KnownParameter, value: object) -> None:
-    if _matches(_SIZE_WORD, value):
+    if _match(_SIZE_WORD, value):
         return
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    found = _match(_SIZE, value)
     if found is None:
         _refuse(spec, value, "a size such as 1024x1024, or a word such as 2K")
     short, long = sorted(map(int, found.groups()))
@@ -212,8 +212,8 @@ def _check_images(spec: KnownParameter, images: Iterable[object]) -> None:
             raise InvalidRequestError(msg, parameter=error.parameter) from None
 
 
-def _matches(form: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and form.fullmatch(value) is not None
+def _match(form: str, value: object) -> re.Match[str] | None:
+    return re.fullmatch(form, value, re.ASCII) if isinstance(value, str) else None
 
 
 def _refuse(spec: KnownParameter, value: object, allowed: str) -> NoReturn:

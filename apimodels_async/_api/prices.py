@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
 
 
-_DIGITS: Final = re.compile(r"\s*\+?(\d{1,9})(\.0*)?\s*", re.ASCII)
+_DIGITS: Final = r"\s*\+?(\d{1,9})(\.0*)?\s*"
 
 
 def price_of(request: AnyRequest) -> Decimal | None:
@@ -69,7 +69,7 @@ def _count(given: object) -> int | None:
             return max(1, number)
         case float() if math.isfinite(number):
             return max(1, math.ceil(number))
-        case str() if found := _DIGITS.fullmatch(number):
+        case str() if found := re.fullmatch(_DIGITS, number, re.ASCII):
             return max(1, int(found[1]))
         case _:
             return None

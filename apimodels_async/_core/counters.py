@@ -7,8 +7,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from attrs import define, field
-
 from apimodels_async.errors import GenerationFailedError
 from apimodels_async.models import ImageResult, SessionStats
 
@@ -16,24 +14,24 @@ if TYPE_CHECKING:
     from apimodels_async.errors import ApiModelsError
 
 
-@define
 class Counters:
     """The numbers behind ``session.stats()``."""
 
-    submitted: int = 0
-    completed: int = 0
-    """Tasks, not the pictures of synchronous calls."""
-    failed: int = 0
-    unknown: int = 0
-    polls: int = 0
-    poll_errors: int = 0
-    late_s: float = 0.0
-    """Sum over all polls of the seconds between being due and being started."""
-    late_max_s: float = 0.0
-    callbacks: int = 0
-    spent: Decimal = Decimal(0)
-    _ended: set[str] = field(init=False, factory=set[str])
-    """Ids of the tasks whose end was counted; 100 bytes each."""
+    def __init__(self) -> None:
+        self.submitted = 0
+        self.completed = 0
+        """Tasks, not the pictures of synchronous calls."""
+        self.failed = 0
+        self.unknown = 0
+        self.polls = 0
+        self.poll_errors = 0
+        self.late_s = 0.0
+        """Sum over all polls of the seconds between being due and being started."""
+        self.late_max_s = 0.0
+        self.callbacks = 0
+        self.spent = Decimal(0)
+        self._ended = set[str]()
+        """Ids of the tasks whose end was counted; 100 bytes each."""
 
     def polled(self, late_s: float) -> None:
         """Count a poll that was started *late_s* seconds after it was due."""

@@ -87,7 +87,7 @@ class _Response(aiohttp.ClientResponse):
             self.transport.abort()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Arrived:
     """What has arrived of an answer."""
 

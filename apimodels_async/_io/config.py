@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -39,7 +38,7 @@ _READ: Final = (
     | getattr(os, "O_NONBLOCK", 0)
 )
 _user: Final[Callable[[], int | None]] = getattr(os, "geteuid", lambda: None)
-_NAME: Final = re.compile(r"^(export\s+)?\w+\s*=\s*(?!=|$)|^\w+\s*=$")
+_NAME: Final = r"^(export\s+)?\w+\s*=\s*(?!=|$)|^\w+\s*=$"
 """Of ``name=key``; not the end of ``abc==``."""
 
 
@@ -119,7 +118,7 @@ def _first_value(text: str) -> str | None:
     for line in text.splitlines():
         value = line.strip()
         if value and not value.startswith("#"):
-            return _NAME.sub("", value).strip("\"'")
+            return re.sub(_NAME, "", value).strip("\"'")
     return None
 
 
@@ -133,7 +132,7 @@ def callback_secret(secret: str | Secret | None) -> Secret:
     given, secret = Secret.of(secret), None
     found = given or Secret.of(os.environ.get(CALLBACK_VARIABLE))
     if found is None:
-        return Secret(secrets.token_hex())
+        return Secret(os.urandom(32).hex())  # as *secrets* does, with no import
     if len(found.reveal()) < SECRET_CHARS_MIN:
         msg = f"the callback secret must have at least {SECRET_CHARS_MIN} characters"
         raise ConfigurationError(msg)

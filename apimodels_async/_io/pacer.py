@@ -8,13 +8,10 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from attrs import define, field
-
 SLICE: Final = 16
 """Callers let through in one turn of the loop."""
 
 
-@define(eq=False)
 class StartPacer:
     """
     Lets callers through in the order they came, so many in one turn of the loop.
@@ -23,9 +20,10 @@ class StartPacer:
     would keep everything else on the loop waiting for 0.15 s (measured, 2026-11).
     """
 
-    _left: int = field(init=False, default=SLICE)
-    _waiting: deque[asyncio.Future[None]] = field(init=False, factory=deque)
-    _renewing: bool = field(init=False, default=False)
+    def __init__(self) -> None:
+        self._left = SLICE
+        self._waiting = deque[asyncio.Future[None]]()
+        self._renewing = False
 
     async def take(self) -> None:
         """Return at once while this turn has room, else in a later turn."""

@@ -36,7 +36,7 @@ T = TypeVar("T")
 logger = logging.getLogger("apimodels_async.sender")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class GuardedLimit:
     """
     The limit, which may be a user's own: once an order is answered, nothing that its
@@ -58,7 +58,7 @@ class GuardedLimit:
         logger.log(level, msg, method, exc_info=True)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class GuardedPermit:
     """The one way to a permit, for whoever has it: raises nothing."""
 
@@ -88,7 +88,7 @@ class GuardedPermit:
         return True
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Sender:
     """The retry loop around a transport."""
 

@@ -59,7 +59,7 @@ BEGUN: Final = 16
 """Polls begun in one iteration: a sweep is no burst, and nor are its answers."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Watchers:
     """Those who wait for one entry, and what its event streams have to show."""
 
@@ -82,7 +82,7 @@ class _Watchers:
                     waiter.set_result(None)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Tracker:
     """The driver of a ledger. Must be made in a running loop."""
 

@@ -73,7 +73,7 @@ class HaltError(Exception):
         self.reason = reason
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Item:
     """One item of a batch that reads as a request."""
 
@@ -93,7 +93,7 @@ class Item:
         return None if self.order is None else self.order.idempotency_key
 
 
-@define(eq=False, kw_only=True)
+@define(eq=False, repr=False, kw_only=True)
 class ItemRunner:
     """Runs the items of one batch, one at a time in each of its workers."""
 

@@ -15,7 +15,7 @@ SPARE: Final = 1 / 6
 """Of a lease, before its end, from which it counts as ended: clocks differ."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Lease:
     """
     How long the others will take this session for alive.

@@ -40,7 +40,7 @@ T = TypeVar("T")
 logger = logging.getLogger("apimodels_async.stores")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SentOrders:
     """What one session has in a store."""
 

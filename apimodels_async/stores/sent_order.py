@@ -49,7 +49,7 @@ UNDER_WAY_S: Final = 300.0
 written down, though the session that claimed it lives on."""
 
 
-@define(eq=False, kw_only=True)
+@define(eq=False, repr=False, kw_only=True)
 class SentOrder:
     """The record of one order: an ``OrderLog``."""
 

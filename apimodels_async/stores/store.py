@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from attrs import define
 
 from apimodels_async._ports import EndListener
+from apimodels_async._text import Value
 from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ PORTS: Final = {"https": ":443", "http": ":80"}
 """Scheme -> what may be left out behind its host."""
 
 
-@define(frozen=True, kw_only=True)
-class HistoryQuery:
+@define(frozen=True, eq=False, repr=False, kw_only=True)
+class HistoryQuery(Value):
     """Which orders to list."""
 
     state: OrderState | None = None

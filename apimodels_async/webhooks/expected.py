@@ -61,7 +61,7 @@ NAMED_MAX: Final = 16
 REFUTED_MAX: Final = 256
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ExpectedCallback:
     """The callback that an order is to get."""
 
@@ -103,7 +103,7 @@ class ExpectedCallback:
         return self.record is None or self.record.durable
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ExpectedCallbacks:
     """The expected callbacks of one session. Must be made in its loop."""
 

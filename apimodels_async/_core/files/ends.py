@@ -38,7 +38,7 @@ class _EndError(Exception):
     """The file ends where its format goes on."""
 
 
-@define
+@define(eq=False, repr=False)
 class _File:
     """Bytes by their place, read in windows."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from apimodels_async.errors import ApiModelsError
 
 
-@define
+@define(eq=False, repr=False)
 class Budget:
     """A limit on what orders may cost together. Amounts in US dollars."""
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from attrs import define, field
-
 from apimodels_async.policies import RETRY_AFTER_MAX_S
 
 PAUSE_MIN_S: Final = 1.0
@@ -32,28 +30,28 @@ FREE_S: Final = 0.005
 """An interval below this is none."""
 
 
-@define
 class OrderPace:
     """Decides when the next order may be sent. Times are monotonic seconds."""
 
-    interval_min: float = 0.0
-    """Seconds between two orders at least, by the user's own word."""
-    _interval: float | None = field(init=False, default=None)
-    """Found out; None before the first 429 and while that is being found out."""
-    _blocked_until: float = field(init=False, default=0.0)
-    _next_at: float = field(init=False, default=0.0)
-    _probing: bool = field(init=False, default=False)
-    """The pace is not known: one order at a time, after each pause."""
-    _probe_at: float = field(init=False, default=math.inf)
-    """Start of the order that is out; infinite if none is."""
-    _braked_at: float = field(init=False, default=-1.0)
-    _streak: int = field(init=False, default=0)
-    """Pauses in a row without an order that was taken."""
-    _run: int = field(init=False, default=0)
-    """Orders taken in a row."""
-    _counted_from: float | None = field(init=False, default=None)
-    """Start of the first order since the last finding."""
-    _taken: int = field(init=False, default=0)
+    def __init__(self, interval_min: float = 0.0) -> None:
+        self.interval_min = interval_min
+        """Seconds between two orders at least, by the user's own word."""
+        self._interval: float | None = None
+        """Found out; None before the first 429 and while that is being found out."""
+        self._blocked_until = 0.0
+        self._next_at = 0.0
+        self._probing = False
+        """The pace is not known: one order at a time, after each pause."""
+        self._probe_at = math.inf
+        """Start of the order that is out; infinite if none is."""
+        self._braked_at = -1.0
+        self._streak = 0
+        """Pauses in a row without an order that was taken."""
+        self._run = 0
+        """Orders taken in a row."""
+        self._counted_from: float | None = None
+        """Start of the first order since the last finding."""
+        self._taken = 0
 
     def next_start(self, now: float) -> float | None:
         """

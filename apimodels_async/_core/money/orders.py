@@ -17,7 +17,7 @@ from attrs import define
 
 from apimodels_async._core.money.digests import comparable
 from apimodels_async._core.money.resume import CALLED_BACK_S, OrderState
-from apimodels_async._text import printable
+from apimodels_async._text import Value, printable
 from apimodels_async.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ LEASE_S: Final = 60.0
 """Seconds for which an owner counts as alive after it was last heard of."""
 
 
-@define(frozen=True, kw_only=True)
-class NewOrder:
+@define(frozen=True, eq=False, repr=False, kw_only=True)
+class NewOrder(Value):
     """An order about to be sent."""
 
     scope: str
@@ -93,8 +93,8 @@ class NewOrder:
         )
 
 
-@define(frozen=True, kw_only=True)
-class OrderRecord:
+@define(frozen=True, eq=False, repr=False, kw_only=True)
+class OrderRecord(Value):
     """
     The current attempt at an order. Times are UTC, by the store's clock.
     """
@@ -145,8 +145,8 @@ class OrderRecord:
         return lost and self.nonce is not None and self.age_s < CALLED_BACK_S
 
 
-@define(frozen=True)
-class Claim:
+@define(frozen=True, eq=False, repr=False)
+class Claim(Value):
     """What a store answers to :class:`NewOrder`."""
 
     granted: bool

@@ -93,7 +93,7 @@ def load_result(text: str) -> ImageResult:
     return result
 
 
-@define
+@define(eq=False, repr=False)
 class Keys:
     """Gives every item a key that the same source gives it again in the next run."""
 

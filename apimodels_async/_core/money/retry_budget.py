@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import define
-
 PER_REQUEST: Final = 0.1
 PER_S: Final = 1.0
 TOKENS_MAX: Final = 10.0
 
 
-@define
 class RetryBudget:
     """Decides whether one more retry is affordable. Times are monotonic seconds."""
 
-    _tokens: float = TOKENS_MAX
-    _at: float = 0.0
+    def __init__(self) -> None:
+        self._tokens = TOKENS_MAX
+        self._at = 0.0
 
     def earn(self, now: float) -> None:
         """Note a request that is not a retry."""

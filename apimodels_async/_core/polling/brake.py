@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import define
-
 from apimodels_async.policies import RETRY_AFTER_MAX_S
 
 PAUSE_MIN_S: Final = 1.0
@@ -22,7 +20,6 @@ THROTTLED: Final = frozenset({429, 503})
 """Statuses that speak for the whole API, not for one task."""
 
 
-@define
 class Brake:
     """
     Decides until when no poll starts. Times are monotonic seconds.
@@ -32,15 +29,16 @@ class Brake:
     refused, be it before or after the refusal, whose task may be refused for ever.
     """
 
-    until: float = 0.0
-    """No poll starts before this."""
-    _round: float = 0.0
-    """When the last round began, that is, when the pause before it ended."""
-    _least: float = 0.0
-    """The end of this pause if nothing was refused before: its first second, or as
-    long as a Retry-After says."""
-    _streak: int = 0
-    """Pauses in a row without a good answer between them."""
+    def __init__(self) -> None:
+        self.until = 0.0
+        """No poll starts before this."""
+        self._round = 0.0
+        """When the last round began, that is, when the pause before it ended."""
+        self._least = 0.0
+        """The end of this pause if nothing was refused before: its first second, or as
+        long as a Retry-After says."""
+        self._streak = 0
+        """Pauses in a row without a good answer between them."""
 
     def throttled(self, started: float, now: float, retry_after: float | None) -> None:
         """

@@ -12,7 +12,7 @@ MISSES_MAX: Final = 3
 """In a row. Of callbacks that get lost one time in ten, a thousandth does that."""
 
 
-@define
+@define(eq=False, repr=False)
 class CallbackTrust:
     """
     Callbacks are trusted from the first that came true until some stay away in a row.

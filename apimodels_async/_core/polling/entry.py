@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apimodels_async.errors import ApiModelsError
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Entry:
     """What is known of a task, and how it ended."""
 

@@ -32,7 +32,7 @@ WHOLE: Final = 1.0 - 1e-6
 """A token, but for rounding."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Grid:
     """Entries that wait for their turn. Times are monotonic seconds."""
 

@@ -42,7 +42,7 @@ SAVED: Final = 20
 """Quantiles that stand for a group: 2.5 %, 7.5 %, ... 97.5 %."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Sample:
     """One task of a cohort."""
 
@@ -53,7 +53,7 @@ class Sample:
     polled: bool = False
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Group:
     samples: deque[Sample] = field(factory=deque)
     running: int = 0
@@ -63,7 +63,7 @@ class _Group:
     estimated_at: float | None = None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Latency:
     """What is known of all groups. Times are monotonic seconds."""
 

@@ -63,7 +63,7 @@ STRIKES: Final = 3
 is believed."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Ledger:
     """The state behind the tracker."""
 

@@ -33,7 +33,7 @@ _NOT_SYNCED: Final = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 """What a file system says that has nothing to make durable."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LocalDisk:
     """The file systems of this machine, as one session writes to them."""
 

@@ -58,7 +58,7 @@ _NOT_YET: Final = frozenset({202, 204})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
-@define
+@define(eq=False, repr=False)
 class _Trouble:
     """Why a try got no file, and whether another may."""
 
@@ -83,7 +83,7 @@ class _Trouble:
         return draw * backoff_ceiling(attempt, policy)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Transfer:
     """What the sink holds so far, and of what. Lives for all tries of one download."""
 
@@ -136,7 +136,7 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Files:
     """
     The session's way to hosts other than the API's.

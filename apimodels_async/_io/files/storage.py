@@ -65,7 +65,7 @@ class Keeping:
     """Pictures of the same result, however equal."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class FileSink:
     """
     Gathers the bytes of one picture in a ``.part`` beside *target*, then names it.

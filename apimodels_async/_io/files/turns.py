@@ -26,7 +26,7 @@ class StoppedError(Exception):
     """No turns are given any more. Stays below the session."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PlacedTurn:
     """One file's turn: a ``Turn`` of ``_ports``."""
 
@@ -68,7 +68,7 @@ class PlacedTurn:
             self._turns.free.release()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Turns:
     """The turns of one session's files. Must be made in a running loop."""
 

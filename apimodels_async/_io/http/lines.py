@@ -69,7 +69,7 @@ class Line:
         self._connection.close()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Lines:
     """The lines to one place, through one connector."""
 

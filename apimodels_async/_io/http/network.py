@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from attrs import define, field
 
 from apimodels_async._ports import Secret
-from apimodels_async._text import is_loopback
+from apimodels_async._text import Value, is_loopback
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ SOCKS: Final = (
 LENT: Final = "goes to the aiohttp.ClientSession itself, where http= is given"
 
 
-@define(frozen=True)
-class Proxy:
+@define(frozen=True, eq=False, repr=False)
+class Proxy(Value):
     """One HTTP proxy."""
 
     url: str
@@ -56,8 +56,8 @@ class Proxy:
         return {"Proxy-Authorization": self.authorization.reveal()}
 
 
-@define(frozen=True)
-class Network:
+@define(frozen=True, eq=False, repr=False)
+class Network(Value):
     """The settings of one session."""
 
     ssl: SSLContext | None = None

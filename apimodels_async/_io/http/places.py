@@ -15,7 +15,7 @@ from attrs import define, field
 from apimodels_async._ports import Kind
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Share:
     most: int
     """Places that this kind may hold at a time."""
