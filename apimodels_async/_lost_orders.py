@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from apimodels_async._api import calls, requests
-from apimodels_async._core.money.orders import lost_words
 from apimodels_async._core.money.retry import disowned, info_of
 from apimodels_async.errors import (
     NotFoundError,
@@ -97,6 +96,9 @@ class LostOrders:
             if found is not None:
                 await record.accepted(found.task_id)
                 return found
+        # With the store, that is; few sessions have one.
+        from apimodels_async._core.money.orders import lost_words
+
         error = OutcomeUnknownError(lost_words(known), task_id=known.task_id)
         error.idempotency_key = known.idempotency_key
         raise error

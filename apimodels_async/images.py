@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, overload
 
 from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
-from apimodels_async._core.money.orders import check_key
 from apimodels_async.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -19,8 +18,7 @@ from apimodels_async.errors import (
 )
 from apimodels_async.handle import read_token
 from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
-from apimodels_async.stores.recall import NO_STORE, find_sent
-from apimodels_async.stores.sent_order import SentOrder
+from apimodels_async.stores.recall import NO_STORE
 
 if TYPE_CHECKING:
     import os
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from apimodels_async.batch import Batch
     from apimodels_async.handle import TaskHandle
     from apimodels_async.models import AnyRequest, ImageResult
+    from apimodels_async.stores.sent_order import SentOrder
 
     BatchItem = str | Mapping[str, Any] | AnyRequest
 
@@ -257,6 +256,8 @@ class Images:
         parts = self._runtime.open()
         if parts.orders is None:
             raise ConfigurationError(NO_STORE)
+        from apimodels_async.stores.recovered import find_sent
+
         log, known = await find_sent(parts.orders, idempotency_key)
         log.hands_over = not manual_ack
         return await parts.ordering.follow(log, known)
@@ -277,6 +278,8 @@ class Images:
                 return None
             msg = "idempotency_key needs a store: Session(store='orders.sqlite')"
             raise ConfigurationError(msg)
+        from apimodels_async.stores.sent_order import SentOrder
+
         return await SentOrder.record(orders, request, key, hands_over=not manual_ack)
 
     def attach(self, task: str) -> TaskHandle:
@@ -432,7 +435,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 def _check_name(name: object, journal: object, store: object) -> None:
     if name is None:
         return
-    if len(check_key(name, "name")) > NAME_CHARS_MAX:
+    if len(checks.check_key(name, "name")) > NAME_CHARS_MAX:
         msg = f"name has at most {NAME_CHARS_MAX} characters"
         raise InvalidRequestError(msg, parameter="name")
     if journal is not None:

@@ -17,7 +17,7 @@ from apimodels_async._runtime import Options, Runtime
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
-from apimodels_async.stores.recall import StoredOrders, store_at
+from apimodels_async.stores.recall import StoredOrders, store_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.handle import TaskHandle
     from apimodels_async.models import AnyRequest, Balance, ImageResult, ModelInfo
-    from apimodels_async.stores.recall import TakeUp
+    from apimodels_async.stores.recovered import TakeUp
     from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.store import OrderStore
     from apimodels_async.webhooks import Callback
@@ -115,7 +115,7 @@ class Session(StoredOrders):
         ssl: SSLContext | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
-        kept = store_at(store) if isinstance(store, (str, PathLike)) else store
+        store = store_of(store)
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
         way, proxy = hide(proxy), None
         config.check_counts(
@@ -129,7 +129,7 @@ class Session(StoredOrders):
             timeouts=(timeouts, Timeouts),
             callback=(callback, "address"),
             limit=(limit, "acquire"),
-            store=(kept, "begin"),
+            store=(store, "begin"),
         )
         config.check_http(http, fresh=fresh_connections)
         key, where = config.resolve_key(given), config.resolve_base_url(base_url)
@@ -150,7 +150,7 @@ class Session(StoredOrders):
                 fresh_connections=fresh_connections,
                 callback=callback,
                 limit=limit,
-                store=kept,
+                store=store,
                 network=network,
                 http=http,
             ),

@@ -39,6 +39,7 @@ BASE64_CHARS_MIN: Final = 40
 _DATA: Final = r"data:[^,\s]*,\s*\S"
 _SCHEME: Final = r"[a-z][a-z0-9+.-]+:(//|.*,)"
 VALUE_CHARS: Final = 80
+KEY_CHARS_MAX: Final = 255
 DECIMAL_DIGITS_MAX: Final = 400
 INT_BITS_MAX: Final = 1024
 """As many as a double reaches; Python itself refuses to write 4,300 digits."""
@@ -309,6 +310,21 @@ def check_timeout(timeout: object) -> float | None:
     if math.isnan(seconds):
         refuse("timeout", timeout, "a number of seconds")
     return seconds
+
+
+def check_key(value: object, parameter: str = "idempotency_key") -> str:
+    """
+    Return *value* as an idempotency key, or another name that a user chose.
+
+    Raises:
+        InvalidRequestError: It is no text of 1-255 printable characters.
+    """
+    if isinstance(value, str) and 0 < len(value) <= KEY_CHARS_MAX:
+        text = str(value)
+        if text.isprintable():
+            return text
+    msg = f"{parameter} must be text of 1-{KEY_CHARS_MAX} printable characters"
+    raise InvalidRequestError(msg, parameter=parameter)
 
 
 def check_path(parameter: str, value: Any) -> None:

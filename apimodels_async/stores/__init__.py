@@ -25,12 +25,8 @@ if TYPE_CHECKING:
     )
     from apimodels_async._core.money.resume import OrderState
     from apimodels_async.stores.memory import MemoryStore
-    from apimodels_async.stores.recall import (
-        RecoveredOrder,
-        find_order,
-        forget_order,
-        read_history,
-    )
+    from apimodels_async.stores.reading import find_order, forget_order, read_history
+    from apimodels_async.stores.recovered import RecoveredOrder
     from apimodels_async.stores.redis.store import RedisStore
     from apimodels_async.stores.sqlite.store import SqliteStore
     from apimodels_async.stores.store import HistoryQuery, OrderStore
@@ -49,13 +45,13 @@ _HOMES = {
     "OrderRecord": "_core.money.orders",
     "OrderState": "_core.money.resume",
     "OrderStore": "stores.store",
-    "RecoveredOrder": "stores.recall",
+    "RecoveredOrder": "stores.recovered",
     "RedisStore": "stores.redis.store",
     "SqliteStore": "stores.sqlite.store",
-    "find_order": "stores.recall",
-    "forget_order": "stores.recall",
+    "find_order": "stores.reading",
+    "forget_order": "stores.reading",
     "is_replaceable": "_core.money.orders",
-    "read_history": "stores.recall",
+    "read_history": "stores.reading",
 }
 
 __all__ = [

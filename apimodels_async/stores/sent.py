@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
+from apimodels_async._api.checks import check_key
 from apimodels_async._core.money.digests import addresses_in, digest_of
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async.errors import ApiModelsError, JournalError, SessionClosedError
@@ -176,6 +177,23 @@ class SentOrders:
             known = await outcome_of(self.write(asking))
             self.contents.update(known)
         return digest_of(encoded.path, body, self.contents)
+
+    async def find(self, idempotency_key: str) -> OrderRecord | None:
+        """Return what the store knows of a key."""
+        await self.open()
+        return await ask(self.store.find, self.scope, check_key(idempotency_key))
+
+    async def forget(self, idempotency_key: str) -> bool:
+        """Let a key name nothing; return whether it named an order."""
+        await self.open()
+        return await ask(self.store.forget, self.scope, check_key(idempotency_key))
+
+    async def ack(self, idempotency_key: str) -> bool:
+        """Let nobody recover what a key names; return whether it names an order."""
+        record = await self.find(idempotency_key)
+        if record is not None:
+            await ask(self.store.handed_over, record.attempt)
+        return record is not None
 
     async def recover(self) -> OrderRecord | None:
         """Take over the oldest order that a dead owner left."""

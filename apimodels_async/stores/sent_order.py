@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import define, field
 
-from apimodels_async._api import requests
+from apimodels_async._api import checks, requests
 from apimodels_async._api.prices import price_of
 from apimodels_async._core.money.orders import (
     ORDERED_ANEW,
     NewOrder,
     Standing,
-    check_key,
     is_replaceable,
     standing_of,
 )
@@ -108,7 +107,9 @@ class SentOrder:
         if callable(key):
             key = key(digest)
         values = {
-            "idempotency_key": uuid.uuid4().hex if key is None else check_key(key),
+            "idempotency_key": uuid.uuid4().hex
+            if key is None
+            else checks.check_key(key),
             "digest": digest,
             "model": requests.model_of(request),
             "prompt": request.prompt,

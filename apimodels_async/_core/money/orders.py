@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 BATCH_SCOPE: Final = "batch"
 """Of a journal's orders, at whatever address they were ordered: a journal belongs to
 the source of its batch."""
-KEY_CHARS_MAX: Final = 255
 ORDERED_ANEW: Final = frozenset({OrderState.REFUSED, OrderState.FAILED})
 """Ends after which the same idempotency key is ordered again: nothing was charged."""
 ENDED: Final = ORDERED_ANEW | {OrderState.COMPLETED}
@@ -212,18 +211,3 @@ def lost_words(record: OrderRecord) -> str:
         f"{record.intended_at:%Y-%m-%d %H:%M:%S} UTC is of unknown fate and may have "
         f"been charged; it is not sent again. {FORGET_HINT}{why}"
     )
-
-
-def check_key(value: object, parameter: str = "idempotency_key") -> str:
-    """
-    Return *value* as an idempotency key, or another name that a user chose.
-
-    Raises:
-        InvalidRequestError: It is no text of 1-255 printable characters.
-    """
-    if isinstance(value, str) and 0 < len(value) <= KEY_CHARS_MAX:
-        text = str(value)
-        if text.isprintable():
-            return text
-    msg = f"{parameter} must be text of 1-{KEY_CHARS_MAX} printable characters"
-    raise InvalidRequestError(msg, parameter=parameter)

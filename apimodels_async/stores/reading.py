@@ -1,0 +1,171 @@
+"""
+What a store tells without a session: no API key, and no network but the store's own.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from apimodels_async._api import checks
+from apimodels_async._core.money.resume import OrderState
+from apimodels_async._io.config import resolve_base_url
+from apimodels_async.stores.store import HistoryQuery, ask, scope_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from os import PathLike
+
+    from apimodels_async._core.money.orders import OrderRecord
+    from apimodels_async.stores.redis.store import RedisStore
+    from apimodels_async.stores.sqlite.store import SqliteStore
+    from apimodels_async.stores.store import OrderStore
+
+ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
+PAGE: Final = 100
+"""Orders read from the store at once."""
+
+
+def store_at(place: str | PathLike[str]) -> SqliteStore | RedisStore:
+    """
+    Return the store at *place*, not opened yet: a file, or the address of a server.
+
+    Raises:
+        ConfigurationError: No store has such an address, or what it needs is missing.
+        InvalidRequestError: It is no path.
+    """
+    if isinstance(place, str) and ADDRESS.match(place):
+        from apimodels_async.stores.redis.store import RedisStore
+
+        return RedisStore(place)
+    from apimodels_async.stores.sqlite.store import SqliteStore
+
+    return SqliteStore(place)
+
+
+async def read_history(
+    store: OrderStore,
+    *,
+    base_url: str | None = None,
+    state: OrderState | str | None = None,
+    model: str | None = None,
+    since: datetime | None = None,
+    text: str | None = None,
+) -> AsyncGenerator[OrderRecord, None]:
+    """
+    Yield every attempt *store* knows, newest first: no session, no API key, no network.
+
+    A SQLite store is not written to, and may be write-protected.
+
+    Args:
+        base_url: Address of the API that was ordered at, as for ``Session``.
+
+        state, model, since, text: As for ``Session.history``.
+
+    Raises:
+        ConfigurationError: *base_url* is not usable.
+        InvalidRequestError: No such state, or *since* without a zone.
+        JournalError: The store cannot be used.
+    """
+    query = query_of(state, model, since, text)
+    scope = scope_of(store, resolve_base_url(base_url))
+    store = _for_reading(store)
+    await ask(store.open)
+    try:
+        async for record in pages_of(store, scope, query):
+            yield record
+    finally:
+        await ask(store.aclose)
+
+
+async def find_order(
+    store: OrderStore, idempotency_key: str, *, base_url: str | None = None
+) -> OrderRecord | None:
+    """
+    Return what *store* knows of an idempotency key; as :func:`read_history`, alone.
+
+    Raises:
+        ConfigurationError: *base_url* is not usable.
+        JournalError: The store cannot be used.
+    """
+    place = (
+        scope_of(store, resolve_base_url(base_url)),
+        checks.check_key(idempotency_key),
+    )
+    store = _for_reading(store)
+    await ask(store.open)
+    try:
+        return await ask(store.find, *place)
+    finally:
+        await ask(store.aclose)
+
+
+async def forget_order(
+    store: OrderStore, idempotency_key: str, *, base_url: str | None = None
+) -> bool:
+    """
+    Do as ``Session.forget``: no session, no API key, no network.
+
+    The next order under the key **may pay twice**.
+
+    Returns:
+        Whether the key named an order.
+
+    Raises:
+        ConfigurationError: *base_url* is not usable.
+        JournalError: The store cannot be used.
+    """
+    place = (
+        scope_of(store, resolve_base_url(base_url)),
+        checks.check_key(idempotency_key),
+    )
+    await ask(store.open)
+    try:
+        return await ask(store.forget, *place)
+    finally:
+        await ask(store.aclose)
+
+
+def _for_reading(store: OrderStore) -> OrderStore:
+    from apimodels_async.stores.sqlite.store import SqliteStore
+
+    return store.reader() if isinstance(store, SqliteStore) else store
+
+
+async def pages_of(
+    store: OrderStore, scope: str, query: HistoryQuery
+) -> AsyncIterator[OrderRecord]:
+    """Yield the records of *query*, read page by page."""
+    before: int | None = None
+    while True:
+        page = await ask(store.history, scope, query, before=before, limit=PAGE)
+        for record in page:
+            yield record
+        if len(page) < PAGE:
+            return
+        before = page[-1].attempt
+
+
+def query_of(
+    state: Any, model: str | None, since: Any, text: str | None
+) -> HistoryQuery:
+    """
+    Return what is asked for.
+
+    Raises:
+        InvalidRequestError: No such state, or *since* without a zone.
+    """
+    word = None
+    if state is not None:
+        words = [each.value for each in OrderState]
+        if state not in words:
+            checks.refuse("state", state, "one of " + ", ".join(words))
+        word = OrderState(state)
+    for name, value in (("model", model), ("text", text)):
+        if not isinstance(value, str | None):
+            checks.refuse(name, value, "text")
+    zone = since.utcoffset() if isinstance(since, datetime) else None
+    if since is not None and zone is None:
+        checks.refuse("since", since, "a datetime with its zone")
+    return HistoryQuery(state=word, model=model, since=since, text=text)
