@@ -4,7 +4,6 @@ The object users hold.
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import TYPE_CHECKING, Literal, Self
 
 from apimodels_async._adapters import Adapters
@@ -21,6 +20,7 @@ from apimodels_async.stores.recall import StoredOrders, store_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
+    from os import PathLike
     from pathlib import Path
     from ssl import SSLContext
     from types import TracebackType
