@@ -230,7 +230,7 @@ def redis(folder: Path, flush: str) -> Iterator[str]:
 async def redis_memory(url: str) -> None:
     """Print what a completed order takes of the server's memory."""
     store = RedisStore(url, name="memory")
-    count = RECORDS // 20
+    count = 1_000 if QUICK else 5_000
     address = "https://files.example/a/picture/of/a/fox.png"
     result = ImageResult(urls=(address,), model="sparkpix-image")
 

@@ -142,6 +142,7 @@ class Calls:
         patience_s = min(self.patience_s, AWAY_S) if self._away else self.patience_s
         until = asyncio.get_running_loop().time() + patience_s
         before: list[Words] = []
+        answers: list[Any] = []
         after = [] if last is None else [last]
         while True:
             error: Exception | None

@@ -107,7 +107,7 @@ function run.begin(lease, call, anew, free, digests, ...)
   local replaces = false
   if before then
     if get(before, 'call') == call then -- the answer was lost on its way
-      return {1, read(before)}
+      return {1, {before, get(before, 'intended_at')}}
     end
     local state = get(before, 'state')
     if state then
@@ -134,7 +134,7 @@ function run.begin(lease, call, anew, free, digests, ...)
   redis.call('ZADD', at('keys', scope), 0, key .. '\0' .. attempt)
   redis.call('ZADD', at('orders', scope), attempt, attempt)
   redis.call('ZADD', at('open', scope), attempt, attempt)
-  return {1, read(attempt)}
+  return {1, {attempt, stamp(now)}}
 end
 
 function run.accepted(attempt, before, task)

@@ -188,14 +188,18 @@ class RedisStore:
         call = uuid.uuid4().hex
         words = (_words(anew), _words(ORDERED_ANEW), " ".join(digests_in(request)))
         try:
-            granted, row = await self._open.run_durably(
+            granted, found = await self._open.run_durably(
                 "begin", self.lease_s, call, *words, *_flat(fields)
             )
         except (JournalError, asyncio.CancelledError):
             # It may be granted all the same, and nobody would ever send it.
             self._lost[call] = order.scope, order.idempotency_key
             raise
-        return Claim(granted=bool(granted), record=await self._read_whole(row))
+        if granted:
+            attempt, intended_at = found
+            record = order.record(int(attempt), float(intended_at))
+            return Claim(granted=True, record=record)
+        return Claim(granted=False, record=await self._read_whole(found))
 
     async def _take_back(self) -> None:
         for call, (scope, idempotency_key) in list(self._lost.items()):
