@@ -77,8 +77,9 @@ class Session(StoredOrders):
             several sessions one object, or one of your own (:class:`OrderLimit`).
 
         store: Where orders are remembered (:mod:`apimodels_async.stores`): path of a
-            SQLite file, or any :class:`OrderStore`. Needed by ``idempotency_key=``,
-            :meth:`recover` and :meth:`history`.
+            SQLite file, ``redis://host/0`` (extra ``[redis]``), or any
+            :class:`OrderStore`. Needed by ``idempotency_key=``, :meth:`recover` and
+            :meth:`history`.
 
         proxy: URL of an HTTP proxy, ``http://user:password@host:port`` with
             percent-encoded credentials; False: none; else ``HTTPS_PROXY``,

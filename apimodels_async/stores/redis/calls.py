@@ -211,8 +211,9 @@ class _Lane:
                 await self._send_group(group)
         finally:
             self._sending = None
-            for _, done in (*group, *self._waiting):  # it was cancelled
-                if not done.done():
+            left, self._waiting = [*group, *self._waiting], []
+            for _, done in left:
+                if not done.done():  # it was cancelled
                     done.set_exception(JournalError("the store on Redis was cut off"))
 
     async def _send_group(
