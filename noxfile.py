@@ -38,7 +38,7 @@ RUNNING = ".".join(platform.python_version_tuple()[:2])
 PYTHONS = nox.project.python_versions(PROJECT)
 OTHERS = [version for version in PYTHONS if version != RUNNING]
 
-EXTRAS = ".[cli,otel,mcp]"
+EXTRAS = ".[cli,otel,mcp,redis]"
 LONG = (
     *("batch", "emulator", "soak", "testing", "test_readme.py"),
     *("images/test_cancellation.py", "images/test_faults.py"),
@@ -219,7 +219,7 @@ def lint(session: nox.Session) -> None:
 @step()
 def typing(session: nox.Session) -> None:
     """Check types with mypy and basedpyright; pyproject.toml names the paths."""
-    session.install(".[cli,otel,mcp,testing]", *group("typing"))
+    session.install(".[cli,otel,mcp,redis,testing]", *group("typing"))
     cache = session.cache_dir / "mypy"
     session.run("mypy", "--cache-dir", str(cache))
     for platform_name in ("win32", "darwin"):
