@@ -74,7 +74,8 @@ class Session(StoredOrders):
 
         limit: Says when the next order may be sent; else a :class:`LocalLimit`, which
             holds nobody back until the API's first 429 and then finds the pace. Give
-            several sessions one object, or one of your own (:class:`OrderLimit`).
+            several sessions one object, several processes a ``RedisLimit`` of
+            ``integrations.redis``, or one of your own (:class:`OrderLimit`).
 
         store: Where orders are remembered (:mod:`apimodels_async.stores`): path of a
             SQLite file, ``redis://host/0`` (extra ``[redis]``), or any

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 
@@ -17,11 +17,25 @@ if TYPE_CHECKING:
     from apimodels_async._ports import Permit
 
 
+class Giver(Protocol):
+    """Gives permits, and is told what becomes of them."""
+
+    def answered(
+        self, started: float, *, refused: bool, retry_after: float | None = None
+    ) -> None:
+        """Take note of the answer to an order that started then."""
+        ...
+
+    def ended(self, *, answered: bool) -> None:
+        """Take a permit back."""
+        ...
+
+
 @define(eq=False)
-class LocalPermit:
+class GivenPermit:
     """Leave to send one order once."""
 
-    _limit: LocalLimit
+    _limit: Giver
     _started: float
     _held: bool = field(init=False, default=True)
     _answered: bool = field(init=False, default=False)
@@ -42,6 +56,17 @@ class LocalPermit:
         if self._held:
             self._held = False
             self._limit.ended(answered=self._answered)
+
+
+def check_bounds(limit: str, pending: int | None, per_second: float | None) -> None:
+    """Raise ``ConfigurationError`` where a bound of *limit* is no positive number."""
+    for name, value in (("pending", pending), ("per_second", per_second)):
+        kinds = (int,) if name == "pending" else (int, float)
+        fits = isinstance(value, kinds) and not isinstance(value, bool)
+        if value is not None and not (fits and value > 0):
+            kind = "whole number" if name == "pending" else "number"
+            msg = f"{limit}({name}=...) takes a positive {kind}, not {value!r}"
+            raise ConfigurationError(msg)
 
 
 class LocalLimit:
@@ -65,13 +90,7 @@ class LocalLimit:
     def __init__(
         self, *, pending: int | None = None, per_second: float | None = None
     ) -> None:
-        for name, value in (("pending", pending), ("per_second", per_second)):
-            kinds = (int,) if name == "pending" else (int, float)
-            fits = isinstance(value, kinds) and not isinstance(value, bool)
-            if value is not None and not (fits and value > 0):
-                kind = "whole number" if name == "pending" else "number"
-                msg = f"LocalLimit({name}=...) takes a positive {kind}, not {value!r}"
-                raise ConfigurationError(msg)
+        check_bounds("LocalLimit", pending, per_second)
         self._pending = pending
         self._pace = OrderPace(interval_min=1 / per_second if per_second else 0.0)
         self._out = 0
@@ -87,12 +106,12 @@ class LocalLimit:
         """
         loop = asyncio.get_running_loop()
         if not self._waiting and self._wait_s(loop.time()) == 0:
-            return LocalPermit(self, self._start(loop.time()))
+            return GivenPermit(self, self._start(loop.time()))
         turn: asyncio.Future[float] = loop.create_future()
         self._waiting.append(turn)
         self._let_go()
         try:
-            return LocalPermit(self, await turn)
+            return GivenPermit(self, await turn)
         except asyncio.CancelledError:
             if turn.cancelled():
                 self._let_go()  # whom nobody waits for leaves no timer

@@ -49,7 +49,8 @@ class Callback:
             (``session.orphans``).
 
         relay: How hints get from receivers to sessions: within this process if not
-            given; :class:`SocketRelay` within one machine; or your own :class:`Relay`.
+            given; :class:`SocketRelay` within one machine; ``RedisRelay`` of
+            ``integrations.redis`` over several; or your own :class:`Relay`.
 
     Raises:
         ConfigurationError: Not an http(s) URL, a short secret, a number out of range.

@@ -27,6 +27,7 @@ from apimodels_async import (
     InvalidRequestError,
     KnownModel,
     ModelInfo,
+    OrderLimit,
     OutcomeUnknownError,
     PollPolicy,
     RateLimitError,
@@ -47,6 +48,7 @@ from apimodels_async import (
     known_models,
     sync,
 )
+from apimodels_async.integrations.redis import RedisLimit, RedisRelay
 from apimodels_async.testing import Order, Request, ServedEmulator, serve_emulator
 from apimodels_async.webhooks import (
     Callback,
@@ -279,6 +281,9 @@ async def called_back(request_body: bytes) -> None:
     """A callback is a value for the session, and for the receiver beside it."""
     callback = Callback("https://example.com/hooks", relay=SocketRelay("/run/hooks"))
     relay: Relay = MemoryRelay()
+    relay = RedisRelay("redis://localhost")
+    limit: OrderLimit = RedisLimit("redis://localhost", pending=20, per_second=2.5)
+    Session(callback=callback, limit=limit)
     assert_type(await relay.publish(Hint("00", "clx1")), bool)
     async with Session(callback=callback) as session:
         assert_type(session.stats().callbacks, int)
