@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import warnings
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -29,7 +29,7 @@ from apimodels_async.handle import TaskHandle
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
     import aiohttp
@@ -285,25 +285,24 @@ class Runtime:
             raise
 
     async def _close(self, parts: Parts) -> None:
-        try:
-            await parts.ordering.drain(self.options.timeouts.close)
-        finally:
-            parts.ordering.abort()
-            await parts.ordering.drain()
-            if parts.callbacks is not None:
-                await parts.callbacks.aclose()
-            self._lost = await parts.tracker.aclose()
+        # Last first. What one of them raises, such as a user's relay, keeps none of the
+        # others open, and nothing untold.
+        async with AsyncExitStack() as closing:
+            closing.callback(self.report)
+            closing.push_async_callback(_close_network, parts)
             if parts.orders is not None:
                 # A disk that hangs is waited for as long as an API that does.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self.options.timeouts.close):
-                        await parts.orders.aclose()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_S):
-                    await parts.transport.aclose()
-                    if parts.kept_saver is not None:
-                        await parts.kept_saver.aclose()
-            self.report()
+                limit = self.options.timeouts.close
+                closing.push_async_callback(_in_time, limit, parts.orders.aclose)
+            closing.push_async_callback(self._end_tracker, parts)
+            if parts.callbacks is not None:
+                closing.push_async_callback(parts.callbacks.aclose)
+            closing.push_async_callback(parts.ordering.drain)
+            closing.callback(parts.ordering.abort)
+            await parts.ordering.drain(self.options.timeouts.close)
+
+    async def _end_tracker(self, parts: Parts) -> None:
+        self._lost = await parts.tracker.aclose()
 
     def _on_tracker_end(self) -> None:
         # Not by aclose(): the program's tasks are cancelled because its loop ends, or
@@ -372,6 +371,20 @@ def _name(orphan: object) -> str:
     if isinstance(orphan, ImageResult):
         return orphan.task_id or orphan.url
     return orphan.task_id if isinstance(orphan, TaskHandle) else ""
+
+
+async def _close_network(parts: Parts) -> None:
+    try:
+        await _in_time(CLOSE_S, parts.transport.aclose)
+    finally:
+        if parts.kept_saver is not None:
+            await _in_time(CLOSE_S, parts.kept_saver.aclose)
+
+
+async def _in_time(seconds: float, close: Callable[[], Awaitable[object]]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await close()
 
 
 def _hang_up(parts: Parts) -> None:

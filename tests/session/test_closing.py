@@ -29,6 +29,7 @@ from apimodels_async import (
     SessionClosedError,
     SessionStats,
 )
+from apimodels_async._adapters import Adapters
 
 TASK = {"model": "gpt-image-2"}
 FOREVER = by_method(POST=respond(), GET=respond())
@@ -473,3 +474,44 @@ asyncio.run(session.aclose())
         "session closed with 1 tasks pending; attach them again: clx1"
     )
     assert said.count("session closed") == 1
+
+
+class Stuck(Adapters):
+    """The real ones, but for a transport that cannot be closed."""
+
+    def transport(self, *args, **options):
+        """Return the way to the API."""
+        return StuckTransport(super().transport(*args, **options))
+
+
+class StuckTransport:
+    """Passes everything on, and raises where it is closed."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def aclose(self):
+        """Close, and raise."""
+        await self._inner.aclose()
+        msg = "no such connection"
+        raise RuntimeError(msg)
+
+
+class StuckSession(Session):
+    """A session on a ``Stuck`` network."""
+
+    def _make_adapters(self):
+        return Stuck()
+
+
+async def test_what_cannot_be_closed_keeps_nothing_untold(emulator, caplog):
+    """Pending tasks are named, whatever closing the connections raises."""
+    session = StuckSession(emulator.api_key, base_url=emulator.base_url)
+    handle = await session.images.submit("a moose [slow]", **TASK)
+    with pytest.raises(RuntimeError, match="no such connection"):
+        await session.aclose()
+
+    assert f"attach them again: {handle.task_id}" in caplog.text
