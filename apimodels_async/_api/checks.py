@@ -10,6 +10,7 @@ import contextlib
 import math
 import numbers
 import re
+from datetime import timedelta
 from decimal import Decimal
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -325,6 +326,17 @@ def check_key(value: object, parameter: str = "idempotency_key") -> str:
             return text
     msg = f"{parameter} must be text of 1-{KEY_CHARS_MAX} printable characters"
     raise InvalidRequestError(msg, parameter=parameter)
+
+
+def check_span(parameter: str, value: object) -> None:
+    """
+    Refuse what is no span of time.
+
+    Raises:
+        InvalidRequestError: It is no ``timedelta``.
+    """
+    if not isinstance(value, timedelta):
+        refuse(parameter, value, "a timedelta, such as timedelta(days=90)")
 
 
 def check_path(parameter: str, value: Any) -> None:

@@ -26,10 +26,13 @@ from apimodels_async._ports import Hint
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     Take = Callable[[Hint], bool]
-    Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+    Serve = Callable[
+        [asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]
+    ]
+    Greet = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
 logger = logging.getLogger("apimodels_async.webhooks")
 
@@ -126,23 +129,29 @@ class SocketRelay:
         async def serve(
             reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
-            with suppress(OSError, TimeoutError, ValueError, RecursionError):
+            try:
                 async with asyncio.timeout(ANSWER_S):
                     taken = take(_read(await reader.readline()))
                     writer.write(b"1" if taken else b"0")
                     await writer.drain()
-            writer.close()
+            except (OSError, TimeoutError, ValueError, RecursionError):
+                pass  # junk, or nobody who waits for the answer
+            finally:
+                writer.close()
 
         # Calls to the kernel that do not wait: no thread is worth it.
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check()
         path = self._directory / _new_name()
-        server = await _listen(path, serve)
+        talks: set[asyncio.Task[None]] = set()
+        server = await _listen(path, serve, talks)
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
             server.close()
+            for talk in talks:
+                talk.cancel()
             await server.wait_closed()
 
 
@@ -178,10 +187,25 @@ def is_own_socket(found: os.stat_result, user: int | None) -> bool:
 _user: Final[Callable[[], int | None]] = getattr(os, "geteuid", lambda: None)
 
 
-async def _listen(path: Path, serve: Serve) -> asyncio.Server:
+def _owned(serve: Serve, talks: set[asyncio.Task[None]]) -> Greet:
+    """Return what carries out *serve* in tasks of ours, which are in *talks*."""
+
+    # asyncio's own are nobody's, and 3.11 logs an error where one is cancelled.
+    def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.get_running_loop().create_task(serve(reader, writer))
+        talks.add(talk)
+        talk.add_done_callback(talks.discard)
+
+    return greet
+
+
+async def _listen(
+    path: Path, serve: Serve, talks: set[asyncio.Task[None]]
+) -> asyncio.Server:
     if sys.platform != "win32" and HAS_SOCKETS:  # pragma: no branch  nox -s portable
-        return await asyncio.start_unix_server(serve, path, limit=LINE_BYTES_MAX)
-    return await _listen_on_port(path, serve)  # pragma: no cover  as above
+        greet = _owned(serve, talks)
+        return await asyncio.start_unix_server(greet, path, limit=LINE_BYTES_MAX)
+    return await _listen_on_port(path, serve, talks)  # pragma: no cover  as above
 
 
 async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -191,17 +215,21 @@ async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
 
 
 async def _listen_on_port(  # pragma: no cover  as above
-    path: Path, serve: Serve
+    path: Path, serve: Serve, talks: set[asyncio.Task[None]]
 ) -> asyncio.Server:
     asked, told = secrets.token_hex(), secrets.token_hex()
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if await _hears(reader, asked):
-            writer.write(f"{told}\n".encode())
-            await serve(reader, writer)
-        writer.close()
+        try:
+            if await _hears(reader, asked):
+                writer.write(f"{told}\n".encode())
+                await serve(reader, writer)
+        finally:
+            writer.close()
 
-    server = await asyncio.start_server(greet, "127.0.0.1", limit=LINE_BYTES_MAX)
+    server = await asyncio.start_server(
+        _owned(greet, talks), "127.0.0.1", limit=LINE_BYTES_MAX
+    )
     try:
         port = server.sockets[0].getsockname()[1]
         part = path.with_suffix(".part")  # whoever sees it reads the whole of it

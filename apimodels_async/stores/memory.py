@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs import define, field
 
+from apimodels_async._api.checks import check_span
 from apimodels_async._core.money.orders import (
     BEFORE,
     ENDED,
@@ -210,6 +211,7 @@ class MemoryStore:
 
     async def prune(self, older_than: timedelta) -> int:
         """See :class:`OrderStore`."""
+        check_span("older_than", older_than)
         until = self._clock() - older_than
         old = {
             number

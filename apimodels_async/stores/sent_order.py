@@ -16,6 +16,7 @@ from apimodels_async._api import checks, requests
 from apimodels_async._api.prices import price_of
 from apimodels_async._core.money.orders import (
     ORDERED_ANEW,
+    Claim,
     NewOrder,
     Standing,
     is_replaceable,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from decimal import Decimal
 
-    from apimodels_async._core.money.orders import Claim, OrderRecord
+    from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async._ports import Request
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores._lease import Lease
@@ -204,13 +205,20 @@ class SentOrder:
             pause = min(pause * 1.5, LOOK_MAX_S)
 
     async def _claim(self, new: NewOrder) -> Claim:
-        claiming = self.orders.write(ask(self.orders.store.begin, new, self.anew))
+        claiming = self.orders.write(self._ask_to_begin(new))
         try:
             return await outcome_of(claiming)
         except asyncio.CancelledError:
             # It may be granted all the same, and nobody would ever send it.
             self.orders.write(self._withdraw(claiming))
             raise
+
+    async def _ask_to_begin(self, new: NewOrder) -> Claim:
+        claim: object = await ask(self.orders.store.begin, new, self.anew)
+        if not isinstance(claim, Claim):  # the store is a user's own
+            msg = f"begin() of the store answered {claim!r}, which is no Claim"
+            raise JournalError(msg)
+        return claim
 
     async def _withdraw(self, claiming: asyncio.Task[Claim]) -> None:
         await asyncio.wait([claiming])

@@ -220,6 +220,10 @@ class OrderStore(Protocol):
         known for :data:`HOSTED` longer: orders that are kept may be of it.
 
         What is pending or of unknown fate stays. A deleted key is ordered anew.
+
+        Raises:
+            InvalidRequestError: *older_than* is no ``timedelta``.
+            JournalError: It cannot be used.
         """
         ...
 

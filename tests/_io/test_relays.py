@@ -9,6 +9,7 @@ import sys
 from contextlib import AsyncExitStack
 
 import pytest
+from support.waiting import until
 
 from apimodels_async import ConfigurationError
 from apimodels_async._io.relays import directory_problem, is_own_socket
@@ -199,3 +200,22 @@ async def test_only_its_user_may_enter(tmp_path):
         (path,) = (tmp_path / "h").iterdir()
         assert path.is_socket()
     assert list((tmp_path / "h").iterdir()) == []
+
+
+async def test_a_listener_that_closes_hangs_up(tmp_path, caplog):
+    """Whoever is connected and silent is cut off, and nothing is logged of it."""
+    relay = SocketRelay(tmp_path)
+    async with relay.listening(lambda _: True):
+        (path,) = tmp_path.iterdir()
+        reader, writer = await asyncio.open_unix_connection(path)
+        await until(served)
+    assert await reader.read() == b""
+    writer.close()
+
+    await until(lambda: not served())
+    assert not caplog.records
+
+
+def served():
+    """Return whether somebody is listened to."""
+    return any("listening.<locals>.serve" in repr(each) for each in asyncio.all_tasks())

@@ -410,3 +410,18 @@ async def test_closing_cuts_no_write(caplog):
 
     assert (await store.find(scope, "k")).state is OrderState.COMPLETED
     assert "still not in the store" not in caplog.text
+
+
+async def test_a_store_that_answers_nothing_is_said_to(caplog):
+    """A store of one's own that forgets to return its claim orders nothing."""
+
+    class Mute(MemoryStore):
+        async def begin(self, order, anew):
+            await super().begin(order, anew)
+
+    shop = Shop()
+    async with shop.open(Mute(clock=FakeClock().utcnow)) as session:
+        with pytest.raises(JournalError, match="answered None, which is no Claim"):
+            await session.images.generate("a moose", **MOOSE)
+
+    assert not shop.sent

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from support.orders import PICTURE, SCOPE, begun
 
+from apimodels_async import InvalidRequestError
 from apimodels_async._core.money.orders import HOSTED
 from apimodels_async.stores import HistoryQuery, OrderState
 
@@ -152,6 +154,16 @@ async def test_pruning_deletes_what_ended_and_nothing_else(store):
 
     assert await listed(store) == ["unknown", "accepted", "intended"]
     assert await begun(store, "completed")
+
+
+@pytest.mark.parametrize("age", [5, None, "90 days"])
+async def test_pruning_takes_a_span_of_time(store, age):
+    """What is none is refused, and nothing is deleted."""
+    await fill(store)
+    with pytest.raises(InvalidRequestError, match="timedelta"):
+        await store.prune(age)
+
+    assert len(await listed(store)) == 6
 
 
 async def test_what_was_uploaded_is_known_until_it_is_pruned(store):

@@ -13,6 +13,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from apimodels_async._api.checks import check_span
 from apimodels_async._core.money.orders import (
     BEFORE,
     ENDED,
@@ -339,6 +340,7 @@ class RedisStore:
 
     async def prune(self, older_than: timedelta) -> int:
         """See :class:`OrderStore`."""
+        check_span("older_than", older_than)
         seconds = older_than.total_seconds()
         hosted = (older_than + HOSTED).total_seconds()
         count: int = 0

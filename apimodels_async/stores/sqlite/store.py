@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from apimodels_async._api.checks import check_path
+from apimodels_async._api.checks import check_path, check_span
 from apimodels_async._core.money.orders import (
     BEFORE,
     HOSTED,
@@ -390,6 +390,7 @@ class SqliteStore:
 
     async def prune(self, older_than: timedelta) -> int:
         """See :class:`OrderStore`."""
+        check_span("older_than", older_than)
 
         def work(db: Connection) -> int:
             count = db.execute(PRUNE, (older_than.total_seconds(),)).rowcount
