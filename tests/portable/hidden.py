@@ -48,7 +48,8 @@ LEFT_OUT = {
         " only_its_user_may_enter"
     ),
     "there are no Unix sockets": (
-        "a_killed_process_leaves_nothing_that_matters a_listener_that_hangs_up_is_no"
+        "a_killed_process_leaves_nothing_that_matters a_listener_that_closes_hangs_up"
+        " a_listener_that_hangs_up_is_no"
         " a_path_too_long_for_a_socket_is_refused"
         " a_socket_belongs_to_us_or_to_root"
         " files_of_a_lent_unix_socket_come_from_there junk_is_not_passed_on"
