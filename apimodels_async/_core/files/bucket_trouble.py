@@ -13,7 +13,9 @@ from typing import Final
 
 _STATUS: Final = re.compile(r"status code: (\d{3})\b")
 _CODE: Final = re.compile(r"<Code>(\w{1,60})</Code>")
-_SYSTEM: Final = re.compile(r'\bOs \{[^{}"]*message: "([\w ,.\'()-]{1,80})"')
+_SYSTEM: Final = re.compile(
+    r'\bOs \{[^{}"]*message: "([\w ,.-]{1,80})"|^([\w ,.-]{1,80}) \(os error \d+\)$'
+)
 _MACHINE: Final = re.compile(r"//(?:169\.254\.|metadata\b|\[fd00:)")
 """Where a machine of a cloud is asked for credentials, for want of others."""
 _KINDS: Final = {"kind: Timeout": "no answer in time", "kind: Connect": "no connection"}
@@ -48,7 +50,7 @@ def words_of(kind: str, text: str) -> str:
     elif status is not None:
         words = f"HTTP {status}"
     elif system is not None:
-        words = system[1]
+        words = system[1] or system[2]
     else:
         words = next((_KINDS[each] for each in _KINDS if each in text), kind)
     return f"{words} ({code[1]})" if code else words

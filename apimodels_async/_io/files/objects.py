@@ -178,6 +178,8 @@ class Bucket:
         kind = type_of(key) or ("application/json" if key.endswith(SIDECAR) else "")
         # A file system has no place for it, and says so.
         keeps = kind and not isinstance(self._store, stores.LocalStore)
+        if isinstance(self._store, stores.MemoryStore):
+            content = bytes(content)  # it would hold on to our file
         await obstore.put_async(
             self._store,
             key,
@@ -221,10 +223,8 @@ def open_bucket(url: ObjectURL, seconds: float) -> Bucket:
             store = stores.MemoryStore()
         return Bucket(store, url.root)
     except _TROUBLE as error:
-        reason = _words(error)
-    if url.scheme == "az":
-        reason += "; is AZURE_STORAGE_ACCOUNT_NAME in the environment?"
-    msg = f"{url.root} cannot be opened: {reason}"
+        account = "; AZURE_STORAGE_ACCOUNT_NAME is needed" * (url.scheme == "az")
+        msg = f"{url.root} cannot be opened: {_words(error)}{account}"
     raise ConfigurationError(msg)
 
 
@@ -265,12 +265,14 @@ class ObjectSink:
     _keeping: Keeping = field(factory=Keeping)
     _buffer: bytearray = field(init=False, factory=bytearray)
     _file: BinaryIO | None = field(init=False, default=None)
-    """Where the bytes before those are, if they are many."""
+    """Where the bytes before those are, once they are many."""
     _head: bytes = field(init=False, default=b"")
     _size: int = field(init=False, default=0)
     _shown: list[str] = field(init=False, factory=list[str])
     """Keys of sidecars whose picture is not there yet."""
     _lock: threading.Lock = field(init=False, factory=threading.Lock)
+    _used: bool = field(init=False, default=False)
+    """Whether a thread was ever asked for anything."""
     _over: bool = field(init=False, default=False)
 
     @property
@@ -311,7 +313,9 @@ class ObjectSink:
             DownloadError: Not a picture, or the bucket does not take it.
         """
         suffix = picture_suffix(self._head or bytes(self._buffer[:HEAD_BYTES]))
-        content = cast("Content", await self._in_thread(self._check))
+        content = cast("Content | None", await self._in_thread(self._check))
+        if content is None:
+            raise CutError(CUT)
         folder, slash, name = self._key.rpartition("/")
         names = self._keeping.names(
             name or self._stem, suffix, sidecar=self._sidecar is not None
@@ -327,15 +331,14 @@ class ObjectSink:
 
     async def discard(self) -> None:
         """Leave nothing behind, unless :meth:`finish` is through."""
-        with anyio.CancelScope(shield=True):
-            if self._file is not None:
+        if self._used:  # a thread may be about to open a file
+            with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._close, limiter=self._threads)
-            self._over = True
-            if self._shown:
-                with anyio.move_on_after(CLEAN_UP_S, shield=True):
-                    await self._take_back()
+        with anyio.move_on_after(CLEAN_UP_S, shield=True):
+            await self._take_back()
 
     async def _in_thread(self, work: Callable[[], object]) -> object:
+        self._used = True
         try:
             return await anyio.to_thread.run_sync(
                 self._guard, work, limiter=self._threads
@@ -369,7 +372,7 @@ class ObjectSink:
         if splice is not None:
             self._buffer[splice.start : splice.stop] = splice.data
 
-    def _check(self) -> Content:
+    def _check(self) -> Content | None:
         if self._file is None:
             self._begin()
             content: Content = self._buffer
@@ -377,10 +380,8 @@ class ObjectSink:
             self._flush()
             self._file.flush()
             content = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        if is_cut(lambda at, most: bytes(content[at : at + most]), len(content)):
-            del content  # a file that is mapped cannot be emptied everywhere
-            raise CutError(CUT)
-        return content
+        cut = is_cut(lambda at, most: bytes(content[at : at + most]), len(content))
+        return None if cut else content
 
     async def _give(self, key: str, content: Content) -> bool:
         """Upload under *key*; False: that is another object's."""
@@ -426,8 +427,7 @@ class ObjectSink:
 
 
 def _empty(file: BinaryIO) -> None:
-    file.seek(0)
-    file.truncate()
+    file.truncate(file.seek(0))
 
 
 async def _tried(work: Awaitable[T]) -> T | Exception:

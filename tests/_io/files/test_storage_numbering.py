@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from apimodels_async import DownloadError
-from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._core.files.keeping import BUFFER_BYTES, Keeping
+from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.storage import FileSink
 from apimodels_async._ports import CutError
 
