@@ -439,12 +439,8 @@ async def _tried(work: Awaitable[T]) -> T | Exception:
 
 
 def _is_unsupported(done: object) -> bool:
-    if isinstance(done, (exceptions.NotSupportedError, NotImplementedError)):
-        return True
-    return (
-        isinstance(done, exceptions.BaseError)
-        and status_of(str(done)) == NOT_IMPLEMENTED
-    )
+    kinds = (exceptions.NotSupportedError, NotImplementedError)
+    return isinstance(done, kinds) or status_of(str(done)) == NOT_IMPLEMENTED
 
 
 def _words(error: Exception) -> str:
