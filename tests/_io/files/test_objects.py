@@ -40,10 +40,7 @@ LARGE = PNG + bytes(BUFFER_BYTES)
 NO_TRIES = {"max_retries": 0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def runtime():
-    """Have obstore open what it keeps open for good."""
-    obstore.put(MemoryStore(), "x", b"")
+pytestmark = pytest.mark.usefixtures("object_storage")
 
 
 @pytest.fixture(params=["memory", "file"])

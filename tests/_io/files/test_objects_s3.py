@@ -6,7 +6,7 @@ import os
 
 import obstore
 import pytest
-from obstore.store import MemoryStore, S3Store
+from obstore.store import S3Store
 from support.buckets import content, environment, objects, serve_s3
 from support.downloads import at
 from support.proxy import ChaosProxy, Fault
@@ -20,9 +20,8 @@ LARGE = PNG + os.urandom(BUFFER_BYTES)
 
 
 @pytest.fixture(scope="module")
-def s3():
-    """Run the service; have obstore open what it keeps open for good."""
-    obstore.put(MemoryStore(), "x", b"")
+def s3(object_storage):
+    """Run the service."""
     with serve_s3() as s3:
         yield s3
 

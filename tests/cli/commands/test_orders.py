@@ -172,3 +172,17 @@ async def test_help_names_both(capsys):
     shown = capsys.readouterr().out
     assert "history" in shown
     assert "recover" in shown
+
+
+async def test_pictures_go_to_object_storage(run, emulator, folder, object_storage):
+    """The address is told and written down; recover takes one, too."""
+    out = (folder / "bucket").as_uri()
+    left = await run("generate", "a hare", *STORE, "--out", f"{out}/x\ty")
+    saved = await run("generate", "a fox", *STORE, "--out", f"{out}/fox")
+    recovered = await run("recover", *STORE, "--out", out)
+    files = [record.files for record in await read_orders(emulator)]
+
+    assert [left.code, saved.code, recovered.code] == [2, 0, 0]
+    assert f"saved    {out}/fox.jpg" in saved.out
+    assert files == [(f"{out}/fox.jpg",)]
+    assert [path.name for path in (folder / "bucket").iterdir()] == ["fox.jpg"]
