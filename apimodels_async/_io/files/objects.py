@@ -86,16 +86,16 @@ class Bucket:
         """Return the address of an object."""
         return f"{self._root}/{quote(key) if self._root.startswith('file:') else key}"
 
-    async def check(self, prefix: str) -> None:
+    async def check(self, prefix: str, seconds: float = CHECK_S) -> None:
         """
         Find out whether objects can be written below *prefix*, by writing an empty one.
 
         Raises:
             ConfigurationError: They cannot.
         """
-        key, reason = f"{prefix}{PROBE}", f"no answer within {CHECK_S:g} s"
+        key, reason = f"{prefix}{PROBE}", f"no answer within {seconds:g} s"
         try:
-            async with asyncio.timeout(CHECK_S):
+            async with asyncio.timeout(seconds):
                 done = await _tried(self._put(key, b"", "overwrite"))
                 if not isinstance(done, Exception):
                     await self.delete(key)

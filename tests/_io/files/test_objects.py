@@ -32,7 +32,13 @@ from apimodels_async import (
     Session,
 )
 from apimodels_async._core.files.keeping import BUFFER_BYTES, Keeping
-from apimodels_async._io.files.objects import Bucket, ObjectSink, lent_bucket
+from apimodels_async._core.files.object_urls import read_object_url
+from apimodels_async._io.files.objects import (
+    Bucket,
+    ObjectSink,
+    lent_bucket,
+    open_bucket,
+)
 from apimodels_async._ports import CutError
 
 OTHER = PNG + b"other"
@@ -90,9 +96,9 @@ async def test_a_picture_is_stored_as_a_file_would_be(host, store):
 async def test_an_object_can_be_replaced(host, store):
     """With overwrite=True picture and sidecar take the place of what is there."""
     host.answer = in_turn(respond(PNG), respond(OTHER))
-    for _ in range(2):
+    for beside in (False, True):
         url = await host.session.download(
-            host.file, store, overwrite=True, sidecar=True
+            host.file, store, overwrite=True, sidecar=beside
         )
 
     assert url.endswith("/clx1.png")
@@ -183,6 +189,18 @@ async def test_a_large_picture_is_kept_in_a_file_meanwhile(host, store, tmp_path
     assert left == []
     assert content(store, "clx1.png") == LARGE
     assert json.loads(content(store, "clx1.png.json"))["task_id"] == "clx1"
+
+
+async def test_provenance_is_written_into_it(session, store):
+    """What is known of a picture is in the object, as in a file."""
+    result = await session.images.generate("a red fox")
+    url = await session.download(result, store, embed=True)
+    key = url.rpartition("/")[2]
+    plain = await session.download(result, store)
+
+    assert b"apimodels-async" in content(store, key)
+    assert plain != url
+    assert len(objects(store)) == 2
 
 
 async def test_a_sink_begins_anew(store):
@@ -412,6 +430,29 @@ async def test_what_cannot_be_used_is_refused_first(emulator, session, tmp_path)
                 pass
 
     assert emulator.requests == []
+
+
+async def test_a_bucket_that_does_not_answer_costs_nothing(monkeypatch):
+    """A batch waits for its bucket for some time, and says that it did in vain."""
+    async with RawServer(hang) as service:
+        with pytest.raises(ConfigurationError, match=r"no answer within 0\.2 s"):
+            await lent_bucket(at_s3(service, monkeypatch)).check("", 0.2)
+
+
+def test_every_scheme_is_opened(monkeypatch, tmp_path):
+    """An address and the environment are enough to open it; nothing is sent."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "deck")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "aGk=")
+    cases = [
+        (f"{root}/k", f"{root}/k")
+        for root in ("s3://b", "gs://b", "az://c", "memory://", tmp_path.as_uri())
+    ]
+
+    def check(address, expected):
+        url = read_object_url(address, "target")
+        assert open_bucket(url, 10).url(url.key) == expected
+
+    check_all(cases, check)
 
 
 async def test_an_account_is_asked_for(session):
