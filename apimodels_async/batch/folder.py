@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 from attrs import define
 
-from apimodels_async._core.files.names import item_stem
+from apimodels_async._core.files.names import item_stem, name_in
 from apimodels_async._saving import ObjectPlace, Target
 from apimodels_async.errors import DownloadError
 
@@ -46,7 +46,7 @@ class BatchFolder:
         Empty: one of them is not there, or the bucket does not say.
         """
         found = list[Path | str]()
-        for name in (Path(file).name for file in files):
+        for name in map(name_in, files):
             if isinstance(self._place, Path):
                 path = self._place / name
                 if not await _is_file(path):

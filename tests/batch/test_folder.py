@@ -120,3 +120,21 @@ async def test_a_bucket_that_does_not_say_is_written_to(session, tmp_path, monke
         f"s3://pictures/{name}" for name in NAMES
     ]
     assert seen.count("PUT") == 4  # one to find out whether it can be written to
+
+
+async def test_a_name_of_any_script_is_found_again(session, emulator, tmp_path):
+    """What an address escapes is the same picture to the next run, and to a folder."""
+    journal, order = tmp_path / "j.sqlite", ["ein Füchslein 東京"]
+    places = [(tmp_path / "my deck").as_uri(), tmp_path / "my deck"]
+    found, asked = [], []
+    for place in (places[0], *places):
+        async with session.images.batch(
+            order, journal=journal, download_to=place
+        ) as outcomes:
+            found += [each.path async for each in outcomes]
+        asked.append(len(emulator.requests))
+
+    assert found[0] == found[1] == found[2].as_uri()
+    assert found[2].name.startswith("00000-ein-füchslein-東京")
+    assert found[2].is_file()
+    assert asked[0] == asked[1]
