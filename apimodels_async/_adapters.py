@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import anyio
 
     from apimodels_async._core.files.embed import Splice
+    from apimodels_async._core.files.keeping import Keeping
     from apimodels_async._io.files.downloads import Files
-    from apimodels_async._io.files.storage import Keeping
     from apimodels_async._io.http.network import Network
     from apimodels_async._ports import Clock, Disk, Secret, Sink, Transport
     from apimodels_async.models import ImageResult

@@ -340,7 +340,7 @@ class Sink(Protocol):
         """Forget all bytes so far."""
         ...
 
-    async def finish(self) -> Path:
+    async def finish(self) -> Path | str:
         """Keep the file, and return where; ``CutError``: it is not whole."""
         ...
 

@@ -1,5 +1,8 @@
 """
 Saves pictures of results: where they go, and what is written beside or into them.
+
+Rules of this file:
+1. An address in object storage never becomes a path, which would fold its slashes.
 """
 
 from __future__ import annotations
@@ -14,12 +17,14 @@ from attrs import define, field
 
 from apimodels_async._api import calls, requests
 from apimodels_async._api.checks import check_result, refuse
-from apimodels_async._core.files.names import file_stem, item_stem
+from apimodels_async._core.files.keeping import FILE_BYTES_MAX, Keeping
+from apimodels_async._core.files.names import file_stem
+from apimodels_async._core.files.object_urls import ObjectURL
 from apimodels_async._core.files.provenance import describe, sidecar
+from apimodels_async._io.files.destinations import read_destination
 from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.inputs import load_file
 from apimodels_async._io.files.metadata import check_pillow, imprint
-from apimodels_async._io.files.storage import FILE_BYTES_MAX, Keeping
 from apimodels_async._io.files.turns import StoppedError, Turns
 from apimodels_async.errors import (
     ApiModelsError,
@@ -34,8 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from apimodels_async._core.files.embed import Splice
+    from apimodels_async._io.files.destinations import Destination, Known
     from apimodels_async._io.files.downloads import Files
     from apimodels_async._io.files.inputs import Source
+    from apimodels_async._io.files.objects import Bucket
     from apimodels_async._io.sender import Sender
     from apimodels_async._ports import File, Sink
     from apimodels_async.models import AnyRequest, ImageResult
@@ -64,11 +72,19 @@ def check_bytes(max_bytes: object) -> None:
         refuse("max_bytes", max_bytes, "a whole number of bytes, 1 or more")
 
 
+@define(frozen=True)
+class ObjectPlace:
+    """A key in a bucket; empty, or with a final slash: what begins so."""
+
+    bucket: Bucket
+    key: str
+
+
 @define(frozen=True, kw_only=True)
 class Target:
     """Where pictures go, and what may be in the way."""
 
-    path: Path
+    place: Path | ObjectPlace
     folder: bool = False
     """It is a directory, whether there is one yet or not."""
     overwrite: bool = False
@@ -77,40 +93,10 @@ class Target:
     """Of one picture."""
     provenance: Provenance = field(factory=Provenance)
 
-    @classmethod
-    def read(
-        cls,
-        target: str | os.PathLike[str],
-        overwrite: bool,  # noqa: FBT001  as its callers have it
-        max_bytes: int,
-        sidecar: bool,  # noqa: FBT001
-        embed: bool,  # noqa: FBT001
-    ) -> Target:
-        """
-        Return what a caller's *target* says; a final separator makes a directory.
-
-        Raises:
-            InvalidRequestError: It is no path, or *max_bytes* no such number.
-        """
-        check_bytes(max_bytes)
-        try:
-            text = os.fspath(target)
-            path = Path(text)
-        except TypeError:
-            refuse("target", target, "a path, as str or pathlib.Path")
-        folder = text.endswith((os.sep, os.altsep or os.sep)) or path.name in {"", ".."}
-        return cls(
-            path=path,
-            folder=folder,
-            overwrite=overwrite,
-            max_bytes=max_bytes,
-            provenance=Provenance(sidecar=sidecar, embed=embed),
-        )
-
 
 @define(eq=False, repr=False)
 class Saver:
-    """The files of one session, to and from disk. Must be made in a running loop."""
+    """The files of one session, in and out. Must be made in a running loop."""
 
     files: Files
     _open_sink: Callable[..., Sink]
@@ -123,6 +109,8 @@ class Saver:
         init=False, factory=lambda: anyio.CapacityLimiter(FILE_THREADS)
     )
     _disk: LocalDisk = field(init=False, factory=LocalDisk)
+    _buckets: dict[str, Bucket] = field(init=False, factory=dict[str, "Bucket"])
+    """Those in use, by what stands before their keys: each has its connections."""
     _downloads: Turns = field(init=False)
     _uploads: Turns = field(init=False)
 
@@ -130,16 +118,54 @@ class Saver:
         self._downloads = Turns(self._most, self._seconds)
         self._uploads = Turns(self._most, self._seconds)
 
-    @staticmethod
+    def place(self, known: Known, *, folder: bool = False) -> Path | ObjectPlace:
+        """
+        Return where that is, opened once for the session; *folder*: what is below it.
+
+        Raises:
+            ConfigurationError: The environment says too little to open it.
+        """
+        if isinstance(known, Path):
+            return known
+        from apimodels_async._io.files.objects import lent_bucket, open_bucket
+
+        if not isinstance(known, ObjectURL):
+            return ObjectPlace(lent_bucket(known), "")
+        url = known.as_folder() if folder else known
+        if url.root not in self._buckets:
+            self._buckets[url.root] = open_bucket(url, self._seconds)
+        return ObjectPlace(self._buckets[url.root], url.key)
+
     def target(
-        path: str | os.PathLike[str],
-        overwrite: bool,  # noqa: FBT001
+        self,
+        given: Destination,
+        overwrite: bool,  # noqa: FBT001  as its callers have it
         max_bytes: int,
         sidecar: bool,  # noqa: FBT001
         embed: bool,  # noqa: FBT001
     ) -> Target:
-        """Return where a picture is to go; raises as :meth:`Target.read`."""
-        return Target.read(path, overwrite, max_bytes, sidecar, embed)
+        """
+        Return where a picture is to go; a final separator makes a directory.
+
+        Raises:
+            ConfigurationError: As :func:`read_destination`, or :meth:`place`.
+            InvalidRequestError: It is no path, or *max_bytes* no such number.
+        """
+        check_bytes(max_bytes)
+        known = read_destination(given, "target")
+        folder = True
+        if isinstance(known, ObjectURL):
+            folder = known.folder
+        elif isinstance(given, (str, os.PathLike)):
+            ends = (os.sep, os.altsep or os.sep)
+            folder = os.fspath(given).endswith(ends) or Path(given).name in {"", ".."}
+        return Target(
+            place=self.place(known),
+            folder=folder,
+            overwrite=overwrite,
+            max_bytes=max_bytes,
+            provenance=Provenance(sidecar=sidecar, embed=embed),
+        )
 
     async def save(
         self,
@@ -149,9 +175,9 @@ class Saver:
         index: int = 0,
         number: int | None = None,
         stem: str | None = None,
-        taken: Iterable[Path] = (),
+        taken: Iterable[Path | str] = (),
         request: AnyRequest | None = None,
-    ) -> Path:
+    ) -> Path | str:
         """
         Save picture *index* of *result* as *target*, or in it if it is a directory.
 
@@ -180,12 +206,9 @@ class Saver:
         stem = stem or file_stem(result.task_id, result.urls[index], prompt)
         if number is None and index:
             stem = f"{stem}-{index + 1}"
-        open_sink = partial(
-            self._open_sink,
-            target.path,
+        open_sink = self._sink_opener(
+            target,
             stem,
-            self._threads,
-            self._disk,
             sidecar(facts) if facts is not None and provenance.sidecar else None,
             partial(imprint, facts) if facts is not None and provenance.embed else None,
             Keeping(
@@ -212,6 +235,25 @@ class Saver:
             )
         raise DownloadError(msg, task_id=result.task_id)
 
+    def _sink_opener(
+        self,
+        target: Target,
+        stem: str,
+        beside: bytes | None,
+        change: Callable[[bytes], Splice | None] | None,
+        keeping: Keeping,
+    ) -> Callable[[], Sink]:
+        common, place = (beside, change, keeping), target.place
+        if isinstance(place, Path):
+            return partial(
+                self._open_sink, place, stem, self._threads, self._disk, *common
+            )
+        from apimodels_async._io.files.objects import ObjectSink
+
+        return partial(
+            ObjectSink, place.bucket, place.key, stem, self._threads, *common
+        )
+
     async def save_all(
         self,
         result: ImageResult,
@@ -219,7 +261,7 @@ class Saver:
         *,
         stem: str | None = None,
         request: AnyRequest | None = None,
-    ) -> tuple[list[Path], DownloadError | None]:
+    ) -> tuple[list[Path | str], DownloadError | None]:
         """
         Save every picture of *result*: "fox.png", "fox-2.png", ...
 
@@ -229,7 +271,7 @@ class Saver:
             Where they are, in their order, and why others are not, if any is not.
         """
         prompt = None if request is None else _checked(request).prompt
-        count, paths = len(check_result(result).urls), list[Path]()
+        count, paths = len(check_result(result).urls), list[Path | str]()
         trouble: DownloadError | None = None
         for index in range(count):
             try:
@@ -308,37 +350,8 @@ class Saver:
     async def aclose(self) -> None:
         """Close the connections to file hosts."""
         self.stop()
+        self._buckets.clear()
         await self.files.aclose()
-
-
-@define(frozen=True)
-class BatchFolder:
-    """The folder that a batch saves its pictures to."""
-
-    _saver: Saver
-    _path: Path
-    _provenance: Provenance
-
-    def paths_of(self, files: Iterable[str]) -> tuple[Path, ...]:
-        """Return where *files* are, of which only the last part of the name counts."""
-        return tuple(self._path / Path(file).name for file in files)
-
-    async def save(
-        self, result: ImageResult, index: int, request: AnyRequest
-    ) -> tuple[list[Path], DownloadError | None]:
-        """
-        Save the pictures of item *index*, named after its place and prompt.
-
-        Returns:
-            As :meth:`Saver.save_all`.
-        """
-        stem = item_stem(index, result.task_id, request.prompt)
-        return await self._saver.save_all(
-            result,
-            Target(path=self._path, folder=True, provenance=self._provenance),
-            stem=stem,
-            request=request,
-        )
 
 
 @define(frozen=True)

@@ -320,7 +320,7 @@ class DownloadError(ApiModelsError):
     """The file of a finished generation could not be fetched and stored."""
 
     default_charged = True
-    saved: tuple[PathLike[str], ...] = ()
+    saved: tuple[PathLike[str] | str, ...] = ()
     """The other pictures of the same result, where they were stored."""
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
+    from apimodels_async._io.files.destinations import Destination
     from apimodels_async._runtime import Runtime
     from apimodels_async.batch import Batch
     from apimodels_async.handle import TaskHandle
@@ -311,7 +312,7 @@ class Images:
         price: Callable[[AnyRequest], Decimal | float | None] | None = None,
         journal: str | os.PathLike[str] | None = None,
         name: str | None = None,
-        download_to: str | os.PathLike[str] | None = None,
+        download_to: Destination | None = None,
         sidecar: bool = False,
         embed: bool = False,
         retry_failed: bool = False,
@@ -354,7 +355,9 @@ class Images:
                 the same batch again buys nothing twice. With a store, but without a
                 name, items are remembered under random keys.
 
-            download_to: Directory for the pictures, ``00041-prompt.png`` each.
+            download_to: Directory for the pictures, ``00041-prompt.png`` each; or where
+                in object storage, as in ``session.download``. A bucket is written to
+                once before anything is ordered.
 
             sidecar, embed: Write prompt, model, seed and task id beside each picture,
                 or into it; as in ``session.download``.
@@ -373,11 +376,13 @@ class Images:
                 that does not name them itself; a request value says everything.
 
         Raises:
-            ConfigurationError: *embed* without Pillow. Nothing was sent.
+            ConfigurationError: *embed* without Pillow, or object storage without
+                obstore. Nothing was sent.
             InvalidRequestError: A parameter is out of range. Nothing was sent.
         """
         from apimodels_async._api.prices import price_of
         from apimodels_async._core.money.budget import Budget
+        from apimodels_async._io.files.destinations import read_destination
         from apimodels_async._saving import Provenance
         from apimodels_async.batch import Batch, BatchOptions
 
@@ -389,7 +394,9 @@ class Images:
         checks.check_amount("max_cost", max_cost)
         checks.check_path("journal", journal)
         _check_name(name, journal, self._runtime.options.store)
-        checks.check_path("download_to", download_to)
+        known = None
+        if download_to is not None:
+            known = read_destination(download_to, "download_to")
         provenance = Provenance(sidecar=sidecar, embed=embed)
         provenance.check()
         limit = None
@@ -404,7 +411,7 @@ class Images:
             price_of=price or price_of,
             journal=None if journal is None else Path(journal),
             name=name,
-            download_to=None if download_to is None else Path(download_to),
+            download_to=known,
             provenance=provenance,
             retry_failed=retry_failed,
             resubmit_unknown=resubmit_unknown,

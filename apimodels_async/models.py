@@ -239,6 +239,15 @@ class CheckedRequest(Value):
     """US dollars by the published hint (:func:`known_models`); None: there is none."""
 
 
+SavedAt: TypeAlias = Path | Any
+"""
+Where a picture was saved: its path, or its address (a str) in object storage.
+
+Not ``Path | str``: who gives a folder gets paths, and need not prove it to a type
+checker each time.
+"""
+
+
 @frozen(eq=False, repr=False)
 class Outcome(Value):
     """
@@ -253,8 +262,11 @@ class Outcome(Value):
     """None if the item could not be read as a request."""
     result: ImageResult | None = None
     error: ApiModelsError | None = None
-    paths: tuple[Path, ...] = ()
-    """Where its pictures were saved, with ``download_to``; in the result's order."""
+    paths: tuple[SavedAt, ...] = ()
+    """
+    Where its pictures were saved, with ``download_to``; in the result's order. In
+    object storage addresses, as str: "s3://bucket/prefix/00041-a-red-fox.png".
+    """
 
     def __init__(
         self,
@@ -262,16 +274,16 @@ class Outcome(Value):
         request: AnyRequest | None,
         result: ImageResult | None = None,
         error: ApiModelsError | None = None,
-        paths: Iterable[Path] = (),
+        paths: Iterable[SavedAt] = (),
         *,
-        path: Path | None = None,
+        path: SavedAt | None = None,
     ) -> None:
         every = tuple(paths) or (() if path is None else (path,))
         # frozen: attrs makes this for classes with an __init__ of their own
         self.__attrs_init__(index, request, result, error, every)  # type: ignore[attr-defined]
 
     @property
-    def path(self) -> Path | None:
+    def path(self) -> SavedAt | None:
         """Where its first picture was saved."""
         return self.paths[0] if self.paths else None
 

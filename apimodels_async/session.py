@@ -14,19 +14,19 @@ from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._ports import Secret
 from apimodels_async._runtime import Options, Runtime
 from apimodels_async.images import Images
-from apimodels_async.models import Reconciliation, SessionStats, Verdict
+from apimodels_async.models import Reconciliation, SavedAt, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
 from apimodels_async.stores.recall import StoredOrders, store_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
     from os import PathLike
-    from pathlib import Path
     from ssl import SSLContext
     from types import TracebackType
 
     import aiohttp
 
+    from apimodels_async._io.files.destinations import Destination
     from apimodels_async._io.files.inputs import Source
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
@@ -302,7 +302,7 @@ class Session(StoredOrders):
     async def download(
         self,
         result: ImageResult,
-        target: str | PathLike[str],
+        target: Destination,
         *,
         index: int = 0,
         overwrite: bool = False,
@@ -310,27 +310,28 @@ class Session(StoredOrders):
         sidecar: bool = False,
         embed: bool = False,
         request: AnyRequest | None = None,
-    ) -> Path:
+    ) -> SavedAt:
         """
-        Store a picture of *result* on disk and return the path written; free.
+        Store a picture of *result*, and return its path or address; free.
 
-        Atomic: the file is there in whole or, after an error or a cancellation, not
-        at all. The key is never sent along. A broken transfer goes on where it ended,
-        if the server can; where it refuses the address, the API is asked once for a
-        fresh one. What may pass (not there yet, busy, cut) is tried again. A killed
-        process can leave a hidden ``.part``; a later session removes it after a day.
+        Atomic: it is there in whole or, after an error or a cancellation, not at all.
+        The key is never sent along. A broken transfer goes on where it ended; an
+        address that is refused is asked for again, once; what may pass is tried again.
+        A killed process can leave a ``.part``; a later session removes it after a day.
 
         Args:
-            target: Path of the file; without the suffix of a picture it gets that of
-                the content. In a directory (or what ends in a separator) it is named
-                after the prompt of *request*, else the task. Directories are made.
+            target: Path of the file; it gets the suffix of the content where it has
+                none. In a directory (or what ends in a separator), which is made, it is
+                named after the prompt of *request*, else the task. Or an address such
+                as "s3://bucket/prefix/" (gs, az, file, memory), or a store of obstore's
+                (extra ``[cloud]``); then an address is returned, a str.
 
             index: Which of ``result.urls``, where there are several.
 
             overwrite: Take the place of a file that is there. Else one with the very
                 same content is returned; beside another it is ``fox-2.png``.
 
-            max_bytes: Most the file may have. It goes to disk as it comes.
+            max_bytes: Most the file may have.
 
             sidecar: Also write ``fox.png.json`` beside ``fox.png``: prompt, model,
                 seed, parameters, task id, address, times and credits as JSON. It is
@@ -341,15 +342,14 @@ class Session(StoredOrders):
                 credentials (C2PA) no longer match. WebP, GIF and AVIF stay as they
                 came: use *sidecar*. Needs the extra ``[metadata]``.
 
-            request: What the picture was asked for with; without it prompt, seed and
-                parameters are not known.
+            request: What it was asked for with, for its name and *sidecar*, *embed*.
 
         Raises:
-            ConfigurationError: *embed* without Pillow. Nothing was fetched.
-            InvalidRequestError: No such *index*, or *request* is no request value.
+            ConfigurationError: An extra is missing, or the bucket's environment.
+            InvalidRequestError: No such *index*, *target* or *request*.
             ResultExpiredError: The API keeps files for 7 days.
             DownloadError: Not a picture, too large, truncated, from a private address,
-                the disk refuses, or the session was closed meanwhile.
+                the disk or bucket refuses, or the session was closed meanwhile.
         """
         check_index(index, len(check_result(result).urls))
         saver = self._runtime.open().saver
@@ -359,14 +359,14 @@ class Session(StoredOrders):
     async def download_all(
         self,
         result: ImageResult,
-        target: str | PathLike[str],
+        target: Destination,
         *,
         overwrite: bool = False,
         max_bytes: int = 512 << 20,
         sidecar: bool = False,
         embed: bool = False,
         request: AnyRequest | None = None,
-    ) -> list[Path]:
+    ) -> list[SavedAt]:
         """
         Store every picture of *result* and return the paths, in their order; free.
 
@@ -390,8 +390,7 @@ class Session(StoredOrders):
         """
         Return what ``PollPolicy(learned=True)`` has learned, fit for JSON.
 
-        Give it to the next session as ``PollPolicy(learned=...)``, and that one need
-        not learn again.
+        The next session goes on from there with ``PollPolicy(learned=...)``.
 
         Returns:
             For each model and size with 20 or more ended tasks, 20 quantiles in

@@ -30,8 +30,8 @@ OF_SEVERAL = {
 
 # What `import apimodels_async` must not pull in: aiohttp alone costs 150 ms.
 HEAVY = {
-    *("aiohttp", "anyio", "cattrs", "PIL", "cyclopts", "jinja2", "redis", "rich"),
-    "sqlite3",
+    *("aiohttp", "anyio", "cattrs", "obstore", "PIL", "redis"),
+    *("cyclopts", "jinja2", "rich", "sqlite3"),
 }
 
 

@@ -113,7 +113,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("block", EXAMPLES)
-def test_a_printed_example_runs(block, monkeypatch, tmp_path):
+def test_a_printed_example_runs(block, monkeypatch, tmp_path, object_storage):
     """An example of the documentation runs to its end as it is printed."""
     from apimodels_async.emulator import Emulator
 

@@ -23,7 +23,7 @@ from attrs import define
 
 from apimodels_async._core.money.digests import DIGEST_FORM
 from apimodels_async._core.money.records import Keys
-from apimodels_async._saving import BatchFolder
+from apimodels_async.batch.folder import BatchFolder
 from apimodels_async.batch.item import HaltError, ItemRunner
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
 from apimodels_async.stores.store import ask
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from apimodels_async._core.money.budget import Budget
+    from apimodels_async._io.files.destinations import Known
     from apimodels_async._runtime import Runtime
     from apimodels_async._saving import Provenance
     from apimodels_async.handle import TaskHandle
@@ -54,7 +55,7 @@ class BatchOptions:
     price_of: Callable[[AnyRequest], Decimal | float | None]
     journal: Path | None
     name: str | None
-    download_to: Path | None
+    download_to: Known | None
     provenance: Provenance
     retry_failed: bool
     resubmit_unknown: bool
@@ -133,7 +134,8 @@ class Batch:
         Open the journal, if there is one, and begin to order.
 
         Raises:
-            ConfigurationError: It was entered before.
+            ConfigurationError: It was entered before, or the bucket that the pictures
+                go to cannot be written to. Nothing was sent.
             SessionClosedError: The session is closed. Nothing was sent.
             JournalError: The journal cannot be used. Nothing was sent.
         """
@@ -142,6 +144,8 @@ class Batch:
             raise ConfigurationError(msg)
         self._entered = True
         self._runner = self._make_runner()
+        if self._runner.folder is not None:
+            await self._runner.folder.check()
         if self._runner.prefix is not None and self._runner.orders is not None:
             await self._open(self._runner.orders, self._runner.prefix)
         loop = asyncio.get_running_loop()
@@ -169,7 +173,8 @@ class Batch:
     def _make_runner(self) -> ItemRunner:
         parts, options, folder = self._runtime.open(), self._options, None
         if options.download_to is not None:
-            folder = BatchFolder(parts.saver, options.download_to, options.provenance)
+            place = parts.saver.place(options.download_to, folder=True)
+            folder = BatchFolder(parts.saver, place, options.provenance)
         prefix = None if options.name is None else f"{options.name}/"
         if options.journal is not None:
             self._journal, prefix = self._runtime.journal(options.journal), ""

@@ -16,7 +16,6 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import anyio
 from attrs import define, evolve, field
 
 from apimodels_async._api import checks, requests
@@ -39,15 +38,14 @@ from apimodels_async.models import ImageResult, Outcome
 from apimodels_async.stores.sent_order import SentOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from apimodels_async._core.money.budget import Budget
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async._core.money.records import Keys
     from apimodels_async._ordering import Ordering
-    from apimodels_async._saving import BatchFolder
+    from apimodels_async.batch.folder import BatchFolder
     from apimodels_async.handle import Product, TaskHandle
     from apimodels_async.models import (
         AnyRequest,
@@ -329,13 +327,12 @@ class ItemRunner:
     async def _replay(
         self, item: Item, known: OrderRecord, result: ImageResult
     ) -> Outcome:
-        paths: tuple[Path, ...] = ()
-        if self.folder is not None:
-            # The store says what they are called, never where they are.
-            paths = self.folder.paths_of(known.files)
         # A release that saved the first picture alone has written that one down.
-        if paths and len(paths) >= len(result.urls) and await _are_files(paths):
-            return Outcome(item.index, item.request, result, paths=paths)
+        if self.folder is not None and len(known.files) >= len(result.urls):
+            # The store says what they are called, never where they are.
+            paths = await self.folder.find(known.files)
+            if paths:
+                return Outcome(item.index, item.request, result, paths=paths)
         return await self._saved(item, result)
 
 
@@ -360,10 +357,3 @@ def _checked(price: object) -> Decimal:
     if amount is None:
         checks.refuse("price", price, "US dollars, 0 or more, of at most 18 digits")
     return amount or Decimal(0)
-
-
-async def _are_files(paths: Iterable[Path]) -> bool:
-    for path in map(anyio.Path, paths):
-        if await path.is_symlink() or not await path.is_file():
-            return False
-    return True

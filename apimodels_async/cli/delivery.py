@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apimodels_async import (
@@ -13,6 +12,7 @@ from apimodels_async import (
     InvalidRequestError,
     TaskTimeoutError,
 )
+from apimodels_async._io.files.destinations import read_destination
 from apimodels_async.cli.output import print_result, spinner
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from apimodels_async import TaskHandle
     from apimodels_async.cli.context import CommandContext
     from apimodels_async.cli.store import StoredOrder
+    from apimodels_async.models import SavedAt
 
 
 async def follow(
@@ -79,10 +80,13 @@ def target_of(out: str | None, *, no_save: bool) -> str | None:
     Return where pictures go by --out and --no-save; None: nowhere.
 
     Raises:
-        InvalidRequestError: Both are given.
+        ConfigurationError: It is object storage, and the extra for it is missing.
+        InvalidRequestError: Both are given, or *out* cannot be used.
     """
     if not no_save:
-        return out or os.curdir
+        target = out or os.curdir
+        read_destination(target, "out")  # now, as nothing is paid for yet
+        return target
     if out is None:
         return None
     msg = "--no-save and --out contradict each other: leave out one"
@@ -107,14 +111,14 @@ async def deliver(
         DownloadError: One could not be saved; its URL was said.
     """
     context.due[:] = [result]
-    paths: list[Path] = []
+    paths: list[SavedAt] = []
     failure: DownloadError | None = None
     if target is not None:
         try:
             with spinner(context.output, "saving"):
                 paths = await context.session.download_all(result, target)
         except DownloadError as error:
-            paths = [Path(each) for each in error.saved]
+            paths = [*error.saved]
             failure = error
     before = None if order is None else order.ordered_before(context)
     print_result(context.output, result, paths, ordered_before=before)

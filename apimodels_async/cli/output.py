@@ -28,11 +28,11 @@ from apimodels_async.cli.errors import charged_word, next_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from rich.console import RenderableType
 
     from apimodels_async import ApiModelsError, ImageResult
+    from apimodels_async.models import SavedAt
 
 
 OTHER_KEY: Final = "To risk paying twice, order it under another --idempotency-key"
@@ -162,7 +162,7 @@ def addresses(result: ImageResult) -> str:
 def print_result(
     output: Output,
     result: ImageResult,
-    paths: Sequence[Path],
+    paths: Sequence[SavedAt],
     *,
     ordered_before: bool | None = None,
 ) -> None:

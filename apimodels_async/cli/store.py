@@ -16,10 +16,10 @@ from apimodels_async.stores.reading import store_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from apimodels_async.cli.context import CommandContext
     from apimodels_async.cli.options import Remembering
+    from apimodels_async.models import SavedAt
     from apimodels_async.stores import OrderStore
 
 Store = SqliteStore | RedisStore
@@ -99,7 +99,7 @@ class StoredOrder:
         return self.store is not None
 
     async def delivered(
-        self, context: CommandContext, paths: Iterable[Path], *, whole: bool
+        self, context: CommandContext, paths: Iterable[SavedAt], *, whole: bool
     ) -> None:
         """
         Write down where its pictures are; what cannot be is said, not raised.
@@ -119,13 +119,16 @@ class StoredOrder:
             context.output.note(f"Its files are not in the history: {error}", "yellow")
 
 
-async def record_files(store: OrderStore, attempt: int, paths: Iterable[Path]) -> None:
+async def record_files(
+    store: OrderStore, attempt: int, paths: Iterable[SavedAt]
+) -> None:
     """
     Write down where the pictures of an attempt are; nothing where there are none.
 
     Raises:
         JournalError: The store cannot be used.
     """
-    files = [str(path.absolute()) for path in paths]
+    # An address is what it is.
+    files = [each if isinstance(each, str) else str(each.absolute()) for each in paths]
     if files:
         await store.saved(attempt, files)

@@ -146,8 +146,8 @@ class SentOrders:
     async def _write_handed_over(self) -> None:
         # All that came while the last ones were written go in one call.
         while some := tuple(self._handed_over):
-            write = partial(ask, self.store.handed_over, *some)
-            await self.keep(write, "not in the store: attempts %s had (%r)", some)
+            write = partial(self.store.handed_over, *some)
+            await self.keep(partial(ask, write), "not in the store: attempts %s had (%r)", some)
             del self._handed_over[: len(some)]
 
     async def uploaded(self, address: str, data: bytes) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from decimal import Decimal
 
+    from apimodels_async._io.files.destinations import Destination
     from apimodels_async.handle import TaskHandle as AsyncTaskHandle
     from apimodels_async.images import BatchItem
     from apimodels_async.models import (
@@ -187,7 +188,7 @@ class Images:
         price: Callable[[AnyRequest], Decimal | float | None] | None = None,
         journal: str | os.PathLike[str] | None = None,
         name: str | None = None,
-        download_to: str | os.PathLike[str] | None = None,
+        download_to: Destination | None = None,
         sidecar: bool = False,
         embed: bool = False,
         retry_failed: bool = False,

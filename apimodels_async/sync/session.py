@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from datetime import datetime
     from os import PathLike
-    from pathlib import Path
     from ssl import SSLContext
     from types import TracebackType
 
+    from apimodels_async._io.files.destinations import Destination
     from apimodels_async._io.files.inputs import Source
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ImageResult,
         ModelInfo,
         Reconciliation,
+        SavedAt,
         SessionStats,
     )
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
@@ -181,7 +182,7 @@ class Session:
     def download(
         self,
         result: ImageResult,
-        target: str | PathLike[str],
+        target: Destination,
         *,
         index: int = 0,
         overwrite: bool = False,
@@ -189,10 +190,10 @@ class Session:
         sidecar: bool = False,
         embed: bool = False,
         request: AnyRequest | None = None,
-    ) -> Path:
-        """As ``Session.download``: store a picture, return the path written; free."""
+    ) -> SavedAt:
+        """As ``Session.download``: store a picture, return its path; free."""
 
-        async def call() -> Path:
+        async def call() -> SavedAt:
             return await self._inner.download(
                 result,
                 target,
@@ -209,17 +210,17 @@ class Session:
     def download_all(
         self,
         result: ImageResult,
-        target: str | PathLike[str],
+        target: Destination,
         *,
         overwrite: bool = False,
         max_bytes: int = 512 << 20,
         sidecar: bool = False,
         embed: bool = False,
         request: AnyRequest | None = None,
-    ) -> list[Path]:
+    ) -> list[SavedAt]:
         """As ``Session.download_all``: store every picture, return the paths; free."""
 
-        async def call() -> list[Path]:
+        async def call() -> list[SavedAt]:
             return await self._inner.download_all(
                 result,
                 target,

@@ -15,6 +15,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, assert_type
 
+from obstore.store import MemoryStore
+
 from apimodels_async import (
     ApiModelsError,
     APIStatusError,
@@ -185,9 +187,10 @@ async def the_rest(
     session: Session, result: ImageResult, error: OutcomeUnknownError
 ) -> None:
     """Files, account, catalogue and counters have types of their own."""
-    assert_type(await session.download(result, "out/fox"), Path)
-    assert_type(await session.download(result, Path("out")), Path)
-    assert_type(await session.download_all(result, "out", overwrite=True), list[Path])
+    assert_type(await session.download(result, "out/fox"), Path | Any)
+    (await session.download(result, Path("out"))).read_bytes()
+    assert_type(await session.download(result, MemoryStore()), Path | Any)
+    (await session.download_all(result, "out", overwrite=True))[0].with_suffix(".json")
     assert_type(await session.upload(BytesIO(b""), max_bytes=1), str)
     assert_type(await session.upload(bytearray()), str)
     assert_type(await session.upload("local.png"), str)

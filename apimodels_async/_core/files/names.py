@@ -8,7 +8,9 @@ system: at most 255 bytes, no separator, control character, final dot or reserve
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -20,6 +22,7 @@ SLUG_CHARS: Final = 48
 SLUG_BYTES: Final = 150
 """Room for a number, a suffix and what is beside a picture stays."""
 ID_CHARS, TAIL_CHARS = 100, 60
+_ADDRESS: Final = re.compile(r"(?:s3|gs|az|file|memory)://")
 _RESERVED: Final = {
     *("con", "prn", "aux", "nul", "conin$", "conout$"),
     *(f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"),
@@ -91,6 +94,16 @@ def numbered(stem: str, number: int, suffix: str, beside: str = "") -> str:
     if _size(stem) <= NAME_BYTES_MAX:
         stem = _cut(stem, NAME_BYTES_MAX - _size(tail + beside))
     return stem + tail
+
+
+def is_address(file: str) -> bool:
+    """Return whether *file* says where in object storage, and is no path."""
+    return _ADDRESS.match(file) is not None
+
+
+def name_in(file: str) -> str:
+    """Return what a picture is called, of its path or its address."""
+    return PurePath(unquote(file) if file.startswith("file://") else file).name
 
 
 def dump_files(files: Iterable[str]) -> str:

@@ -158,7 +158,7 @@ class Files:
         index: int,
         open_sink: Callable[[], Sink],
         turn: Turn | None = None,
-    ) -> Path:
+    ) -> Path | str:
         """
         Store file *index* of *result* in a sink; return where it ended up.
 
@@ -179,7 +179,7 @@ class Files:
 
     async def _fill(
         self, result: ImageResult, index: int, transfer: _Transfer, turn: Turn | None
-    ) -> Path:
+    ) -> Path | str:
         address, dates = result.urls[index], result
         attempt, asked = 0, False
         while True:
@@ -209,7 +209,7 @@ class Files:
             else:
                 raise self._error(trouble, _expiry(dates), attempt)
 
-    async def _take(self, address: str, transfer: _Transfer) -> Path | _Trouble:
+    async def _take(self, address: str, transfer: _Transfer) -> Path | str | _Trouble:
         trouble = await self._fetch(address, transfer)
         if trouble is not None:
             return trouble

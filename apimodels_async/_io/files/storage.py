@@ -18,7 +18,7 @@ import secrets
 import stat
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -26,8 +26,15 @@ from attrs import define, field
 
 from apimodels_async._core.files.embed import HEAD_BYTES_MAX
 from apimodels_async._core.files.ends import is_cut
-from apimodels_async._core.files.media import HEAD_BYTES, suffix_in, suffix_of
-from apimodels_async._core.files.names import numbered
+from apimodels_async._core.files.keeping import (
+    BUFFER_BYTES,
+    COMPARED_BYTES,
+    CUT,
+    SIDECAR,
+    Keeping,
+    picture_suffix,
+)
+from apimodels_async._core.files.media import HEAD_BYTES
 from apimodels_async._ports import CutError
 from apimodels_async.errors import DownloadError
 
@@ -39,30 +46,6 @@ if TYPE_CHECKING:
     from apimodels_async._ports import Disk
 
 logger = logging.getLogger("apimodels_async.files")
-
-FILE_BYTES_MAX: Final = 512 << 20
-"""Unless told otherwise. Results have 1-8 MB; upscaled to 10K, some 300."""
-BUFFER_BYTES: Final = 8 << 20
-"""One thread hop per this much; a hop per 64 KB chunk costs 1.5 times the CPU."""
-COMPARED_BYTES: Final = 1 << 20
-NUMBERS_MAX: Final = 10_000
-CUT: Final = "its own format says that its end is missing"
-_SIDECAR: Final = ".json"
-
-
-@define(frozen=True, kw_only=True)
-class Keeping:
-    """How a file is to be kept."""
-
-    folder: bool = False
-    """The target is a directory, to be made where it is missing."""
-    number: int = 1
-    """The first to try: from 2 on it is part of the name."""
-    overwrite: bool = False
-    """Take the place of what is there."""
-    max_bytes: int = FILE_BYTES_MAX
-    taken: frozenset[Path] = frozenset()
-    """Pictures of the same result, however equal."""
 
 
 @define(eq=False, repr=False)
@@ -108,11 +91,7 @@ class FileSink:
             DownloadError: Too large, not a picture, or the disk refuses.
         """
         self._size += len(chunk)
-        most = self._keeping.max_bytes
-        if self._size > most:
-            shown = f"{most} bytes" if most % (1 << 20) else f"{most >> 20} MiB"
-            msg = f"the file is larger than {shown}: max_bytes= sets the limit"
-            raise DownloadError(msg)
+        self._keeping.check_size(self._size)
         self._buffer += chunk
         if len(self._buffer) >= BUFFER_BYTES:
             await self._in_thread(self._flush)
@@ -136,7 +115,7 @@ class FileSink:
             CutError: It is not whole; more may be added after :meth:`restart`.
             DownloadError: Not a picture, or the disk refuses.
         """
-        suffix = self._check_type()
+        suffix = picture_suffix(self._head or bytes(self._buffer[:HEAD_BYTES]))
         await self._in_thread(partial(self._publish, suffix))
         self._over = True  # it is the caller's from here on
         return self._target
@@ -169,14 +148,6 @@ class FileSink:
         with self._lock:
             if not self._over:
                 work()
-
-    def _check_type(self) -> str:
-        head = self._head or bytes(self._buffer[:HEAD_BYTES])
-        suffix = suffix_of(head)
-        if suffix is None:
-            msg = "the file is not a picture (PNG, JPEG, WebP, GIF or AVIF)"
-            raise DownloadError(msg)
-        return suffix
 
     def _flush(self) -> int:
         if self._descriptor is None:
@@ -224,12 +195,10 @@ class FileSink:
             logger.log(level, "%s is not synced: %s", self._target.parent, error)
 
     def _name(self, suffix: str) -> None:
-        wanted = self._target
-        stem = wanted.name.removesuffix(given := suffix_in(wanted.name))
-        beside = "" if self._sidecar is None else _SIDECAR
-        first = self._keeping.number
-        for number in range(first, first + NUMBERS_MAX):
-            path = wanted.with_name(numbered(stem, number, given or suffix, beside))
+        names = self._keeping.names(
+            self._target.name, suffix, sidecar=self._sidecar is not None
+        )
+        for path in map(self._target.with_name, names):
             if path not in self._keeping.taken and self._give(path):
                 self._target = path
                 return
@@ -264,7 +233,7 @@ class FileSink:
         """Put the sidecar beside *path*; False: something else is there."""
         if self._sidecar is None:
             return True
-        place = path.with_name(path.name + _SIDECAR)
+        place = path.with_name(path.name + SIDECAR)
         with self._sidecar_part(self._sidecar, place) as part:
             try:
                 self._disk.move(part, place)
@@ -277,7 +246,7 @@ class FileSink:
         if _is_folder(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if self._sidecar is not None:
-            place = path.with_name(path.name + _SIDECAR)
+            place = path.with_name(path.name + SIDECAR)
             with self._sidecar_part(self._sidecar, place) as text:
                 self._disk.replace(text, place)
         self._disk.replace(part, path)

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -34,6 +35,7 @@ from apimodels_async.cli.output import Output
 from apimodels_async.emulator import Emulator
 from apimodels_async.stores.sqlite.journal import holder_of
 
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]")
 SPEED: Final = 20.0
 PER_ROW_USD: Final = 5
 """In the embedded emulator's account: more than any model costs."""
@@ -87,6 +89,12 @@ async def batch(
         return 0
     if out is None:
         msg = "--out is missing: the folder for the pictures"
+        raise InvalidRequestError(msg, parameter="out")
+    if _ADDRESS.match(str(out)):  # it came as a path, which folds two slashes
+        msg = (
+            "--out is a folder of this machine: it holds the journal, too. Pictures go "
+            "to object storage from Python: images.batch(download_to=...)"
+        )
         raise InvalidRequestError(msg, parameter="out")
     if embedded.speed is not None and not (
         embedded.emulator and 0 < embedded.speed < math.inf

@@ -14,7 +14,9 @@ import anyio
 from attrs import define, frozen
 
 from apimodels_async import JournalError
+from apimodels_async._core.files.names import is_address, name_in
 from apimodels_async._core.money.orders import BATCH_SCOPE, ORDERED_ANEW
+from apimodels_async.models import SavedAt
 from apimodels_async.stores import HistoryQuery, OrderState, SqliteStore
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class JournalEntry:
     cost: Decimal | None
     """US dollars, as the API stated it."""
     task_id: str | None
-    files: tuple[Path, ...]
+    files: tuple[SavedAt, ...]
     """Its pictures, in the order of the result."""
     error: str | None
     seed: int | None
@@ -55,7 +57,7 @@ class JournalEntry:
     """Of service, by the API's own clock."""
 
     @property
-    def file(self) -> Path | None:
+    def file(self) -> SavedAt | None:
         """Its first picture."""
         return self.files[0] if self.files else None
 
@@ -197,13 +199,17 @@ def _entry(
         task_id=record.task_id,
         # The folder may have been moved, and is not to lead out of itself.
         files=tuple(
-            Path(each) if pictures is None else pictures / Path(each).name
+            _place(each) if pictures is None else pictures / name_in(each)
             for each in record.files
         ),
         error=record.error,
         seed=seed if isinstance(seed, int) else None,
         time_s=time_s if time_s is not None and isfinite(time_s) else None,
     )
+
+
+def _place(file: str) -> SavedAt:
+    return file if is_address(file) else Path(file)
 
 
 def _seed(request: str) -> Any:

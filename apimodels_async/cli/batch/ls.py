@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
+from apimodels_async._core.files.names import name_in
 from apimodels_async._text import escaped
 from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.journal import (
@@ -131,7 +132,7 @@ def _word(record: OrderRecord) -> str:
 
 def _cells(entry: JournalEntry) -> tuple[str, ...]:
     cost = f"${entry.cost}" if entry.cost is not None else "-"
-    file = ", ".join(each.name for each in entry.files) or "-"
+    file = ", ".join(name_in(str(each)) for each in entry.files) or "-"
     return (str(entry.number), entry.state, cost, entry.task_id or "-", file)
 
 

@@ -23,6 +23,7 @@ from apimodels_async import (
     ResultExpiredError,
     TaskNotFoundError,
 )
+from apimodels_async._io.files.destinations import read_destination
 from apimodels_async._text import escaped
 from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.batch.journal import is_journal
@@ -41,12 +42,11 @@ from apimodels_async.stores import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from apimodels_async import ImageResult
     from apimodels_async.cli.context import CommandContext
     from apimodels_async.cli.store import Store
-    from apimodels_async.models import AnyRequest
+    from apimodels_async.models import AnyRequest, SavedAt
     from apimodels_async.stores import OrderRecord, RecoveredOrder
 
 PROMPT_CHARS: Final = 40
@@ -221,15 +221,18 @@ async def recover(
     Args:
         store: SQLite file or redis://..., else APIMODELS_STORE.
 
-        out: Folder for the pictures, made if missing; their names are the prompts'.
+        out: Folder for the pictures, made if missing, or s3://bucket/prefix and its
+            like; their names are the prompts'.
 
         drop_lost: List what nobody can fetch a last time.
     """
     common = common or Common()
     output, kept = Output(common.json), existing_store(store)
+    folder = out if out.endswith("/") else f"{out or os.curdir}/"
+    read_destination(folder, "out")
     session = open_session(common, kept)
     async with command_context(session, output) as context:
-        recovery = Recovery(context, kept, os.path.join(out, ""), drop_lost)  # noqa: PTH118  a final separator
+        recovery = Recovery(context, kept, folder, drop_lost)
         with spinner(output, "looking for orders") as say:
             await recovery.run(say)
     output.note(recovery.summary(session.base_url))
@@ -303,7 +306,7 @@ class Recovery:
             self._print_saved(order, result, paths)
 
     def _print_saved(
-        self, order: RecoveredOrder, result: ImageResult, paths: list[Path]
+        self, order: RecoveredOrder, result: ImageResult, paths: list[SavedAt]
     ) -> None:
         output, cost = self.context.output, result.credits
         output.line(

@@ -53,7 +53,8 @@ class Delivery:
 
     out: str | None = None
     """File, or a folder: one that is there, or whose name ends in a separator; else the
-    current one. Without a suffix the file gets that of its content."""
+    current one. Without a suffix the file gets that of its content. Or an address in
+    object storage: s3://bucket/prefix/ (gs, az, file)."""
 
     no_save: Flag = False
     """Print the URL only; the API keeps the picture for 7 days."""

@@ -143,7 +143,8 @@ async def wait(
         task_id: As printed by "apimodels generate --no-wait".
 
         out: File, or a folder: one that is there, or whose name ends in a separator;
-            else the current one. Without a suffix the file gets that of its content.
+            else the current one. Without a suffix the file gets that of its content. Or
+            an address in object storage: s3://bucket/prefix/ (gs, az, file).
 
         no_save: Print the URL only.
 

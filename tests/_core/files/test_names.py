@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.cases import check_all
 
-from apimodels_async._core.files.names import file_stem, item_stem
+from apimodels_async._core.files.names import (
+    file_stem,
+    is_address,
+    item_stem,
+    name_in,
+)
 
 STEMS = [
     ("clx1", "https://a/evil.sh", "clx1"),
@@ -71,3 +76,19 @@ def test_an_item_is_named_by_its_place_and_prompt():
         assert expected == item_stem(index, task_id, prompt)
 
     check_all(ITEMS, check)
+
+
+def test_a_picture_is_called_by_its_last_part():
+    """Of a path as of an address, whose escapes are undone where there are any."""
+    cases = [
+        ("out/fox.png", False, "fox.png"),
+        ("s3://b/p/fo x%20.png", True, "fo x%20.png"),
+        ("file:///my%20out/fo%20x.png", True, "fo x.png"),
+        ("memory:///fox.png", True, "fox.png"),
+        ("s3:/b/fox.png", False, "fox.png"),
+    ]
+
+    def check(file, address, name):
+        assert (is_address(file), name_in(file)) == (address, name)
+
+    check_all(cases, check)

@@ -12,13 +12,10 @@ import pytest
 from support.downloads import names
 
 from apimodels_async import DownloadError
+from apimodels_async._core.files.keeping import BUFFER_BYTES, Keeping
 from apimodels_async._core.files.names import file_stem
 from apimodels_async._io.files.disk import LocalDisk
-from apimodels_async._io.files.storage import (
-    BUFFER_BYTES,
-    FileSink,
-    Keeping,
-)
+from apimodels_async._io.files.storage import FileSink
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 HEADS = {

@@ -13,8 +13,9 @@ import anyio
 import pytest
 
 from apimodels_async import DownloadError
+from apimodels_async._core.files.keeping import BUFFER_BYTES, Keeping
 from apimodels_async._io.files.disk import LocalDisk
-from apimodels_async._io.files.storage import BUFFER_BYTES, FileSink, Keeping
+from apimodels_async._io.files.storage import FileSink
 from apimodels_async._ports import CutError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8

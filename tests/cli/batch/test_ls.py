@@ -64,6 +64,24 @@ async def test_a_journal_of_the_library_is_listed(run, emulator, connect, folder
     assert "2 rows: 1 completed, 1 failed; $0.01 spent; not running" in text.err
 
 
+async def test_addresses_are_listed_as_they_are(
+    run, emulator, connect, folder, object_storage
+):
+    """What is in object storage has its address in full, or its name at a glance."""
+    session, bucket = connect(emulator), (folder / "bucket").as_uri()
+    async with session.images.batch(
+        ["a fox"], journal="own.sqlite", download_to=bucket
+    ) as outcomes:
+        [outcome] = [each async for each in outcomes]
+
+    told = await run("ls", "own.sqlite", "--json")
+    text = await run("ls", "own.sqlite")
+
+    assert told.records[0]["path"] == outcome.path == f"{bucket}/00000-a-fox.jpg"
+    assert "00000-a-fox.jpg" in text.out
+    assert "file://" not in text.out
+
+
 async def test_a_store_is_listed_as_its_history_is(run, emulator, monkeypatch):
     """Each order, newest first; --state takes the words for a batch's rows."""
     for prompt in ("a fox", "a hen"):

@@ -212,3 +212,17 @@ async def test_a_server_that_is_not_there_is_said(run, emulator, command, monkey
     assert done.code == 2
     assert "no address of a Redis server" in done.err
     assert "hush" not in done.err
+
+
+async def test_pictures_go_to_object_storage(run, emulator, folder, object_storage):
+    """The address is told and written down; recover takes one, too."""
+    out = (folder / "bucket").as_uri()
+    left = await run("generate", "a hare", *STORE, "--out", f"{out}/x\ty")
+    saved = await run("generate", "a fox", *STORE, "--out", f"{out}/fox")
+    recovered = await run("recover", *STORE, "--out", out)
+    files = [record.files for record in await read_orders(emulator)]
+
+    assert [left.code, saved.code, recovered.code] == [2, 0, 0]
+    assert f"saved    {out}/fox.jpg" in saved.out
+    assert files == [(f"{out}/fox.jpg",)]
+    assert [path.name for path in (folder / "bucket").iterdir()] == ["fox.jpg"]

@@ -224,3 +224,16 @@ async def test_options_that_contradict_each_other_are_refused(run, emulator):
 
         assert (done.code, "contradict" in done.err) == (2, True)
     assert emulator.requests == []
+
+
+async def test_an_out_that_cannot_be_used_costs_nothing(run, emulator):
+    """An address that is none of a bucket's is refused before anything is ordered."""
+    done = [
+        await run("generate", "a fox", "--out", out)
+        for out in ("ftp://h/fox", "s3://", "s3://id:canary@b/fox")
+    ]
+
+    assert {each.code for each in done} == {2}
+    assert "s3://, gs://, az://, file:// or memory://" in " ".join(done[0].err.split())
+    assert "canary" not in done[2].err
+    assert emulator.generations == {}
