@@ -22,13 +22,7 @@ from apimodels_async.stores.recall import NO_STORE
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import (
-        AsyncIterable,
-        Callable,
-        Iterable,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 
     from apimodels_async._io.files.destinations import Destination
     from apimodels_async._runtime import Runtime

@@ -147,7 +147,9 @@ class SentOrders:
         # All that came while the last ones were written go in one call.
         while some := tuple(self._handed_over):
             write = partial(self.store.handed_over, *some)
-            await self.keep(partial(ask, write), "not in the store: attempts %s had (%r)", some)
+            await self.keep(
+                partial(ask, write), "not in the store: attempts %s had (%r)", some
+            )
             del self._handed_over[: len(some)]
 
     async def uploaded(self, address: str, data: bytes) -> None:

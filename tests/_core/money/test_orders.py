@@ -8,12 +8,12 @@ import pytest
 from support.cases import check_all
 
 from apimodels_async import InvalidRequestError
+from apimodels_async._api.checks import check_key
 from apimodels_async._core.money.orders import (
     BEFORE,
     ENDED,
     OrderRecord,
     Standing,
-    check_key,
     lost_words,
     standing_of,
 )
