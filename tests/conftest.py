@@ -27,7 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-GRACE_S = 1.0  # for threads that were told to stop and are on their way out
+GRACE_S = 1.0  # for threads that were told to stop, and what they close on their way
 GRACE_TURNS = 10  # of the loop, for tasks that are done but for their last step
 
 # Deadlines of single examples are noise on a busy machine; pytest-timeout bounds. The
@@ -87,12 +87,18 @@ def open_files() -> dict[int, str]:
 
 
 def new_files(before: dict[int, str]) -> list[str]:
-    """Return what is open now and was not open *before*."""
-    return [
+    """Return what is open now, outlives a short grace and was not open *before*."""
+    deadline = time.monotonic() + GRACE_S
+    while left := [
         f"{number} -> {target}"
         for number, target in open_files().items()
         if before.get(number) != target
-    ]
+    ]:
+        if time.monotonic() > deadline:
+            break
+        gc.collect()  # what only a reference cycle holds warns for itself
+        time.sleep(0.005)
+    return left
 
 
 def new_threads(before: set[threading.Thread]) -> list[str]:
@@ -111,9 +117,7 @@ def no_threads_or_files_left():
     threads, files = set(threading.enumerate()), open_files()
     yield
     left = [f"thread {name}" for name in new_threads(threads)]
-    if new_files(files):
-        gc.collect()  # what only a reference cycle holds warns for itself
-        left += [f"file {name}" for name in new_files(files)]
+    left += [f"file {name}" for name in new_files(files)]
     if left:
         pytest.fail("left behind: " + ", ".join(left))
 
