@@ -6,13 +6,14 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.orders import PICTURE, SCOPE, begun
+from support.orders import PICTURE, SCOPE, an_order, begun
 
 from apimodels_async import InvalidRequestError
 from apimodels_async._core.money.orders import HOSTED
 from apimodels_async.stores import HistoryQuery, OrderState
 
 ALL = HistoryQuery()
+PRICE = an_order().price
 
 
 async def listed(store, query=ALL, *, before=None, limit=100):
@@ -141,6 +142,19 @@ async def test_a_word_is_found_behind_many_others(store):
 
     assert await listed(store, HistoryQuery(text="needle"), limit=1) == ["needle"]
     assert len(await listed(store, limit=1000)) == 231
+
+
+# --- money ------------------------------------------------------------------------
+
+
+async def test_money_is_summed_by_the_beginning_of_keys(store):
+    """A completed order counts by its cost, one that may be charged is reserved."""
+    await fill(store)
+    spent, reserved = await store.money(SCOPE, "")
+
+    assert (spent, reserved) == (PICTURE.credits, 3 * PRICE)
+    assert await store.money(SCOPE, "comp") == (spent, 0)
+    assert await store.money(SCOPE, "no such") == (0, 0)
 
 
 # --- pruning ----------------------------------------------------------------------

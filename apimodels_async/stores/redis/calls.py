@@ -123,8 +123,12 @@ class Calls:
         return await self._exchange(commands)
 
     async def _exchange_durably(self, commands: Sequence[Words]) -> list[Any]:
-        if not self.waits:
-            return await self._exchange(commands)
+        exchange = self._exchange_to_disk if self.waits else self._exchange
+        return await exchange(commands)
+
+    async def _exchange_to_disk(  # pragma: no cover  since Redis 7.2; Debian has 7.0
+        self, commands: Sequence[Words]
+    ) -> list[Any]:
         wait = ("WAITAOF", 1, 0, int(DISK_S * 1000))
         *answers, synced = await self._exchange(commands, last=wait)
         if isinstance(synced, Exception):
