@@ -140,14 +140,14 @@ class FusedJournal(Journal):
         return answer
 
     async def _do(self, work: Callable[[Connection], T]) -> T:
-        def fused(db: Connection) -> T:
-            answer = work(db)
-            self._fuse.at("before_commit")
-            return answer
-
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
         done.add_done_callback(lambda _: self._fuse.at("before_answering"))
-        self._writers[-1].put(fused, done)
+        # A job of its own: wrapped, work that is alike would not be done together.
+        self._writers[-1].put(
+            lambda _db: self._fuse.at("before_commit"), loop.create_future()
+        )
+        self._writers[-1].put(work, done)
         return await asyncio.shield(done)
 
 

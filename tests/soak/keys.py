@@ -91,18 +91,19 @@ class TimedStore(SqliteStore):
         return await super().begin(*args)
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        asked = turn = time.perf_counter()
-
-        def timed(db: sqlite3.Connection) -> T:
-            nonlocal turn
-            turn = time.perf_counter()
-            return work(db)
-
+        asked = time.perf_counter()
+        # A job of its own, done in the same turn or before it: wrapped in another one,
+        # work that is alike would not be done together as it is for users.
+        turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        if self._writers:
+            self._writers[-1].put(lambda _db: time.perf_counter(), turn)
         try:
-            return await super()._do(timed)
+            return await super()._do(work)
         finally:
             now = time.perf_counter()
-            self.waits.write(PAIR.pack(turn - asked, now - asked))
+            failed = not turn.done() or turn.exception() is not None
+            began = now if failed else turn.result()
+            self.waits.write(PAIR.pack(began - asked, now - asked))
 
 
 class TimedRedisStore(RedisStore):

@@ -10,7 +10,8 @@ import pytest
 from support.cases import check_all_at_once
 from support.orders import PICTURE, SCOPE, an_order, begin, begun
 
-from apimodels_async.stores import OrderState
+from apimodels_async import ImageResult
+from apimodels_async.stores import ORDERED_ANEW, OrderState
 
 INTENDED, ACCEPTED, COMPLETED, FAILED, REFUSED, UNKNOWN = OrderState
 
@@ -68,6 +69,43 @@ async def test_one_of_many_gets_a_claim(store):
 
     assert sum(claim.granted for claim in claims) == 1
     assert len({claim.record.attempt for claim in claims}) == 1
+
+
+async def test_many_at_once_get_what_is_theirs(store):
+    """Claims, tasks and results asked for in one moment are each their own order's."""
+    bought = await begun(store, "bought")
+    await say(store, bought, COMPLETED)
+    refused = await begun(store, "refused")
+    await say(store, refused, REFUSED)
+    keys = [f"k{n}" for n in range(30)]
+    named = [*keys, "bought", "refused", *keys]
+    claims = await asyncio.gather(
+        *(store.begin(an_order(key, prompt=key), ORDERED_ANEW) for key in named)
+    )
+    granted = {c.record.prompt: c.record.attempt for c in claims if c.granted}
+    await asyncio.gather(
+        *(store.accepted(number, f"t{key}") for key, number in granted.items()),
+        *(store.ended(granted[key], COMPLETED, result=result(key)) for key in keys[:9]),
+        store.ended(granted["k29"], FAILED, error="why"),
+    )
+    await store.handed_over(*(granted[key] for key in keys[:20]))
+    found = [await store.find(SCOPE, key) for key in keys]
+
+    assert sorted(granted) == sorted([*keys, "refused"])
+    assert len(set(granted.values())) == 31
+    assert [c.record.attempt for c in claims[-30:]] == [granted[key] for key in keys]
+    assert claims[30].record.attempt == bought
+    assert [each.attempt for each in found] == [granted[key] for key in keys]
+    assert [each.result.url for each in found[:9]] == [result(k).url for k in keys[:9]]
+    assert [each.task_id for each in found[9:29]] == [f"t{key}" for key in keys[9:29]]
+    assert {each.state for each in found[9:29]} == {ACCEPTED}
+    assert found[29].state is FAILED
+    assert [each.handed_over for each in found] == [True] * 20 + [False] * 10
+
+
+def result(key):
+    """Return the result of an order."""
+    return ImageResult(urls=(f"https://files.example/{key}.png",), task_id=f"t{key}")
 
 
 async def test_scopes_have_keys_of_their_own(store):

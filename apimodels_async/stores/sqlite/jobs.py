@@ -57,6 +57,7 @@ class Job:
             return
         if isinstance(self.answer, JournalError):
             self.done.set_exception(self.answer)
+            self.done.exception()  # looked at, also where its waiter is cancelled now
         else:
             self.done.set_result(self.answer)
 
