@@ -152,6 +152,8 @@ class SocketRelay:
             server.close()
             for talk in talks:
                 talk.cancel()
+            if talks:
+                await asyncio.wait(talks)
             await server.wait_closed()
 
 
