@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from apimodels_async._core.money.budget import Budget
     from apimodels_async._io.files.destinations import Known
     from apimodels_async._runtime import Runtime
-    from apimodels_async._saving import Provenance
+    from apimodels_async._saving.places import Provenance
     from apimodels_async.handle import TaskHandle
     from apimodels_async.models import AnyRequest, Outcome
     from apimodels_async.stores.sent import SentOrders
@@ -173,7 +173,7 @@ class Batch:
     def _make_runner(self) -> ItemRunner:
         parts, options, folder = self._runtime.open(), self._options, None
         if options.download_to is not None:
-            place = parts.saver.place(options.download_to, folder=True)
+            place = parts.saver.places.place(options.download_to, folder=True)
             folder = BatchFolder(parts.saver, place, options.provenance)
         prefix = None if options.name is None else f"{options.name}/"
         if options.journal is not None:
