@@ -135,7 +135,7 @@ EXAMPLES: Final = {
 COMMANDS: Final = (
     *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
     *("commands.tasks:status", "commands.tasks:wait"),
-    *("commands.orders:history", "commands.orders:recover", "commands.orders:forget"),
+    *("commands.orders:history", "commands.recover:recover", "commands.orders:forget"),
     *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
     *("commands.account:balance", "commands.account:models"),
     *("mcp.command:mcp", "commands.emulator:emulator"),
