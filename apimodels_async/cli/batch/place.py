@@ -1,0 +1,231 @@
+"""
+Where the pictures of a batch are, and the page over them: its folder, or a bucket.
+
+Rules of this file:
+1. The page lies beside the pictures and links to them by their names alone, so that it
+   can be opened wherever all of them are: from disk, from a web server, after a copy.
+2. In a bucket it replaces no page but one of ours: there may be a web site.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from urllib.parse import quote
+
+import anyio.to_thread
+from attrs import define, field, frozen
+from cyclopts import Parameter
+
+from apimodels_async import DownloadError, InvalidRequestError
+from apimodels_async._core.files.names import name_in
+from apimodels_async.cli.batch.folder import Folder
+from apimodels_async.cli.batch.rows import STDIN
+from apimodels_async.cli.destinations import read_out
+from apimodels_async.cli.gallery.page import MARK, render_gallery, write_gallery
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from apimodels_async._core.files.object_urls import ObjectURL
+    from apimodels_async._io.files.buckets import Bucket
+    from apimodels_async.cli.batch.folder import Plan
+    from apimodels_async.cli.gallery.page import Card
+    from apimodels_async.models import SavedAt
+
+PAGE_S: Final = 20.0
+"""How long a bucket may take for the page."""
+HEAD_BYTES: Final = 2048
+"""Of a page, in which ours says that it is."""
+
+
+def read_address(out: str) -> str | None:
+    """
+    Return where in object storage *out* is, in one spelling; None: it is a path.
+
+    Raises:
+        ConfigurationError: The extra for it is missing.
+        InvalidRequestError: It cannot be used.
+    """
+    known = read_out(out)
+    return None if isinstance(known, Path) else known.as_folder().address
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Delivery:
+    """Where a batch puts what it makes, and what it needs to go on."""
+
+    out: Annotated[str | None, Parameter(show_default=False)] = None
+    """Folder for pictures, index.html, journal.sqlite and batch.json. Or an address in
+    object storage, s3://bucket/prefix (gs, az, file), for pictures and index.html."""
+
+    folder: Annotated[Path | None, Parameter(show_default=False)] = None
+    """With --out in object storage: folder of this machine for journal.sqlite and
+    batch.json, as "apimodels ls" and "resume" take it; else FILE.batch beside FILE."""
+
+
+def choose_folder(
+    file: Path, delivery: Delivery | None, shard: str | None
+) -> tuple[Folder, str | None]:
+    """
+    Return the folder of a batch, and where in object storage its pictures go, if there.
+
+    Args:
+        file: Of the prompts.
+
+        delivery, shard: As typed.
+
+    Raises:
+        ConfigurationError: The extra for object storage is missing.
+        InvalidRequestError: They do not fit together.
+    """
+    delivery = delivery or Delivery()
+    out, folder = delivery.out, delivery.folder
+    if out is None:
+        msg = "--out is missing: the folder for the pictures, or s3://bucket/prefix"
+        raise InvalidRequestError(msg, parameter="out")
+    address = read_address(out)
+    if address is None:
+        if folder is not None:
+            msg = "--folder goes with --out in object storage: a folder holds all"
+            raise InvalidRequestError(msg, parameter="folder")
+        return Folder.at(Path(out)), None
+    if folder is None and str(file) == STDIN:
+        msg = (
+            "prompts from stdin have no place: name a folder for the journal: --folder"
+        )
+        raise InvalidRequestError(msg, parameter="folder")
+    return Folder.at(folder) if folder else Folder.beside(file, shard), address
+
+
+class Place(Protocol):
+    """Where pictures and page are."""
+
+    @property
+    def pictures(self) -> Path | ObjectURL:
+        """What the pictures lie in."""
+        ...
+
+    @property
+    def target(self) -> Path | str:
+        """The same, as the library takes it."""
+        ...
+
+    @property
+    def page(self) -> SavedAt:
+        """The page."""
+        ...
+
+    async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
+        """
+        Write the page over *cards*; whoever looks at it sees the old one or the new.
+
+        Raises:
+            ConfigurationError, DownloadError: It cannot be written.
+        """
+        ...
+
+
+def place_of(folder: Folder, plan: Plan) -> Place:
+    """Return where the pictures of the batch in *folder* go by its *plan*."""
+    if plan.destination is None:
+        return FolderPlace(folder)
+    part = "" if plan.shard is None else f"-{plan.shard.replace('/', '-of-')}"
+    return BucketPlace(plan.destination, f"index{part}.html")
+
+
+@define(eq=False)
+class FolderPlace:
+    """The folder that has the journal, too."""
+
+    _folder: Folder
+
+    @property
+    def pictures(self) -> Path:
+        """A directory of their own in it."""
+        return self._folder.pictures
+
+    @property
+    def target(self) -> Path:
+        """The same."""
+        return self._folder.pictures
+
+    @property
+    def page(self) -> Path:
+        """Above the pictures."""
+        return self._folder.index
+
+    async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
+        """Write the page; raises ``ConfigurationError``."""
+        title = self._folder.path.name
+        write = partial(write_gallery, self.page, title, cards, facts)
+        await anyio.to_thread.run_sync(write)
+
+
+@define(eq=False)
+class BucketPlace:
+    """A bucket, or what in it begins alike."""
+
+    _url: ObjectURL
+    """Of a folder."""
+    _name: str
+    """Of the page: each shard has its own."""
+    _bucket: Bucket | None = field(init=False, default=None)
+    _is_ours: bool = field(init=False, default=False)
+    """The page that is there is ours."""
+
+    @property
+    def pictures(self) -> ObjectURL:
+        """What their names follow."""
+        return self._url
+
+    @property
+    def target(self) -> str:
+        """The same as text."""
+        return self._url.address
+
+    @property
+    def page(self) -> str:
+        """Beside the pictures."""
+        return self._url.address_of(self._name)
+
+    async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
+        """Write the page; raises ``DownloadError``, within 20 s."""
+
+        def render() -> bytes:
+            names = (self._url.key or self._url.bucket).strip("/")
+            return b"".join(render_gallery(names.split("/")[-1], cards, facts, _link))
+
+        content = await anyio.to_thread.run_sync(render)
+        try:
+            async with asyncio.timeout(PAGE_S):
+                await self._put(content)
+                return
+        except TimeoutError:
+            pass
+        msg = f"{self.page}: no answer within {PAGE_S:g} s"
+        raise DownloadError(msg)
+
+    async def _put(self, content: bytes) -> None:
+        from apimodels_async._io.files.buckets import open_bucket
+
+        self._bucket = self._bucket or open_bucket(self._url, PAGE_S)
+        key = self._url.key + self._name
+        if not self._is_ours:
+            before = await self._bucket.read_head(key, HEAD_BYTES)
+            if before is None:
+                self._is_ours = await self._bucket.create(key, content)
+                if self._is_ours:
+                    return
+            self._is_ours = before is not None and MARK in before
+        if not self._is_ours:
+            msg = f"{self.page} is another page: it stays, and the batch has none"
+            raise DownloadError(msg)
+        await self._bucket.replace(key, content)
+
+
+def _link(file: SavedAt) -> str:
+    return quote(name_in(str(file)), errors="replace")
