@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
+import anyio
 import anyio.to_thread
 from attrs import evolve
 from cyclopts import Parameter
@@ -15,7 +16,12 @@ from cyclopts import Parameter
 from apimodels_async import ConfigurationError, InvalidRequestError, Session
 from apimodels_async.cli.batch.folder import MAX_PENDING, Folder, Plan
 from apimodels_async.cli.batch.journal import read_states
-from apimodels_async.cli.batch.place import Delivery, choose_folder, read_address
+from apimodels_async.cli.batch.place import (
+    Delivery,
+    choose_folder,
+    place_of,
+    read_address,
+)
 from apimodels_async.cli.batch.preflight import (
     Preflight,
     Shard,
@@ -207,6 +213,8 @@ async def _start(
             await confirm_reorder(before, output, yes=reorder.yes)
         # Counted now: what the folder says of itself may be wrong.
         plan = evolve(plan, rows=found.rows, ordered=found.ordered)
+        if not await anyio.Path(folder.journal).exists():
+            await place_of(folder, plan).check_new()
         await anyio.to_thread.run_sync(folder.write, plan, prompt_file)
         _announce(folder, plan, found, output)
         progress = Progress(

@@ -270,8 +270,7 @@ class Folder:
         if before.part != plan.part:
             what = f"for shard {before.shard}" if before.shard else "without --shard"
             self._refuse(what, "each shard needs a folder of its own")
-        # A bucket that was misspelt took nothing, and no journal was begun.
-        if before.out != plan.out and self.journal.exists():
+        if before.out != plan.out:
             where = f"with --out {printable(before.out, SHOWN_CHARS)}"
             started = "without object storage" if before.out is None else where
             self._refuse(started, "each place for pictures needs a folder of its own")

@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Protocol
@@ -19,7 +20,11 @@ import anyio.to_thread
 from attrs import define, field, frozen
 from cyclopts import Parameter
 
-from apimodels_async import DownloadError, InvalidRequestError
+from apimodels_async import (
+    ConfigurationError,
+    DownloadError,
+    InvalidRequestError,
+)
 from apimodels_async._core.files.names import name_in
 from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.rows import STDIN
@@ -119,6 +124,15 @@ class Place(Protocol):
         """The page."""
         ...
 
+    async def check_new(self) -> None:
+        """
+        Find out whether a batch can begin there; nothing was ordered yet.
+
+        Raises:
+            ConfigurationError: It cannot be written to, or a batch has its page there.
+        """
+        ...
+
     async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
         """
         Write the page over *cards*; whoever looks at it sees the old one or the new.
@@ -158,6 +172,9 @@ class FolderPlace:
         """Above the pictures."""
         return self._folder.index
 
+    async def check_new(self) -> None:
+        """Do nothing: what a folder has says what may go on there."""
+
     async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
         """Write the page; raises ``ConfigurationError``."""
         title = self._folder.path.name
@@ -173,6 +190,8 @@ class BucketPlace:
     """Of a folder."""
     _name: str
     """Of the page: each shard has its own."""
+    _seconds: float = PAGE_S
+    """For one page."""
     _bucket: Bucket | None = field(init=False, default=None)
     _is_ours: bool = field(init=False, default=False)
     """The page that is there is ours."""
@@ -192,8 +211,29 @@ class BucketPlace:
         """Beside the pictures."""
         return self._url.address_of(self._name)
 
+    async def check_new(self) -> None:
+        """
+        Find out whether a batch can begin there.
+
+        Without its journal, on another machine say, all of it would be paid for again.
+        """
+        bucket = self._open()
+        await bucket.check(self._url.key, self._seconds)
+        msg = f"{self.page} cannot be read: nothing was ordered"
+        with contextlib.suppress(DownloadError, TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                head = await bucket.read_head(self._page_key, HEAD_BYTES)
+            if head is None or MARK not in head:
+                return
+            msg = (
+                f"{self.page} is the page of another batch, or of this one with its "
+                "journal elsewhere: nothing was ordered. Name its folder (--folder), or "
+                "give --out a prefix of its own"
+            )
+        raise ConfigurationError(msg)
+
     async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
-        """Write the page; raises ``DownloadError``, within 20 s."""
+        """Write the page; raises ``DownloadError``, soon enough."""
 
         def render() -> bytes:
             names = (self._url.key or self._url.bucket).strip("/")
@@ -201,30 +241,37 @@ class BucketPlace:
 
         content = await anyio.to_thread.run_sync(render)
         try:
-            async with asyncio.timeout(PAGE_S):
+            async with asyncio.timeout(self._seconds):
                 await self._put(content)
                 return
         except TimeoutError:
             pass
-        msg = f"{self.page}: no answer within {PAGE_S:g} s"
+        msg = f"{self.page}: no answer within {self._seconds:g} s"
         raise DownloadError(msg)
 
-    async def _put(self, content: bytes) -> None:
+    def _open(self) -> Bucket:
         from apimodels_async._io.files.buckets import open_bucket
 
-        self._bucket = self._bucket or open_bucket(self._url, PAGE_S)
-        key = self._url.key + self._name
+        self._bucket = self._bucket or open_bucket(self._url, self._seconds)
+        return self._bucket
+
+    @property
+    def _page_key(self) -> str:
+        return self._url.key + self._name
+
+    async def _put(self, content: bytes) -> None:
+        bucket, key = self._open(), self._page_key
         if not self._is_ours:
-            before = await self._bucket.read_head(key, HEAD_BYTES)
+            before = await bucket.read_head(key, HEAD_BYTES)
             if before is None:
-                self._is_ours = await self._bucket.create(key, content)
+                self._is_ours = await bucket.create(key, content)
                 if self._is_ours:
                     return
             self._is_ours = before is not None and MARK in before
         if not self._is_ours:
             msg = f"{self.page} is another page: it stays, and the batch has none"
             raise DownloadError(msg)
-        await self._bucket.replace(key, content)
+        await bucket.replace(key, content)
 
 
 def _link(file: SavedAt) -> str:
