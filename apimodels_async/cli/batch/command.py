@@ -14,14 +14,14 @@ from attrs import evolve
 from cyclopts import Parameter
 
 from apimodels_async import ConfigurationError, InvalidRequestError, Session
-from apimodels_async.cli.batch.folder import MAX_PENDING, Folder, Plan
-from apimodels_async.cli.batch.journal import read_states
-from apimodels_async.cli.batch.place import (
+from apimodels_async.cli.batch.delivery import (
     Delivery,
     choose_folder,
-    place_of,
     read_address,
 )
+from apimodels_async.cli.batch.folder import MAX_PENDING, Folder, Plan
+from apimodels_async.cli.batch.journal import read_states
+from apimodels_async.cli.batch.place import place_of
 from apimodels_async.cli.batch.preflight import (
     Preflight,
     Shard,

@@ -12,31 +12,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
 import anyio.to_thread
-from attrs import define, field, frozen
-from cyclopts import Parameter
+from attrs import define, field
 
-from apimodels_async import (
-    ConfigurationError,
-    DownloadError,
-    InvalidRequestError,
-)
+from apimodels_async import ConfigurationError, DownloadError
 from apimodels_async._core.files.names import name_in
-from apimodels_async.cli.batch.folder import Folder
-from apimodels_async.cli.batch.rows import STDIN
-from apimodels_async.cli.destinations import read_out
 from apimodels_async.cli.gallery.page import MARK, render_gallery, write_gallery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from apimodels_async._core.files.object_urls import ObjectURL
     from apimodels_async._io.files.buckets import Bucket
-    from apimodels_async.cli.batch.folder import Plan
+    from apimodels_async.cli.batch.folder import Folder, Plan
     from apimodels_async.cli.gallery.page import Card
     from apimodels_async.models import SavedAt
 
@@ -44,66 +36,6 @@ PAGE_S: Final = 20.0
 """How long a bucket may take for the page."""
 HEAD_BYTES: Final = 2048
 """Of a page, in which ours says that it is."""
-
-
-def read_address(out: str) -> str | None:
-    """
-    Return where in object storage *out* is, in one spelling; None: it is a path.
-
-    Raises:
-        ConfigurationError: The extra for it is missing.
-        InvalidRequestError: It cannot be used.
-    """
-    known = read_out(out)
-    return None if isinstance(known, Path) else known.as_folder().address
-
-
-@Parameter(name="*")
-@frozen(kw_only=True)
-class Delivery:
-    """Where a batch puts what it makes, and what it needs to go on."""
-
-    out: Annotated[str | None, Parameter(show_default=False)] = None
-    """Folder for pictures, index.html, journal.sqlite and batch.json. Or an address in
-    object storage, s3://bucket/prefix (gs, az, file), for pictures and index.html."""
-
-    folder: Annotated[Path | None, Parameter(show_default=False)] = None
-    """With --out in object storage: folder of this machine for journal.sqlite and
-    batch.json, as "apimodels ls" and "resume" take it; else FILE.batch beside FILE."""
-
-
-def choose_folder(
-    file: Path, delivery: Delivery | None, shard: str | None
-) -> tuple[Folder, str | None]:
-    """
-    Return the folder of a batch, and where in object storage its pictures go, if there.
-
-    Args:
-        file: Of the prompts.
-
-        delivery, shard: As typed.
-
-    Raises:
-        ConfigurationError: The extra for object storage is missing.
-        InvalidRequestError: They do not fit together.
-    """
-    delivery = delivery or Delivery()
-    out, folder = delivery.out, delivery.folder
-    if out is None:
-        msg = "--out is missing: the folder for the pictures, or s3://bucket/prefix"
-        raise InvalidRequestError(msg, parameter="out")
-    address = read_address(out)
-    if address is None:
-        if folder is not None:
-            msg = "--folder goes with --out in object storage: a folder holds all"
-            raise InvalidRequestError(msg, parameter="folder")
-        return Folder.at(Path(out)), None
-    if folder is None and str(file) == STDIN:
-        msg = (
-            "prompts from stdin have no place: name a folder for the journal: --folder"
-        )
-        raise InvalidRequestError(msg, parameter="folder")
-    return Folder.at(folder) if folder else Folder.beside(file, shard), address
 
 
 class Place(Protocol):
@@ -226,14 +158,14 @@ class BucketPlace:
             if head is None or MARK not in head:
                 return
             msg = (
-                f"{self.page} is the page of another batch, or of this one with its "
-                "journal elsewhere: nothing was ordered. Name its folder (--folder), or "
-                "give --out a prefix of its own"
+                f"{self.page} is the page of another batch, or of this one, whose "
+                "journal is elsewhere: nothing was ordered. Name its folder "
+                "(--folder), or give --out a prefix of its own"
             )
         raise ConfigurationError(msg)
 
     async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
-        """Write the page; raises ``DownloadError``, soon enough."""
+        """Write the page; raises ``DownloadError`` in time."""
 
         def render() -> bytes:
             names = (self._url.key or self._url.bucket).strip("/")

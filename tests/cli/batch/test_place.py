@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import obstore
 import pytest
@@ -12,13 +11,9 @@ from obstore.store import S3Store
 from support.buckets import content, environment, objects
 from support.raw import RawServer, hang, message
 
-from apimodels_async import (
-    ConfigurationError,
-    DownloadError,
-    InvalidRequestError,
-)
+from apimodels_async import ConfigurationError, DownloadError
 from apimodels_async._core.files.object_urls import read_object_url
-from apimodels_async.cli.batch.place import BucketPlace, Delivery, choose_folder
+from apimodels_async.cli.batch.place import BucketPlace
 from apimodels_async.cli.gallery.page import MARK
 
 pytestmark = pytest.mark.usefixtures("object_storage")
@@ -133,12 +128,6 @@ async def test_a_bucket_that_does_not_show_its_page_is_not_begun(monkeypatch):
         place = place_at(service, monkeypatch, 2)
         with pytest.raises(ConfigurationError, match="cannot be read: nothing was"):
             await place.check_new()
-
-
-def test_prompts_from_stdin_need_a_folder():
-    """There is no file that it could be beside."""
-    with pytest.raises(InvalidRequestError, match="for the journal: --folder"):
-        choose_folder(Path("-"), Delivery(out="s3://bucket/deck"), None)
 
 
 async def test_each_shard_has_its_own_page(run, emulator, prompts, folder):
