@@ -6,8 +6,8 @@ later edit of the file they came from changes nothing here.
 
 Rules of this file:
 1. A folder may be somebody else's work. It says what to order, at most; where the key
-   goes, which files are read and written, and the limits that were typed are not its
-   to say. All names in it are ours, and nothing is used through a link.
+   goes, which files and buckets are read and written, and the limits that were typed
+   are not its to say. All names in it are ours, and nothing is used through a link.
 """
 
 from __future__ import annotations
@@ -217,7 +217,8 @@ class Folder:
             there = printable(plan.out, SHOWN_CHARS)
             msg = (
                 f"{self.path} says that its pictures go to {there}: nothing was sent. "
-                f"If they should, say so: --out {there}; else start another folder"
+                f"If they should, say so: --out {shlex.quote(there)}; else start "
+                "another folder"
             )
         raise ConfigurationError(msg)
 
@@ -329,7 +330,10 @@ def _guarded(path: Path, write: Callable[[], None]) -> None:
     try:
         write()
     except OSError as error:
-        msg = f"{error.filename or path} cannot be written: {error.strerror}"
+        msg = (
+            f"{error.filename or path} cannot be written: {error.strerror}; another "
+            "folder is named with --out, or --folder"
+        )
     else:
         return
     raise ConfigurationError(msg)
