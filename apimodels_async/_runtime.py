@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         Secret,
         Transport,
     )
-    from apimodels_async._saving.saver import Saver
+    from apimodels_async._saving import Saver
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
     from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.store import OrderStore
@@ -222,7 +222,7 @@ class Runtime:
         )
 
     def _make_saver(self, clock: Clock, sender: Sender) -> Saver:
-        from apimodels_async._saving.saver import Refresher, Saver
+        from apimodels_async._saving import Refresher, Saver
 
         options, adapters = self.options, self.adapters
         files = adapters.files(

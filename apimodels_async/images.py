@@ -377,7 +377,7 @@ class Images:
         from apimodels_async._api.prices import price_of
         from apimodels_async._core.money.budget import Budget
         from apimodels_async._io.files.destinations import read_destination
-        from apimodels_async._saving.places import Provenance
+        from apimodels_async._saving import Provenance
         from apimodels_async.batch import Batch, BatchOptions
 
         given = _given({"model": model, "extra": extra, **defaults})

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from apimodels_async._core.money.budget import Budget
     from apimodels_async._io.files.destinations import Known
     from apimodels_async._runtime import Runtime
-    from apimodels_async._saving.places import Provenance
+    from apimodels_async._saving import Provenance
     from apimodels_async.handle import TaskHandle
     from apimodels_async.models import AnyRequest, Outcome
     from apimodels_async.stores.sent import SentOrders

@@ -11,14 +11,13 @@ import anyio
 from attrs import define
 
 from apimodels_async._core.files.names import item_stem, name_in
-from apimodels_async._saving.places import ObjectPlace, Target
+from apimodels_async._saving import ObjectPlace, Target
 from apimodels_async.errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from apimodels_async._saving.places import Provenance
-    from apimodels_async._saving.saver import Saver
+    from apimodels_async._saving import Provenance, Saver
     from apimodels_async.models import AnyRequest, ImageResult
 
 

@@ -467,7 +467,7 @@ def _import_all() -> None:
         "_io.files.storage",
         "_io.tracker",
         "_ordering",
-        "_saving.saver",
+        "_saving",
         "batch",
         "stores.sqlite.schema",
         "stores.sqlite.journal",
