@@ -178,7 +178,7 @@ class Batch:
         parts, options = self._runtime.open(), self._options
         folder = options.folder
         if options.download_to is not None:
-            place = parts.saver.place(options.download_to, folder=True)
+            place = parts.saver.places.place(options.download_to, folder=True)
             folder = BatchFolder(parts.saver, place, options.provenance)
         prefix = None if options.name is None else f"{options.name}/"
         if options.journal is not None:

@@ -68,7 +68,7 @@ With --json, stdout has one object a line. Its "event" says what it is:
   outcome    number, state (completed, unsaved, failed, refused, unknown,
              pending), prompt, path, paths, task_id, credits, error
   batch      total, earlier, not_ordered, a count for each state, spent,
-             reserved, wall_s, gallery, next
+             reserved, wall_s, gallery, folder, next
   item       number, state (completed, pending, failed, refused, unknown),
              model, prompt, credits, price, task_id, path, paths, seed,
              duration_s, error
@@ -108,14 +108,17 @@ EXAMPLES: Final = {
   apimodels batch prompts.csv --out tarot --model gpt-image-2 --max-cost 5
   apimodels batch prompts.txt --out try --emulator
   apimodels batch prompts.jsonl --out part-3 --shard 3/16
+  apimodels batch prompts.jsonl --out s3://bucket/tarot
   apimodels batch prompts.txt --out tarot --retry-failed""",
     "resume": """\
   apimodels resume tarot
   apimodels resume tarot --max-cost 10 --retry-failed
-  apimodels resume tarot --resubmit-unknown""",
+  apimodels resume tarot --resubmit-unknown
+  apimodels resume prompts.jsonl.batch --out s3://bucket/tarot""",
     "ls": """\
   apimodels ls tarot --state failed --state unknown
   apimodels ls orders.sqlite --state pending
+  apimodels ls prompts.jsonl.batch
   apimodels ls tarot --json | jq -r 'select(.state == "completed") | .path'""",
     "balance": """\
   apimodels balance --json""",
@@ -135,7 +138,7 @@ EXAMPLES: Final = {
 COMMANDS: Final = (
     *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
     *("commands.tasks:status", "commands.tasks:wait"),
-    *("commands.orders:history", "commands.orders:recover", "commands.orders:forget"),
+    *("commands.orders:history", "commands.recover:recover", "commands.orders:forget"),
     *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
     *("commands.account:balance", "commands.account:models"),
     *("mcp.command:mcp", "commands.emulator:emulator"),

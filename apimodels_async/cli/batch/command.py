@@ -2,20 +2,26 @@
 
 import contextlib
 import math
-import re
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
+import anyio
 import anyio.to_thread
 from attrs import evolve
 from cyclopts import Parameter
 
 from apimodels_async import ConfigurationError, InvalidRequestError, Session
+from apimodels_async.cli.batch.delivery import (
+    Delivery,
+    choose_folder,
+    read_address,
+)
 from apimodels_async.cli.batch.folder import MAX_PENDING, Folder, Plan
 from apimodels_async.cli.batch.journal import read_states
+from apimodels_async.cli.batch.place import place_of
 from apimodels_async.cli.batch.preflight import (
     Preflight,
     Shard,
@@ -35,7 +41,6 @@ from apimodels_async.cli.output import Output
 from apimodels_async.emulator import Emulator
 from apimodels_async.stores.sqlite.journal import holder_of
 
-_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]")
 SPEED: Final = 20.0
 PER_ROW_USD: Final = 5
 """In the embedded emulator's account: more than any model costs."""
@@ -44,7 +49,7 @@ PER_ROW_USD: Final = 5
 async def batch(
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     *,
-    out: Annotated[Path | None, Parameter(show_default=False)] = None,
+    delivery: Delivery | None = None,
     model: str | None = None,
     shard: str | None = None,
     dry_run: Flag = False,
@@ -69,12 +74,11 @@ async def batch(
     Args:
         file: Rows to order; - is prompts from stdin, one a line.
 
-        out: Folder for pictures, index.html, journal.sqlite and batch.json.
-
         model: For rows that name none; else sparkpix-image.
 
         shard: 3/16: only rows 3, 19, 35, ...; pictures keep the numbers of the whole
-            file. Each shard needs a folder of its own.
+            file. Each shard needs a folder of its own; --out in object storage may be
+            one for all.
 
         dry_run: Check and price all rows; needs no key and sends nothing.
     """
@@ -87,15 +91,7 @@ async def batch(
     if dry_run:
         print_prices(found, output)
         return 0
-    if out is None:
-        msg = "--out is missing: the folder for the pictures"
-        raise InvalidRequestError(msg, parameter="out")
-    if _ADDRESS.match(str(out)):  # it came as a path, which folds two slashes
-        msg = (
-            "--out is a folder of this machine: it holds the journal, too. Pictures go "
-            "to object storage from Python: images.batch(download_to=...)"
-        )
-        raise InvalidRequestError(msg, parameter="out")
+    place, destination = choose_folder(file, delivery, shard)
     if embedded.speed is not None and not (
         embedded.emulator and 0 < embedded.speed < math.inf
     ):
@@ -112,19 +108,20 @@ async def batch(
         poll_interval=common.poll_interval,
         max_pending=limits.max_pending or MAX_PENDING,
         max_cost=limits.max_cost,
+        out=destination,
     )
-    folder = Folder.at(out)
-    how = await anyio.to_thread.run_sync(folder.check, plan, prompt_file)
+    how = await anyio.to_thread.run_sync(place.check, plan, prompt_file)
     if how:
-        output.note(f"{folder.path}: going on, {how}.")
+        output.note(f"{place.path}: going on, {how}.")
     return await _start(
-        folder, plan, prompt_file, found, reorder or Reorder(), common, output
+        place, plan, prompt_file, found, reorder or Reorder(), common, output
     )
 
 
 async def resume(
     folder: Path,
     *,
+    out: Annotated[str | None, Parameter(show_default=False)] = None,
     limits: Limits | None = None,
     reorder: Reorder | None = None,
     common: Common | None = None,
@@ -132,17 +129,21 @@ async def resume(
     """
     Go on with the batch in FOLDER: attach its tasks, order what was never taken.
 
-    FOLDER holds all that is needed but the key and the address of the API: the
-    latter must be the one it was ordered at. Nothing that may have been paid for
-    is ordered again unless an option says so.
+    FOLDER holds all that is needed but the key and two addresses: that of the API
+    must be the one it was ordered at, and --out in object storage the one that it
+    was started with. Nothing that may have been paid for is ordered again unless an
+    option says so.
 
     Args:
-        folder: As given to "apimodels batch --out".
+        folder: As given to "apimodels batch --out", or --folder.
+
+        out: Where its pictures go, if that is object storage.
     """
     common, limits = common or Common(), limits or Limits()
     output = Output(common.json)
     place = Folder.at(folder)
     plan = await anyio.to_thread.run_sync(place.started)
+    place.check_out(plan, None if out is None else read_address(out))
     plan = evolve(
         plan,
         poll_interval=common.poll_interval or plan.poll_interval,
@@ -212,8 +213,10 @@ async def _start(
             await confirm_reorder(before, output, yes=reorder.yes)
         # Counted now: what the folder says of itself may be wrong.
         plan = evolve(plan, rows=found.rows, ordered=found.ordered)
+        if not await anyio.Path(folder.journal).exists():
+            await place_of(folder, plan).check_new()
         await anyio.to_thread.run_sync(folder.write, plan, prompt_file)
-        _announce(plan, found, output)
+        _announce(folder, plan, found, output)
         progress = Progress(
             total=plan.ordered,
             before=before,
@@ -248,7 +251,7 @@ async def _session(
         yield emulator_session(server, plan.speed)
 
 
-def _announce(plan: Plan, found: Preflight, output: Output) -> None:
+def _announce(folder: Folder, plan: Plan, found: Preflight, output: Output) -> None:
     part = f"shard {plan.shard}: {found.ordered} of " if plan.shard else ""
     prices = f"at most ${found.usd} by published hints"
     if found.unpriced:
@@ -259,5 +262,10 @@ def _announce(plan: Plan, found: Preflight, output: Output) -> None:
             f"; on an emulator at {plan.speed:g} times the real speed, no real money"
         )
     output.note(f"{part}{found.rows} rows, {prices}{where}")
+    if plan.out is not None:
+        output.note(
+            f"Pictures and page go to {plan.out}, the journal to {folder.path}: "
+            "apimodels ls and resume take that."
+        )
     if plan.max_cost is not None and found.usd > plan.max_cost:
         output.note(f"It will stop before --max-cost ${plan.max_cost} is passed.")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -20,11 +19,13 @@ import anyio.to_thread
 from attrs import define, field
 
 from apimodels_async import ApiModelsError, ConfigurationError
+from apimodels_async.cli.batch.folder import resume_command
 from apimodels_async.cli.batch.journal import JournalEntry, read_entries
+from apimodels_async.cli.batch.place import Place, place_of
 from apimodels_async.cli.batch.progress import Spending, live_progress, print_progress
 from apimodels_async.cli.batch.rows import read_rows
 from apimodels_async.cli.context import on_signals, unfinished_words
-from apimodels_async.cli.gallery.page import Card, write_gallery
+from apimodels_async.cli.gallery.page import Card
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -70,12 +71,16 @@ class Run:
     stop_display: Callable[[], None] = field(default=lambda: None)
     """Ends the moving lines."""
     gallery_warned: bool = False
-    """The warning that the gallery cannot be written was printed."""
+    """The gallery could not be written the last time; that was said."""
     period_s: float = PERIOD_S
     """Between two plain lines of progress, and two looks at whether the API answers."""
 
     cards_max: int = CARDS_MAX
     """A page with more is no use; those without a picture come first."""
+    place: Place = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.place = place_of(self.folder, self.plan)
 
     async def execute(self, session: Session) -> None:
         """
@@ -98,7 +103,7 @@ class Run:
                 max_pending=self.progress.max_pending,
                 max_cost=self.plan.max_cost,
                 journal=self.folder.journal,
-                download_to=self.folder.pictures,
+                download_to=self.place.target,
                 retry_failed=self.retry_failed,
                 resubmit_unknown=self.resubmit_unknown,
                 start=part.first,
@@ -121,8 +126,8 @@ class Run:
         )
 
     def _last_words(self, session: Session) -> str:
-        folder = shlex.quote(str(self.folder.path))
-        return f"{unfinished_words(session)}Or all of them: apimodels resume {folder}\n"
+        resume = resume_command(self.folder.path, self.plan.out)
+        return f"{unfinished_words(session)}Or all of them: {resume}\n"
 
     async def _items(self, rows: Iterator[Row]) -> AsyncIterator[dict[str, Any]]:
         while chunk := await anyio.to_thread.run_sync(_chunk, rows):
@@ -205,26 +210,26 @@ class Run:
 
     async def write_gallery(self, *, running: bool) -> None:
         """
-        Write the page over what the journal knows; say once if that cannot be done.
+        Write the page over what the journal knows; say once while that cannot be done.
         """
         try:
             entries = await read_entries(
                 self.folder.journal,
-                self.folder.pictures,
+                self.place.pictures,
                 running=running,
                 limit=self.cards_max,
             )
-            await anyio.to_thread.run_sync(self._write_gallery, entries, running)
+            await self._write_gallery(entries, running=running)
         except (OSError, ApiModelsError) as error:
             if not self.gallery_warned:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 self.output.note(f"The gallery cannot be written: {reason}", "yellow")
             self.gallery_warned = True
+        else:
+            self.gallery_warned = False
 
-    def _write_gallery(
-        self,
-        entries: list[JournalEntry],
-        running: bool,  # noqa: FBT001  through a thread
+    async def _write_gallery(
+        self, entries: list[JournalEntry], *, running: bool
     ) -> None:
         most = self.cards_max
         cards = [
@@ -250,7 +255,7 @@ class Run:
         }
         if len(cards) == most:
             facts["shown"] = f"{most}, those without a picture first"
-        write_gallery(self.folder.index, self.folder.path.name, cards, facts)
+        await self.place.write_page(cards, facts)
 
 
 @contextlib.asynccontextmanager
