@@ -38,11 +38,11 @@ RUNNING = ".".join(platform.python_version_tuple()[:2])
 PYTHONS = nox.project.python_versions(PROJECT)
 OTHERS = [version for version in PYTHONS if version != RUNNING]
 
-EXTRAS = ".[cli,cloud,otel,mcp,redis]"
+EXTRAS = ".[cli,cloud,distributed,otel,mcp,redis]"
 LONG = (
     *("batch", "emulator", "soak", "testing", "test_readme.py"),
     *("images/test_cancellation.py", "images/test_faults.py"),
-    *("integrations/redis", "stores/redis"),
+    *("integrations/redis", "integrations/streaq", "stores/redis"),
 )
 WITHOUT_LONG = tuple(f"--ignore=tests/{each}" for each in LONG)
 SHORT = (*WITHOUT_LONG, "--ignore=tests/cli")
@@ -221,7 +221,7 @@ def lint(session: nox.Session) -> None:
 @step()
 def typing(session: nox.Session) -> None:
     """Check types with mypy and basedpyright; pyproject.toml names the paths."""
-    session.install(".[cli,cloud,otel,mcp,redis,testing]", *group("typing"))
+    session.install(".[cli,cloud,distributed,otel,mcp,redis,testing]", *group("typing"))
     session.run("mypy", "--cache-dir", str(session.cache_dir / "mypy"))
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
@@ -230,7 +230,7 @@ def typing(session: nox.Session) -> None:
 @step(tags=["full"])
 def platforms(session: nox.Session) -> None:
     """Check types as on Windows and on macOS."""
-    session.install(".[cli,cloud,otel,mcp,redis,testing]", *group("typing"))
+    session.install(".[cli,cloud,distributed,otel,mcp,redis,testing]", *group("typing"))
     for name in ("win32", "darwin"):
         cache = session.cache_dir / f"mypy-{name}"
         where = ("--platform", name, "--cache-dir", str(cache))
@@ -410,6 +410,7 @@ def nightly(session: nox.Session) -> None:
     session.run("python", f"{soak}/keys.py")
     # Few keys a file: it is opened, and made, by many at once.
     session.run("python", f"{soak}/keys.py", "--keys", "8", "--orders", "800")
+    session.run("python", f"{soak}/workers.py")
     session.run("python", f"{soak}/callbacks.py")
     session.run("python", f"{soak}/accounting.py")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import stat
 from decimal import Decimal
@@ -49,6 +50,7 @@ USED: Final = (
 )
 """What is read from and written to in place; the page is replaced as a whole."""
 SHOWN_CHARS: Final = 200
+_NAME: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 def _check_positive(_: Plan, attribute: Attribute[Any], value: Any) -> None:
@@ -63,6 +65,12 @@ def _check_address(_: Plan, attribute: Attribute[Any], value: Any) -> None:
         url is None or url.scheme == "memory" or url.as_folder().address != value
     ):
         msg = f"{attribute.name} is no place for the pictures of a batch"
+        raise ValueError(msg)
+
+
+def _check_name(_: Plan, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None and not _NAME.fullmatch(str(value)):
+        msg = f"{attribute.name} is no name that was given here"
         raise ValueError(msg)
 
 
@@ -90,6 +98,8 @@ class Plan:
     max_pending: int = field(default=MAX_PENDING, validator=_check_positive)
     max_cost: Decimal | None = field(default=None, validator=_check_positive)
     """US dollars."""
+    queued_as: str | None = field(default=None, validator=_check_name)
+    """Name of the batch in the queue of the workers that order it; None: no workers."""
     out: str | None = field(default=None, validator=_check_address)
     """Where in object storage its pictures are; None: in the folder."""
     version: int = VERSION
@@ -268,6 +278,9 @@ class Folder:
         if (before.speed is None) != (plan.speed is None):
             kind = "real API" if before.speed is None else "emulator"
             self._refuse(f"for the {kind}", "--emulator cannot be changed")
+        if (before.queued_as is None) != (plan.queued_as is None):
+            how = "without workers" if before.queued_as is None else "with workers"
+            self._refuse(how, "who orders cannot be changed (--broker; --broker none)")
         if before.part != plan.part:
             what = f"for shard {before.shard}" if before.shard else "without --shard"
             self._refuse(what, "each shard needs a folder of its own")

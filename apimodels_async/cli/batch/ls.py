@@ -63,6 +63,7 @@ async def ls(
         return
     place = Folder.at(Path(folder))
     journal, ordered, pictures = place.journal, None, None
+    queued = False
     if await anyio.to_thread.run_sync(place.path.is_file):
         journal = place.path
         if not await is_journal(journal):
@@ -71,9 +72,10 @@ async def ls(
     else:
         plan = await anyio.to_thread.run_sync(place.started)
         ordered, pictures = plan.ordered, place_of(place, plan).pictures
+        queued = plan.queued_as is not None
     pid = await anyio.to_thread.run_sync(holder_of, journal)
     running = pid is not None
-    entries = await read_entries(journal, pictures, running=running)
+    entries = await read_entries(journal, pictures, running=running or queued)
     shown = [entry for entry in entries if not state or entry.state in state]
     if output.interactive and shown:
         output.show(_table(shown))

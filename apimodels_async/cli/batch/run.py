@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -24,16 +25,17 @@ from apimodels_async.cli.batch.journal import JournalEntry, read_entries
 from apimodels_async.cli.batch.place import Place, place_of
 from apimodels_async.cli.batch.progress import Spending, live_progress, print_progress
 from apimodels_async.cli.batch.rows import read_rows
-from apimodels_async.cli.context import on_signals, unfinished_words
+from apimodels_async.cli.context import on_signals
 from apimodels_async.cli.gallery.page import Card
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
-    from apimodels_async import Outcome, Session
+    from apimodels_async import Outcome
     from apimodels_async.cli.batch.folder import Folder, Plan
     from apimodels_async.cli.batch.progress import Progress
     from apimodels_async.cli.batch.rows import Row
+    from apimodels_async.cli.batch.source import OutcomeSource
     from apimodels_async.cli.output import Output
 
 CHUNK_ROWS: Final = 100
@@ -82,13 +84,15 @@ class Run:
     def __attrs_post_init__(self) -> None:
         self.place = place_of(self.folder, self.plan)
 
-    async def execute(self, session: Session) -> None:
+    async def execute(self, source: OutcomeSource) -> None:
         """
-        Order what is left to order, until all has ended.
+        Have *source* order what is left to order, until all has ended.
 
         Raises:
             JournalError: It cannot be used; nothing was sent.
-            ConfigurationError: The copy of the prompts cannot be read.
+            ConfigurationError: The copy of the prompts cannot be read, or the broker
+                cannot be used.
+            ConnectionFailedError: The broker is away.
         """
         part, path = self.plan.part, self.folder.path / self.plan.prompts
         try:
@@ -96,9 +100,10 @@ class Run:
         except OSError as error:
             msg = f"the copy of the prompts, {path}, cannot be read: {error.strerror}"
             raise ConfigurationError(msg) from error
-        with file, on_signals(self._on_signal, lambda: self._last_words(session)):
+        stop = partial(self._on_signal, source)
+        with file, on_signals(stop, lambda: self._last_words(source)):
             rows = read_rows(file, path.name, path.suffix, self.plan.model)
-            batch = session.images.batch(
+            batch = source.batch(
                 self._items(islice(rows, part.first - 1, None, part.of)),
                 max_pending=self.progress.max_pending,
                 max_cost=self.plan.max_cost,
@@ -109,25 +114,19 @@ class Run:
                 start=part.first,
                 step=part.of,
             )
-            async with session, batch as outcomes:
-                await self._handle_outcomes(outcomes, session)
+            async with source.open(), batch as outcomes:
+                await self._handle_outcomes(outcomes, source)
 
-    def _on_signal(self, number: int) -> None:
+    def _on_signal(self, source: OutcomeSource, number: int) -> None:
         self.signal = number
         self.progress.stopping = True
         self.stop_display()
         under_way = self.progress.given - self.progress.ended
-        self.output.note(
-            f"Stopping: nothing more is ordered; {under_way} that are under way are "
-            "finished and saved, for they are paid for. Ctrl-C again leaves at once: "
-            "tasks are then found again by the next run, and what has no answer yet "
-            "is reported as unknown.",
-            "yellow",
-        )
+        self.output.note(source.stopping_words(under_way), "yellow")
 
-    def _last_words(self, session: Session) -> str:
+    def _last_words(self, source: OutcomeSource) -> str:
         resume = resume_command(self.folder.path, self.plan.out)
-        return f"{unfinished_words(session)}Or all of them: {resume}\n"
+        return f"{source.last_words()}Or all of them: {resume}\n"
 
     async def _items(self, rows: Iterator[Row]) -> AsyncIterator[dict[str, Any]]:
         while chunk := await anyio.to_thread.run_sync(_chunk, rows):
@@ -140,9 +139,9 @@ class Run:
                 self.progress.given += 1
                 yield row.item
 
-    async def _handle_outcomes(self, outcomes: Outcomes, session: Session) -> None:
+    async def _handle_outcomes(self, outcomes: Outcomes, source: OutcomeSource) -> None:
         with contextlib.ExitStack() as stack:
-            jobs = [self._update_gallery(), self._warn_if_unanswered(session)]
+            jobs = [self._update_gallery(), self._warn_if_unanswered(source)]
             if self.output.interactive:
                 lines = live_progress(self.progress, outcomes, self.output)
                 self.stop_display = stack.enter_context(lines)
@@ -175,31 +174,26 @@ class Run:
             print_progress(self.progress, money, self.output)
             await asyncio.sleep(self.period_s)
 
-    async def _warn_if_unanswered(self, session: Session) -> None:
-        before, said = session.stats(), False
+    async def _warn_if_unanswered(self, source: OutcomeSource) -> None:
+        said: str | None = None
+        source.silence()  # from now on
         while True:
             await asyncio.sleep(self.period_s)
-            now = session.stats()
-            asked = now.polls - before.polls
-            silent = asked > 0 and now.poll_errors - before.poll_errors == asked
-            if silent and self.signal is not None:
+            silence = source.silence()
+            if silence is not None and self.signal is not None:
                 self.output.note(
-                    "The API does not answer: leaving. The next run finds what is paid "
-                    "for.",
+                    f"{silence.who}: leaving. The next run finds what is paid for.",
                     "yellow",
                 )
-                await session.aclose()
+                await source.give_up()
                 return
-            if silent and not said:
+            if silence is not None and silence.who != said:
                 self.output.note(
-                    f"The API does not answer. {now.pending} tasks are paid for and "
-                    "are asked for again and again; leave whenever you like (Ctrl-C), "
-                    "the next run finds them.",
+                    f"{silence.who}. {silence.meanwhile}; leave whenever you like "
+                    "(Ctrl-C), the next run finds them.",
                     "yellow",
                 )
-            if asked:
-                said = silent
-            before = now
+            said = silence and silence.who
 
     async def _update_gallery(self) -> None:
         while True:
@@ -216,7 +210,8 @@ class Run:
             entries = await read_entries(
                 self.folder.journal,
                 self.place.pictures,
-                running=running,
+                # What is in the queue is on its way, whoever waits for it.
+                running=running or self.plan.queued_as is not None,
                 limit=self.cards_max,
             )
             await self._write_gallery(entries, running=running)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from streaq import Worker
     from streaq.task import AsyncRegisteredTask
 
+    from apimodels_async._ports import OrderLimit
     from apimodels_async.integrations.streaq.broker import BrokerWorker
     from apimodels_async.integrations.streaq.jobs import Answer
     from apimodels_async.stores.store import OrderStore
@@ -158,6 +159,10 @@ class WorkerProcess:
     idle_timeout: float = IDLE_S
     grace_period: int = GRACE_S
     options: dict[str, Any] = field(factory=dict[str, Any], repr=False)
+    store: OrderStore | None = None
+    """Instead of ``RedisStore(url)``."""
+    limit: OrderLimit | None = None
+    """Instead of ``RedisLimit(url)``; it is not closed here."""
     worker: BrokerWorker[Session] = field(init=False)
     task: OrderTask = field(init=False)
     began: bool = field(init=False, default=False)
@@ -173,8 +178,8 @@ class WorkerProcess:
             idle_timeout=self.idle_timeout,
             grace_period=self.grace_period,
         )
-        store = RedisStore(self.url)
-        self.task = _task(self.worker, self._current, self.save_to, store)
+        self.store = self.store or RedisStore(self.url)
+        self.task = _task(self.worker, self._current, self.save_to, self.store)
 
     def _current(self) -> Session:
         if self._session is None:
@@ -186,8 +191,8 @@ class WorkerProcess:
     async def _lifespan(self) -> AsyncIterator[Session]:
         if isinstance(self.task.save_to, Path):
             await anyio.Path(self.task.save_to).mkdir(parents=True, exist_ok=True)
-        limit = RedisLimit(self.url, pending=self.pending, per_second=self.per_second)
-        session = Session(store=self.task.store, limit=limit, **self.options)
+        shared = RedisLimit(self.url, pending=self.pending, per_second=self.per_second)
+        session = Session(store=self.store, limit=self.limit or shared, **self.options)
         try:
             await session.find(NOBODY)  # nothing is taken that cannot be written down
             self._session, self.began = session, True
@@ -198,7 +203,7 @@ class WorkerProcess:
                 self.task.closed = True
                 await self._hand_back()
                 await session.aclose()
-                await limit.aclose()
+                await shared.aclose()
 
     async def _hand_back(self) -> None:
         """Give others at once what this worker was given and has not begun."""
