@@ -397,7 +397,7 @@ def wheel(session: nox.Session) -> None:
 @step(default=False)
 def nightly(session: nox.Session) -> None:
     """Load, break and kill for half an hour."""
-    session.install(EXTRAS, *group("test", "web"))
+    session.install(EXTRAS, *group("test", "cloud", "web"))
     soak = "tests/soak"
     pytest = ("python", "-P", "-m", "pytest", "--timeout=3600", "-n", "2")
     session.run(*pytest, soak, env={"SOAK": "1"})

@@ -63,8 +63,6 @@ if TYPE_CHECKING:
 
 SERVICE_S: Final = {"*": (0.3, 1.5), "sparkpix-image": (0.1, 0.4)}
 MODELS: Final = ("gpt-image-2", "gpt-image-2", "sparkpix-image")
-GONE: Final = 2.0
-"""Leases after which nothing of a killed worker is left."""
 
 
 class LoggedStore(RedisStore):
@@ -170,6 +168,7 @@ class Campaign:
     restarts: int = 0
     failed: list[str] = field(factory=list)
     """Workers that ended by themselves."""
+    half_way: asyncio.Event = field(init=False, factory=asyncio.Event)
     _running: list[Life] = field(init=False, factory=list)
 
     def start_worker(self) -> None:
@@ -219,8 +218,7 @@ class Campaign:
 
     async def restart_redis(self) -> None:
         """End the server by SIGKILL half-way, and start it again."""
-        while len(self.outcomes) < self.given.pictures / 2:
-            await asyncio.sleep(0.05)
+        await self.half_way.wait()
         self.redis.kill()
         await asyncio.sleep(1)
         await asyncio.to_thread(self.redis.start)
@@ -245,6 +243,8 @@ class Campaign:
             async with batch as outcomes:
                 async for outcome in outcomes:
                     self.outcomes.append(outcome)
+                    if len(self.outcomes) >= self.given.pictures / 2:
+                        self.half_way.set()
                     if len(self.outcomes) % 200 == 0:
                         print(f"       {len(self.outcomes)} ended", flush=True)
 
@@ -298,9 +298,10 @@ def show(campaign: Campaign, bucket: str, wall: float) -> bool:
     killed = [life for life in campaign.lives if life.killed]
     at_risk = Counter(key for life in killed for key in life.sending())
     lost = [
-        str(each.error.idempotency_key)
+        key
         for each in unknown
-        if each.error is not None and each.error.idempotency_key not in at_risk
+        if each.error is not None
+        and (key := f"soak/{each.error.idempotency_key}") not in at_risk
     ]
     tries: Counter[str] = Counter()
     for life in campaign.lives:

@@ -15,7 +15,8 @@ from attrs import define, field
 
 from apimodels_async._adapters import Adapters, NoObserver
 from apimodels_async._api import requests
-from apimodels_async._core.files.object_urls import read_object_url
+from apimodels_async._api.checks import refuse
+from apimodels_async._core.files.object_urls import BUCKETS, read_object_url
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.config import is_local
 from apimodels_async._runtime import orders_in
@@ -60,8 +61,11 @@ def destination(
     Raises:
         InvalidRequestError: An address that cannot be used.
     """
-    if read_object_url(given, "download_to") is None:
+    url = read_object_url(given, "download_to")
+    if url is None:
         return given, None
+    if url.scheme not in BUCKETS:
+        refuse("download_to", given, "s3://, gs:// or az://: workers reach no other")
     return None, str(given)
 
 
