@@ -319,7 +319,7 @@ def portable(session: nox.Session) -> None:
 @step(tags=["full"])
 def examples(session: nox.Session) -> None:
     """Run the programs in examples/ as their readers would; arguments go to pytest."""
-    session.install(".[cli,metadata]", *group("examples"))
+    session.install(".[cli,distributed,metadata]", *group("examples"))
     # Most of them wait for programs to start: six at once fit two cores.
     command = ("python", "-P", "-m", "pytest", "examples")
     run_tests(session, *command, "--ignore=examples/gallery", at_once=6)
@@ -423,7 +423,7 @@ def bench(session: nox.Session) -> None:
     Arguments go to the report: ``nox -s bench -- --short`` takes fewer turns;
     ``--quick`` shows in minutes whether all of it works, and writes to out/quick/.
     """
-    session.install(".[cli,redis]", *group("bench"))
+    session.install(".[cli,distributed]", *group("bench"))
     folder = ROOT / "benchmarks"
     session.run("python", str(folder / "report.py"), *session.posargs)
     reported = (folder / "report.py").read_text(encoding="utf-8")

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from apimodels_async.integrations.streaq.broker import to_json
     from apimodels_async.integrations.streaq.jobs import Answer
     from apimodels_async.integrations.streaq.progress import JobState, Progress
     from apimodels_async.integrations.streaq.queue import OrderQueue, QueueStats
@@ -36,6 +37,7 @@ _HOMES = {
     "WorkerProcess": "worker",
     "add_order": "worker",
     "order_worker": "worker",
+    "to_json": "broker",
 }
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "WorkerProcess",
     "add_order",
     "order_worker",
+    "to_json",
 ]
 
 

@@ -81,15 +81,19 @@ def make_worker(
         prefetch=1,
         queue_name=queue,
         lifespan=lifespan,
-        serializer=_dump,
+        serializer=to_json,
         deserializer=json.loads,
         idle_timeout=idle_timeout,
         grace_period=grace_period,
     )
 
 
-def _dump(data: object) -> str:
-    # streaq tells of what fails by an exception, in the place of a result.
+def to_json(data: object) -> str:
+    """
+    Return *data* as JSON: the serializer of all who share a queue.
+
+    An exception, which streaq has in the place of a result, is told in words.
+    """
     return json.dumps(data, default=lambda each: printable(str(each)))
 
 

@@ -62,7 +62,8 @@ def add_order(
     """
     Add the task ``order(request, idempotency_key)`` to a streaq worker of your own.
 
-    It must have JSON as its serializer, or the default, as those who enqueue have.
+    Who enqueues by :class:`OrderQueue` writes JSON: it must have *to_json* as its
+    serializer, and ``json.loads`` as its deserializer.
 
     Args:
         session: Returns the session of this process, made with a store; say

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 
@@ -59,7 +58,6 @@ async def test_workers_order_and_this_program_tells(
         page = (folder / "far" / "index.html").read_text("utf-8")
         refused = await run("resume", "far", "--broker", "none")
         changed = await run("batch", file, "--out", "near")
-    (folder / "near" / "batch.json").unlink()
     listed = await run("ls", "far")
 
     assert (here.code, there.code, again.code) == (1, 1, 1)
@@ -71,12 +69,15 @@ async def test_workers_order_and_this_program_tells(
     assert told.partition(" (")[0] in here.out
     assert made == {"a fox": 2, "a hare": 2, "[refused] a bear": 2}
     assert page.count('<li class="card') == 3
-    names = [sorted(os.listdir(f"{each}/pictures")) for each in ("near", "far")]
+    names = [
+        sorted(path.name for path in (folder / each / "pictures").iterdir())
+        for each in ("near", "far")
+    ]
     assert names[0] == names[1]
     assert "name their broker" in refused.err
     assert "was started without workers" in changed.err
     assert listed.out.count("completed") == 2
-    shown = "".join((there.out, there.err, again.err, page, refused.err))
+    shown = f"{there.out}{there.err}{again.err}{page}{refused.err}"
     assert SECRET not in shown
     assert SECRET not in (folder / "far" / "batch.json").read_text()
 
@@ -161,7 +162,7 @@ async def test_a_worker_works_until_it_is_stopped(
 
     assert done.returncode == 1, done.communicate()
     assert worker.returncode == 130, err
-    assert len(re.findall(r"^completed  [0-9a-f]{32}/\\S+", out, re.M)) == 2
+    assert len(re.findall(r"^completed  [0-9a-f]{32}/\\S+", out, re.MULTILINE)) == 2
     assert "refused" in out
     assert "Stopping: 0 rows under way" in err
     assert "2 completed" in err

@@ -19,7 +19,7 @@ from apimodels_async import (
     OutcomeUnknownError,
     SessionClosedError,
 )
-from apimodels_async.integrations.streaq import JobState, OrderQueue, add_order
+from apimodels_async.integrations.streaq import JobState, OrderQueue, add_order, to_json
 from apimodels_async.stores import RedisStore
 
 pytestmark = needs_redis
@@ -169,7 +169,7 @@ async def test_the_task_goes_into_a_worker_of_ones_own(broker, emulator, connect
     how = {
         "redis_url": broker.url,
         "queue_name": "mine",
-        "serializer": json.dumps,
+        "serializer": to_json,
         "deserializer": json.loads,
     }
     worker, other = Worker(**how), Worker(**how)
