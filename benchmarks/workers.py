@@ -1,5 +1,5 @@
 """
-Workers on a queue against one process: pictures a second, CPU, memory, and Redis' share.
+Workers on a queue against one process: pictures a second, CPU, memory, Redis' part.
 
     python benchmarks/workers.py [--quick] [--json FILE]
 
@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +33,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.redis import SAFE, RedisServer
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterator
+
     from apimodels_async.batch import Batch
 
 QUICK: Final = "--quick" in sys.argv

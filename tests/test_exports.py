@@ -10,7 +10,7 @@ import pytest
 
 import apimodels_async
 from apimodels_async import errors, stores
-from apimodels_async.integrations import redis
+from apimodels_async.integrations import redis, streaq
 
 DOOR = Path(inspect.getfile(apimodels_async))
 
@@ -51,7 +51,9 @@ def test_the_list_is_sorted_and_unique():
     assert sorted(set(names), key=order) == names
 
 
-@pytest.mark.parametrize("door", [stores, redis], ids=["stores", "redis"])
+@pytest.mark.parametrize(
+    "door", [stores, redis, streaq], ids=["stores", "redis", "streaq"]
+)
 def test_a_lazy_door_inside_has_what_it_says(door):
     """Each of its names resolves and is shown, and an unknown one is refused."""
     for name in door.__all__:
