@@ -58,7 +58,7 @@ QUEUED_PENDING: Final = 1000
 
 
 @frozen
-class Job:
+class Assignment:
     """One batch to be run, and who orders."""
 
     folder: Folder
@@ -148,7 +148,7 @@ async def batch(  # noqa: PLR0913  options, all by keyword
         before = await anyio.to_thread.run_sync(place.started)
         plan = evolve(plan, queued_as=before.queued_as)
     return await _start(
-        Job(place, plan, prompt_file, found, broker, workers),
+        Assignment(place, plan, prompt_file, found, broker, workers),
         reorder or Reorder(),
         common,
         output,
@@ -195,7 +195,7 @@ async def resume(
     if limits.max_cost is None and plan.max_cost is not None:
         output.note(f"--max-cost ${plan.max_cost} of the last run is in force.")
     return await _start(
-        Job(place, plan, prompt_file, found, broker, workers),
+        Assignment(place, plan, prompt_file, found, broker, workers),
         reorder or Reorder(),
         common,
         output,
@@ -263,7 +263,9 @@ async def _check(
     return found
 
 
-async def _start(job: Job, reorder: Reorder, common: Common, output: Output) -> int:
+async def _start(
+    job: Assignment, reorder: Reorder, common: Common, output: Output
+) -> int:
     """
     Run the batch and return its exit code.
 

@@ -70,9 +70,13 @@ def make_worker(
     scheme, _, rest = url.partition("://")
     url = f"{SCHEMES.get(scheme, scheme)}://{rest}"
     Server(url, queue)  # which looks at it, and tells no part of a password
-    options: dict[str, Any] = {"decode_components": True, "connect_timeout": CONNECT_S}
-    if scheme != "unix":
-        options["socket_keepalive"] = True
+    options: dict[str, Any] = {
+        "decode_components": True,
+        "connect_timeout": CONNECT_S,
+        # A worker asks at least once in its idle time, and is answered within it: who
+        # hears nothing for so long is cut off, and nobody said so.
+        "max_idle_time": max(1, round(2 * idle_timeout)),
+    }
     return BrokerWorker(
         redis_url=url,
         redis_kwargs=options,

@@ -5,6 +5,7 @@ A worker process: one session with the account's store and limit, for one queue.
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from streaq.constants import REDIS_GROUP
 
 from apimodels_async.errors import ApiModelsError, ConfigurationError
 from apimodels_async.integrations.redis import RedisLimit
+from apimodels_async.integrations.redis.worker import LEASE_S
 from apimodels_async.integrations.streaq.broker import (
     IDLE_S,
     cannot_open,
@@ -192,7 +194,14 @@ class WorkerProcess:
     async def _lifespan(self) -> AsyncIterator[Session]:
         if isinstance(self.task.save_to, Path):
             await anyio.Path(self.task.save_to).mkdir(parents=True, exist_ok=True)
-        shared = RedisLimit(self.url, pending=self.pending, per_second=self.per_second)
+        # A job waits for a server that is away; it must not be told as refused.
+        shared = RedisLimit.unchecked(
+            self.url,
+            lease_s=LEASE_S,
+            away_s=math.inf,
+            pending=self.pending,
+            per_second=self.per_second,
+        )
         session = Session(store=self.store, limit=self.limit or shared, **self.options)
         try:
             await session.find(NOBODY)  # nothing is taken that cannot be written down
@@ -202,7 +211,8 @@ class WorkerProcess:
             # Shielded: a session that is cut while it closes loses paid answers.
             with anyio.CancelScope(shield=True):
                 self.task.closed = True
-                await self._hand_back()
+                if self.began:
+                    await self._hand_back()
                 await session.aclose()
                 await shared.aclose()
 
