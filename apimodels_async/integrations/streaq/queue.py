@@ -182,9 +182,9 @@ class OrderQueue:
         async for request, key in _each(orders):
             chunk.append(self._job(request, key, save_to))
             if len(chunk) == CHUNK:
-                await self._ask(self.waiting.put(chunk))
+                await self._put(chunk)
                 count, chunk = count + CHUNK, []
-        await self._ask(self.waiting.put(chunk))
+        await self._put(chunk)
         return count + len(chunk)
 
     async def wait(self, idempotency_key: str) -> Answer:
@@ -228,8 +228,8 @@ class OrderQueue:
         ]
         status = await self._ask(worker.status_by_id(job))
         raw, task_id, tries = await self._ask(worker.redis.mget(places))
-        if raw is not None:
-            answer = await self.waiting.read(key, raw)
+        answer = None if raw is None else await self.waiting.read(key, raw)
+        if answer is not None:
             return Progress(
                 state=JobState.ENDED,
                 tries=answer.tries,
@@ -238,6 +238,7 @@ class OrderQueue:
             )
         state = {
             TaskStatus.NOT_FOUND: JobState.MISSING,
+            TaskStatus.DONE: JobState.MISSING,  # its answer is lost
             TaskStatus.RUNNING: JobState.RUNNING,
         }.get(status, JobState.QUEUED)
         return Progress(state=state, tries=int(tries or 0), task_id=task_id)
@@ -311,6 +312,11 @@ class OrderQueue:
         asked: AnyRequest = requests.read_request(request)
         body = dump_request(requests.encode(asked), requests.model_of(asked))
         return Job(checks.check_key(key), body, save_to, None)
+
+    async def _put(self, jobs: list[Job]) -> None:
+        if jobs:
+            fresh = [job.id for job in jobs]
+            await self._ask(self.waiting.put(jobs, fresh=fresh))
 
     async def _ask(self, question: Any) -> Any:
         trouble: BaseException

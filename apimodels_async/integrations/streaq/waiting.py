@@ -33,7 +33,7 @@ from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.stores.store import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from apimodels_async.errors import ApiModelsError
     from apimodels_async.integrations.streaq.broker import BrokerWorker
@@ -48,6 +48,8 @@ LOOK_S: Final = 0.25
 """Seconds between two looks for answers."""
 AGAIN_S: Final = 30.0
 """After which a job that is waited for is put again, in case the broker forgot it."""
+EXPIRED: Final = "Task expired!"
+"""streaq's word for a job whose text is gone."""
 COUNT_S: Final = 10.0
 """Between two counts of the workers."""
 
@@ -157,9 +159,15 @@ class Waiting:
             if not others:
                 del self._waiters[waiter.job.id]
 
-    async def put(self, jobs: Iterable[Job]) -> None:
-        """Put *jobs*; one that is there already stays as it is."""
+    async def put(self, jobs: Iterable[Job], *, fresh: Collection[str] = ()) -> None:
+        """
+        Put *jobs*; one that is there already stays as it is.
+
+        Args:
+            fresh: Ids of those whose answers, if there are any, do not count.
+        """
         tasks = list[Any]()
+        await self._forget_ends(fresh)
         for job in jobs:
             arguments = (dict(job.request), job.key, job.save_to, job.number)
             task = self._worker.enqueue_unsafe(TASK, *arguments)
@@ -203,14 +211,14 @@ class Waiting:
             if waiters[0].put_at is None or now - waiters[0].put_at > AGAIN_S
         ]
         for some in _chunks(due, CHUNK):
-            await self._forget_ends([each.job.id for each in some if _new([each])])
-            await self.put([each.job for each in some])
+            new = [each.job.id for each in some if _new([each])]
+            await self.put([each.job for each in some], fresh=new)
             for each in some:
                 each.put_at = now
         if self._counted_at is None or now - self._counted_at > COUNT_S:
             self.workers, self._counted_at = await self._count(), now
 
-    async def _forget_ends(self, ids: list[str]) -> None:
+    async def _forget_ends(self, ids: Collection[str]) -> None:
         worker = self._worker
         places = [worker.results_key + each for each in ids]
         places += [progress_key(worker.queue_name, each) for each in ids]
@@ -235,7 +243,11 @@ class Waiting:
             except JournalError as error:
                 logger.warning("%s: its picture is not read yet: %s", key, error)
             else:
-                self._tell(job, answer)
+                if answer is not None:
+                    self._tell(job, answer)
+                    continue
+                for waiter in self._waiters[job]:  # to be put again
+                    waiter.fresh, waiter.put_at = True, None
 
     def _tell_accepted(self, job: str, task_id: str) -> None:
         for waiter in self._waiters.get(job, ()):
@@ -248,9 +260,12 @@ class Waiting:
             if not waiter.ended.done():
                 waiter.ended.set_result(answer)
 
-    async def read(self, key: str, raw: Any) -> Answer:
+    async def read(self, key: str, raw: Any) -> Answer | None:
         """
         Return the answer that the broker has of a job, its pictures included.
+
+        None: its answer is lost. It was delivered twice, and the second worker found
+        its text gone, which streaq writes down in the place of what the first one said.
 
         Raises:
             JournalError: The store that has them cannot be used.
@@ -259,6 +274,8 @@ class Waiting:
             data = await self._worker.deserialize(raw)
             if data["s"]:
                 return await self._complete(load_answer(data["r"]))
+            if data["r"] == EXPIRED:
+                return None
             # It never ran: no worker of this queue has the task, say.
             why = printable(str(data["r"]), 200)
             error: ApiModelsError = ConfigurationError(f"no worker could run it: {why}")
