@@ -257,7 +257,7 @@ class ItemRunner:
         )
 
     async def _wait(self, item: Item, handle: Pending) -> ImageResult:
-        item.task_id = handle.task_id
+        item.task_id = handle.task_id or item.task_id
         self.pending[item.index] = handle
         try:
             with self.may_cut():

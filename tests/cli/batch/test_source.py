@@ -162,7 +162,7 @@ async def test_a_worker_works_until_it_is_stopped(
 
     assert done.returncode == 1, done.communicate()
     assert worker.returncode == 130, err
-    assert len(re.findall(r"^completed  [0-9a-f]{32}/\\S+", out, re.MULTILINE)) == 2
+    assert len(re.findall(r"^completed  [0-9a-f]{32}/\S+", out, re.MULTILINE)) == 2
     assert "refused" in out
     assert "Stopping: 0 rows under way" in err
     assert "2 completed" in err

@@ -200,8 +200,7 @@ async def test_words_of_the_engine_are_no_answers(queue, broker, emulator):
             place = f"streaq:apimodels:task:results:{job_id(key)}"
             client.set(place, json.dumps({"s": False, "r": words}))
         none = await waiting[0]
-        while client.exists(place):
-            await asyncio.sleep(0.01)
+        await until(lambda: not client.exists(place))
     async with working(broker.url, emulator):
         lost = await waiting[1]
 
