@@ -2,13 +2,15 @@
 Let workers order what is in a queue, kill some, restart Redis, and compare the books.
 
     python tests/soak/workers.py [--pictures 2000] [--workers 4] [--at-once 20]
-                                 [--kill-every 4] [--cap 60] [--lease 6] [--seed 0]
+                                 [--kill-every 4] [--cap 60] [--lease 6] [--cut 0]
+                                 [--seed 0]
 
 Four worker processes take their orders from one queue on a Redis server, save the
 pictures into a bucket (moto's S3 service), and share one limit of the account. Every
 few seconds one of them is ended by SIGKILL, and another one begins. Half-way the Redis
-server is ended by SIGKILL and started again. This process is the one that enqueues: a
-batch with its journal. The emulator has a process of its own. Exits 1 if
+server is ended by SIGKILL and started again; with --cut, nothing passes between it and
+all others for so many seconds when a quarter is done. This process is the one that
+enqueues: a batch with its journal. The emulator has a process of its own. Exits 1 if
 
 - the emulator took a picture twice,
 - a picture ended otherwise than saved, or as of unknown fate,
@@ -54,7 +56,7 @@ from apimodels_async.stores import RedisStore
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.buckets import environment, objects, serve_s3
-from support.redis import SAFE, RedisServer
+from support.redis import SAFE, RedisProxy, RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,6 +170,9 @@ class Campaign:
     restarts: int = 0
     failed: list[str] = field(factory=list)
     """Workers that ended by themselves."""
+    broker: str = field(init=False)
+    """Address of the server, or of what stands before it."""
+    quarter: asyncio.Event = field(init=False, factory=asyncio.Event)
     half_way: asyncio.Event = field(init=False, factory=asyncio.Event)
     _running: list[Life] = field(init=False, factory=list)
 
@@ -175,7 +180,7 @@ class Campaign:
         """Begin one more."""
         log = self.folder / f"worker-{len(self.lives)}.log"
         words = {
-            "--broker": self.redis.url,
+            "--broker": self.broker,
             "--log": str(log),
             "--lease": self.given.lease,
             "--cap": self.given.cap,
@@ -231,7 +236,7 @@ class Campaign:
             for number in range(self.given.pictures)
         ]
         async with OrderQueue(
-            self.redis.url, base_url=self.surroundings["APIMODELS_BASE_URL"]
+            self.broker, base_url=self.surroundings["APIMODELS_BASE_URL"]
         ) as queue:
             batch = queue.batch(
                 items,
@@ -243,18 +248,33 @@ class Campaign:
             async with batch as outcomes:
                 async for outcome in outcomes:
                     self.outcomes.append(outcome)
+                    if len(self.outcomes) >= self.given.pictures / 4:
+                        self.quarter.set()
                     if len(self.outcomes) >= self.given.pictures / 2:
                         self.half_way.set()
                     if len(self.outcomes) % 200 == 0:
                         print(f"       {len(self.outcomes)} ended", flush=True)
 
+    async def cut_redis_off(self, proxy: RedisProxy) -> None:
+        """Let nothing pass for a while when a quarter is done."""
+        await self.quarter.wait()
+        proxy.held.clear()
+        await asyncio.sleep(self.given.cut)
+        proxy.held.set()
+
     async def run(self, bucket: str) -> None:
         """Do all of it."""
+        async with RedisProxy(self.redis) as proxy:
+            self.broker = proxy.url if self.given.cut else self.redis.url
+            await self._run(bucket, proxy)
+
+    async def _run(self, bucket: str, proxy: RedisProxy) -> None:
         for _ in range(self.given.workers):
             self.start_worker()
         meanwhile = [
             asyncio.create_task(self.kill_now_and_then()),
             asyncio.create_task(self.restart_redis()),
+            asyncio.create_task(self.cut_redis_off(proxy)),
         ]
         try:
             await self.order(bucket)
@@ -394,6 +414,7 @@ def main() -> bool:
     parser.add_argument("--kill-every", type=float, default=4.0, help="seconds")
     parser.add_argument("--cap", type=int, default=60, help="pending at once")
     parser.add_argument("--lease", type=float, default=6.0, help="seconds")
+    parser.add_argument("--cut", type=float, default=0.0, help="seconds; 0: never")
     parser.add_argument("--seed", type=int, default=0)
     for name in ("--serve", "--work"):
         parser.add_argument(name, action="store_true", help=argparse.SUPPRESS)
