@@ -38,11 +38,11 @@ RUNNING = ".".join(platform.python_version_tuple()[:2])
 PYTHONS = nox.project.python_versions(PROJECT)
 OTHERS = [version for version in PYTHONS if version != RUNNING]
 
-EXTRAS = ".[cli,cloud,otel,mcp,redis]"
+EXTRAS = ".[cli,cloud,distributed,otel,mcp,redis]"
 LONG = (
     *("batch", "emulator", "soak", "testing", "test_readme.py"),
     *("images/test_cancellation.py", "images/test_faults.py"),
-    *("integrations/redis", "stores/redis"),
+    *("integrations/redis", "integrations/streaq", "stores/redis"),
 )
 WITHOUT_LONG = tuple(f"--ignore=tests/{each}" for each in LONG)
 SHORT = (*WITHOUT_LONG, "--ignore=tests/cli")
@@ -221,7 +221,7 @@ def lint(session: nox.Session) -> None:
 @step()
 def typing(session: nox.Session) -> None:
     """Check types with mypy and basedpyright; pyproject.toml names the paths."""
-    session.install(".[cli,cloud,otel,mcp,redis,testing]", *group("typing"))
+    session.install(".[cli,cloud,distributed,otel,mcp,redis,testing]", *group("typing"))
     session.run("mypy", "--cache-dir", str(session.cache_dir / "mypy"))
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
@@ -230,7 +230,7 @@ def typing(session: nox.Session) -> None:
 @step(tags=["full"])
 def platforms(session: nox.Session) -> None:
     """Check types as on Windows and on macOS."""
-    session.install(".[cli,cloud,otel,mcp,redis,testing]", *group("typing"))
+    session.install(".[cli,cloud,distributed,otel,mcp,redis,testing]", *group("typing"))
     for name in ("win32", "darwin"):
         cache = session.cache_dir / f"mypy-{name}"
         where = ("--platform", name, "--cache-dir", str(cache))
@@ -322,7 +322,7 @@ def portable(session: nox.Session) -> None:
 @step(tags=["full"])
 def examples(session: nox.Session) -> None:
     """Run the programs in examples/ as their readers would; arguments go to pytest."""
-    session.install(".[cli,metadata]", *group("examples"))
+    session.install(".[cli,distributed,metadata]", *group("examples"))
     # Most of them wait for programs to start: six at once fit two cores.
     command = ("python", "-P", "-m", "pytest", "examples")
     run_tests(session, *command, "--ignore=examples/gallery", at_once=6)
@@ -400,7 +400,7 @@ def wheel(session: nox.Session) -> None:
 @step(default=False)
 def nightly(session: nox.Session) -> None:
     """Load, break and kill for half an hour."""
-    session.install(EXTRAS, *group("test", "web"))
+    session.install(EXTRAS, *group("test", "cloud", "web"))
     soak = "tests/soak"
     pytest = ("python", "-P", "-m", "pytest", "--timeout=3600", "-n", "2")
     session.run(*pytest, soak, env={"SOAK": "1"})
@@ -413,6 +413,7 @@ def nightly(session: nox.Session) -> None:
     session.run("python", f"{soak}/keys.py")
     # Few keys a file: it is opened, and made, by many at once.
     session.run("python", f"{soak}/keys.py", "--keys", "8", "--orders", "800")
+    session.run("python", f"{soak}/workers.py")
     session.run("python", f"{soak}/callbacks.py")
     session.run("python", f"{soak}/accounting.py")
 
@@ -425,7 +426,7 @@ def bench(session: nox.Session) -> None:
     Arguments go to the report: ``nox -s bench -- --short`` takes fewer turns;
     ``--quick`` shows in minutes whether all of it works, and writes to out/quick/.
     """
-    session.install(".[cli,redis]", *group("bench"))
+    session.install(".[cli,distributed]", *group("bench"))
     folder = ROOT / "benchmarks"
     session.run("python", str(folder / "report.py"), *session.posargs)
     reported = (folder / "report.py").read_text(encoding="utf-8")

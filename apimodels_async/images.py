@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from apimodels_async._api import checks, requests
@@ -23,6 +20,7 @@ from apimodels_async.stores.recall import NO_STORE
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+    from decimal import Decimal
 
     from apimodels_async._io.files.destinations import Destination
     from apimodels_async._runtime import Runtime
@@ -374,43 +372,27 @@ class Images:
                 obstore. Nothing was sent.
             InvalidRequestError: A parameter is out of range. Nothing was sent.
         """
-        from apimodels_async._api.prices import price_of
-        from apimodels_async._core.money.budget import Budget
-        from apimodels_async._io.files.destinations import read_destination
-        from apimodels_async._saving import Provenance
-        from apimodels_async.batch import Batch, BatchOptions
+        from apimodels_async.batch import Batch
+        from apimodels_async.batch.options import read_options
 
-        given = _given({"model": model, "extra": extra, **defaults})
-        requests.check_defaults(given, Images.batch.__kwdefaults__ or ())
-        checks.check_count("max_pending", max_pending)
-        checks.check_start(start)
-        checks.check_count("step", step)
-        checks.check_amount("max_cost", max_cost)
-        checks.check_path("journal", journal)
         _check_name(name, journal, self._runtime.options.store)
-        known = None
-        if download_to is not None:
-            known = read_destination(download_to, "download_to")
-        provenance = Provenance(sidecar=sidecar, embed=embed)
-        provenance.check()
-        limit = None
-        if max_cost is not None:
-            exact = isinstance(max_cost, Decimal)
-            limit = Decimal(str(max_cost if exact else checks.plain(max_cost)))
-        options = BatchOptions(
-            # A journal takes none of numpy's numbers.
-            numbers=count(checks.plain(start), checks.plain(step)),
-            defaults=given,
-            max_pending=checks.plain(max_pending),
-            price_of=price or price_of,
-            journal=None if journal is None else Path(journal),
+        budget, options = read_options(
+            defaults={"model": model, "extra": extra, **defaults},
+            names=Images.batch.__kwdefaults__ or (),
+            max_pending=max_pending,
+            max_cost=max_cost,
+            price=price,
+            journal=journal,
             name=name,
-            download_to=known,
-            provenance=provenance,
+            download_to=download_to,
+            sidecar=sidecar,
+            embed=embed,
             retry_failed=retry_failed,
             resubmit_unknown=resubmit_unknown,
+            start=start,
+            step=step,
         )
-        return Batch(source, self._runtime, Budget(limit), options)
+        return Batch(source, self._runtime, budget, options)
 
 
 def _request(

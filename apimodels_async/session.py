@@ -353,7 +353,7 @@ class Session(StoredOrders):
         """
         check_index(index, len(check_result(result).urls))
         saver = self._runtime.open().saver
-        where = saver.target(target, overwrite, max_bytes, sidecar, embed)
+        where = saver.places.target(target, overwrite, max_bytes, sidecar, embed)
         return await saver.save(result, where, index=index, request=request)
 
     async def download_all(
@@ -380,7 +380,7 @@ class Session(StoredOrders):
             As :meth:`download`.
         """
         saver = self._runtime.open().saver
-        where = saver.target(target, overwrite, max_bytes, sidecar, embed)
+        where = saver.places.target(target, overwrite, max_bytes, sidecar, embed)
         paths, trouble = await saver.save_all(result, where, request=request)
         if trouble is not None:
             raise trouble

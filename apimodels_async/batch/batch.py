@@ -26,6 +26,7 @@ from apimodels_async._core.money.records import Keys
 from apimodels_async.batch.folder import BatchFolder
 from apimodels_async.batch.item import HaltError, ItemRunner
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
+from apimodels_async.handle import TaskHandle
 from apimodels_async.stores.store import ask
 
 if TYPE_CHECKING:
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.money.budget import Budget
     from apimodels_async._io.files.destinations import Known
-    from apimodels_async._runtime import Runtime
     from apimodels_async._saving import Provenance
-    from apimodels_async.handle import TaskHandle
+    from apimodels_async.batch.parts import Folder, Maker, Pending
     from apimodels_async.models import AnyRequest, Outcome
     from apimodels_async.stores.sent import SentOrders
 
@@ -56,6 +56,8 @@ class BatchOptions:
     journal: Path | None
     name: str | None
     download_to: Known | None
+    folder: Folder | None = None
+    """Instead of *download_to*."""
     provenance: Provenance
     retry_failed: bool
     resubmit_unknown: bool
@@ -73,7 +75,7 @@ class Batch:
     def __init__(
         self,
         source: Iterable[object] | AsyncIterable[object],
-        runtime: Runtime,
+        runtime: Maker,
         budget: Budget,
         options: BatchOptions,
     ) -> None:
@@ -82,7 +84,7 @@ class Batch:
         self._budget = budget
         self._options = options
         self._journal: SentOrders | None = None
-        self._pending: dict[str, TaskHandle] = {}
+        self._pending: dict[int, Pending] = {}
         self._runner: ItemRunner
         self._turn = asyncio.Lock()
         self._ended_items: deque[tuple[Outcome, asyncio.Future[None] | None]] = deque()
@@ -104,7 +106,9 @@ class Batch:
     @property
     def pending(self) -> tuple[TaskHandle, ...]:
         """Paid tasks of this batch that have not ended; tracked also after leaving."""
-        return tuple(self._pending.values())
+        return tuple(
+            each for each in self._pending.values() if isinstance(each, TaskHandle)
+        )
 
     @property
     def unread(self) -> tuple[Outcome, ...]:
@@ -171,9 +175,10 @@ class Batch:
             raise
 
     def _make_runner(self) -> ItemRunner:
-        parts, options, folder = self._runtime.open(), self._options, None
+        parts, options = self._runtime.open(), self._options
+        folder = options.folder
         if options.download_to is not None:
-            place = parts.saver.place(options.download_to, folder=True)
+            place = parts.saver.places.place(options.download_to, folder=True)
             folder = BatchFolder(parts.saver, place, options.provenance)
         prefix = None if options.name is None else f"{options.name}/"
         if options.journal is not None:

@@ -249,6 +249,11 @@ async def command_context(
 
 def open_session(common: Common, store: OrderStore | None = None) -> Session:
     """Return a session with the options every command has."""
+    return Session(store=store, **session_options(common))
+
+
+def session_options(common: Common) -> dict[str, Any]:
+    """Return the options that every command has as a session takes them."""
     base_url = common.base_url or os.environ.get("APIMODELS_BASE_URL", "")
     interval = common.poll_interval
     polling = None
@@ -257,12 +262,11 @@ def open_session(common: Common, store: OrderStore | None = None) -> Session:
         local = is_loopback(_host(base_url))
         make = PollPolicy.unchecked if local else PollPolicy
         polling = make(interval=interval)
-    return Session(
-        base_url=common.base_url,
-        polling=polling,
-        store=store,
-        proxy=False if common.proxy == "none" else common.proxy,
-    )
+    return {
+        "base_url": common.base_url,
+        "polling": polling,
+        "proxy": False if common.proxy == "none" else common.proxy,
+    }
 
 
 def _host(url: str) -> str:

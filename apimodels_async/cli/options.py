@@ -137,6 +137,19 @@ class Limits:
 
 @Parameter(name="*")
 @frozen(kw_only=True)
+class Workers:
+    """Who orders, if not this program."""
+
+    broker: StorePlace = None
+    """Have workers order (see: apimodels worker): their Redis server, redis://HOST;
+    else APIMODELS_BROKER (a better place for a password); none: order from here."""
+
+    queue: str = "apimodels"
+    """Name of the workers' queue."""
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
 class Reorder:
     """What is ordered although an earlier run ordered it."""
 

@@ -30,6 +30,7 @@ from apimodels_async import (
     Timeouts,
     TransportError,
 )
+from apimodels_async._core.files.keeping import Keeping
 from apimodels_async._io.clock import LoopClock
 from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.downloads import Files
@@ -366,7 +367,7 @@ async def test_files_need_no_turn(host, tmp_path):
     path = await files.download(
         host.result("/x"),
         0,
-        lambda: FileSink(tmp_path / "x", "x", threads, LocalDisk()),
+        lambda: FileSink(threads, Keeping(stem="x"), tmp_path / "x", LocalDisk()),
     )
     await files.aclose()
 

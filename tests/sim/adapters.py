@@ -78,9 +78,9 @@ class SimAdapters(Adapters):
         files.network = self._life.network
         return files
 
-    def sink(self, target, stem, *_args):
+    def sink(self, target, keeping, *_args):
         """Return a place on the simulated disk."""
-        return SimSink(self._life.disk, target, stem)
+        return SimSink(self._life.disk, target, keeping.stem)
 
     def journal(self, path):
         """Return a journal on the simulated disk."""

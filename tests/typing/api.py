@@ -51,6 +51,7 @@ from apimodels_async import (
     sync,
 )
 from apimodels_async.integrations.redis import RedisLimit, RedisRelay
+from apimodels_async.integrations.streaq import Answer, OrderQueue, order_worker
 from apimodels_async.testing import Order, Request, ServedEmulator, serve_emulator
 from apimodels_async.webhooks import (
     Callback,
@@ -293,6 +294,23 @@ async def called_back(request_body: bytes) -> None:
         assert_type(session.pending, tuple[str, ...])
     receiver = Receiver(callback)
     assert_type(await receiver.deliver("/hooks/x", request_body), int)
+
+
+async def by_workers() -> None:
+    """A queue takes what a batch takes, and gives outcomes and answers."""
+    worker = order_worker("redis://localhost", save_to="out", pending=5)
+    assert_type(worker.context, Session)
+    async with OrderQueue("redis://localhost") as queue:
+        put = await queue.put([("a fox", "k"), ({"prompt": "a hare"}, "l")])
+        assert_type(put, int)
+        answer = await queue.wait("k")
+        assert_type(answer.unwrap(), ImageResult)
+        assert_type(answer.cost, Decimal | None)
+        assert_type((await queue.look("k")).answer, Answer | None)
+        async with queue.batch(["a fox"], name="deck", journal="j.sqlite") as outcomes:
+            async for outcome in outcomes:
+                assert_type(outcome.result, ImageResult | None)
+        await queue.put("a fox")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def from_a_script() -> None:

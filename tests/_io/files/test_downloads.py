@@ -31,6 +31,7 @@ from apimodels_async import (
     Timeouts,
     TransportError,
 )
+from apimodels_async._core.files.keeping import Keeping
 from apimodels_async._io.clock import LoopClock
 from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.downloads import Files
@@ -289,7 +290,7 @@ async def test_this_machine_is_out_of_bounds(public, folder, host):
             await public.download(
                 at(f"https://{host}:{port}/x"),
                 0,
-                lambda: FileSink(folder / "x", "x", threads, LocalDisk()),
+                lambda: FileSink(threads, Keeping(stem="x"), folder / "x", LocalDisk()),
             )
 
         assert server.connections == 0
@@ -302,7 +303,9 @@ async def test_plain_http_is_out_of_bounds(public, folder):
     for url in ("http://files.example/x", "x", "javascript:1"):
         with pytest.raises(DownloadError, match="is not https"):
             await public.download(
-                at(url), 0, lambda: FileSink(folder / "x", "x", threads, LocalDisk())
+                at(url),
+                0,
+                lambda: FileSink(threads, Keeping(stem="x"), folder / "x", LocalDisk()),
             )
     with pytest.raises(TransportError, match="is not https"):
         await public.put("http://files.example/x", File("a", "image/png", PNG))
@@ -318,7 +321,7 @@ async def test_an_exception_of_any_class_is_a_typed_error(public, folder):
         await public.download(
             at("https://files.example/x"),
             0,
-            lambda: FileSink(folder / "x", "x", threads, LocalDisk()),
+            lambda: FileSink(threads, Keeping(stem="x"), folder / "x", LocalDisk()),
         )
     with pytest.raises(TransportError, match="RuntimeError: Session is closed"):
         await public.put("https://files.example/x", File("a", "image/png", PNG))

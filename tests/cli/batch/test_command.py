@@ -35,7 +35,9 @@ async def test_wrong_options_send_nothing(run, emulator, prompts):
     """They are refused with what to give instead, and end with 2."""
     wrong = {
         (): "--out is missing",
-        ("--out", "s3://bucket/D"): "--out is a folder of this machine",
+        ("--out", "ftp://bucket/D"): "s3://, gs://, az://, file://",
+        ("--out", "memory://D"): "would be gone with this command",
+        ("--out", "D", "--folder", "E"): "--folder goes with --out in object storage",
         ("--out", "D", "--speed", "5"): "--speed needs --emulator",
         ("--out", "D", "--emulator", "--speed", "-1"): "a number above 0",
         ("--out", "D", "--emulator", "--speed", "inf"): "a number above 0",

@@ -10,6 +10,7 @@ from cli.batch.conftest import progress_of
 from apimodels_async import ConfigurationError, PollPolicy, Session
 from apimodels_async.cli.batch.journal import read_entries
 from apimodels_async.cli.batch.rows import PromptFile
+from apimodels_async.cli.batch.source import SessionSource
 from apimodels_async.cli.batch.summary import print_summary
 
 
@@ -20,13 +21,12 @@ async def outcome(run_of, emulator):
     async def outcome(**more):
         run = run_of(progress_of(total=1), "gpt-image-2", **more)
         run.folder.write(run.plan, PromptFile("p.txt", ".txt", b"a fox\n"))
-        await run.execute(
-            Session(
-                emulator.api_key,
-                base_url=emulator.base_url,
-                polling=PollPolicy.unchecked(interval=0.02),
-            )
+        session = Session(
+            emulator.api_key,
+            base_url=emulator.base_url,
+            polling=PollPolicy.unchecked(interval=0.02),
         )
+        await run.execute(SessionSource(session))
         return run
 
     return outcome
@@ -35,7 +35,7 @@ async def outcome(run_of, emulator):
 async def test_a_copy_that_is_gone_is_named(run_of):
     """Without its copy of the prompts a run does not begin."""
     with pytest.raises(ConfigurationError, match="the copy of the prompts"):
-        await run_of(progress_of()).execute(Session("k"))
+        await run_of(progress_of()).execute(SessionSource(Session("k")))
 
 
 async def test_an_api_that_falls_silent_is_reported(outcome, capsys, emulator):
