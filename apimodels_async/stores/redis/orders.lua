@@ -187,7 +187,7 @@ function run.begin(lease, call, anew, free, digests, ...)
 end
 
 -- An attempt that was forgotten, as its session still has it. Its key names it again,
--- unless it was ordered anew meanwhile.
+-- unless it was ordered anew meanwhile; and then once that one is refused.
 function run.restore(attempt, intended_at, lease, call, free, digests, ...)
   if get(attempt, 'state') then
     return
@@ -196,12 +196,14 @@ function run.restore(attempt, intended_at, lease, call, free, digests, ...)
   local scope, key = order.scope, order.idempotency_key
   renew(order.owner, lease)
   local current = redis.call('HGET', at('current', scope), key)
-  local is_newest = not current or tonumber(current) < tonumber(attempt)
-  local state = is_newest and current and get(current, 'state')
-  local replaces = state and not is_in(state, free) and current
-  write_down(attempt, intended_at, call, digests, replaces, ...)
-  if is_newest then
+  local state = current and get(current, 'state')
+  local is_free = not state or is_in(state, free)
+  local names = is_free or tonumber(current) < tonumber(attempt)
+  write_down(attempt, intended_at, call, digests, names and not is_free and current, ...)
+  if names then
     redis.call('HSET', at('current', scope), key, attempt)
+  else
+    redis.call('HSETNX', at('order', current), 'replaces', attempt)
   end
   local last = tonumber(redis.call('GET', at('last')) or '0')
   if last < tonumber(attempt) then
