@@ -250,12 +250,14 @@ def compare(
     had = {key for life in lives if life.killed for key in life.under_way}
     unknown = [key for key in keys if states.get(key) in {"intended", UNKNOWN}]
     completed = [key for key in keys if states.get(key) == "completed"]
-    otherwise = [
-        key
-        for key in keys
-        if not (key in unknown and ends[key] == {UNKNOWN})
-        and not (key in completed and len(ends[key]) == 1 and UNKNOWN not in ends[key])
-    ]
+    otherwise = []
+    for key in keys:
+        # Found again by its callback, after one who asked was told that it is unknown.
+        told = {UNKNOWN} if key in had and key in completed else set[str]()
+        found = ends[key] - told
+        alike = len(found) == 1 and (UNKNOWN in found) == (key in unknown)
+        if not alike or (key not in unknown and key not in completed):
+            otherwise.append(key)
     lost = [key for key in taken if key not in completed and key not in unknown]
     failed = [x for x in lives if not x.killed and x.process.returncode]
     promises = {
