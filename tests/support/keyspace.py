@@ -110,14 +110,11 @@ class Keyspace:
             return None
         return int(value) if isinstance(value, float | bool) else value
 
-    def do_script_load(self, text):
+    def do_script(self, word, text):
+        assert word == b"LOAD"
         digest = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
         self._scripts[digest] = self._lua.compile(text)
         return digest
-
-    def do_script(self, word, text):
-        assert word == b"LOAD"
-        return self.do_script_load(text)
 
     def do_evalsha(self, digest, count, *words):
         script = self._scripts.get(digest)

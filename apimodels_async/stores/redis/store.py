@@ -28,6 +28,7 @@ from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import ConfigurationError, JournalError
 from apimodels_async.stores.records import DAMAGE
 from apimodels_async.stores.redis.address import read_address
+from apimodels_async.stores.redis.pictures import keep_pictures, pictures_in
 from apimodels_async.stores.redis.rows import (
     fields_of,
     flat,
@@ -53,8 +54,6 @@ PAGE: Final = 200
 """Attempts in one answer: a script holds up everybody."""
 LEFT: Final = 1000
 """Attempts of a dead owner that one recovery looks at."""
-PICTURE_S: Final = 86_400
-"""For which a picture waits to be named; then no order did."""
 FREE: Final = words_of(ORDERED_ANEW)
 
 
@@ -205,7 +204,7 @@ class RedisStore:
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
         """See :class:`OrderStore`."""
         request, pictures = take_out(order.request)
-        await self._keep(pictures)
+        await keep_pictures(self._open, pictures)
         fields, digests = fields_of(order, request), " ".join(digests_in(request))
         await self._take_back()
         call = uuid.uuid4().hex
@@ -226,9 +225,10 @@ class RedisStore:
         return Claim(granted=False, record=await self._read_whole(found))
 
     async def _take_back(self) -> None:
-        calls, lost = self._open, self._lost
+        calls, lost = self._open, list(self._lost.items())
         # Out of the list first: hundreds come here at once, as a server is back.
-        self._lost = {}
+        for call, _ in lost:
+            self._lost.pop(call, None)
         words = (words_of({OrderState.INTENDED}), words_of(ENDED), FREE)
 
         async def take_back(call: str, place: tuple[str, str]) -> None:
@@ -239,7 +239,7 @@ class RedisStore:
                 raise
 
         if lost:
-            taking = (take_back(*each) for each in lost.items())
+            taking = (take_back(*each) for each in lost)
             ends = await asyncio.gather(*taking, return_exceptions=True)
             for error in filter(None, ends):
                 raise error
@@ -264,7 +264,7 @@ class RedisStore:
         if result is not None:
             text, pictures = take_out(dump_result(result))
             cost = None if result.credits is None else str(result.credits)
-            await self._keep(pictures)
+            await keep_pictures(self._open, pictures)
         fields = {"task_id": task_id, "cost": cost, "result": text, "error": error}
         states = words_of(BEFORE[state]), words_of(ENDED), FREE
         digests = " ".join(digests_in(text or ""))
@@ -351,7 +351,9 @@ class RedisStore:
 
     async def release(self, owner: str) -> None:
         """See :class:`OrderStore`."""
-        self._begun = {n: e for n, e in self._begun.items() if e.owner != owner}
+        for attempt, begun in list(self._begun.items()):
+            if begun.owner == owner:
+                self._begun.pop(attempt, None)
         try:
             await self._take_back()
         finally:
@@ -362,7 +364,7 @@ class RedisStore:
         place = scope, owner
         while True:
             # One whose answer was lost: what it took is ours, and nobody has it.
-            lost = [call for call, whose in self._taken.items() if whose == place]
+            lost = [call for call, whose in list(self._taken.items()) if whose == place]
             call = lost[0] if lost else uuid.uuid4().hex
             self._taken.pop(call, None)
             try:
@@ -411,20 +413,9 @@ class RedisStore:
             if not old and not addresses:
                 return count
 
-    async def _keep(self, pictures: Mapping[tuple[str, str], bytes]) -> None:
-        for (_, digest), data in pictures.items():
-            # Until an attempt names it, and then for as long as one does.
-            key = f"picture:{digest}"
-            await self._open.ask("SET", key, data, "NX", "EX", PICTURE_S)
-            await self._open.ask("EXPIRE", key, PICTURE_S, "GT")  # it was there
-
     async def _read_whole(self, row: Sequence[bytes]) -> OrderRecord:
         fields = read_fields(row)
-        contents: dict[str, bytes] = {}
-        for digest in digests_in(b"".join(row)):
-            data = await self._open.ask("GET", f"picture:{digest}")
-            if data is not None:
-                contents[digest] = data
+        contents = await pictures_in(self._open, b"".join(row))
 
         def read(_media_type: str, digest: str) -> bytes | None:
             return contents.get(digest)
