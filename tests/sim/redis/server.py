@@ -26,6 +26,8 @@ SLOW_S = 9.0
 LATE_S = 25.0
 """After which a request that was cut off may arrive yet: TCP tries again for longer."""
 FAULTS = ("lost", "silent", "part", "unanswered", "late")
+LATE_DISK_SHARE = 0.01
+DEMOTED_SHARE = 0.3
 LOADING_SHARE = 0.3
 LOADING_S = 2.0
 
@@ -82,7 +84,7 @@ class SimServer(InMemory):
         self._sure = 0
         """Of these the first that a replica has said it has."""
         self._trouble = None
-        """Why nobody is answered: away, hangs or loads."""
+        """Why nobody is answered: away, hangs, loads or demoted."""
         self._held = []
         """Requests that came as it hung."""
         self._life = 0
@@ -151,20 +153,26 @@ class SimServer(InMemory):
         self._world.at(at, self._answer, request, answers, self._life)
 
     def _answer(self, request, answers, life):
-        if life == self._life and self._trouble is None:
+        if self._trouble in {"hangs", "away"} or life != self._life:
+            if self._trouble != "hangs":
+                self._break(request)
+        else:
             request.end(answers)
-        elif self._trouble != "hangs":
-            self._break(request)
 
     def answer(self, *words):
         """Return the answer to one command."""
         if self._trouble == "loads":
             return exceptions.BusyLoadingError("Redis is loading the dataset in memory")
+        if self._trouble == "demoted":
+            return exceptions.ReadOnlyError(
+                "You can't write against a read only replica."
+            )
         match words[0]:
             case "WAITAOF" if not self.settings.waits:
                 return exceptions.ResponseError("unknown command 'WAITAOF'")
             case "WAITAOF":
-                return [1, self.settings.replicas]
+                late = self._chance.random() < LATE_DISK_SHARE
+                return [0 if late else 1, self.settings.replicas]
             case "WAIT":
                 return self.settings.replicas
         answer = super().answer(*words)
@@ -181,10 +189,10 @@ class SimServer(InMemory):
 
     def _when_durable(self):
         """Return when the disk has what was written by now, and the replica."""
-        now = self._world.now
-        if self.settings.replicas:
-            return now + self._chance.random()
-        return now if self.settings.flush == "always" else math.ceil(now)
+        now, settings = self._world.now, self.settings
+        received = now + self._chance.random() if settings.replicas else now
+        is_asked = settings.flush == "everysec" and settings.waits
+        return max(received, math.ceil(now)) if is_asked else received
 
     def _is_durable(self, count, life):
         if life == self._life and self.settings.replicas:
@@ -202,7 +210,10 @@ class SimServer(InMemory):
         if kind != "hangs":
             self._life += 1
         if kind != "cut":
-            self._trouble = "hangs" if kind == "hangs" else "away"
+            demoted = kind == "failover" and self._chance.random() < DEMOTED_SHARE
+            self._trouble = "demoted" if demoted else "away"
+            if kind == "hangs":
+                self._trouble = kind
             self._world.at(self._world.now + outage.seconds, self._come_back, kind)
 
     def _forget(self, kind, seconds):
