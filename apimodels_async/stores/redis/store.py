@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import uuid
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -347,7 +348,8 @@ class RedisStore:
     async def renew(self, owner: str) -> None:
         """See :class:`OrderStore`."""
         await self._open.run("renew", owner, self.lease_s)
-        await self._take_back()
+        with suppress(JournalError):  # it is renewed, and they stay in the list
+            await self._take_back()
 
     async def release(self, owner: str) -> None:
         """See :class:`OrderStore`."""

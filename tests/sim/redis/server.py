@@ -164,9 +164,7 @@ class SimServer(InMemory):
         if self._trouble == "loads":
             return exceptions.BusyLoadingError("Redis is loading the dataset in memory")
         if self._trouble == "demoted":
-            return exceptions.ReadOnlyError(
-                "You can't write against a read only replica."
-            )
+            return exceptions.ReadOnlyError("that is a replica by now")
         match words[0]:
             case "WAITAOF" if not self.settings.waits:
                 return exceptions.ResponseError("unknown command 'WAITAOF'")
