@@ -53,7 +53,7 @@ from support.redis import SAFE, RedisProxy, RedisServer
 AT_ONCE: Final = 12
 """Orders of one process."""
 PENDING: Final = 40
-"""Of the account: fewer than four processes would have, more than two killed ones had."""
+"""Of the account: four processes want more, two killed ones had less."""
 SERVICE_S: Final = {"*": (0.1, 0.5), "sparkpix-image": (0.01, 0.04)}
 SECRET: Final = "known to all processes of this program"
 AGAIN_S: Final = 0.5
