@@ -74,9 +74,9 @@ class SimServer(InMemory):
     """The server, its disk and its replica, and the way to it."""
 
     def __init__(self, site, settings):
-        super().__init__(Keyspace(self._seconds), appendfsync=settings.flush)
         self.settings = settings
         self._site, self._world = site, site.world
+        super().__init__(Keyspace(self._seconds), appendfsync=settings.flush)
         self._chance = Random(settings.seed)
         self._copy = Keyspace(self._seconds)
         self._told = []
