@@ -414,6 +414,8 @@ def nightly(session: nox.Session) -> None:
     # Few keys a file: it is opened, and made, by many at once.
     session.run("python", f"{soak}/keys.py", "--keys", "8", "--orders", "800")
     session.run("python", f"{soak}/workers.py")
+    if shutil.which("redis-server"):
+        session.run("python", f"{soak}/redis_cuts.py", "--cut", "20", "--kills")
     session.run("python", f"{soak}/callbacks.py")
     session.run("python", f"{soak}/accounting.py")
 
