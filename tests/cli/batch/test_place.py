@@ -122,7 +122,7 @@ async def test_a_bucket_that_does_not_show_its_page_is_not_begun(monkeypatch):
     """Whether a batch was paid for there cannot be seen: it is refused."""
 
     async def serve(request, peer):
-        await peer.say(message(b"", 500 if request.method == "GET" else 200, ETag="x"))
+        await peer.say(message(b"", 400 if request.method == "GET" else 200, ETag="x"))
 
     async with RawServer(serve) as service:
         place = place_at(service, monkeypatch, 2)
