@@ -150,6 +150,8 @@ class OrderTask:
         try:
             key = checks.check_key(key)
             place = self._place(save_to)
+            if number is not None:
+                checks.check_start(number)
             asked = requests.read_request(request)
             result = await self._buy(session, asked, key)
         except RateLimitError as error:
