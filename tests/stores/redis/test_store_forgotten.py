@@ -125,10 +125,10 @@ async def test_a_forgetting_is_done_once_however_often_it_is_sent(server):
 
 async def test_what_a_recovery_took_is_not_lost_with_its_answer(server):
     """The caller was told of trouble; the same session recovers it the next time."""
-    async with open_store(server, SpoiledStore, patience_s=0.1) as store:
+    async with open_store(server, SpoiledStore, patience_s=0.3) as store:
         attempt = await begun(store)
         await store.release("us")
-        store.way.unanswered[b"recover"] = 1
+        store.way.unanswered[b"recover"] = 2  # tries
         with pytest.raises(JournalError):
             await store.recover(SCOPE, "heir")
 
@@ -138,8 +138,9 @@ async def test_what_a_recovery_took_is_not_lost_with_its_answer(server):
 
 async def test_a_session_that_closes_takes_its_lost_claims_back(server):
     """Nothing was sent: another may order it at once, and need not ask whether to."""
-    async with open_store(server, SpoiledStore, patience_s=0.1) as store:
-        store.way.unanswered[b"begin"] = 2
+    async with open_store(server, SpoiledStore, patience_s=0.3) as store:
+        await store.renew("us")
+        store.way.unanswered[b"begin"] = 4  # two tries each
         for key in ("k", "l"):
             with pytest.raises(JournalError):
                 await begin(store, key)
