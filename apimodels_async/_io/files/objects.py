@@ -74,11 +74,11 @@ class ObjectSink(PictureSink):
     def _what_failed(self) -> str:
         return f"cannot keep the picture in {tempfile.gettempdir()} meanwhile"
 
-    def _write(self, content: bytearray) -> None:
+    def _write(self, pieces: list[bytes | bytearray]) -> None:
         if self._file is None:
             # No context: it is closed by discard().
             self._file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115
-        self._file.write(content)
+        self._file.writelines(pieces)
 
     def _empty(self) -> None:
         if self._file is not None:
@@ -87,7 +87,7 @@ class ObjectSink(PictureSink):
     def _check(self) -> Content | None:
         if self._file is None:
             self._change_head()
-            content: Content = self._buffer
+            content: Content = bytearray().join(self._pieces)
         else:
             self._flush()
             self._file.flush()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PIECES_MAX: Final = 1_000
+"""More are put together; a system writes 1,024 at once."""
+
 
 @define(eq=False, repr=False)
 class PictureSink(ABC):
@@ -37,7 +40,12 @@ class PictureSink(ABC):
 
     _threads: anyio.CapacityLimiter
     _keeping: Keeping
-    _buffer: bytearray = field(init=False, factory=bytearray)
+    _pieces: list[bytes | bytearray] = field(
+        init=False, factory=list["bytes | bytearray"]
+    )
+    """As they came: putting 1 MB together costs as much as fetching it."""
+    _held: int = field(init=False, default=0)
+    """Bytes in the pieces."""
     _head: bytes = field(init=False, default=b"")
     """Of what was taken away; empty: nothing was."""
     _size: int = field(init=False, default=0)
@@ -60,13 +68,17 @@ class PictureSink(ABC):
         """
         self._size += len(chunk)
         self._keeping.check_size(self._size)
-        self._buffer += chunk
-        if len(self._buffer) >= BUFFER_BYTES:
+        self._pieces.append(chunk)
+        self._held += len(chunk)
+        if self._held >= BUFFER_BYTES:
             await self._in_thread(self._flush)
+        elif len(self._pieces) >= PIECES_MAX:
+            self._pieces = [b"".join(self._pieces)]
 
     async def restart(self) -> None:
         """Forget all bytes so far."""
-        self._size, self._head, self._buffer = 0, b"", bytearray()
+        self._size, self._head = 0, b""
+        self._pieces, self._held = [], 0
         if self._used:
             await self._in_thread(self._empty)
 
@@ -80,7 +92,13 @@ class PictureSink(ABC):
 
     def _suffix(self) -> str:
         """Return what the content is called; ``DownloadError``: it is no picture."""
-        return picture_suffix(self._head or bytes(self._buffer[:HEAD_BYTES]))
+        return picture_suffix(self._head or self._beginning())
+
+    def _beginning(self) -> bytes:
+        found = b""
+        for piece in self._pieces:
+            found += piece[: HEAD_BYTES - len(found)]
+        return found
 
     async def _in_thread(self, work: Callable[[], T]) -> T | None:
         """Return what *work* does; None: all is over."""
@@ -106,18 +124,20 @@ class PictureSink(ABC):
 
     def _flush(self) -> None:
         self._change_head()
-        self._write(self._buffer)
-        self._buffer = bytearray()  # the old one may still be looked at
+        self._write(self._pieces)
+        self._pieces, self._held = [], 0
 
     def _change_head(self) -> None:
         if self._head:
             return
-        self._head = bytes(self._buffer[:HEAD_BYTES])
+        self._head = self._beginning()
         if self._keeping.imprint is None:
             return
-        splice = self._keeping.imprint(bytes(self._buffer[:HEAD_BYTES_MAX]))
+        content = bytearray().join(self._pieces)
+        splice = self._keeping.imprint(bytes(content[:HEAD_BYTES_MAX]))
         if splice is not None:
-            self._buffer[splice.start : splice.stop] = splice.data
+            content[splice.start : splice.stop] = splice.data
+        self._pieces = [content]
 
     def _end(self) -> None:
         with self._lock:
@@ -127,8 +147,8 @@ class PictureSink(ABC):
     # --- what is the heirs' own; all but the last in a thread
 
     @abstractmethod
-    def _write(self, content: bytearray) -> None:
-        """Take *content* away; raises ``OSError``."""
+    def _write(self, pieces: list[bytes | bytearray]) -> None:
+        """Take *pieces* away; raises ``OSError``."""
 
     @abstractmethod
     def _empty(self) -> None:

@@ -27,7 +27,7 @@ from apimodels_async._io.files.sinks import PictureSink
 from apimodels_async._ports import CutError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from apimodels_async._ports import Disk
@@ -68,10 +68,10 @@ class FileSink(PictureSink):
     def _what_failed(self) -> str:
         return f"cannot write {self._target}"
 
-    def _write(self, content: bytearray) -> None:
+    def _write(self, pieces: list[bytes | bytearray]) -> None:
         if self._descriptor is None:
             self._descriptor = self._open()
-        _write(self._descriptor, content)
+        _write_all(self._descriptor, pieces)
 
     def _empty(self) -> None:
         if self._descriptor is not None:
@@ -227,7 +227,15 @@ def _read(descriptor: int, at: int, most: int) -> bytes:
     return os.read(descriptor, most)
 
 
-def _write(descriptor: int, content: bytes | bytearray) -> None:
+def _write_all(descriptor: int, pieces: Sequence[bytes | bytearray]) -> None:
+    """Write *pieces* as they are, at once where the system can."""
+    done = os.writev(descriptor, pieces) if hasattr(os, "writev") else 0
+    if done < sum(map(len, pieces)):
+        with memoryview(b"".join(pieces)) as whole:
+            _write(descriptor, whole[done:])
+
+
+def _write(descriptor: int, content: bytes | memoryview) -> None:
     with memoryview(content) as whole:
         done = 0
         while done < len(whole):

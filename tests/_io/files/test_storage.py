@@ -115,6 +115,16 @@ async def test_a_large_file_goes_out_in_pieces(tmp_path, threads):
     assert names(tmp_path) == ["large.png"]
 
 
+async def test_a_file_that_trickles_in_is_stored_whole(tmp_path, threads):
+    """A picture that comes byte by byte, its head too, is the same picture."""
+    sink = FileSink(threads, STEM, tmp_path / "fox", LocalDisk())
+
+    path = await store(sink, *(PNG[at : at + 1] for at in range(len(PNG))))
+
+    assert path.suffix == ".png"
+    assert path.read_bytes() == PNG
+
+
 @pytest.mark.parametrize("content", [b"", b"<!doctype html>", b"<svg/>", b"MZ\x90"])
 async def test_what_is_no_picture_is_refused(content, tmp_path, threads):
     """HTML, SVG, a program and nothing at all are no pictures; no file is left."""
