@@ -134,6 +134,11 @@ class Life:
     process: subprocess.Popen[bytes]
     killed: bool = False
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it has begun to order."""
+        return self.log.exists() and self.log.stat().st_size > 0
+
     def sending(self) -> set[str]:
         """Return the keys that it was sending at its end."""
         found: Counter[str] = Counter()
@@ -204,9 +209,11 @@ class Campaign:
         while True:
             await asyncio.sleep(self.given.kill_every)
             self._look()
-            # One that has begun to work: it takes a moment to start.
-            old = [each for each in self._running if each.log.exists()]
-            life = chance.choice(old or self._running)
+            # One that has begun to work: on a busy machine that takes a while.
+            old = [each for each in self._running if each.at_work]
+            if not old:
+                continue
+            life = chance.choice(old)
             life.killed = True
             life.process.kill()
             life.process.wait()

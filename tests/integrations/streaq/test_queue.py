@@ -154,7 +154,8 @@ async def test_a_picture_that_was_sent_inline_comes_from_the_store(
     queue, broker, emulator
 ):
     """The broker has its digest alone; whoever waits gets the picture."""
-    order = {**MOOSE, "model": "gpt-image-2-all", "response_format": "b64_json"}
+    more = {"size": "1024x1024", "response_format": "b64_json"}
+    order = {**MOOSE, "model": "gpt-image-2-all", **more}
     async with working(broker.url, emulator):
         await queue.put([(order, "inline")])
         answer = await queue.wait("inline")
