@@ -32,6 +32,12 @@ def batch(queue, tmp_path):
     return batch
 
 
+async def read_all(outcomes):
+    """Read to the end."""
+    async for outcome in outcomes:
+        assert outcome.result is None
+
+
 async def test_its_outcomes_are_a_sessions(batch, broker, emulator, session, tmp_path):
     """Results, failures and files by the same names, in the same states."""
     source = [*tasks(3), "[refused] a fox", {"prompt": "a hare", "seed": 3}]
@@ -71,7 +77,7 @@ async def test_who_enqueued_may_die(batch, queue, broker, emulator, tmp_path):
             await until(lambda: first.stats().waiting == 6)
             first.close()
             with pytest.raises(SessionClosedError, match="goes on"):
-                await anext(outcomes)
+                await read_all(outcomes)
     async with working(broker.url, emulator):
         found, raised = await drain(batch(tasks(6)))
 
