@@ -14,6 +14,7 @@ import asyncio
 import logging
 import mmap
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.request import url2pathname
@@ -30,7 +31,7 @@ from apimodels_async._core.files.object_urls import object_address
 from apimodels_async.errors import ConfigurationError, DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from obstore import Attributes
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -44,6 +45,8 @@ logger = logging.getLogger("apimodels_async.files")
 
 CHECK_S: Final = 20.0
 """How long a bucket may take to say that it can be written to."""
+RETRIES: Final = 10
+CHECK_RETRIES: Final = 2
 RETRIED_S: Final = 60.0
 """How long a request is repeated that a bucket could not answer."""
 PROBE: Final = ".apimodels-async"
@@ -63,6 +66,11 @@ class Bucket:
     _store: ObjectStore
     _root: str
     """What stands before its keys in an address."""
+    _hasty: Callable[[], ObjectStore] | None = None
+    """
+    Makes a way there that gives up soon: without credentials a machine is asked for
+    some, again and again.
+    """
     _conditional: bool = field(init=False, default=True)
     """It refuses to put an object where there is one."""
 
@@ -78,11 +86,12 @@ class Bucket:
             ConfigurationError: They cannot.
         """
         key, reason = f"{prefix}{PROBE}", f"no answer within {seconds:g} s"
+        store = self._store if self._hasty is None else self._hasty()
         try:
             async with asyncio.timeout(seconds):
-                done = await _tried(self._put(key, b"", "overwrite"))
+                done = await _tried(_put(store, key, b"", "overwrite"))
                 if not isinstance(done, Exception):
-                    await self.delete(key)
+                    await _tried(obstore.delete_async(store, key))
                     return
                 reason = _words(done)
         except TimeoutError:
@@ -123,7 +132,7 @@ class Bucket:
             DownloadError: The bucket does not take it.
         """
         if self._conditional:
-            done = await _tried(self._put(key, content, "create"))
+            done = await _tried(_put(self._store, key, content, "create"))
             if isinstance(done, exceptions.AlreadyExistsError):
                 return False
             if not _is_unsupported(done):
@@ -144,7 +153,7 @@ class Bucket:
 
     async def replace(self, key: str, content: Content) -> None:
         """Store an object, whatever has its key; raises as :meth:`create`."""
-        self._checked(await _tried(self._put(key, content, "overwrite")), key)
+        self._checked(await _tried(_put(self._store, key, content, "overwrite")), key)
 
     async def equals(self, key: str, content: Content) -> bool:
         """
@@ -170,21 +179,6 @@ class Bucket:
         """Remove an object as far as that can be done."""
         await _tried(obstore.delete_async(self._store, key))
 
-    async def _put(self, key: str, content: Content, mode: Any) -> None:
-        if isinstance(self._store, stores.MemoryStore):
-            content = bytes(content)  # it would hold on to our file
-        await obstore.put_async(
-            self._store,
-            key,
-            content,
-            # A file system has no place for them, and says so.
-            attributes=None
-            if isinstance(self._store, stores.LocalStore)
-            else _attributes(key),
-            mode=mode,
-            use_multipart=False,
-        )
-
     def _checked(self, done: T | Exception, key: str) -> T:
         if not isinstance(done, Exception):
             return done
@@ -202,26 +196,31 @@ def open_bucket(url: ObjectURL, seconds: float) -> Bucket:
     Raises:
         ConfigurationError: The environment says too little.
     """
-    client: ClientConfig = {"timeout": timedelta(seconds=seconds), "allow_http": True}
-    retry: RetryConfig = {"retry_timeout": timedelta(seconds=RETRIED_S)}
-    common: Any = {"client_options": client, "retry_config": retry}
-    store: ObjectStore
     try:
-        if url.scheme == "s3":
-            store = stores.S3Store(url.bucket, **common)
-        elif url.scheme == "gs":
-            store = stores.GCSStore(url.bucket, **common)
-        elif url.scheme == "az":
-            store = stores.AzureStore(url.bucket, **common)
-        elif url.scheme == "file":
-            store = stores.LocalStore(Path(url2pathname(url.bucket)), mkdir=True)
-        else:
-            store = stores.MemoryStore()
-        return Bucket(store, url.root)
+        hasty = partial(_open_store, url, seconds, CHECK_RETRIES)
+        return Bucket(_open_store(url, seconds), url.root, hasty)
     except _TROUBLE as error:
         account = "; AZURE_STORAGE_ACCOUNT_NAME is needed" * (url.scheme == "az")
         msg = f"{url.root} cannot be opened: {_words(error)}{account}"
     raise ConfigurationError(msg)
+
+
+def _open_store(url: ObjectURL, seconds: float, retries: int = RETRIES) -> ObjectStore:
+    client: ClientConfig = {"timeout": timedelta(seconds=seconds), "allow_http": True}
+    retry: RetryConfig = {
+        "max_retries": retries,
+        "retry_timeout": timedelta(seconds=RETRIED_S),
+    }
+    common: Any = {"client_options": client, "retry_config": retry}
+    if url.scheme == "s3":
+        return stores.S3Store(url.bucket, **common)
+    if url.scheme == "gs":
+        return stores.GCSStore(url.bucket, **common)
+    if url.scheme == "az":
+        return stores.AzureStore(url.bucket, **common)
+    if url.scheme == "file":
+        return stores.LocalStore(Path(url2pathname(url.bucket)), mkdir=True)
+    return stores.MemoryStore()
 
 
 def lent_bucket(store: ObjectStore) -> Bucket:
@@ -243,6 +242,21 @@ def lent_bucket(store: ObjectStore) -> Bucket:
         msg = f"pictures cannot go to a {type(store).__name__}"
         raise ConfigurationError(msg)
     return Bucket(store, root)
+
+
+async def _put(store: ObjectStore, key: str, content: Content, mode: Any) -> None:
+    if isinstance(store, stores.MemoryStore):
+        content = bytes(content)  # it would hold on to our file
+    # A file system has no place for attributes, and says so.
+    plain = isinstance(store, stores.LocalStore)
+    await obstore.put_async(
+        store,
+        key,
+        content,
+        attributes=None if plain else _attributes(key),
+        mode=mode,
+        use_multipart=False,
+    )
 
 
 def _attributes(key: str) -> Attributes:

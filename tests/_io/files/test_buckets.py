@@ -12,7 +12,7 @@ from obstore.store import (
     MemoryStore,
     S3Store,
 )
-from support.buckets import at_s3
+from support.buckets import at_s3, environment
 from support.cases import check_all
 from support.raw import PNG, RawServer, hang, message, respond
 
@@ -83,6 +83,22 @@ async def test_a_taken_key_is_seen_where_nothing_can_refuse(monkeypatch):
 
 
 MODIFIED = "Sat, 28 Nov 2026 17:00:00 GMT"
+
+
+async def test_who_has_no_credentials_is_told_soon(monkeypatch):
+    """The machine is asked for some, a few times; then it is said that it has none."""
+    async with RawServer(respond(b"", 500)) as service:
+        for name, value in environment(service.origin).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", service.origin)
+        bucket = open_bucket(read_object_url("s3://pictures/p/", "out"), 60)
+        with pytest.raises(ConfigurationError, match="no credentials are in the env"):
+            await bucket.check("p/", 60)
+        asked = [each.target for each in service.received]
+
+    assert asked == ["/latest/api/token"] * 3
 
 
 async def test_a_bucket_that_does_not_answer_costs_nothing(monkeypatch):
