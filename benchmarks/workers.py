@@ -30,7 +30,7 @@ from apimodels_async import ImageRequest, PollPolicy, Session
 from apimodels_async.integrations.streaq import OrderQueue
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.redis import SAFE, RedisServer
+from support.redis import SAFE, RedisServer  # type: ignore[import-not-found]
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterator

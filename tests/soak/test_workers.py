@@ -14,7 +14,8 @@ from support.redis import needs_redis
 SCRIPT = Path(__file__).parent / "workers.py"  # the nightly session has 2,000 pictures
 SMALL = (
     *("--pictures", "60", "--workers", "2", "--at-once", "8", "--cap", "12"),
-    *("--kill-every", "2.5", "--lease", "3"),
+    *("--kill-every", "1.5", "--kills", "2"),
+    *("--lease", "3"),
 )
 needs_moto = pytest.mark.skipif(
     importlib.util.find_spec("moto") is None,

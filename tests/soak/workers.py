@@ -2,8 +2,8 @@
 Let workers order what is in a queue, kill some, restart Redis, and compare the books.
 
     python tests/soak/workers.py [--pictures 2000] [--workers 4] [--at-once 20]
-                                 [--kill-every 4] [--cap 60] [--lease 6] [--cut 0]
-                                 [--seed 0]
+                                 [--kill-every 4] [--kills N] [--cap 60]
+                                 [--lease 6] [--cut 0] [--seed 0]
 
 Four worker processes take their orders from one queue on a Redis server, save the
 pictures into a bucket (moto's S3 service), and share one limit of the account. Every
@@ -134,6 +134,11 @@ class Life:
     process: subprocess.Popen[bytes]
     killed: bool = False
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it has begun to order."""
+        return self.log.exists() and self.log.stat().st_size > 0
+
     def sending(self) -> set[str]:
         """Return the keys that it was sending at its end."""
         found: Counter[str] = Counter()
@@ -201,12 +206,14 @@ class Campaign:
     async def kill_now_and_then(self) -> None:
         """End one worker by SIGKILL every few seconds, and begin another."""
         chance = random.Random(self.given.seed)
-        while True:
+        while sum(life.killed for life in self.lives) < self.given.kills:
             await asyncio.sleep(self.given.kill_every)
             self._look()
-            # One that has begun to work: it takes a moment to start.
-            old = [each for each in self._running if each.log.exists()]
-            life = chance.choice(old or self._running)
+            # One that has begun to work: on a busy machine that takes a while.
+            old = [each for each in self._running if each.at_work]
+            if not old:
+                continue
+            life = chance.choice(old)
             life.killed = True
             life.process.kill()
             life.process.wait()
@@ -412,6 +419,7 @@ def main() -> bool:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--at-once", type=int, default=20, help="jobs of a worker")
     parser.add_argument("--kill-every", type=float, default=4.0, help="seconds")
+    parser.add_argument("--kills", type=int, default=1_000_000, help="at most")
     parser.add_argument("--cap", type=int, default=60, help="pending at once")
     parser.add_argument("--lease", type=float, default=6.0, help="seconds")
     parser.add_argument("--cut", type=float, default=0.0, help="seconds; 0: never")

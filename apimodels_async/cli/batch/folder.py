@@ -285,8 +285,8 @@ class Folder:
             what = f"for shard {before.shard}" if before.shard else "without --shard"
             self._refuse(what, "each shard needs a folder of its own")
         if before.out != plan.out:
-            where = f"with --out {printable(before.out, SHOWN_CHARS)}"
-            started = "without object storage" if before.out is None else where
+            where = printable(before.out or str(self.path), SHOWN_CHARS)
+            started = f"with --out {where}"
             self._refuse(started, "each place for pictures needs a folder of its own")
         old = self.prompt_file(before).rows(before.model)
         change = first_change(old, prompt_file.rows(plan.model))

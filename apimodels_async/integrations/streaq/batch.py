@@ -9,7 +9,7 @@ it is attached, wherever it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from attrs import define, field
 
@@ -34,22 +34,36 @@ from apimodels_async.stores.store import ask, scope_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator, Iterable
+    from collections.abc import Awaitable, Callable, Generator, Iterable
     from pathlib import Path
 
     from apimodels_async._core.money.orders import OrderRecord
+    from apimodels_async._io.http.network import Network
     from apimodels_async._ports import Request
     from apimodels_async.batch.parts import Bought
     from apimodels_async.errors import ApiModelsError
     from apimodels_async.integrations.streaq.jobs import Answer, SaveTo
-    from apimodels_async.integrations.streaq.queue import OrderQueue
-    from apimodels_async.integrations.streaq.waiting import Waiter
+    from apimodels_async.integrations.streaq.waiting import Waiter, Waiting
     from apimodels_async.models import AnyRequest
+    from apimodels_async.stores.redis.store import RedisStore
     from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.sent_order import SentOrder
 
 MAX_DOWNLOADS: Final = 16
 """As of a session."""
+
+
+class Queue(Protocol):
+    """The part of an ``OrderQueue`` that a batch needs."""
+
+    store: RedisStore
+    base_url: str
+    network: Network
+    waiting: Waiting
+
+    def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Have *close* awaited when the queue is left."""
+        ...
 
 
 def destination(
@@ -103,7 +117,7 @@ class QueuedOrder:
 class QueuedOrders:
     """Buys by having workers buy: a ``Buyer``."""
 
-    queue: OrderQueue
+    queue: Queue
     _name: str
     save_to: SaveTo = False
     """Where workers save: as of a job."""
@@ -216,7 +230,7 @@ class WorkersFolder:
 class QueueParts:
     """What a batch on *queue* is run with: a ``Maker`` and its ``Parts``."""
 
-    _queue: OrderQueue
+    _queue: Queue
     _name: str
     ordering: QueuedOrders = field(init=False)
     orders: None = field(init=False, default=None)

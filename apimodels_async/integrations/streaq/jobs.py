@@ -197,7 +197,9 @@ def load_answer(found: Mapping[str, Any]) -> Answer:
     except DAMAGE:
         pass
     msg = "the answer of a worker cannot be read: is it of another release?"
-    raise UnexpectedResponseError(msg, charged=None)
+    damage = UnexpectedResponseError(msg)
+    damage.charged = None
+    raise damage
 
 
 def dump_error(error: ApiModelsError) -> dict[str, Any]:

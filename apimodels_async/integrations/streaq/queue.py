@@ -4,6 +4,7 @@ The other end of the queue: where orders are put, and answers waited for.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -19,6 +20,7 @@ from apimodels_async._text import Value
 from apimodels_async.errors import ConfigurationError
 from apimodels_async.integrations.streaq.broker import (
     cannot_open,
+    in_words,
     make_worker,
     no_lifespan,
 )
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.broker import BrokerWorker
     from apimodels_async.integrations.streaq.jobs import SaveTo
     from apimodels_async.models import AnyRequest
+
+logger = logging.getLogger("apimodels_async.worker")
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -136,7 +140,14 @@ class OrderQueue:
             for each in self._closers:
                 await each()
         finally:
-            await self._worker.__aexit__(kind, error, traceback)
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        # Without the error of the body: it would come out as a group.
+        try:
+            await self._worker.__aexit__(None, None, None)
+        except (RedisError, OSError, ExceptionGroup) as error:
+            logger.debug("the broker was left in trouble: %s", in_words(error))
 
     def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Have *close* awaited when this is left."""

@@ -93,7 +93,7 @@ async def test_what_cannot_be_filled_costs_nothing(run, emulator, prompts, bucke
 
     assert [done.code for done in (missing, single, gone)] == [2] * 3
     for done in (missing, single):
-        assert "there is no such bucket; nothing was ordered" in done.err
+        assert "no such bucket (NoSuchBucket); nothing was ordered" in done.err
     assert "would be gone with this command" in gone.err
     assert emulator.requests == []
 
@@ -191,10 +191,10 @@ def place_at(server, monkeypatch, seconds=60):
     return BucketPlace(read_object_url("s3://b/deck/", "out"), "index.html", seconds)
 
 
-async def test_a_page_may_go_by_its_own_mark(tmp_path):
+async def test_a_page_may_go_by_its_own_mark(folder):
     """What was written by an earlier run is replaced, and by the same run again."""
-    url = read_object_url(f"{tmp_path.as_uri()}/", "out")
-    page = tmp_path / "index.html"
+    url = read_object_url(f"{folder.as_uri()}/", "out")
+    page = folder / "index.html"
     for _ in range(2):
         place = BucketPlace(url, "index.html")
         await place.write_page([], {"state": "running"})
@@ -202,4 +202,4 @@ async def test_a_page_may_go_by_its_own_mark(tmp_path):
 
     assert MARK in page.read_bytes()
     assert "ended" in page.read_text("utf-8")
-    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+    assert [path.name for path in folder.iterdir()] == ["index.html"]

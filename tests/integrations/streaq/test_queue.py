@@ -154,7 +154,8 @@ async def test_a_picture_that_was_sent_inline_comes_from_the_store(
     queue, broker, emulator
 ):
     """The broker has its digest alone; whoever waits gets the picture."""
-    order = {**MOOSE, "model": "gpt-image-2-all", "response_format": "b64_json"}
+    more = {"size": "1024x1024", "response_format": "b64_json"}
+    order = {**MOOSE, "model": "gpt-image-2-all", **more}
     async with working(broker.url, emulator):
         await queue.put([(order, "inline")])
         answer = await queue.wait("inline")
@@ -217,5 +218,8 @@ async def test_a_queue_that_is_left_tells_who_waits(broker, emulator):
         queue.close()
         with pytest.raises(SessionClosedError, match="goes on"):
             await waiting
+    with pytest.raises(KeyError, match="redis"):  # and no group of errors
+        async with OrderQueue(broker.url, base_url=emulator.base_url):
+            raise KeyError(broker.url)
     async with OrderQueue(broker.url, base_url=emulator.base_url) as queue:
         assert (await queue.look("fox")).state is JobState.QUEUED
