@@ -95,6 +95,11 @@ def take_lock(path: Path) -> int:
     reason: str | None = None
     descriptor = -1
     try:
+        if path.is_dir():  # or a lock would be left beside it
+            from apimodels_async.stores.sqlite.connection import FOLDER
+
+            msg = f"the journal {path} cannot be used: {FOLDER} {path / 'batch.sqlite'}"
+            raise JournalError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _open_lock(lock)
         if _lock(descriptor):
