@@ -118,7 +118,7 @@ UP = {("testing", "emulator")}
 PROGRAMS_SHARE = {
     *("_core.money.budget", "_core.money.records", "_text"),
     "_core.money.orders",  # the hint that programs have other words for
-    *("_api.catalogue", "_api.spelling"),
+    *("_api.catalogue", "_api.parameters", "_api.spelling"),
     *("_core.files.media", "_core.files.names"),  # types, and what journals hold
     "_io.files.destinations",  # what --out means, before anything is paid for
 }

@@ -121,8 +121,8 @@ def test_what_is_said_of_a_call_is_said_in_whole(there, here):
     for each in (here, *ours.values()):
         text = inspect.getdoc(each)
         assert not re.search(r"As ``|asynchronous|async (with|for)", text), text
-    for name in inspect.signature(here).parameters.keys() & {"api_key", "store", "ssl"}:
-        assert f" {name}: " in inspect.getdoc(here)
+    for name in inspect.signature(sync.Session).parameters:
+        assert re.search(rf"\b{name}\b", sync.Session.__doc__), name
 
 
 def test_a_handle_shows_itself_as_the_asynchronous_one_does(blocking):
