@@ -63,7 +63,7 @@ async def models(model: OptionalModel = None, *, common: Common | None = None) -
     async with command_context(open_session(common), output) as context:
         with spinner(output, "asking"):
             listed = await context.session.models()
-    rows = [(info, find_model(info.id)) for info in listed]
+    rows = [(info, info.known) for info in listed]
     if output.interactive:
         output.show(_table(rows))
     for info, hint in rows:
