@@ -122,7 +122,9 @@ class Images(BatchCall):
 
             size: "1024x1024", or a tier, where the model takes that instead.
 
-            width, height: Pixels.
+            width: Pixels.
+
+            height: Pixels.
 
             n: How many pictures; each costs its price.
 
@@ -130,17 +132,27 @@ class Images(BatchCall):
 
             background: What is behind the subject, in the model's own words.
 
-            image, images, image_url, image_urls: Input images, by the name the model
-                has for them: http(s) URLs (``session.upload`` makes one of a local
-                file), or, but for SparkPix, ``data:`` URIs or base64.
+            image: Input image, where the model calls it so: an http(s) URL
+                (``session.upload`` makes one of a local file), or, but for SparkPix, a
+                ``data:`` URI or base64.
 
-            mask: Image that says which part of the input is to change.
+            images: A list, each as *image*.
+
+            image_url: As *image*; a list, where the model takes several by this name.
+
+            image_urls: A list, each as *image*.
+
+            mask: As *image*; says which part of the input is to change.
 
             callback_url: Where the API tells that the task has ended; without it the
                 session's own, if it has one.
 
-            prompt_upsampling, lora_weights, lora_scale: Of SparkPix Image alone, see
-                :class:`SparkPixImage`.
+            prompt_upsampling: Whether the API may rewrite the prompt; SparkPix alone.
+
+            lora_weights: ``huggingface.co/<owner>/<model>[/<file.safetensors>]``;
+                SparkPix alone.
+
+            lora_scale: -1 to 3; SparkPix alone.
 
             extra: Further parameters, sent as they are and not checked.
 
