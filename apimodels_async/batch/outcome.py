@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
     from apimodels_async.errors import ApiModelsError
 
+    # Nobody makes one, so that they have no defaults.
     @frozen(eq=False, repr=False, kw_only=True)
     class CompletedOutcome(models.Outcome):
         """A picture was made and, with ``download_to``, saved."""
 
         request: models.AnyRequest
-        result: models.ImageResult
-        error: None
+        result: models.ImageResult  # pyright: ignore[reportGeneralTypeIssues]
+        error: None  # pyright: ignore[reportGeneralTypeIssues]
 
     @frozen(eq=False, repr=False, kw_only=True)
     class FailedOutcome(models.Outcome):
         """Something went wrong; with a result, a file of it could not be saved."""
 
-        error: ApiModelsError
+        error: ApiModelsError  # pyright: ignore[reportGeneralTypeIssues]
 
     Outcome: TypeAlias = CompletedOutcome | FailedOutcome
 else:

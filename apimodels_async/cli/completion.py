@@ -13,7 +13,7 @@ from apimodels_async._api.parameters import describe
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cyclopts import CompletionContext
+    from cyclopts.completion import CompletionContext
 
     from apimodels_async import KnownParameter
 

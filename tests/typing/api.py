@@ -2,9 +2,9 @@
 What a user's type checker sees. Never run: mypy and basedpyright read it.
 
 Lines that must not pass are marked for both; a mark that is no longer needed is an
-error of mypy (``warn_unused_ignores``), and of basedpyright by the next line.
+error of mypy (``warn_unused_ignores``), and of basedpyright, as ``pyproject.toml`` has
+it for this folder.
 """
-# pyright: enableTypeIgnoreComments=false, reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ async def batching(session: Session, model: KnownModelId) -> None:
     images.batch(["x"], seed="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     images.batch(["x"], model=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     images.batch(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    with images.batch(["x"]):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportAttributeAccessIssue]
+    with images.batch(["x"]):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
         pass
 
 
@@ -232,11 +232,11 @@ async def editing(session: Session) -> None:
     )
     assert_type(await images.edit(SparkPixEdit(prompt="x", images=urls)), ImageResult)
     await images.edit("x", images=urls, extra={"new": 1})
-    await images.edit("x")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    await images.edit(SparkPixEdit(prompt="x", images=urls), turbo=True)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-    await images.edit("x", urls)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await images.edit("x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await images.edit(SparkPixEdit(prompt="x", images=urls), turbo=True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await images.edit("x", urls)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await images.edit("x", images=[5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
-    await images.edit(ImageRequest("m"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await images.edit(ImageRequest("m"))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 async def submitting(session: Session) -> None:
@@ -259,8 +259,8 @@ async def submitting(session: Session) -> None:
         assert_type(event.state, TaskState)
         assert_type(event.task_id, str)
         assert_type(event.at, datetime)
-    await session.images.submit("x")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    await session.images.submit(ImageRequest("m", "x"), seed=1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await session.images.submit("x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await session.images.submit(ImageRequest("m", "x"), seed=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await session.images.submit(SparkPixImage(prompt="x"))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     await session.images.attach(handle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await handle.result(timeout="30")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -391,8 +391,8 @@ def from_a_script() -> None:
         assert_type(session.balance(), Balance)
         assert_type(session.upload(b""), str)
         session.images.generate("x", model="new", quality="low", n=2, other=1)
-        session.images.submit("x")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-        session.images.edit("x")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+        session.images.submit("x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+        session.images.edit("x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
         session.images.edit("x", images=["https://a/b"], aspect_ratio="1:1")
         with session.images.batch(["x"], quality="low") as outcomes:
             for outcome in outcomes:
