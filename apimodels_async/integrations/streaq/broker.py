@@ -14,7 +14,7 @@ from streaq import Worker
 from apimodels_async._text import printable
 from apimodels_async.errors import ConfigurationError, ConnectionFailedError
 from apimodels_async.integrations.redis.connection import Server
-from apimodels_async.stores.redis.store import SCHEMES
+from apimodels_async.stores.redis.address import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
