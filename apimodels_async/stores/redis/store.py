@@ -102,8 +102,9 @@ class RedisStore:
         self.lease_s = LEASE_S
         self._url, self._address = read_address(url)
         self._name = f"{{{name}}}"
-        if not isinstance(replicas, int) or replicas < 0:
-            msg = f"replicas={replicas!r} must be a whole number, 0 or more"
+        given: object = replicas
+        if not isinstance(given, int) or given < 0:
+            msg = f"replicas={given!r} must be a whole number, 0 or more"
             raise ConfigurationError(msg)
         self._replicas = replicas
         self._calls: dict[asyncio.AbstractEventLoop, tuple[Calls, int]] = {}
