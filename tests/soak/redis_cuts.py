@@ -2,15 +2,15 @@
 Cut processes off from the Redis server that they share, and compare the books.
 
     python tests/soak/redis_cuts.py [--cut 20] [--ways refuse,hang,reset] [--keys 400]
-                                    [--processes 4] [--rate 20] [--kills] [--seed 0]
-                                    [--lease 60] [--patience 15]
+                                    [--processes 4] [--rate 20] [--cuts 9] [--kills]
+                                    [--lease 60] [--patience 15] [--seed 0]
 
 Four processes order the same idempotency keys, each of them in two; their store, the
 limit of their account and the way of callbacks to them are one Redis server, behind a
 proxy on loopback. The proxy cuts all of them off for --cut seconds: it refuses
 connections, or lets nothing pass (what was under way passes afterwards, whoever sent
-it), or ends each connection at once; one way after the other, until every key has its
-end in both processes. What fails unsent is ordered again under its key, as a user's
+it), or ends each connection at once; one way after the other, --cuts times, while there
+is anything to order. What fails unsent is ordered again under its key, as a user's
 queue would. With --kills a process is ended by SIGKILL in the middle of one cut, and
 after the next, and started again. Exits 1 if
 
@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -179,11 +180,11 @@ class Campaign:
                 group.create_task(self._live(number))
                 for number in range(self.options.processes)
             ]
-            while not all(each.done() for each in left):
-                for way in self.options.ways.split(","):
-                    await self._pause(min(BETWEEN_S, self.options.cut), left)
-                    if not all(each.done() for each in left):
-                        await self._cut(way, left)
+            ways = itertools.cycle(self.options.ways.split(","))
+            for way in itertools.islice(ways, self.options.cuts):
+                await self._pause(min(BETWEEN_S, self.options.cut), left)
+                if not all(each.done() for each in left):
+                    await self._cut(way, left)
 
     async def _pause(self, seconds: float, left: list[asyncio.Task[None]]) -> None:
         await asyncio.wait(left, timeout=seconds, return_when=asyncio.ALL_COMPLETED)
@@ -344,6 +345,7 @@ def main() -> bool:
     parser.add_argument("--keys", type=int, default=400)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--rate", type=float, default=20.0)
+    parser.add_argument("--cuts", type=int, default=9)
     parser.add_argument("--kills", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lease", type=float, default=60.0)

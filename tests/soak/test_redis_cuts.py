@@ -14,7 +14,7 @@ from support.redis import needs_redis
 
 SCRIPT = Path(__file__).parent / "redis_cuts.py"  # the nightly session cuts for 20 s
 SMALL = ("--keys", "60", "--processes", "2", "--rate", "30", "--lease", "5")
-SHORT = ("--cut", "1.2", "--patience", "0.6", "--kills")
+SHORT = ("--cut", "1.2", "--patience", "0.6", "--cuts", "3", "--kills")
 
 
 @needs_redis
