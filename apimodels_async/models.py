@@ -344,7 +344,7 @@ class ModelInfo(Value):
     id: str
     modality: str | None = None
     endpoint: str | None = None
-    known: KnownModel | None = field(default=None, repr=False)
+    known: KnownModel | None = field(default=None, eq=False, repr=False)
     """What was published of it: parameters, prices, input images, and on which day."""
     raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
 

@@ -123,14 +123,15 @@ def name_the_base(error: ApiModelsError, body: bytes, base_url: str, path: str) 
     """
     Add to *error* what answered, if that is hardly the API: *path* below *base_url*.
 
-    It is a 404 without the API's envelope, or a page.
+    It is a page, or a 404 without the API's envelope or its version path.
     """
-    missing = isinstance(error, NotFoundError) and error.code is None
+    lacks = not _VERSIONED.search(base_url)
+    missing = isinstance(error, NotFoundError) and (lacks or error.code is None)
     page = isinstance(error, UnexpectedResponseError) and body.lstrip()[:1] == b"<"
     if not missing and not page:
         return
     hint = "is base_url (or APIMODELS_BASE_URL) right?"
-    if not _VERSIONED.search(base_url):
+    if lacks:
         hint = (
             "base_url (or APIMODELS_BASE_URL) should end in a version path, as "
             f"{BASE_URL} does"

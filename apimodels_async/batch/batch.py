@@ -263,7 +263,9 @@ class Batch:
                 "this batch was left: iterate it inside its `async with`; what it did "
                 "not hand over is in outcomes.unread and outcomes.pending"
             )
-            raise ConfigurationError(msg, charged=None)
+            error = ConfigurationError(msg)
+            error.charged = None  # what it ordered may have been
+            raise error
         return self
 
     async def __anext__(self) -> Outcome:

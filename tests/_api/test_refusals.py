@@ -121,7 +121,8 @@ def test_a_wrong_base_url_is_pointed_to():
         (refusal(answer(404, "Not Found")), b"Not Found", "https://a.b", lacks),
         (refusal(answer(404, page)), page, "https://a.b/v2", "right?"),
         (welcome.value, page, "https://a.b/api", lacks),
-        (no_task, b"{", "https://a.b", ""),
+        (refusal(answer(404, {"code": 404})), b"{", "https://a.b", lacks),
+        (no_task, b"{", "https://a.b/api/v1", ""),
         (refusal(answer(500, page)), page, "https://a.b", ""),
     ]
 
