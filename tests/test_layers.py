@@ -118,7 +118,7 @@ UP = {("testing", "emulator")}
 PROGRAMS_SHARE = {
     *("_core.money.budget", "_core.money.records", "_text"),
     "_core.money.orders",  # the hint that programs have other words for
-    *("_api.catalogue", "_api.spelling"),
+    *("_api.catalogue", "_api.parameters", "_api.spelling"),
     *("_core.files.media", "_core.files.names"),  # types, and what journals hold
     "_io.files.destinations",  # what --out means, before anything is paid for
 }
@@ -143,12 +143,16 @@ STANDARD_IMPURE = {
     *("fileinput", "io", "os", "pathlib", "shutil", "sqlite3", "tempfile"),
     *("importlib", "signal", "sys"),
 }
-# Who may name a foreign type in a signature, under TYPE_CHECKING only.
+# Who may name a type from above or outside in a signature, under TYPE_CHECKING only.
 TYPES_ONLY = {
     ("session", "aiohttp"),  # Session(http=...) lends an aiohttp.ClientSession
     ("_runtime", "aiohttp"),
     ("_adapters", "aiohttp"),
     ("_ports", "pathlib.Path"),  # a Protocol says where a file went
+    # Editors complete ids and ratios in request values; the catalogue has them.
+    ("models", "apimodels_async._api.literals.EditRatio"),
+    ("models", "apimodels_async._api.literals.ImageRatio"),
+    ("models", "apimodels_async._api.literals.KnownModelId"),
 }
 # Types of fields, which cattrs and other readers of annotations need at run time.
 FIELD_TYPES = {("models", "pathlib.Path")}  # Outcome.path

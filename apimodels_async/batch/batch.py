@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from apimodels_async import models
     from apimodels_async._core.money.budget import Budget
     from apimodels_async._io.files.destinations import Known
     from apimodels_async._runtime import Runtime
     from apimodels_async._saving import Provenance
+    from apimodels_async.batch.outcome import Outcome
     from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import AnyRequest, Outcome
+    from apimodels_async.models import AnyRequest
     from apimodels_async.stores.sent import SentOrders
 
 
@@ -87,7 +89,7 @@ class Batch:
         self._turn = asyncio.Lock()
         self._ended_items: deque[tuple[Outcome, asyncio.Future[None] | None]] = deque()
         """Not handed over yet, each with what its worker waits for."""
-        self._interrupted: list[Outcome] = []
+        self._interrupted: list[models.Outcome] = []
         """Paid results of items that were left while they were being saved."""
         self._news: asyncio.Future[None] | None = None
         """What readers wait for."""
@@ -115,7 +117,7 @@ class Batch:
         result and no path.
         """
         ended = (outcome for outcome, _ in self._ended_items)
-        return (*ended, *self._interrupted)
+        return (*ended, *cast("list[Outcome]", self._interrupted))
 
     @property
     def spent(self) -> Decimal:
@@ -206,7 +208,7 @@ class Batch:
     async def _work(self) -> None:
         while (found := await self._next()) is not None:
             try:
-                outcome = await self._runner.run(*found)
+                outcome = cast("Outcome", await self._runner.run(*found))
             except HaltError as halt:
                 self._runner.halted = self._runner.halted or halt.reason
                 return
@@ -251,6 +253,14 @@ class Batch:
             self._news.set_result(None)
 
     def __aiter__(self) -> Self:
+        if self._left:
+            msg = (
+                "this batch was left: iterate it inside its `async with`; what it did "
+                "not hand over is in outcomes.unread and outcomes.pending"
+            )
+            error = ConfigurationError(msg)
+            error.charged = None  # what it ordered may have been
+            raise error
         return self
 
     async def __anext__(self) -> Outcome:
@@ -264,7 +274,11 @@ class Batch:
             SessionClosedError, JournalError: What made it stop ordering.
         """
         if not self._entered:
-            msg = "enter the batch first: async with session.images.batch(...) as ..."
+            msg = (
+                "enter the batch first: async with session.images.batch(...) as "
+                "outcomes (without async in apimodels_async.sync); nothing is ordered "
+                "before that"
+            )
             raise ConfigurationError(msg)
         while not self._ended_items:
             if not self._workers:
