@@ -58,7 +58,9 @@ With --json, stdout has one object a line. Its "event" says what it is:
   recovered  idempotency_key, model, prompt, task_id, credits, urls, path,
              paths, ordered_at
   balance    balance, total, frozen, currency
-  model      id, modality, endpoint, prices, prices_read_on
+  model      id, modality, endpoint, prices, prices_read_on; of one that was
+             named id, prices, prices_read_on, image_price, image_field,
+             images_min, images_max, parameters
   emulator   base_url, api_key
   picture    number, model, prompt, path, duration_s, credits, error
   bad_row    line, reason
@@ -120,7 +122,8 @@ EXAMPLES: Final = {
     "balance": """\
   apimodels balance --json""",
     "models": """\
-  apimodels models | grep gpt""",
+  apimodels models | grep gpt
+  apimodels models gpt-image-2""",
     "mcp": """\
   apimodels mcp --max-cost 5
   apimodels mcp --store orders.sqlite

@@ -13,6 +13,7 @@ from cyclopts import Parameter, validators
 
 from apimodels_async import InvalidRequestError
 from apimodels_async._api.spelling import reworded
+from apimodels_async.cli.completion import complete_model, complete_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
-Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
+Params = Annotated[
+    list[str] | None,
+    Parameter(name="--param", negative="", completer=complete_parameter),
+]
 """``name=value``, repeatable."""
+Model = Annotated[str, Parameter(completer=complete_model)]
+OptionalModel = Annotated[
+    str | None, Parameter(completer=complete_model, show_default=False)
+]
 Extra = Annotated[list[str] | None, Parameter(name="--extra", negative="")]
 """As *Params*; not checked."""
 StorePlace = Annotated[str | None, Parameter(show_default=False)]
