@@ -190,7 +190,7 @@ class Runtime:
             lent=options.http,
         )
         limit = options.limit or LocalLimit()
-        sender = Sender(transport, clock, options.retry, draw, limit)
+        sender = Sender(transport, clock, options.retry, draw, limit, options.base_url)
         ledger = _ledger(options.polling, options.max_polls, draw)
         tracker = Tracker(ledger, transport, clock, options.max_polls, counters)
         callbacks: ExpectedCallbacks | None = None

@@ -270,7 +270,7 @@ def check_start(value: object) -> None:
 
 
 def check_result(result: object) -> ImageResult:
-    """Return *result* if it is one; a handle is none yet."""
+    """Return *result* if it is one; a handle is none yet, an address no more."""
     if isinstance(result, ImageResult):
         return result
     allowed = "an ImageResult, as generate() returns it"
@@ -278,6 +278,11 @@ def check_result(result: object) -> ImageResult:
         allowed = "an ImageResult: await the handle first (handle.result() in threads)"
     elif hasattr(result, "unwrap"):
         allowed = "an ImageResult: outcome.unwrap() is one"
+    elif isinstance(result, str):
+        allowed = (
+            "an ImageResult, not its address: give what generate() returned; of a task "
+            "there is `await images.attach(task_id)` (attach(task_id).result() in sync)"
+        )
     refuse("result", result, allowed)
 
 

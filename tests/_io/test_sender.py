@@ -26,7 +26,7 @@ from apimodels_async import (
 )
 from apimodels_async._api import requests
 from apimodels_async._api.calls import Call
-from apimodels_async._api.refusals import read_body
+from apimodels_async._api.refusals import BASE_URL, read_body
 from apimodels_async._api.responses import read_created
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.sender import Sender
@@ -67,7 +67,7 @@ class Desk:
         self.clock = FakeClock()
         policy = policy or RetryPolicy()
         limit = limit or LocalLimit()
-        self.sender = Sender(self.transport, self.clock, policy, draw, limit)
+        self.sender = Sender(self.transport, self.clock, policy, draw, limit, BASE_URL)
 
     @property
     def sent(self):

@@ -415,7 +415,11 @@ async def test_what_is_no_result_is_refused_with_what_to_give(connect, tmp_path)
     wrong = {
         "await the handle first": session.images.attach("clx1"),
         "outcome.unwrap() is one": Outcome(0, None, result),
-        "as generate() returns it": "https://a.b/c.png",
+        "as generate() returns it": result.urls,
+        "an ImageResult, not its address: give what generate() returned; of a task "
+        "there is `await images.attach(task_id)` (attach(task_id).result() in sync)": (
+            result.url
+        ),
     }
     for words, given in wrong.items():
         for save in (session.download, session.download_all):

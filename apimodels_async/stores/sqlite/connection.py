@@ -23,6 +23,7 @@ PAUSE_MIN_S: Final = 0.0005
 """Seconds between two tries for a turn, on average: at first, and for the oldest."""
 AGE_S: Final = 0.01
 """Seconds of waiting that halve the pause between tries; twice as many third it."""
+FOLDER: Final = "it is a folder; name a file in it, such as"
 
 
 class Connection(sqlite3.Connection):
@@ -85,6 +86,9 @@ def connect(path: Path) -> Connection:
     # By its name, not opened: closing it would drop the locks of a store that is open
     # under another one.
     found = Path(real).stat()
+    if stat.S_ISDIR(found.st_mode):
+        msg = f"the store {path} cannot be used: {FOLDER} {path / 'orders.sqlite'}"
+        raise JournalError(msg)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         what = "a name of another file" if stat.S_ISREG(found.st_mode) else "no file"
         msg = f"the store {path} cannot be used: it is {what}"
