@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from apimodels_async._io.order_limit import (
         LocalLimit as LocalLimit,
     )
+    from apimodels_async._notebook.show import (
+        PictureGrid as PictureGrid,
+    )
     from apimodels_async._ports import (
         OrderLimit as OrderLimit,
     )
@@ -171,6 +174,7 @@ _HOME = {
     "known_models": "_api.catalogue",
     "check_request": "_api.prices",
     "LocalLimit": "_io.order_limit",
+    "PictureGrid": "_notebook.show",
     "OrderLimit": "_ports",
     "Permit": "_ports",
     "APIStatusError": "errors",
@@ -249,6 +253,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PermissionDeniedError",
     "Permit",
+    "PictureGrid",
     "PollPolicy",
     "RateLimitError",
     "Reconciliation",

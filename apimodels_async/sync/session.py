@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, cast
 
 from apimodels_async._io.http.network import hide
+from apimodels_async._notebook.show import warn_outside
 from apimodels_async._ports import Secret
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
 from apimodels_async.session import Session as AsyncSession
@@ -16,7 +17,7 @@ from apimodels_async.sync.handle import RecoveredOrder, TaskHandle
 from apimodels_async.sync.images import Images
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator
     from datetime import datetime
     from os import PathLike
     from ssl import SSLContext
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from apimodels_async._io.files.destinations import Destination
     from apimodels_async._io.files.inputs import Source
+    from apimodels_async._notebook.show import PictureGrid
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.models import (
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         Balance,
         ImageResult,
         ModelInfo,
+        Outcome,
         Reconciliation,
         SavedAt,
         SessionStats,
@@ -232,6 +235,17 @@ class Session:
             )
 
         return self._portal.call(call)
+
+    def show(
+        self,
+        results: ImageResult | Outcome | Collection[ImageResult | Outcome],
+        *,
+        side: int | None = None,
+    ) -> PictureGrid:
+        """As ``Session.show``: pictures that a saved notebook keeps; free."""
+        warn_outside()
+        make_grid = self._inner._make_grid  # noqa: SLF001  ours
+        return self._portal.call(make_grid, results, side)
 
     def recover(self) -> Iterator[RecoveredOrder]:
         """

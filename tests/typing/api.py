@@ -30,7 +30,9 @@ from apimodels_async import (
     KnownModel,
     ModelInfo,
     OrderLimit,
+    Outcome,
     OutcomeUnknownError,
+    PictureGrid,
     PollPolicy,
     RateLimitError,
     Reconciliation,
@@ -193,6 +195,9 @@ async def the_rest(
     (await session.download_all(result, "out", overwrite=True))[0].with_suffix(".json")
     assert_type(await session.upload(BytesIO(b""), max_bytes=1), str)
     assert_type(await session.upload(bytearray()), str)
+    assert_type(await session.show(result), PictureGrid)
+    assert_type(await session.show([result, Outcome(0, None)]), PictureGrid)
+    await session.show("https://a/b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(await session.upload("local.png"), str)
     assert_type(await session.upload(b"bytes", name="a.png"), str)
     assert_type(await session.balance(), Balance)
