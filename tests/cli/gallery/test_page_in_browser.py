@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from typing import NamedTuple
 
 import pytest
+from attrs import evolve
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -108,6 +110,7 @@ def picture(path):
 def mixed(index, card):
     """Write a page with six pictures and one card of each other state."""
     cards = [card(n, file=picture(index.parent / f"{n} fox.png")) for n in range(1, 7)]
+    cards[2] = evolve(cards[2], params={"seed": 1003, "note": 'it\'s "odd"'})
     lost = {"time_s": None, "cost": None}
     cards += [
         card(7, state="failed", prompt="an owl", error="Content policy", **lost),
@@ -217,6 +220,29 @@ def test_a_larger_view_goes_through_what_is_shown(look):
     seen.press("ArrowRight", "Escape")
     expect(view).to_be_hidden()
     expect(page.locator('[data-number="2"] .shot')).to_be_focused()
+
+
+@pytest.mark.usefixtures("mixed")
+def test_a_larger_view_tells_what_was_ordered_and_how(look):
+    """Uncropped, with its pixels, its parameters, and a command that can be copied."""
+    seen = look(permissions=["clipboard-read", "clipboard-write"])
+    seen.page.locator('[data-number="3"] .shot').click()
+    view = seen.page.get_by_role("dialog")
+
+    expect(view.locator(".pixels")).to_have_text("30 \u00d7 20")
+    shown = view.get_by_role("img")
+    assert shown.evaluate("one => getComputedStyle(one).objectFit") == "contain"
+    assert view.locator(".parameters").inner_text() == 'seed 1003\nnote it\'s "odd"'
+    view.locator(".command button").click()
+    expect(view.locator("#said")).to_have_text("Command copied")
+    copied = seen.page.evaluate("navigator.clipboard.readText()")
+    assert shlex.split(copied) == [
+        *("apimodels", "generate", "a red fox, take 3", "--model", "gpt-image-2"),
+        *("--seed", "1003", "--param", 'note=it\'s "odd"'),
+    ]
+    seen.press("ArrowRight")
+    expect(view.locator(".command")).to_have_count(0)  # nobody knows its parameters
+    expect(view.locator(".pixels")).to_have_text("30 \u00d7 20")
 
 
 @pytest.mark.usefixtures("mixed")
