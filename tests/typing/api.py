@@ -15,6 +15,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, assert_type
 
+from aiohttp import web
+from fastapi import FastAPI
 from obstore.store import MemoryStore
 
 from apimodels_async import (
@@ -52,7 +54,14 @@ from apimodels_async import (
     known_models,
     sync,
 )
+from apimodels_async.integrations.aiohttp_web import get_session, setup
+from apimodels_async.integrations.fastapi import (
+    SessionDep,
+    exception_handlers,
+    lifespan,
+)
 from apimodels_async.integrations.redis import RedisLimit, RedisRelay
+from apimodels_async.integrations.web import answer_to
 from apimodels_async.testing import Order, Request, ServedEmulator, serve_emulator
 from apimodels_async.webhooks import (
     Callback,
@@ -308,3 +317,15 @@ def from_a_script() -> None:
         assert_type(handle.result(timeout=1.0), ImageResult)
         assert_type(session.balance(), Balance)
         assert_type(session.upload(b""), str)
+
+
+def web_applications(session: SessionDep, request: web.Request) -> None:
+    """The packaged session and answers fit what frameworks ask for."""
+    FastAPI(lifespan=lifespan(), exception_handlers=exception_handlers)
+    lifespan(lambda: Session(store="orders.sqlite"), recover=True)
+    setup(web.Application(), Session, recover=True)
+    assert_type(session, Session)
+    assert_type(get_session(request), Session)
+    assert_type(answer_to(ApiModelsError()).headers, dict[str, str])
+    lifespan(Session())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    answer_to(ValueError())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
