@@ -39,7 +39,7 @@ def setup(
 ) -> None:
     """
     Let *app* open one session when it starts and close it when it ends, and answer
-    its errors, in sub-applications as well.
+    its errors, in sub-applications as well. What is set up later is closed before it.
 
     Args:
         make_session: For example ``lambda: Session(store="orders.sqlite")``.

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, expect
 
 from apimodels_async import TransportError, UnexpectedResponseError
@@ -50,6 +51,12 @@ def order(gallery, *prompts, token="", **headers):
         return answer.status, answer.read().decode()
     finally:
         server.close()
+
+
+def check_access(page):
+    """Fail where axe finds what shuts somebody out: contrast, names, roles."""
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 # --- pictures arrive -------------------------------------------------------------
@@ -540,7 +547,7 @@ def test_it_works_without_javascript(look, vendor):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_the_window(look, vendor, tmp_path, scheme, width):
-    """Nothing overflows sideways, with pictures, failures and doubts on the page."""
+    """Nothing overflows sideways or is out of reach, whatever is on the page."""
     tab = look(color_scheme=scheme, viewport={"width": width, "height": 844})
     vendor.fault("create", "reset", after=True, match="doubt")
     vendor.fault("create", "status", status=402, match="credit")
@@ -562,8 +569,10 @@ def test_it_fits_the_window(look, vendor, tmp_path, scheme, width):
     tab.page.evaluate("scrollTo(0, 0)")
 
     tab.page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
+    check_access(tab.page)
     tab.page.locator("a.shot").first.click()
     tab.page.screenshot(path=tmp_path / f"{width}-{scheme}-view.png")
+    check_access(tab.page)
 
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
     tab.page.keyboard.press("Escape")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 from attrs import evolve
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -335,6 +336,24 @@ def test_a_narrow_screen_scrolls_one_way_only(look):
     seen.page.locator('[data-number="1"] .shot').click()
     box = seen.page.get_by_role("button", name="Next").bounding_box()
     assert box["x"] + box["width"] <= 390
+
+
+@pytest.mark.usefixtures("mixed")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nobody_is_shut_out(look, tmp_path, scheme, width):
+    """Contrast, names and roles are right, in the grid and in the larger view."""
+    seen = look(color_scheme=scheme, viewport={"width": width, "height": 844})
+    opened = {"page": None, "view": 3, "failed": 7, "unknown": 9}
+
+    for name, number in opened.items():
+        if number is not None:
+            seen.page.locator(f'[data-number="{number}"] .shot').click()
+        seen.page.screenshot(path=tmp_path / f"{name}-{width}-{scheme}.png")
+        found = Axe().run(seen.page)
+        assert found.violations_count == 0, found.generate_report()
+        if number is not None:
+            seen.press("Escape")
 
 
 @pytest.mark.usefixtures("mixed")
