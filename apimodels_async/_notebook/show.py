@@ -203,7 +203,7 @@ async def _figure(
         except ApiModelsError as error:
             trouble = f"{type(error).__name__}: {error}"
     return html.Figure(
-        url=small and small.url,
+        url=small.url if small else None,
         size=(small.width, small.height) if small else (0, 0),
         alt=place.alt,
         caption=place.caption,

@@ -10,10 +10,11 @@ from starlette.requests import HTTPConnection
 from support.sessions import make_session
 from support.uvicorn import serving
 
-from apimodels_async import ConfigurationError
+from apimodels_async import ConfigurationError, InvalidRequestError
 from apimodels_async.integrations.fastapi import (
     IdempotencyKey,
     SessionDep,
+    answer_error,
     exception_handlers,
     get_session,
     lifespan,
@@ -23,19 +24,13 @@ from apimodels_async.integrations.fastapi import (
 
 
 def make_app(opened):
-    """Return an application that draws, also in a part of it and over a WebSocket."""
+    """Return an application that draws, also in a part of it."""
     app = FastAPI(lifespan=opened, exception_handlers=exception_handlers)
     router, part = APIRouter(), FastAPI(exception_handlers=exception_handlers)
 
     @router.post("/draw")
     async def draw(prompt: str, session: SessionDep, key: IdempotencyKey = None) -> str:
         return (await session.images.generate(prompt, idempotency_key=key)).url
-
-    @router.websocket("/live")
-    async def live(socket: WebSocket, session: SessionDep) -> None:
-        await socket.accept()
-        await socket.send_text((await session.images.generate("a fox")).url)
-        await session.images.generate(" ")
 
     app.include_router(router)
     part.include_router(router)
@@ -44,7 +39,7 @@ def make_app(opened):
 
 
 async def test_one_session_draws_for_the_whole_application(emulator, tmp_path):
-    """Injected into routers, parts and WebSockets; under a key it is bought once."""
+    """Injected into routers and parts; under a key it is bought once."""
     made = []
 
     def make():
@@ -63,12 +58,8 @@ async def test_one_session_draws_for_the_whole_application(emulator, tmp_path):
             async with draw(url + place) as answer:
                 assert answer.status == 200
                 urls.add(await answer.json())
-        async with client.ws_connect(f"{url}/live") as socket:
-            assert (await socket.receive_str()).startswith(emulator.origin)
-            # An error there is the handler's own: the server closes.
-            assert (await socket.receive()).data == 1011
     assert len(urls) == 1
-    assert [session.stats().submitted for session in made] == [2]
+    assert [session.stats().submitted for session in made] == [1]
 
 
 async def test_errors_are_answered(emulator):
@@ -112,6 +103,17 @@ async def test_a_lifespan_of_ones_own_goes_around_it(emulator):
         client.get(f"{url}/mine") as answer,
     ):
         assert await answer.json() == "7 0"
+
+
+async def test_a_websocket_has_the_session_and_its_own_errors(session):
+    """It is injected there, too; an error has no answer there, and comes through."""
+    state = {"apimodels_session": session}
+    scope = {"type": "websocket", "path": "/", "headers": [], "state": state}
+    error = InvalidRequestError("no")
+
+    assert get_session(HTTPConnection(scope)) is session
+    with pytest.raises(InvalidRequestError):
+        await answer_error(WebSocket(scope, None, None), error)
 
 
 def test_without_the_lifespan_it_is_said_what_to_do():

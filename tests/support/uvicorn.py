@@ -6,19 +6,18 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import uvicorn
+from support.waiting import until
 
 
 @asynccontextmanager
 async def serving(app):
     """Serve *app*; yield its address."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on", log_config=None))
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(server.serve())
-        while not server.started:
-            assert not task.done(), "it did not start"
-            await asyncio.sleep(0.01)
+    task = asyncio.create_task(server.serve())
+    try:
+        await until(lambda: server.started or task.done())
         host, port = server.servers[0].sockets[0].getsockname()
-        try:
-            yield f"http://{host}:{port}"
-        finally:
-            server.should_exit = True
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        await task

@@ -46,11 +46,12 @@ def make_thumbnail(source: bytes | bytearray | Path, side: int) -> Thumbnail:
     file = io.BytesIO(source) if isinstance(source, (bytes, bytearray)) else source
     try:
         with Image.open(file, formats=FORMATS) as image:
-            image.thumbnail((side, side))  # a JPEG is decoded at a fraction of its size
-            small = ImageOps.exif_transpose(image)
-            if small.mode not in {"RGB", "RGBA"}:
+            small: Image.Image = image
+            if small.mode not in {"RGB", "RGBA"}:  # palettes cannot be scaled
                 clear = small.has_transparency_data
                 small = small.convert("RGBA" if clear else "RGB")
+            small.thumbnail((side, side))  # a JPEG is decoded at a fraction of its size
+            small = ImageOps.exif_transpose(small)
             packed = io.BytesIO()
             small.save(packed, "WEBP", quality=QUALITY)
     except Exception as error:  # whatever a broken file makes Pillow raise

@@ -21,7 +21,7 @@ async def test_what_is_copied_orders_the_same(emulator, capsys):
         ("-5 degrees", "sparkpix-image", {"prompt_upsampling": True}),
         ("at sunset", "sparkpix-image-edit", {"images": [URL, URL], "turbo": False}),
         ("a moose", "gpt-image-2", {"resolution": "2K", "image_urls": [URL]}),
-        ("a moose", "kling-v2-1", {"n": 2, "note": "1984", "more": {"a": [1, None]}}),
+        ("a moose", "kling-v2-1", {"n": 2, "note": "1984", "zebra": {"a": [1, None]}}),
     ]
     for prompt, model, params in cases:
         sent = {"prompt": prompt, "model": model, "callBackUrl": URL, **params}
