@@ -25,7 +25,7 @@ await emulator.start()
 often = PollPolicy.unchecked(interval=0.1)
 session = Session(emulator.api_key, base_url=emulator.base_url, polling=often)
 """
-KEPT_BYTES_MAX = 120_000
+KEPT_BYTES_MAX = 60_000
 
 
 def outputs(notebook):

@@ -111,7 +111,7 @@ document.addEventListener("DOMContentLoaded", () => {
       ["Model", part(card, ".model span")],
       ["Time", part(card, ".time")],
       ["Cost", part(card, ".cost")],
-      ["Seed", part(card, ".seed").replace("seed ", "")],
+      ["Seed", card.dataset.params ? "" : part(card, ".seed").replace("seed ", "")],
       ["Pixels", seen ? "\u2026" : ""],
       ["Parameters", card.dataset.params],
       ["Task", part(card, ".id")],
@@ -119,7 +119,7 @@ document.addEventListener("DOMContentLoaded", () => {
     ];
     at("view-facts").replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) => {
       const row = element("div", "", ""), copied = name === "Task" || name === "Command";
-      const told = element("dd", name.toLowerCase(), copied ? "" : value);
+      const told = element("dd", `fact-${name.toLowerCase()}`, copied ? "" : value);
       if (copied) {
         const text = element("button", "id", value);
         text.type = "button";
@@ -141,7 +141,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // As it is in the file, not as it is shown; known once it has come.
   function tellPixels() {
-    const told = view.querySelector("dd.pixels");
+    const told = view.querySelector(".fact-pixels");
     if (told && picture.naturalWidth) told.textContent = `${picture.naturalWidth} \u00d7 ${picture.naturalHeight}`;
   }
   picture.addEventListener("load", tellPixels);
@@ -207,7 +207,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (!id) return;
     try {
       await navigator.clipboard.writeText(id.textContent);
-      say(id.closest(".command") ? "Command copied" : "Task id copied");
+      say(id.closest(".fact-command") ? "Command copied" : "Task id copied");
     } catch {
       getSelection().selectAllChildren(id);
       say("Selected: copy it with your keyboard");
