@@ -38,7 +38,7 @@ RUNNING = ".".join(platform.python_version_tuple()[:2])
 PYTHONS = nox.project.python_versions(PROJECT)
 OTHERS = [version for version in PYTHONS if version != RUNNING]
 
-EXTRAS = ".[cli,cloud,distributed,otel,mcp,redis]"
+EXTRAS = ".[cli,cloud,distributed,fastapi,otel,mcp,redis]"
 LONG = (
     *("batch", "emulator", "soak", "testing", "test_readme.py"),
     *("images/test_cancellation.py", "images/test_faults.py"),
@@ -221,7 +221,9 @@ def lint(session: nox.Session) -> None:
 @step()
 def typing(session: nox.Session) -> None:
     """Check types with mypy and basedpyright; pyproject.toml names the paths."""
-    session.install(".[cli,cloud,distributed,otel,mcp,redis,testing]", *group("typing"))
+    session.install(
+        ".[cli,cloud,distributed,fastapi,otel,mcp,redis,testing]", *group("typing")
+    )
     session.run("mypy", "--cache-dir", str(session.cache_dir / "mypy"))
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
@@ -230,7 +232,9 @@ def typing(session: nox.Session) -> None:
 @step(tags=["full"])
 def platforms(session: nox.Session) -> None:
     """Check types as on Windows and on macOS."""
-    session.install(".[cli,cloud,distributed,otel,mcp,redis,testing]", *group("typing"))
+    session.install(
+        ".[cli,cloud,distributed,fastapi,otel,mcp,redis,testing]", *group("typing")
+    )
     for name in ("win32", "darwin"):
         cache = session.cache_dir / f"mypy-{name}"
         where = ("--platform", name, "--cache-dir", str(cache))

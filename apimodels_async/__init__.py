@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from apimodels_async._io.order_limit import (
         LocalLimit as LocalLimit,
     )
+    from apimodels_async._notebook.show import (
+        PictureGrid as PictureGrid,
+    )
     from apimodels_async._ports import (
         OrderLimit as OrderLimit,
     )
@@ -187,6 +190,7 @@ _HOME = {
     "Resolution": "_api.literals",
     "check_request": "_api.prices",
     "LocalLimit": "_io.order_limit",
+    "PictureGrid": "_notebook.show",
     "OrderLimit": "_ports",
     "Permit": "_ports",
     "Outcome": "batch.outcome",
@@ -267,6 +271,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PermissionDeniedError",
     "Permit",
+    "PictureGrid",
     "PollPolicy",
     "Quality",
     "RateLimitError",

@@ -128,21 +128,14 @@ class ImageResult(Value):
         """
         Return how a notebook shows it; asks nobody: the browser loads the pictures.
         """
-        from apimodels_async._display import bundle
+        from apimodels_async._notebook.html import bundle
 
         return bundle(repr(self), self._card(), include, exclude)
 
     def _card(self) -> str:
-        from apimodels_async._display import card, moment, seconds
+        from apimodels_async._notebook.html import result_card
 
-        facts = {
-            "model": self.model,
-            "task": self.task_id,
-            "credits": self.credits,
-            "made in": seconds(self.duration_s),
-            "kept until": moment(self.expires_at),
-        }
-        return card(facts, self.urls, f"picture by {self.model or 'an unnamed model'}")
+        return result_card(self)
 
 
 @frozen(eq=False, repr=False)
@@ -300,6 +293,11 @@ class Outcome(Value):
             raise self.error
         msg = "an outcome has a result or an error"
         raise ValueError(msg)
+
+    def _repr_html_(self) -> str:
+        from apimodels_async._notebook.html import outcome_card
+
+        return outcome_card(self)
 
 
 @frozen(eq=False, repr=False, kw_only=True)

@@ -23,7 +23,7 @@ LAYERS = {
     "_version": 0,
     "errors": 0,
     "policies": 0,
-    "_display": 0,
+    "_notebook.html": 0,
     "models": 0,
     "_ports": 0,
     "_text": 0,
@@ -41,6 +41,7 @@ LAYERS = {
     "stores": 3,  # below handle: an order is written down before it is sent
     "_ordering": 3,
     "_saving": 3,
+    "_notebook": 3,  # what a session shows there
     "webhooks": 3,  # below session, which takes a Callback and knows no receiver
     "sync": 4,
     "integrations": 4,
@@ -56,9 +57,9 @@ SAME_LAYER = {
     ("policies", "errors"),
     ("policies", "_text"),
     ("models", "errors"),
-    ("models", "_display"),
+    ("models", "_notebook.html"),
     ("models", "_text"),
-    ("_display", "_text"),
+    ("_notebook.html", "_text"),
     ("models", "policies"),
     ("_ports", "errors"),
     ("_ports", "_text"),
@@ -96,6 +97,9 @@ SAME_LAYER = {
     ("_saving", "_saving"),
     ("batch", "stores"),
     ("batch", "handle"),
+    ("_notebook", "_runtime"),
+    ("_notebook", "_saving"),
+    ("session", "_notebook"),
     ("images", "_runtime"),
     ("images", "_saving"),
     ("images", "batch"),

@@ -120,6 +120,24 @@ class Saver:
             taken=frozenset(taken),
         )
         open_sink = self._sink_opener(target.place, keeping)
+        return await self._download(result, index, open_sink)
+
+    async def fetch(self, result: ImageResult, index: int, max_bytes: int) -> bytearray:
+        """
+        Return picture *index* of *result*, which is kept nowhere.
+
+        Raises:
+            DownloadError: It cannot be had, or has more bytes.
+        """
+        from apimodels_async._io.files.memory import MemorySink
+
+        sink = MemorySink(self._threads, Keeping(max_bytes=max_bytes))
+        await self._download(result, index, lambda: sink)
+        return sink.data
+
+    async def _download(
+        self, result: ImageResult, index: int, open_sink: Callable[[], Sink]
+    ) -> Path | str:
         msg = (
             f"no whole file within {self._seconds:g} s: give it more with "
             "Timeouts(download=...)"

@@ -135,6 +135,19 @@ class Batch:
         """US dollars on orders under way and on unknown outcomes, by price."""
         return self._budget.reserved
 
+    def _repr_html_(self) -> str:
+        """Return how a notebook shows it now; hands nothing over."""
+        from apimodels_async._notebook.html import card
+
+        facts = {
+            "batch": "under way" if self._workers else "ended",
+            "tasks pending": len(self.pending),
+            "ended, not handed over": len(self.unread),
+            "spent": f"${self.spent}",
+            "reserved": f"${self.reserved}",
+        }
+        return card(facts if self._begun else {"batch": "not begun: async with ..."})
+
     async def __aenter__(self) -> Self:
         """
         Open the journal, if there is one, and begin to order.

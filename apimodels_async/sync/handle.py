@@ -223,6 +223,9 @@ class Batch:
         """US dollars on orders under way and on unknown outcomes, by price."""
         return self._inner.reserved
 
+    def _repr_html_(self) -> str:
+        return self._inner._repr_html_()
+
     def __enter__(self) -> Self:
         try:
             self._portal.call(self._inner.__aenter__)

@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Literal, Self, cast
 
 from apimodels_async._io.http.network import hide
+from apimodels_async._notebook.show import warn_outside
 from apimodels_async._ports import Secret
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
 from apimodels_async.session import Session as AsyncSession
@@ -17,12 +18,14 @@ from apimodels_async.sync.images import Images
 from apimodels_async.sync.recall import StoredOrders
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from os import PathLike
     from ssl import SSLContext
     from types import TracebackType
 
     from apimodels_async._io.files.destinations import Destination
     from apimodels_async._io.files.inputs import Source
+    from apimodels_async._notebook.show import PictureGrid
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.models import (
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
         Balance,
         ImageResult,
         ModelInfo,
+        Outcome,
         Reconciliation,
         SavedAt,
         SessionStats,
@@ -360,6 +364,17 @@ class Session(StoredOrders):
             )
 
         return self._portal.call(call)
+
+    def show(
+        self,
+        results: ImageResult | Outcome | Collection[ImageResult | Outcome],
+        *,
+        side: int | None = None,
+    ) -> PictureGrid:
+        """As ``Session.show``: pictures that a saved notebook keeps; free."""
+        warn_outside()
+        make_grid = self._inner._make_grid  # noqa: SLF001  ours
+        return self._portal.call(make_grid, results, side)
 
     def durations(self) -> dict[str, list[float]]:
         """

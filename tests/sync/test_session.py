@@ -137,6 +137,18 @@ def test_a_handle_shows_itself_as_the_asynchronous_one_does(blocking):
     }
 
 
+def test_pictures_are_shown_as_by_the_asynchronous_one(blocking):
+    """A grid for a notebook; elsewhere its caller is warned. A batch shows itself."""
+    with blocking.images.batch(["a fox"]) as outcomes:
+        assert "under way" in outcomes._repr_html_()
+        with pytest.warns(UserWarning, match="no notebook") as told:
+            shown = blocking.show(list(outcomes))
+
+    assert told[0].filename == __file__
+    assert 'src="data:image/webp;base64,' in shown._repr_html_()
+    assert "ended" in outcomes._repr_html_()
+
+
 def test_settings_are_the_same():
     """The constructor takes what the asynchronous one takes, a lent pool excepted."""
     theirs = dict(inspect.signature(apimodels_async.Session).parameters)

@@ -15,6 +15,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, assert_type
 
+from aiohttp import web
+from fastapi import FastAPI
 from obstore.store import MemoryStore
 
 from apimodels_async import (
@@ -34,6 +36,7 @@ from apimodels_async import (
     OrderLimit,
     Outcome,
     OutcomeUnknownError,
+    PictureGrid,
     PollPolicy,
     Quality,
     RateLimitError,
@@ -55,8 +58,15 @@ from apimodels_async import (
     known_models,
     sync,
 )
+from apimodels_async.integrations.aiohttp_web import get_session, setup
+from apimodels_async.integrations.fastapi import (
+    SessionDep,
+    exception_handlers,
+    lifespan,
+)
 from apimodels_async.integrations.redis import RedisLimit, RedisRelay
 from apimodels_async.integrations.streaq import Answer, OrderQueue, order_worker
+from apimodels_async.integrations.web import answer_to
 from apimodels_async.models import AnyRequest
 from apimodels_async.testing import Order, Request, ServedEmulator, serve_emulator
 from apimodels_async.webhooks import (
@@ -280,6 +290,9 @@ async def the_rest(
     (await session.download_all(result, "out", overwrite=True))[0].with_suffix(".json")
     assert_type(await session.upload(BytesIO(b""), max_bytes=1), str)
     assert_type(await session.upload(bytearray()), str)
+    assert_type(await session.show(result), PictureGrid)
+    assert_type(await session.show([result, Outcome(0, None)]), PictureGrid)
+    await session.show("https://a/b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(await session.upload("local.png"), str)
     assert_type(await session.upload(b"bytes", name="a.png"), str)
     assert_type(await session.balance(), Balance)
@@ -415,3 +428,15 @@ def from_a_script() -> None:
         with session.images.batch(["x"], quality="low") as outcomes:
             for outcome in outcomes:
                 narrowing(outcome)
+
+
+def web_applications(session: SessionDep, request: web.Request) -> None:
+    """The packaged session and answers fit what frameworks ask for."""
+    FastAPI(lifespan=lifespan(), exception_handlers=exception_handlers)
+    lifespan(lambda: Session(store="orders.sqlite"), recover=True)
+    setup(web.Application(), Session, recover=True)
+    assert_type(session, Session)
+    assert_type(get_session(request), Session)
+    assert_type(answer_to(ApiModelsError()).headers, dict[str, str])
+    lifespan(Session())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    answer_to(ValueError())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

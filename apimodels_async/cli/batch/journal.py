@@ -56,6 +56,8 @@ class JournalEntry:
     seed: int | None
     time_s: float | None
     """Of service, by the API's own clock."""
+    params: dict[str, Any]
+    """What was sent besides prompt and model, in the API's names."""
 
     @property
     def file(self) -> SavedAt | None:
@@ -192,7 +194,8 @@ async def _attempts(journal: Path) -> AsyncIterator[OrderRecord]:
 def _entry(
     record: OrderRecord, pictures: Path | ObjectURL | None, *, running: bool
 ) -> JournalEntry:
-    seed = _seed(record.request)
+    params = _params(record.request)
+    seed = params.get("seed")
     time_s = None if record.result is None else record.result.duration_s
     return JournalEntry(
         number=record.number or 0,
@@ -206,6 +209,7 @@ def _entry(
         error=record.error,
         seed=seed if isinstance(seed, int) else None,
         time_s=time_s if time_s is not None and isfinite(time_s) else None,
+        params=params,
     )
 
 
@@ -217,9 +221,9 @@ def _place(file: str, pictures: Path | ObjectURL | None) -> SavedAt:
     return pictures / name if isinstance(pictures, Path) else pictures.address_of(name)
 
 
-def _seed(request: str) -> Any:
+def _params(request: str) -> dict[str, Any]:
     try:
         body = json.loads(request)
     except (ValueError, RecursionError):
-        return None
-    return body.get("seed") if isinstance(body, dict) else None
+        return {}
+    return body if isinstance(body, dict) else {}

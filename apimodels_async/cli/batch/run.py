@@ -23,10 +23,15 @@ from apimodels_async import ApiModelsError, ConfigurationError
 from apimodels_async.cli.batch.folder import resume_command
 from apimodels_async.cli.batch.journal import JournalEntry, read_entries
 from apimodels_async.cli.batch.place import Place, place_of
-from apimodels_async.cli.batch.progress import Spending, live_progress, print_progress
+from apimodels_async.cli.batch.progress import (
+    Spending,
+    duration,
+    live_progress,
+    print_progress,
+)
 from apimodels_async.cli.batch.rows import read_rows
 from apimodels_async.cli.context import on_signals
-from apimodels_async.cli.gallery.page import Card
+from apimodels_async.cli.gallery.page import Card, models_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -77,6 +82,8 @@ class Run:
     period_s: float = PERIOD_S
     """Between two plain lines of progress, and two looks at whether the API answers."""
 
+    spending: Spending | None = None
+    """Of the batch, once it was entered: over all runs."""
     cards_max: int = CARDS_MAX
     """A page with more is no use; those without a picture come first."""
     place: Place = field(init=False)
@@ -140,6 +147,7 @@ class Run:
                 yield row.item
 
     async def _handle_outcomes(self, outcomes: Outcomes, source: OutcomeSource) -> None:
+        self.spending = outcomes
         with contextlib.ExitStack() as stack:
             jobs = [self._update_gallery(), self._warn_if_unanswered(source)]
             if self.output.interactive:
@@ -240,14 +248,20 @@ class Run:
                 cost=entry.cost,
                 task_id=entry.task_id,
                 error=entry.error,
+                params=entry.params,
             )
             for entry in entries
         ]
+        wall = duration(time.monotonic() - self.progress.started_at)
         facts = {
             "rows": str(self.plan.ordered),
             "from": self.plan.file,
+            "models": models_of(cards),
+            "spent": f"${self.spending.spent}" if self.spending else "",
+            "wall time": f"{wall}, this run" if self.progress.earlier else wall,
             "state": "running" if running else "ended",
         }
+        facts = {name: text for name, text in facts.items() if text}
         if len(cards) == most:
             facts["shown"] = f"{most}, those without a picture first"
         await self.place.write_page(cards, facts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
@@ -23,10 +24,11 @@ from markupsafe import Markup
 
 from apimodels_async import ConfigurationError
 from apimodels_async.cli.files import replace_file
+from apimodels_async.cli.gallery.command import command_of, parameters_of
 from apimodels_async.models import SavedAt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 STATES: Final = {
@@ -39,6 +41,8 @@ STATES: Final = {
 """State -> what the page calls it, in the order of the page."""
 MARK: Final = b'<meta name="generator" content="apimodels-async">'
 """In the head of each page."""
+MODELS_MAX: Final = 4
+"""In the head of the page."""
 MINUTE_S: Final = 60
 CENTS_PLACES: Final = 3
 """Decimals of a price; more are shown only where there are more."""
@@ -69,6 +73,8 @@ class Card:
     task_id: str | None = None
     error: str | None = None
     """Why there is no picture."""
+    params: Mapping[str, Any] | None = None
+    """As it was sent, in the API's names; None: no command orders it again."""
 
 
 def write_gallery(
@@ -137,6 +143,15 @@ def render_gallery(
         yield piece.encode(errors="replace")
 
 
+def models_of(cards: Sequence[Card]) -> str:
+    """Return the models of *cards* with how often they occur, the commonest first."""
+    counts = Counter(card.model for card in cards).most_common(MODELS_MAX + 1)
+    shown = [f"{model} ({count})" for model, count in counts[:MODELS_MAX]]
+    if len(counts) == 1:
+        return counts[0][0]
+    return ", ".join(shown) + (" and more" if len(counts) > MODELS_MAX else "")
+
+
 def _number(card: Card) -> int:
     return card.number
 
@@ -170,7 +185,20 @@ def _card_values(card: Card, link: Callable[[SavedAt], str]) -> dict[str, Any]:
         "task_id": card.task_id,
         "figures": [(kind, text) for kind, text in figures.items() if text],
         "reason": card.error or "",
+        "charged": _charged(card),
+        "params": parameters_of(card.params or {}),
+        "command": None
+        if card.params is None
+        else command_of(card.prompt, card.model, card.params),
     }
+
+
+def _charged(card: Card) -> str:
+    """Return what a card without a picture says of money."""
+    if card.state == "unknown":
+        return "May have been charged"
+    free = card.state in {"failed", "refused"} and card.cost is None
+    return "Not charged" if free else ""
 
 
 def _time(seconds: float) -> str:
