@@ -47,10 +47,11 @@ async def worker(
     """
     Order what others put into the queue on BROKER, until Ctrl-C; costs money.
 
-    Run it on as many machines as you like, and put rows there with "apimodels batch
-    FILE --broker BROKER", or from Python. The Redis server is queue, order store and
-    the account's limit: each row is bought once, whichever worker has it, and
-    however often. What a killed worker had goes to others after a minute.
+    Run it on as many machines as you like, and put rows there from one with
+    "apimodels batch FILE --broker BROKER", or from Python. The Redis server is
+    queue, order store and the account's limit: each row is bought once, whichever
+    worker has it, and however often. What a killed worker had goes to others
+    after a minute.
 
     Ctrl-C takes no more, and gives what does not end in time back to the queue; a
     second one leaves at once.
