@@ -131,7 +131,7 @@ class Saver:
         """
         from apimodels_async._io.files.memory import MemorySink
 
-        sink = MemorySink(self._threads, Keeping(max_bytes=max_bytes))
+        sink = MemorySink(self._threads, Keeping(stem="", max_bytes=max_bytes))
         await self._download(result, index, lambda: sink)
         return sink.data
 

@@ -281,7 +281,10 @@ async def submitting(session: Session) -> None:
 
 
 async def the_rest(
-    session: Session, result: ImageResult, error: OutcomeUnknownError
+    session: Session,
+    result: ImageResult,
+    outcome: Outcome,
+    error: OutcomeUnknownError,
 ) -> None:
     """Files, account, catalogue and counters have types of their own."""
     assert_type(await session.download(result, "out/fox"), Path | Any)
@@ -291,7 +294,7 @@ async def the_rest(
     assert_type(await session.upload(BytesIO(b""), max_bytes=1), str)
     assert_type(await session.upload(bytearray()), str)
     assert_type(await session.show(result), PictureGrid)
-    assert_type(await session.show([result, Outcome(0, None)]), PictureGrid)
+    assert_type(await session.show([result, outcome]), PictureGrid)
     await session.show("https://a/b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(await session.upload("local.png"), str)
     assert_type(await session.upload(b"bytes", name="a.png"), str)

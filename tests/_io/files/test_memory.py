@@ -19,7 +19,7 @@ async def test_a_picture_is_whole_and_not_too_large():
     packed = io.BytesIO()
     Image.new("RGB", (8, 8), "teal").save(packed, "PNG")
     whole = packed.getvalue()
-    sink = MemorySink(anyio.CapacityLimiter(1), Keeping(max_bytes=len(whole)))
+    sink = MemorySink(anyio.CapacityLimiter(1), Keeping(stem="", max_bytes=len(whole)))
 
     await sink.add(whole[:-20])
     with pytest.raises(CutError):
