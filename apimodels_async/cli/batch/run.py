@@ -183,13 +183,7 @@ class Run:
             asked = now.polls - before.polls
             silent = asked > 0 and now.poll_errors - before.poll_errors == asked
             if silent and self.signal is not None:
-                self.output.note(
-                    "The API does not answer: leaving. The next run finds what is paid "
-                    "for.",
-                    "yellow",
-                )
-                await session.aclose()
-                return
+                break
             if silent and not said:
                 self.output.note(
                     f"The API does not answer. {now.pending} tasks are paid for and "
@@ -200,6 +194,11 @@ class Run:
             if asked:
                 said = silent
             before = now
+        self.output.note(
+            "The API does not answer: leaving. The next run finds what is paid for.",
+            "yellow",
+        )
+        await session.aclose()
 
     async def _update_gallery(self) -> None:
         while True:
