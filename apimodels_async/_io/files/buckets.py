@@ -116,6 +116,9 @@ class Bucket:
         Raises:
             DownloadError: The bucket does not say.
         """
+        size = await self.find(key)
+        if not size:  # of nothing, no part can be asked for
+            return None if size is None else b""
         found = await _tried(self._read(key, most))
         return None if isinstance(found, _UNSEEN) else self._checked(found, key)
 

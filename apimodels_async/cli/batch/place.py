@@ -192,18 +192,19 @@ class BucketPlace:
         return self._url.key + self._name
 
     async def _put(self, content: bytes) -> None:
+        if self._is_ours or not await self._put_first(content):
+            await self._open().replace(self._page_key, content)
+
+    async def _put_first(self, content: bytes) -> bool:
+        """Put the page where none is; False: one of ours is there."""
         bucket, key = self._open(), self._page_key
-        if not self._is_ours:
-            before = await bucket.read_head(key, HEAD_BYTES)
-            if before is None:
-                self._is_ours = await bucket.create(key, content)
-                if self._is_ours:
-                    return
-            self._is_ours = before is not None and MARK in before
+        before = await bucket.read_head(key, HEAD_BYTES)
+        made = before is None and await bucket.create(key, content)
+        self._is_ours = made or (before is not None and MARK in before)
         if not self._is_ours:
             msg = f"{self.page} is another page: it stays, and the batch has none"
             raise DownloadError(msg)
-        await bucket.replace(key, content)
+        return made
 
 
 def _link(file: SavedAt) -> str:

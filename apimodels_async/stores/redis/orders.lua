@@ -329,7 +329,8 @@ end
 function run.recover(scope, owner, lease, call, count)
   renew(owner, lease)
   local done = redis.call('GET', at('done', call))
-  if done then
+  -- Unless it was dealt with meanwhile, or we were silent for so long that it is another's.
+  if done and get(done, 'owner') == owner and get(done, 'handed_over') ~= '1' then
     return read(done)
   end
   collect(scope, tonumber(count))

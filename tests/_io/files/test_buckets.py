@@ -128,11 +128,13 @@ async def test_the_head_of_an_object_is_read():
     """As much as is wanted comes, all of a short one, and nothing of none."""
     store = MemoryStore()
     obstore.put(store, "a", b"0123456789")
+    obstore.put(store, "c", b"")
     bucket = lent_bucket(store)
 
     assert await bucket.read_head("a", 4) == b"0123"
     assert await bucket.read_head("a", 99) == b"0123456789"
     assert await bucket.read_head("b", 4) is None
+    assert await bucket.read_head("c", 4) == b""
 
 
 async def test_a_bucket_that_cannot_say_is_an_error(monkeypatch):

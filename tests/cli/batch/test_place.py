@@ -122,7 +122,7 @@ async def test_a_bucket_that_does_not_show_its_page_is_not_begun(monkeypatch):
     """Whether a batch was paid for there cannot be seen: it is refused."""
 
     async def serve(request, peer):
-        await peer.say(message(b"", 400 if request.method == "GET" else 200, ETag="x"))
+        await peer.say(message(b"", 400 if request.method == "HEAD" else 200, ETag="x"))
 
     async with RawServer(serve) as service:
         place = place_at(service, monkeypatch, 2)
@@ -166,14 +166,14 @@ async def test_a_page_that_is_hidden_stays(monkeypatch):
 
     async def serve(request, peer):
         seen.append(request.method)
-        await peer.say(message(b"", 403 if request.method == "GET" else 412))
+        await peer.say(message(b"", 412 if request.method == "PUT" else 403))
 
     seen = []
     async with RawServer(serve) as service:
         with pytest.raises(DownloadError, match="is another page"):
             await place_at(service, monkeypatch).write_page([], {})
 
-    assert seen == ["GET", "PUT"]
+    assert seen == ["HEAD", "PUT"]
 
 
 async def test_a_silent_bucket_does_not_hold_up_the_page(monkeypatch):

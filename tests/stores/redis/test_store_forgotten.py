@@ -136,6 +136,19 @@ async def test_what_a_recovery_took_is_not_lost_with_its_answer(server):
         assert await store.recover(SCOPE, "heir") is None
 
 
+async def test_what_was_dealt_with_meanwhile_is_not_recovered_again(server):
+    """The answer to its recovery was lost, and then its caller came for it."""
+    async with open_store(server, SpoiledStore, patience_s=0.3) as store:
+        attempt = await begun(store)
+        await store.release("us")
+        store.way.unanswered[b"recover"] = 2
+        with pytest.raises(JournalError):
+            await store.recover(SCOPE, "heir")
+        await store.handed_over(attempt)
+
+        assert await store.recover(SCOPE, "heir") is None
+
+
 async def test_a_session_that_closes_takes_its_lost_claims_back(server):
     """Nothing was sent: another may order it at once, and need not ask whether to."""
     async with open_store(server, SpoiledStore, patience_s=0.3) as store:
