@@ -44,15 +44,11 @@ def address_of(url: str) -> str:
     Raises:
         ConfigurationError: It is no address of a Redis server.
     """
-    found = None
     try:
-        found = RedisStore(url).address
+        return RedisStore(url).address
     except ConfigurationError as error:
-        why = error.message.removeprefix("store: ")
-    if found is None:
-        msg = f"the broker: {why}"
-        raise ConfigurationError(msg)
-    return found
+        msg = f"the broker: {error.message.removeprefix('store: ')}"
+    raise ConfigurationError(msg)
 
 
 def check_workers_reach(out: str) -> None:
