@@ -249,9 +249,12 @@ COVERED = next(filter(is_found, reversed(OTHERS)), RUNNING)
 Where coverage is measured: on the newest other Python there is, which this spares a
 second run.
 """
+FLOORED = next((each for each in OTHERS if each != COVERED and is_found(each)), RUNNING)
+"""Where the lowest versions are tried: on another one, for the same reason."""
+REST = [each for each in OTHERS if each not in {COVERED, FLOORED}]
 
 
-@step(python=[each for each in OTHERS if each != COVERED], tags=["full"])
+@step(python=REST, tags=["full"])
 def others(session: nox.Session) -> None:
     """Run the tests on every other Python that is found; arguments go to pytest."""
     session.install(EXTRAS, *group("test"))
@@ -276,7 +279,7 @@ def coverage(session: nox.Session) -> None:
         session.run("coverage", "report", env=env)
 
 
-@step(tags=["full"])
+@step(python=FLOORED, tags=["full"])
 def lowest(session: nox.Session) -> None:
     """
     Run the tests with every runtime dependency at its floor.
@@ -435,7 +438,15 @@ def bench(session: nox.Session) -> None:
 
 DEFAULT = ("lint", "typing", "tests")
 FULL = (
-    *("others", "coverage", "lowest", "prerelease", "portable", "examples"),
+    *(
+        "platforms",
+        "others",
+        "coverage",
+        "lowest",
+        "prerelease",
+        "portable",
+        "examples",
+    ),
     *("browser", "load", "instructions", "wheel"),
 )
 LATER = ("nightly", "bench")
@@ -457,7 +468,7 @@ def summarise() -> None:
         lines.append(f"  not found      Python {', '.join(absent)}")
     for names, how in ((DEFAULT, "nox"), (FULL, "nox -t full")):
         left = [name for name in names if name not in began]
-        if left == ["others"] and len(absent) == len(OTHERS):
+        if left == ["others"] and not set(REST).difference(absent):
             continue
         if left:
             lines.append(f"  not run        {', '.join(left)}: {how}")

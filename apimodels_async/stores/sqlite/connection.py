@@ -21,6 +21,8 @@ TURN_S: Final = 30.0
 PAUSE_S: Final = 0.004
 PAUSE_MIN_S: Final = 0.0005
 """Seconds between two tries for a turn, on average: at first, and for the oldest."""
+CHECKPOINT_PAGES: Final = 4_000
+"""Of a write-ahead log: 16 MB. Each time, the disk is flushed twice."""
 AGE_S: Final = 0.01
 """Seconds of waiting that halve the pause between tries; twice as many third it."""
 
@@ -37,7 +39,7 @@ class Connection(sqlite3.Connection):
 def file_at(path: str | Path) -> os.stat_result | None:
     """Return what has the name *path*; None: nothing that can be looked at."""
     try:
-        return Path(path).stat()
+        return os.stat(path)  # noqa: PTH116  for each commit: a Path costs 20 us
     except OSError:
         return None
 
@@ -105,6 +107,7 @@ def set_mode(connection: sqlite3.Connection, *, wal: bool | None = None) -> None
         wal = sqlite3.sqlite_version_info >= WAL_SINCE
     in_turn(connection, f"PRAGMA journal_mode = {'WAL' if wal else 'PERSIST'}")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
 
 def journal_error(path: Path, error: BaseException) -> JournalError:
