@@ -2,21 +2,22 @@
 Cut processes off from the Redis server that they share, and compare the books.
 
     python tests/soak/redis_cuts.py [--cut 20] [--ways refuse,hang,reset] [--keys 400]
-                                    [--processes 4] [--rate 20] [--cuts 9] [--kills]
+                                    [--processes 4] [--rate 8] [--cuts 6] [--kills]
                                     [--lease 60] [--patience 15] [--seed 0]
 
 Four processes order the same idempotency keys, each of them in two; their store, the
 limit of their account and the way of callbacks to them are one Redis server, behind a
 proxy on loopback. The proxy cuts all of them off for --cut seconds: it refuses
 connections, or lets nothing pass (what was under way passes afterwards, whoever sent
-it), or ends each connection at once; one way after the other, --cuts times, while there
-is anything to order. What fails unsent is ordered again under its key, as a user's
-queue would. With --kills a process is ended by SIGKILL in the middle of one cut, and
+it), or ends each connection at once; one way after the other, --cuts times, as long
+apart as they last, while there is anything to order. What fails unsent is ordered again
+under its key, as a user's queue would. With --kills a process is ended by SIGKILL in the middle of one cut, and
 after the next, and started again. Exits 1 if
 
 - the emulator took a key twice,
-- a key ended otherwise than with one picture, or as of unknown fate, the same for both
-  and in the store,
+- what was taken is neither completed nor of unknown fate in the store,
+- a key ended otherwise than with one picture for both, or, where a killed process had
+  it, as of unknown fate,
 - a key is of unknown fate that no killed process had under way,
 - the account had more pending than its limit,
 - a process failed by itself.
@@ -58,8 +59,8 @@ PENDING: Final = 40
 SERVICE_S: Final = {"*": (0.1, 0.5), "sparkpix-image": (0.01, 0.04)}
 SECRET: Final = "known to all processes of this program"
 AGAIN_S: Final = 0.5
-BETWEEN_S: Final = 4.0
-"""From the end of one cut to the next."""
+RENEWED_S: Final = 15.0
+"""After which a session writes again what its store did not take."""
 UNKNOWN: Final = "unknown"
 WAYS: Final = ("refuse", "hang", "reset")
 
@@ -129,8 +130,20 @@ class Life:
     process: asyncio.subprocess.Process
     under_way: set[str] = field(factory=set)
     ends: dict[str, str] = field(factory=dict)
+    ended_at: dict[str, float] = field(factory=dict)
     retries: Counter[str] = field(factory=Counter)
-    killed: bool = False
+    killed_at: float | None = None
+
+    def had(self, seconds: float) -> set[str]:
+        """
+        Return what a killed one had under way, or had told so shortly before that it
+        may not be in the store.
+        """
+        if self.killed_at is None:
+            return set()
+        since = self.killed_at - seconds
+        late = {key for key, at in self.ended_at.items() if at > since}
+        return self.under_way | late
 
     async def read(self) -> None:
         """Take down what it says, until it has ended."""
@@ -148,13 +161,14 @@ class Life:
             case "-":
                 self.under_way.discard(what)
                 self.ends[what] = end
+                self.ended_at[what] = time.monotonic()
             case _:
                 self.retries[what] += 1
 
     def kill(self) -> None:
         """End it, at once."""
         if self.process.returncode is None:
-            self.killed = True
+            self.killed_at = time.monotonic()
             self.process.send_signal(signal.SIGKILL)
 
 
@@ -182,7 +196,7 @@ class Campaign:
             ]
             ways = itertools.cycle(self.options.ways.split(","))
             for way in itertools.islice(ways, self.options.cuts):
-                await self._pause(min(BETWEEN_S, self.options.cut), left)
+                await self._pause(self.options.cut, left)
                 if not all(each.done() for each in left):
                     await self._cut(way, left)
 
@@ -210,7 +224,7 @@ class Campaign:
             process.stdin.write(json.dumps({**self.given, "keys": keys}).encode())
             process.stdin.close()
             await life.read()
-            if not life.killed:
+            if life.killed_at is None:
                 return
 
     async def _cut(self, way: str, left: list[asyncio.Task[None]]) -> None:
@@ -252,19 +266,21 @@ def compare(
     for life in lives:
         for key, end in life.ends.items():
             ends[key].add(end)
-    had = {key for life in lives if life.killed for key in life.under_way}
+    within = campaign.options.cut + RENEWED_S
+    had = {key for life in lives for key in life.had(within)}
+    killed = sum(life.killed_at is not None for life in lives)
     unknown = [key for key in keys if states.get(key) in {"intended", UNKNOWN}]
     completed = [key for key in keys if states.get(key) == "completed"]
     otherwise = []
     for key in keys:
-        # Found again by its callback, after one who asked was told that it is unknown.
-        told = {UNKNOWN} if key in had and key in completed else set[str]()
-        found = ends[key] - told
-        alike = len(found) == 1 and (UNKNOWN in found) == (key in unknown)
-        if not alike or (key not in unknown and key not in completed):
+        # What a killed process had may be unknown, to one who asked before it was found
+        # again by its callback, or to all, though that one had told of the picture.
+        pictures = ends[key] - {UNKNOWN}
+        whole = key in completed and len(ends[key]) == len(pictures) == 1
+        if len(pictures) > 1 or not (whole or key in had):
             otherwise.append(key)
     lost = [key for key in taken if key not in completed and key not in unknown]
-    failed = [x for x in lives if not x.killed and x.process.returncode]
+    failed = [x for x in lives if x.killed_at is None and x.process.returncode]
     promises = {
         "taken twice": [key for key, times in taken.items() if times > 1],
         "lost": lost,
@@ -287,7 +303,7 @@ def compare(
     )
     print(f"       {len(unknown)} unknown ({charged} of them taken)")
     print(f"       cuts of {campaign.options.cut:g} s: {cuts}")
-    print(f"       {len(lives)} lives, {sum(life.killed for life in lives)} killed")
+    print(f"       {len(lives)} lives, {killed} of them killed")
     print(f"       failed unsent and ordered again: {told or 'none'}")
     return capped and not any(promises.values())
 
@@ -344,8 +360,8 @@ def main() -> bool:
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--keys", type=int, default=400)
     parser.add_argument("--processes", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=20.0)
-    parser.add_argument("--cuts", type=int, default=9)
+    parser.add_argument("--rate", type=float, default=8.0)
+    parser.add_argument("--cuts", type=int, default=6)
     parser.add_argument("--kills", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lease", type=float, default=60.0)

@@ -57,6 +57,8 @@ class SimRedisStore(RedisStore):
         super().__init__("redis://sim.example", replicas=server.settings.replicas)
         self._life, self._server = life, server
         self._keys = life.audit.keys
+        self._mine = set()
+        """Attempts that it can write down again: others it has only heard of."""
 
     def _connect(self):
         return SimConnection(self._life, self._server)
@@ -65,6 +67,8 @@ class SimRedisStore(RedisStore):
         """See ``OrderStore``."""
         ask = ASK.get()
         claim = await super().begin(order, anew)
+        if claim.granted:
+            self._mine.add(claim.record.attempt)
         self._keys.claimed(ask, claim, order.owner)
         self._keys.looked(ask, order, claim)
         return claim
@@ -72,9 +76,13 @@ class SimRedisStore(RedisStore):
     async def accepted(self, attempt, task_id):
         """See ``OrderStore``."""
         await super().accepted(attempt, task_id)
-        self._keys.server.said(attempt)
+        self._said(attempt)
 
     async def ended(self, attempt, state, **more):
         """See ``OrderStore``."""
         await super().ended(attempt, state, **more)
-        self._keys.server.said(attempt)
+        self._said(attempt)
+
+    def _said(self, attempt):
+        if attempt in self._mine:
+            self._keys.server.said(attempt)
