@@ -17,7 +17,7 @@ from apimodels_async import (
     SessionClosedError,
 )
 from apimodels_async._adapters import NoObserver
-from apimodels_async._api.refusals import BASE_URL
+from apimodels_async._api.checks import BASE_URL
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender

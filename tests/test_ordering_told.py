@@ -17,7 +17,7 @@ from apimodels_async import (
     SessionClosedError,
     Verdict,
 )
-from apimodels_async._api.refusals import BASE_URL
+from apimodels_async._api.checks import BASE_URL
 from apimodels_async._api.requests import group_of
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer

@@ -24,6 +24,7 @@ from apimodels_async.models import ImageResult
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+BASE_URL: Final = "https://apimodels.app/api/v1"
 RATIOS: Final = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
 IMAGE_RATIOS: Final = ("custom", *RATIOS)
 EDIT_RATIOS: Final = ("match_input_image", *RATIOS)

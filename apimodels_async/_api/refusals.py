@@ -10,6 +10,7 @@ import re
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
+from apimodels_async._api.checks import BASE_URL
 from apimodels_async._api.convert import reason_text
 from apimodels_async._api.decode import UnreadableError, decode_json, snippet
 from apimodels_async._text import printable
@@ -36,8 +37,6 @@ _NAMED: Final = re.compile(
     rb'\\?"task_?id\\?"\s*:\s*(?:\\?"([A-Za-z0-9._-]{1,128})\\?"|(\d{1,128})[\s,}\]])',
     re.IGNORECASE,
 )
-BASE_URL: Final = "https://apimodels.app/api/v1"
-"""Source: API page."""
 _VERSIONED: Final = re.compile(r"/v\d+$")
 _CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
 _TYPES: Final[dict[int, tuple[type[APIStatusError], str]]] = {

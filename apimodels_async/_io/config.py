@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from apimodels_async._api.checks import has_plain_brackets
-from apimodels_async._api.refusals import BASE_URL
+from apimodels_async._api.checks import BASE_URL, has_plain_brackets
 from apimodels_async._ports import Secret
 from apimodels_async._text import is_loopback
 from apimodels_async.errors import ConfigurationError

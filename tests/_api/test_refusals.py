@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.cases import check_all
 
+from apimodels_async._api.checks import BASE_URL
 from apimodels_async._api.refusals import (
-    BASE_URL,
     http_date,
     name_the_base,
     read_body,

@@ -26,7 +26,8 @@ from apimodels_async import (
 )
 from apimodels_async._api import requests
 from apimodels_async._api.calls import Call
-from apimodels_async._api.refusals import BASE_URL, read_body
+from apimodels_async._api.checks import BASE_URL
+from apimodels_async._api.refusals import read_body
 from apimodels_async._api.responses import read_created
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.sender import Sender

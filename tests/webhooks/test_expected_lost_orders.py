@@ -13,7 +13,7 @@ from support.virtual_time import VIRTUAL_TIME
 
 from apimodels_async import ImageRequest, OutcomeUnknownError, RetryPolicy
 from apimodels_async._adapters import NoObserver
-from apimodels_async._api.refusals import BASE_URL
+from apimodels_async._api.checks import BASE_URL
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
