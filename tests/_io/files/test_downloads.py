@@ -24,6 +24,7 @@ from support.raw import (
 from support.tls import certificate
 
 from apimodels_async import (
+    ConfigurationError,
     DownloadError,
     ImageResult,
     ResultExpiredError,
@@ -266,16 +267,21 @@ async def test_a_redirect_is_checked_at_each_hop(connect, folder, location, why)
 @pytest.fixture
 async def public():
     """Return the downloads of a session whose API is not on this machine."""
+    files = elsewhere(Network())
+    yield files
+    await files.aclose()
+
+
+def elsewhere(network):
+    """Return the way to files for an API that is not on this machine."""
     quick = Timeouts(connect=0.5, read=0.5, download=2)
 
     async def nothing_newer(_task_id):
         return None
 
     retry = RetryPolicy(base=0.01)
-    hosts = Hosts(Network(), loopback=False, lent=None)
-    files = Files(LoopClock(), quick, retry, lambda: 0.0, False, nothing_newer, hosts)  # noqa: FBT003
-    yield files
-    await files.aclose()
+    hosts = Hosts(network, loopback=False, lent=None)
+    return Files(LoopClock(), quick, retry, lambda: 0.0, False, nothing_newer, hosts)  # noqa: FBT003
 
 
 @pytest.mark.parametrize(
@@ -311,6 +317,21 @@ async def test_plain_http_is_out_of_bounds(public, folder):
         await public.put("http://files.example/x", File("a", "image/png", PNG))
     with pytest.raises(TransportError, match="private or reserved"):
         await public.put("https://127.0.0.1/x", File("a", "image/png", PNG))
+
+
+async def test_a_proxy_that_cannot_be_used_is_said(folder):
+    """What is wrong with the environment is told as such, for either direction."""
+    files = elsewhere(Network(None, {"https": "HTTPS_PROXY has no host"}))
+    threads, url = anyio.CapacityLimiter(1), "https://files.example/x"
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY has no host"):
+        await files.put(url, File("a", "image/png", PNG))
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY has no host"):
+        await files.download(
+            at(url),
+            0,
+            lambda: FileSink(threads, Keeping(stem="x"), folder / "x", LocalDisk()),
+        )
+    await files.aclose()
 
 
 async def test_an_exception_of_any_class_is_a_typed_error(public, folder):
