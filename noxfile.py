@@ -46,6 +46,13 @@ LONG = (
 )
 WITHOUT_LONG = tuple(f"--ignore=tests/{each}" for each in LONG)
 SHORT = (*WITHOUT_LONG, "--ignore=tests/cli")
+OWN_LOGIC = (
+    "--ignore=tests/sim",
+    "--ignore=tests/cli/batch",
+    "--ignore=tests/cli/demo",
+)
+WITHOUT_PROGRAMS = ("--ignore=tests/soak", "--ignore=tests/test_readme.py")
+"""Programs of their own, which nobody counts the lines of."""
 PORTABLE = tuple(
     f"tests/{each}"
     for each in (
@@ -277,7 +284,7 @@ def coverage(session: nox.Session) -> None:
     env: dict[str, str | None] = {"COVERAGE_FILE": str(data)}
     # -P: the package comes from site-packages, as users have it, not from here.
     command = ("python", "-P", "-m", "coverage", "run", "-m", "pytest")
-    run_tests(session, *command, env=env)
+    run_tests(session, *command, *WITHOUT_PROGRAMS, env=env)
     if not session.posargs:
         session.run("coverage", "combine", "--quiet", env=env)
         session.run("coverage", "report", env=env)
@@ -291,7 +298,7 @@ def lowest(session: nox.Session) -> None:
     Without the long ones: they try our own logic, not what a release offers.
     """
     session.install(EXTRAS, *group("test"), *floors())
-    run_tests(session, "python", "-P", "-m", "pytest", *WITHOUT_LONG)
+    run_tests(session, "python", "-P", "-m", "pytest", *WITHOUT_LONG, *OWN_LOGIC)
 
 
 @step(tags=["full"])
@@ -347,9 +354,9 @@ def browser(session: nox.Session) -> None:
 
 @step(tags=["full"])
 def load(session: nox.Session) -> None:
-    """Put 200 clients on a web application for a minute; arguments go to load.py."""
+    """Put 200 clients on a web application for half a minute; arguments go to load.py."""
     session.install(".[cli]", *group("web"))
-    arguments = session.posargs or ("--seconds", "60")
+    arguments = session.posargs or ("--seconds", "30")
     session.run("python", "examples/web/load.py", *arguments)
 
 
