@@ -354,7 +354,7 @@ def browser(session: nox.Session) -> None:
 
 @step(tags=["full"])
 def load(session: nox.Session) -> None:
-    """Put 200 clients on a web application for half a minute; arguments go to load.py."""
+    """Put 200 clients on a web application; arguments go to load.py."""
     session.install(".[cli]", *group("web"))
     arguments = session.posargs or ("--seconds", "30")
     session.run("python", "examples/web/load.py", *arguments)
