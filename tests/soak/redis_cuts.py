@@ -11,8 +11,8 @@ proxy on loopback. The proxy cuts all of them off for --cut seconds: it refuses
 connections, or lets nothing pass (what was under way passes afterwards, whoever sent
 it), or ends each connection at once; one way after the other, --cuts times, as long
 apart as they last, while there is anything to order. What fails unsent is ordered again
-under its key, as a user's queue would. With --kills a process is ended by SIGKILL in the middle of one cut, and
-after the next, and started again. Exits 1 if
+under its key, as a user's queue would. With --kills a process is ended by SIGKILL in
+the middle of one cut, and after the next, and started again. Exits 1 if
 
 - the emulator took a key twice,
 - what was taken is neither completed nor of unknown fate in the store,

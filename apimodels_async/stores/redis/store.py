@@ -379,7 +379,7 @@ class RedisStore:
                 raise
             if row is None:
                 return None
-            if self._readable(row):
+            if self._read(read_fields(row)) is not None:
                 return await self._read_whole(row)
 
     async def history(
@@ -391,13 +391,11 @@ class RedisStore:
         count = min(limit, PAGE)
         while True:
             rows = await self._open.run("page", scope, below, count)
-            for row in rows:
-                below = int(read_fields(row)["attempt"])
-                if not self._readable(row):
-                    continue
+            for fields in map(read_fields, rows):
+                below = int(fields["attempt"])
                 # Pictures stay names: a page of them would be a gigabyte.
-                record = read_record(read_fields(row))
-                if query.fits(record):
+                record = self._read(fields)
+                if record is not None and query.fits(record):
                     found.append(record)
                     if len(found) == limit:
                         return found
@@ -429,16 +427,14 @@ class RedisStore:
             msg = f"the store on Redis is damaged: {error}"
             raise JournalError(msg) from None
 
-    def _readable(self, row: Sequence[bytes]) -> bool:
-        """Return whether *row* can be read; one that cannot hides no other."""
-        fields = read_fields(row)
+    def _read(self, fields: Mapping[str, Any]) -> OrderRecord | None:
+        """Return the record of *fields*, or None: a damaged one hides no other."""
         try:
-            read_record(fields)
+            return read_record(fields)
         except DAMAGE as error:
             attempt = int(fields["attempt"])
             if attempt not in self._damaged:
                 self._damaged.add(attempt)
                 msg = "order %s in the store on Redis is damaged and left out: %s"
                 logger.error(msg, attempt, error)  # noqa: TRY400
-            return False
-        return True
+            return None
