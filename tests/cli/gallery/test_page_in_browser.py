@@ -233,9 +233,8 @@ def test_a_larger_view_tells_what_was_ordered_and_how(look):
     expect(view.locator(".fact-pixels")).to_have_text("30 \u00d7 20")
     shown = view.get_by_role("img")
     assert shown.evaluate("one => getComputedStyle(one).objectFit") == "contain"
-    assert (
-        view.locator(".fact-parameters").inner_text() == 'seed 1003\nnote it\'s "odd"'
-    )
+    told = view.locator(".fact-parameters").inner_text()
+    assert told == 'seed 1003\nnote it\'s "odd"'
     view.locator(".fact-command button").click()
     expect(view.locator("#said")).to_have_text("Command copied")
     copied = seen.page.evaluate("navigator.clipboard.readText()")
@@ -244,9 +243,7 @@ def test_a_larger_view_tells_what_was_ordered_and_how(look):
         *("--seed", "1003", "--param", 'note=it\'s "odd"'),
     ]
     seen.press("ArrowRight")
-    expect(view.locator(".fact-command")).to_have_count(
-        0
-    )  # nobody knows its parameters
+    expect(view.locator(".fact-command")).to_have_count(0)  # it was given none
     expect(view.locator(".fact-pixels")).to_have_text("30 \u00d7 20")
 
 
