@@ -183,7 +183,13 @@ class Run:
             asked = now.polls - before.polls
             silent = asked > 0 and now.poll_errors - before.poll_errors == asked
             if silent and self.signal is not None:
-                break
+                self.output.note(
+                    "The API does not answer: leaving. The next run finds what is paid "
+                    "for.",
+                    "yellow",
+                )
+                await session.aclose()
+                return
             if silent and not said:
                 self.output.note(
                     f"The API does not answer. {now.pending} tasks are paid for and "
@@ -194,11 +200,6 @@ class Run:
             if asked:
                 said = silent
             before = now
-        self.output.note(
-            "The API does not answer: leaving. The next run finds what is paid for.",
-            "yellow",
-        )
-        await session.aclose()
 
     async def _update_gallery(self) -> None:
         while True:
