@@ -20,7 +20,6 @@ from apimodels_async.cli.batch.journal import (
     is_journal,
     read_entries,
 )
-from apimodels_async.cli.batch.place import place_of
 from apimodels_async.cli.commands.orders import print_orders
 from apimodels_async.cli.options import Flag
 from apimodels_async.cli.output import Output, truncated
@@ -71,7 +70,7 @@ async def ls(
             return
     else:
         plan = await anyio.to_thread.run_sync(place.started)
-        ordered, pictures = plan.ordered, place_of(place, plan).pictures
+        ordered, pictures = plan.ordered, plan.destination or place.pictures
         queued = plan.queued_as is not None
     pid = await anyio.to_thread.run_sync(holder_of, journal)
     running = pid is not None
