@@ -74,7 +74,7 @@ PORTABLE = tuple(
 """What touches files, locks, sockets, signals and terminals."""
 SEARCHED = (
     *("tests/_api", "tests/_core", "tests/_io/test_config.py"),
-    *("tests/test_display.py", "tests/test_text.py"),
+    *("tests/_notebook/test_html.py", "tests/test_text.py"),
 )
 """Where hypothesis looks for more at night: what is pure."""
 
