@@ -9,11 +9,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
 
 from apimodels_async import ApiModelsError, InvalidRequestError, __version__
 from apimodels_async.cli.context import InterruptedCommand, interruptible
 from apimodels_async.cli.errors import ExitCode, exit_code
+from apimodels_async.cli.help.formatter import PlainHelp
+from apimodels_async.cli.help.topics import GROUPS, MORE, epilogue
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.streams import standard_streams
 
@@ -23,56 +25,8 @@ if TYPE_CHECKING:
 HELP: Final = """\
 Pictures from the apimodels API, from the command line.
 
-The key is read from APIMODELS_API_KEY or ~/.apimodels/credentials (mode
-600), never from an option: everybody on a machine can see command lines.
-"""
-
-EXITS: Final = """\
-Exit codes:
-  0    all is well
-  1    it failed: generation failed, refused, network
-  2    usage, invalid input or set-up; nothing was sent
-  3    no credit, or the key was refused
-  4    outcome unknown: it may have been, or may still be, charged
-  130  Ctrl-C (128 + signal)
-  141  whoever read stdout left; 1 where stdout fails otherwise. What was for it
-       is on stderr then, if it was paid for.
-
-Errors are one line on stderr: what happened, whether it was charged, and
-what to do next.
-
-With --json, stdout has one object a line. Its "event" says what it is:
-  submitted  task_id, model, state, and with a store ordered_before
-  state      task_id, state, and at (where it changed), idempotency_key (where
-             it was asked for by that)
-  result     url, urls, path, paths, task_id, model, credits, duration_s,
-             created_at, completed_at, expires_at, and with a store
-             ordered_before (true: nothing was charged now)
-  running    task_id: it goes on after Ctrl-C
-  error      type, message, task_id, status, code,
-             charged (true, false, or null: unknown), idempotency_key
-  order      idempotency_key, attempt, state (intended, accepted, completed,
-             failed, refused, unknown), model, prompt, price, credits, task_id,
-             urls, files, error, ordered_at, ended_at
-  forgotten  as order: what the idempotency_key named
-  recovered  idempotency_key, model, prompt, task_id, credits, urls, path,
-             paths, ordered_at
-  balance    balance, total, frozen, currency
-  model      id, modality, endpoint, prices, prices_read_on
-  emulator   base_url, api_key
-  picture    number, model, prompt, path, duration_s, credits, error
-  bad_row    line, reason
-  priced     model, count, usd, unpriced; one a model
-  dry_run    rows, usd, unpriced, prices_read_on
-  progress   total, completed, pending, failed, images_s, spent, reserved, eta_s
-  outcome    number, state (completed, unsaved, failed, refused, unknown,
-             pending), prompt, path, paths, task_id, credits, error
-  batch      total, earlier, not_ordered, a count for each state, spent,
-             reserved, wall_s, gallery, next
-  item       number, state (completed, pending, failed, refused, unknown),
-             model, prompt, credits, price, task_id, path, paths, seed,
-             duration_s, error
-  demo       saved, failed, wall_s, service_s, polls, connections, spent, page
+The API key is read from APIMODELS_API_KEY or ~/.apimodels/credentials (mode 600),
+never from an option: everybody on a machine can see command lines.
 """
 
 EXAMPLES: Final = {
@@ -121,6 +75,9 @@ EXAMPLES: Final = {
   apimodels balance --json""",
     "models": """\
   apimodels models | grep gpt""",
+    "help": """\
+  apimodels help generate
+  apimodels help json""",
     "mcp": """\
   apimodels mcp --max-cost 5
   apimodels mcp --store orders.sqlite
@@ -131,7 +88,7 @@ EXAMPLES: Final = {
 }
 
 
-# In the order of the help.
+# In the order of the help, group by group.
 COMMANDS: Final = (
     *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
     *("commands.tasks:status", "commands.tasks:wait"),
@@ -139,11 +96,18 @@ COMMANDS: Final = (
     *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
     *("commands.account:balance", "commands.account:models"),
     *("mcp.command:mcp", "commands.emulator:emulator"),
+    "commands.help:help",
 )
 
 
+NAMES: Final = frozenset(path.partition(":")[2] for path in COMMANDS)
+FLAGS: Final = {"--help": "Show this page.", "--version": "Show the version."}
+TITLES: Final = tuple(dict.fromkeys(GROUPS.values()))
 FREE: Final = frozenset(
-    {"demo", "history", "forget", "ls", "balance", "models", "emulator", "mcp"}
+    {
+        *("demo", "history", "forget", "ls", "balance", "models", "emulator", "mcp"),
+        "help",
+    }
 )
 """Commands whose output was not paid for."""
 ORDERING: Final = frozenset({"generate", "edit"})
@@ -157,20 +121,42 @@ def build(*, whole: bool) -> App:
     Args:
         whole: Load all commands: the list of them quotes what each does.
     """
+    width = screen(sys.stdout).width
     app = App(
         name="apimodels",
         help=HELP,
-        help_epilogue=EXITS,
+        help_epilogue=MORE,
         help_format="plaintext",
+        help_formatter=PlainHelp(),
+        group_arguments=Group("Arguments", sort_key=0),
+        group_parameters=Group("Options", sort_key=1),
         version=__version__,
     )
-    for path in COMMANDS:
+    groups = {title: Group(title, sort_key=at) for at, title in enumerate(TITLES)}
+    for flag, words in FLAGS.items():
+        app[flag].group = groups[TITLES[-1]]
+        app[flag].help = words
+    for at, path in enumerate(COMMANDS):
         name = path.partition(":")[2]
-        epilogue = f"Examples:\n{EXAMPLES[name]}\n\n{EXITS}"
-        app.command(f"apimodels_async.cli.{path}", help_epilogue=epilogue)
+        app.command(
+            f"apimodels_async.cli.{path}",
+            group=groups[GROUPS.get(name, TITLES[-1])],
+            help_epilogue=epilogue(name, EXAMPLES.get(name, ""), width),
+            sort_key=at,
+        )
         if whole:
             _ = app[name]  # which loads it
     return app
+
+
+def _as_option(argv: Sequence[str]) -> Sequence[str]:
+    """Return *argv* with ``help COMMAND`` written as ``COMMAND --help``."""
+    if argv[:1] != ["help"]:
+        return argv
+    named = [word for word in argv[1:2] if word in NAMES]
+    if len(argv) > 2 or (argv[1:] and not named):  # noqa: PLR2004
+        return argv
+    return [*named, "--help"]
 
 
 def _only_lists(argv: Sequence[str]) -> bool:
@@ -200,6 +186,7 @@ async def execute(argv: Sequence[str]) -> int:
 
 
 async def _execute(argv: Sequence[str]) -> int:
+    argv = _as_option(list(argv))
     output = Output(json="--json" in argv)
     try:
         code = await build(whole=_lists_commands(argv)).run_async(
@@ -219,8 +206,7 @@ async def _execute(argv: Sequence[str]) -> int:
 
 
 def _advice(error: CycloptsError, argv: Sequence[str]) -> str:
-    names = {path.partition(":")[2] for path in COMMANDS}
-    words = [word for word in argv[:1] if word in names]
+    words = [word for word in argv[:1] if word in NAMES]
     see = " ".join(("see: apimodels", *words, "--help"))
     if isinstance(error, UnusedCliTokensError):
         return f"put quotes around what has blanks in it; {see}"

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from attrs import asdict, frozen
-from cyclopts import Parameter, validators
+from cyclopts import Group, Parameter, validators
 
 from apimodels_async import InvalidRequestError
 from apimodels_async._api.spelling import reworded
@@ -26,6 +26,8 @@ Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
 """``name=value``, repeatable."""
 Extra = Annotated[list[str] | None, Parameter(name="--extra", negative="")]
 """As *Params*; not checked."""
+Model = Annotated[str | None, Parameter(name=("--model", "-m"), show_default=False)]
+Out = Annotated[str | None, Parameter(name=("--out", "-o"), show_default=False)]
 StorePlace = Annotated[str | None, Parameter(show_default=False)]
 Count = Annotated[
     int | None, Parameter(validator=validators.Number(gte=1), show_default=False)
@@ -54,7 +56,7 @@ Amount = Annotated[
 ]
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Connection and output", sort_key=9))
 @frozen(kw_only=True)
 class Common:
     """Options of every command that talks to the API."""
@@ -72,7 +74,7 @@ class Common:
     """One JSON object a line instead of text; money is a string, times ISO 8601."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Store", sort_key=4))
 @frozen(kw_only=True)
 class Remembering:
     """Where orders are remembered."""
@@ -99,7 +101,7 @@ class Ordered:
     """Instead of a task id: the name that the order was given."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Picture", sort_key=2))
 @frozen(kw_only=True)
 class Picture:
     """The common parameters of a picture, in the API's own names."""
@@ -123,7 +125,7 @@ class Picture:
     """Same seed, same picture."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Limits", sort_key=3))
 @frozen(kw_only=True)
 class Limits:
     """How much at once, and how much in all."""
@@ -135,7 +137,7 @@ class Limits:
     """US dollars, for all runs with this folder together; stops before it is passed."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Ordering again", sort_key=4))
 @frozen(kw_only=True)
 class Reorder:
     """What is ordered although an earlier run ordered it."""
@@ -150,7 +152,7 @@ class Reorder:
     """Do not ask."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Practice", sort_key=5))
 @frozen(kw_only=True)
 class EmbeddedEmulator:
     """The emulator instead of the API."""

@@ -30,7 +30,14 @@ from apimodels_async.cli.batch.run import Run
 from apimodels_async.cli.batch.summary import print_summary
 from apimodels_async.cli.commands.emulator import emulator_session, serving
 from apimodels_async.cli.context import open_session
-from apimodels_async.cli.options import Common, EmbeddedEmulator, Flag, Limits, Reorder
+from apimodels_async.cli.options import (
+    Common,
+    EmbeddedEmulator,
+    Flag,
+    Limits,
+    Model,
+    Reorder,
+)
 from apimodels_async.cli.output import Output
 from apimodels_async.emulator import Emulator
 from apimodels_async.stores.sqlite.journal import holder_of
@@ -44,8 +51,8 @@ PER_ROW_USD: Final = 5
 async def batch(
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     *,
-    out: Annotated[Path | None, Parameter(show_default=False)] = None,
-    model: str | None = None,
+    out: Annotated[Path | None, Parameter(("--out", "-o"), show_default=False)] = None,
+    model: Model = None,
     shard: str | None = None,
     dry_run: Flag = False,
     limits: Limits | None = None,

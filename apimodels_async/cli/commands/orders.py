@@ -29,7 +29,7 @@ from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.batch.journal import is_journal
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.errors import ExitCode, exit_code
-from apimodels_async.cli.options import Common, Count, Flag, StorePlace
+from apimodels_async.cli.options import Common, Count, Flag, Model, StorePlace
 from apimodels_async.cli.output import Output, spinner, truncated
 from apimodels_async.cli.store import existing_store, place_of, record_files
 from apimodels_async.stores import (
@@ -64,7 +64,7 @@ async def history(
     *,
     store: StorePlace = None,
     state: OrderState | None = None,
-    model: str | None = None,
+    model: Model = None,
     since: Since = None,
     text: str | None = None,
     limit: Count = None,
@@ -206,7 +206,7 @@ def _add_row(table: Table, record: OrderRecord) -> None:
 async def recover(
     *,
     store: StorePlace = None,
-    out: str = os.curdir,
+    out: Annotated[str, Parameter(name=("--out", "-o"))] = os.curdir,
     drop_lost: Flag = False,
     common: Common | None = None,
 ) -> int:

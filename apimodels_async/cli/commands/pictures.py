@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from attrs import frozen
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from apimodels_async import (
     ImageResult,
@@ -22,6 +22,7 @@ from apimodels_async.cli.options import (
     Common,
     Extra,
     Flag,
+    Out,
     Params,
     Picture,
     Remembering,
@@ -43,15 +44,16 @@ TO_COME: Final = "https://apimodels.app/to-be-uploaded"
 PATH_CHARS_MAX: Final = 4096
 _IMAGE_TYPES: Final = {"image", "images", "urls"}
 
+ModelName = Annotated[str, Parameter(name=("--model", "-m"))]
 Images = Annotated[list[str], Parameter(name="--image", negative="")]
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Delivery", sort_key=3))
 @frozen(kw_only=True)
 class Delivery:
     """Where the picture goes."""
 
-    out: str | None = None
+    out: Out = None
     """File, or a folder: one that is there, or whose name ends in a separator; else the
     current one. Without a suffix the file gets that of its content. Or an address in
     object storage: s3://bucket/prefix/ (gs, az, file)."""
@@ -66,7 +68,7 @@ class Delivery:
 async def generate(
     prompt: str,
     *,
-    model: str = SPARKPIX,
+    model: ModelName = SPARKPIX,
     picture: Picture | None = None,
     param: Params = None,
     extra: Extra = None,
@@ -95,7 +97,7 @@ async def edit(
     prompt: str,
     *,
     image: Images,
-    model: str = SPARKPIX_EDIT,
+    model: ModelName = SPARKPIX_EDIT,
     picture: Picture | None = None,
     param: Params = None,
     extra: Extra = None,

@@ -14,7 +14,7 @@ from apimodels_async import (
 )
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.delivery import deliver, first_answer, follow, target_of
-from apimodels_async.cli.options import Common, Flag, Ordered, Positive
+from apimodels_async.cli.options import Common, Flag, Ordered, Out, Positive
 from apimodels_async.cli.output import Output, spinner
 from apimodels_async.cli.store import StoredOrder, existing_store
 from apimodels_async.stores import OrderState
@@ -130,7 +130,7 @@ async def answered(session: Session, handle: TaskHandle) -> None:
 async def wait(
     task_id: str | None = None,
     *,
-    out: str | None = None,
+    out: Out = None,
     no_save: Flag = False,
     timeout: Positive | None = None,  # noqa: ASYNC109  an option
     ordered: Ordered | None = None,

@@ -48,7 +48,7 @@ Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=500))]
 
 async def demo(
     *,
-    out: Path = Path("demo"),
+    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("demo"),
     count: Count = 48,
     speed: Positive = 20.0,
     port: Port = 0,
