@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group
+from cyclopts.help import format_usage
 
 from apimodels_async import ApiModelsError, InvalidRequestError, __version__
 from apimodels_async.cli.context import InterruptedCommand, interruptible
 from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.help.formatter import PlainHelp
+from apimodels_async.cli.help.mistakes import explain
 from apimodels_async.cli.help.topics import GROUPS, MORE, epilogue
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.streams import standard_streams
@@ -187,9 +189,11 @@ async def execute(argv: Sequence[str]) -> int:
 
 async def _execute(argv: Sequence[str]) -> int:
     argv = _as_option(list(argv))
-    output = Output(json="--json" in argv)
+    named = argv[0] if argv else ""
+    output = Output(json="--json" in argv, costs=named not in FREE)
+    app = build(whole=_lists_commands(argv))
     try:
-        code = await build(whole=_lists_commands(argv)).run_async(
+        code = await app.run_async(
             argv,
             console=screen(sys.stdout),
             print_error=False,
@@ -197,17 +201,14 @@ async def _execute(argv: Sequence[str]) -> int:
             result_action="return_value",
         )
     except CycloptsError as error:
-        output.error(InvalidRequestError(f"{error} ({_advice(error, argv)})"))
+        message, tip = explain(error, NAMES)
+        chain = [named] if named in NAMES else []
+        see = f"see: {' '.join(('apimodels', *chain, '--help'))}"
+        wrong = InvalidRequestError(message)
+        usage = str(format_usage(app, chain)).strip()
+        output.error(wrong, tip=f"{tip} ({see})" if tip else see, usage=usage)
         return ExitCode.USAGE
     except ApiModelsError as error:
         output.error(error)
-        return exit_code(error, ordered=argv[0] in ORDERING)
+        return exit_code(error, ordered=named in ORDERING)
     return code if isinstance(code, int) else ExitCode.OK
-
-
-def _advice(error: CycloptsError, argv: Sequence[str]) -> str:
-    words = [word for word in argv[:1] if word in NAMES]
-    see = " ".join(("see: apimodels", *words, "--help"))
-    if isinstance(error, UnusedCliTokensError):
-        return f"put quotes around what has blanks in it; {see}"
-    return see

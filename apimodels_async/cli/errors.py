@@ -53,11 +53,17 @@ _CODES: Final[tuple[tuple[type[ApiModelsError], ExitCode], ...]] = (
     (ApiModelsError, ExitCode.FAILED),
 )
 
+CHARGES: Final = {
+    True: "charged",
+    False: "not charged",
+    None: "may have been charged",
+}
+"""The words for it, everywhere in this program."""
 _WAIT: Final = "it may still finish: apimodels wait {task_id}"
 _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
-    (ConfigurationError, "fix the set-up and run it again"),
-    (InvalidRequestError, "fix the command and run it again"),
-    (AuthenticationError, "check APIMODELS_API_KEY or ~/.apimodels/credentials"),
+    (ConfigurationError, ""),  # they say themselves what to do
+    (InvalidRequestError, ""),
+    (AuthenticationError, "see which key it is: apimodels whoami"),
     (PermissionDeniedError, "check what this key may do in the vendor's console"),
     (InsufficientCreditsError, "top up the account; see: apimodels balance"),
     (RateLimitError, "wait a little and run it again"),
@@ -105,8 +111,15 @@ def charged_word(charged: bool | None) -> str:  # noqa: FBT001  three values, no
     return {True: "yes", False: "no", None: "unknown"}[charged]
 
 
+def charge(error: ApiModelsError) -> str:
+    """Return whether *error* cost anything; "" where it is clear that nothing did."""
+    if error.charged is False and exit_code(error) is ExitCode.USAGE:
+        return ""
+    return CHARGES[error.charged]
+
+
 def next_step(error: ApiModelsError) -> str:
-    """Return what to do about *error*, in one clause."""
+    """Return what to do about *error*, in one clause, or ""."""
     if isinstance(error, OutcomeUnknownError):
         # Without an id there is nothing to attach; with one, asking is free.
         return _WAIT.format(task_id=error.task_id) if error.task_id else _STEPS[-1][1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from decimal import Decimal
@@ -12,10 +11,9 @@ from attrs import asdict, frozen
 from cyclopts import Group, Parameter, validators
 
 from apimodels_async import InvalidRequestError
-from apimodels_async._api.spelling import reworded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from cyclopts import Token
 
@@ -197,20 +195,6 @@ def _gather(
             msg = f"parameter {name!r} is given twice"
             raise InvalidRequestError(msg, parameter=name)
         found[name] = read_value(value)
-
-
-@contextlib.contextmanager
-def said_for_a_command() -> Iterator[None]:
-    """Say what the library refuses with options in place of Python."""
-    try:
-        yield
-    except InvalidRequestError as error:
-        words = reworded(
-            str(error),
-            extra="To send it all the same: --extra name=value",
-            upload="a local file is uploaded, but there is none of that name",
-        )
-        raise InvalidRequestError(words, parameter=error.parameter) from None
 
 
 def read_value(text: str) -> Any:

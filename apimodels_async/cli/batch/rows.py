@@ -22,6 +22,7 @@ from attrs import evolve, field, frozen
 from apimodels_async import InvalidRequestError, check_request
 from apimodels_async._api.spelling import did_you_mean, nearest
 from apimodels_async.cli.options import read_value
+from apimodels_async.cli.words import JSON_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -209,8 +210,8 @@ def _json_row(line: int, text: str) -> Row:
     if isinstance(found, str):
         return Row(line, {"prompt": found})
     if not isinstance(found, dict):
-        kind = type(found).__name__
-        return Row(line, problem=f"needs an object or a string, not a {kind}")
+        kind = JSON_NAMES.get(type(found).__name__, "this")
+        return Row(line, problem=f"needs an object or a string, not {kind}")
     return Row(line, found)
 
 

@@ -25,6 +25,7 @@ from apimodels_async.cli.batch.progress import Spending, live_progress, print_pr
 from apimodels_async.cli.batch.rows import read_rows
 from apimodels_async.cli.context import on_signals, unfinished_words
 from apimodels_async.cli.gallery.page import Card, write_gallery
+from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -162,7 +163,7 @@ class Run:
             paths=outcome.paths,
             task_id=(result and result.task_id) or (error and error.task_id),
             credits=result and result.credits,
-            error=error and str(error),
+            error=error and plain_words(str(error)),
         )
 
     async def _report_progress(self, money: Spending) -> None:

@@ -28,7 +28,7 @@ from apimodels_async._text import escaped
 from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.batch.journal import is_journal
 from apimodels_async.cli.context import command_context, open_session
-from apimodels_async.cli.errors import ExitCode, exit_code
+from apimodels_async.cli.errors import CHARGES, ExitCode, exit_code
 from apimodels_async.cli.options import Common, Count, Flag, Model, StorePlace
 from apimodels_async.cli.output import Output, spinner, truncated
 from apimodels_async.cli.store import existing_store, place_of, record_files
@@ -439,7 +439,7 @@ async def forget(
 
 def _told_cost(record: OrderRecord) -> str:
     if not record.may_be_charged:
-        return "nothing was charged"
+        return CHARGES[False]
     if record.state is OrderState.COMPLETED:
-        return f"{_cost(record)}, charged"
-    return f"{_cost(record)}, may be charged"
+        return f"{_cost(record)}, {CHARGES[True]}"
+    return f"{_cost(record)}, {CHARGES[None]}"

@@ -27,7 +27,6 @@ from apimodels_async.cli.options import (
     Picture,
     Remembering,
     gather_parameters,
-    said_for_a_command,
 )
 from apimodels_async.cli.output import Output, spinner
 from apimodels_async.cli.store import StoredOrder
@@ -141,8 +140,7 @@ async def _make(
         field = _image_field(model, len(images))
         params = _with_images(params, field, images)
     files = _files(model, params)
-    with said_for_a_command():
-        check_request({"prompt": prompt, "model": model, **_placed(params, files)})
+    check_request({"prompt": prompt, "model": model, **_placed(params, files)})
     known = known_models().get(model)
     at_once = known is not None and known.synchronous
     if at_once and delivery.no_wait:
@@ -164,7 +162,7 @@ async def _make(
             if delivery.no_wait and not handle.done:
                 output.facts(task=handle.task_id, state=handle.state)
                 if again:
-                    output.note("It was ordered before; nothing was charged now.")
+                    output.note("It was ordered before; not charged now.")
                 return
             if not (handle.done or output.json):
                 done = "ordered before" if again else "submitted"

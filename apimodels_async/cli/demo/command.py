@@ -92,10 +92,7 @@ async def _demo(
     output.line(
         f"emulator: {emulator.base_url}, {speed:g} times as fast as the real service"
     )
-    output.line(
-        f"polling:  every {interval:g} s instead of {INTERVAL_S} s, to match "
-        "(PollPolicy.unchecked)"
-    )
+    output.line(f"polling:  every {interval:g} s instead of {INTERVAL_S} s, to match")
     session = emulator_session(emulator, speed)
     async with command_context(session, output, lasting=False):
         board = Board.of(orders, time.monotonic())

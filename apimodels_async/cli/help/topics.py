@@ -60,7 +60,7 @@ EVENTS: Final = {
     "asked for by that)",
     "result": "url, urls, path, paths, task_id, model, credits, duration_s, "
     "created_at, completed_at, expires_at, and with a store ordered_before (true: "
-    "nothing was charged now)",
+    "not charged now)",
     "running": "task_id: it goes on after Ctrl-C",
     "order": "idempotency_key, attempt, state (intended, accepted, completed, failed, "
     "refused, unknown), model, prompt, price, credits, task_id, urls, files, error, "

@@ -83,7 +83,7 @@ async def test_sparkpix_has_no_task_to_leave_behind(run, emulator):
     done = await run("generate", "a fox", "--no-wait")
 
     assert done.code == 2
-    assert "charged: no" in done.err
+    assert "not charged" in done.err
     assert emulator.requests == []
 
 

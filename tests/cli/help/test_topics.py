@@ -26,7 +26,9 @@ def test_every_event_is_in_the_schema():
     for path in sources:
         recorded.update(RECORDED.findall(path.read_text(encoding="utf-8")))
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    missing = [name for name, words in EVENTS.items() if f"`{name}` | {words}" not in page]
+    missing = [
+        name for name, words in EVENTS.items() if f"`{name}` | {words}" not in page
+    ]
 
     assert recorded == set(EVENTS)
     assert {name for names in COMMAND_EVENTS.values() for name in names} | {
@@ -41,7 +43,9 @@ def test_every_exit_code_is_explained():
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
     assert {*map(int, ExitCode), 130, 141} == set(EXITS)
-    assert [code for code, words in EXITS.items() if f"{code} | {words}" not in page] == []
+    assert [
+        code for code, words in EXITS.items() if f"{code} | {words}" not in page
+    ] == []
 
 
 def test_every_command_has_its_place():
