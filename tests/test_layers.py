@@ -120,6 +120,7 @@ PROGRAMS_SHARE = {
     "_core.money.orders",  # the hint that programs have other words for
     *("_api.catalogue", "_api.spelling"),
     *("_core.files.media", "_core.files.names"),  # types, and what journals hold
+    "_io.config",  # where the key is, for login and whoami
     "_io.files.destinations",  # what --out means, before anything is paid for
 }
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 HELP: Final = """\
 Pictures from the apimodels API, from the command line.
 
-The API key is read from APIMODELS_API_KEY or ~/.apimodels/credentials (mode 600),
-never from an option: everybody on a machine can see command lines.
+"apimodels login" stores the API key. It is read from APIMODELS_API_KEY, else from
+~/.apimodels/credentials, never from an option: everybody on a machine can see
+command lines.
 """
 
 EXAMPLES: Final = {
@@ -73,6 +74,13 @@ EXAMPLES: Final = {
   apimodels ls tarot --state failed --state unknown
   apimodels ls orders.sqlite --state pending
   apimodels ls tarot --json | jq -r 'select(.state == "completed") | .path'""",
+    "login": """\
+  apimodels login
+  apimodels login < key.txt""",
+    "logout": """\
+  apimodels logout""",
+    "whoami": """\
+  apimodels whoami""",
     "balance": """\
   apimodels balance --json""",
     "models": """\
@@ -96,6 +104,7 @@ COMMANDS: Final = (
     *("commands.tasks:status", "commands.tasks:wait"),
     *("commands.orders:history", "commands.orders:recover", "commands.orders:forget"),
     *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
+    *("commands.login:login", "commands.login:logout", "commands.login:whoami"),
     *("commands.account:balance", "commands.account:models"),
     *("mcp.command:mcp", "commands.emulator:emulator"),
     "commands.help:help",
@@ -108,7 +117,7 @@ TITLES: Final = tuple(dict.fromkeys(GROUPS.values()))
 FREE: Final = frozenset(
     {
         *("demo", "history", "forget", "ls", "balance", "models", "emulator", "mcp"),
-        "help",
+        *("help", "login", "logout", "whoami"),
     }
 )
 """Commands whose output was not paid for."""

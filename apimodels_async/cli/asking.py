@@ -1,9 +1,12 @@
-"""Questions to whoever typed the command, before something that may cost twice."""
+"""
+Questions to whoever typed the command: before what may cost twice, and for the key.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import os
 import sys
 import threading
@@ -12,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 from apimodels_async import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import TextIO
 
     from apimodels_async.cli.output import Output
 
-LINE_BYTES_MAX: Final = 1024
+LINE_BYTES_MAX: Final = 4096
 
 
 async def confirm(
@@ -50,23 +54,85 @@ async def confirm(
         raise ConfigurationError(msg)
 
 
+async def read_secret(
+    question: str, output: Output, stdin: TextIO | None = None
+) -> str:
+    """
+    Return a line that nobody else is to see: typed unseen, or piped in.
+
+    Args:
+        stdin: Where it comes from; else the process's own.
+
+    Raises:
+        ConfigurationError: Stdin is closed.
+    """
+    stdin = sys.stdin if stdin is None else stdin
+    if stdin is None:
+        msg = "stdin is closed"
+        raise ConfigurationError(msg)
+    if not stdin.isatty():
+        return (await _read_line(stdin)).strip()
+    output.note(question, "yellow")
+    with _unseen(stdin.fileno()) as unseen:
+        if unseen:
+            return (await _read_line(stdin)).strip()
+    # Windows, whose consoles the standard library knows how to keep quiet.
+    return (await _in_thread(_type_unseen)).strip()
+
+
+@contextlib.contextmanager
+def _unseen(terminal: int) -> Iterator[bool]:
+    """Keep *terminal* from showing what is typed; yields whether that is possible."""
+    try:
+        import termios
+    except ImportError:
+        yield False
+        return
+    before = termios.tcgetattr(terminal)
+    quiet = [*before]
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+    try:
+        yield True
+    finally:  # Ctrl-C comes here as a cancellation
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _type_unseen() -> bytes:
+    return getpass.getpass("").encode()
+
+
 async def _read_line(stdin: TextIO) -> str:
     # Not input(): Ctrl-C could not end it before the line is complete. Not the loop's
     # reader: on Windows it has none for a console. The thread takes no lock of stdin's,
     # for which the interpreter would wait at exit.
-    loop, number = asyncio.get_running_loop(), stdin.fileno()
+    number = stdin.fileno()
+
+    def read() -> bytes:
+        data = b""
+        with contextlib.suppress(OSError):  # the terminal is gone
+            while len(data) < LINE_BYTES_MAX and b"\n" not in data:
+                piece = os.read(number, LINE_BYTES_MAX)
+                if not piece:
+                    break
+                data += piece
+        return data
+
+    return (await _in_thread(read)).decode(errors="replace")
+
+
+async def _in_thread(read: Callable[[], bytes]) -> bytes:
+    loop = asyncio.get_running_loop()
     line: asyncio.Future[bytes] = loop.create_future()
 
     def hand_over(data: bytes) -> None:
         if not line.done():
             line.set_result(data)
 
-    def read() -> None:
-        data = b""
-        with contextlib.suppress(OSError):  # the terminal is gone
-            data = os.read(number, LINE_BYTES_MAX)
-        with contextlib.suppress(RuntimeError):  # the loop is
+    def run() -> None:
+        data = read()
+        with contextlib.suppress(RuntimeError):  # the loop is gone
             loop.call_soon_threadsafe(hand_over, data)
 
-    threading.Thread(target=read, name="apimodels-asking", daemon=True).start()
-    return (await line).decode(errors="replace")
+    threading.Thread(target=run, name="apimodels-asking", daemon=True).start()
+    return await line

@@ -249,7 +249,9 @@ async def command_context(
             raise
 
 
-def open_session(common: Common, store: OrderStore | None = None) -> Session:
+def open_session(
+    common: Common, store: OrderStore | None = None, api_key: str | None = None
+) -> Session:
     """Return a session with the options every command has."""
     base_url = common.base_url or os.environ.get("APIMODELS_BASE_URL", "")
     interval = common.poll_interval
@@ -260,6 +262,7 @@ def open_session(common: Common, store: OrderStore | None = None) -> Session:
         make = PollPolicy.unchecked if local else PollPolicy
         polling = make(interval=interval)
     return Session(
+        api_key,
         base_url=common.base_url,
         polling=polling,
         store=store,
