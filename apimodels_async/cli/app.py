@@ -17,8 +17,9 @@ from apimodels_async.cli.context import InterruptedCommand, interruptible
 from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.help.formatter import PlainHelp
 from apimodels_async.cli.help.mistakes import explain
-from apimodels_async.cli.help.topics import GROUPS, MORE, epilogue
+from apimodels_async.cli.help.topics import GROUPS, MORE, USAGES, epilogue
 from apimodels_async.cli.output import Output, screen
+from apimodels_async.cli.prompts import STDIN
 from apimodels_async.cli.streams import standard_streams
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ EXAMPLES: Final = {
   apimodels generate "a moose" --model gpt-image-2 --resolution 2K --out moose
   apimodels generate "a moose" --model gpt-image-2 --no-wait
   apimodels generate "a fox" --store orders.sqlite --idempotency-key msg17
-  apimodels generate "a moose" --param prompt_upsampling=true --json""",
+  apimodels generate "a moose" --param prompt_upsampling=true --json
+  apimodels generate @prompt.txt --sidecar --out pictures/""",
     "edit": """\
   apimodels edit "at sunset" --image photo.jpg --out sunset
   apimodels edit "put image 1 into image 2" --image a.png --image https://x.org/b.png""",
@@ -59,6 +61,7 @@ EXAMPLES: Final = {
   apimodels status --idempotency-key msg17 --store orders.sqlite""",
     "wait": """\
   apimodels wait clx123 --out moose.png --timeout 300
+  apimodels wait clx123 clx124 clx125 --out pictures
   apimodels wait --idempotency-key msg17 --store orders.sqlite""",
     "batch": """\
   apimodels batch prompts.txt --dry-run
@@ -154,14 +157,20 @@ def build(*, whole: bool) -> App:
             group=groups[GROUPS.get(name, TITLES[-1])],
             help_epilogue=epilogue(name, EXAMPLES.get(name, ""), width),
             sort_key=at,
+            usage=USAGES.get(name),
         )
         if whole:
             _ = app[name]  # which loads it
     return app
 
 
-def _as_option(argv: Sequence[str]) -> Sequence[str]:
-    """Return *argv* with ``help COMMAND`` written as ``COMMAND --help``."""
+def _normal(argv: Sequence[str]) -> Sequence[str]:
+    """
+    Return *argv* with ``help COMMAND`` as ``COMMAND --help``, and the prompt ``-`` as
+    ``@-``, which looks like no option.
+    """
+    if argv and argv[0] in ORDERING:
+        return [STDIN if word == "-" else word for word in argv]
     if argv[:1] != ["help"]:
         return argv
     named = [word for word in argv[1:2] if word in NAMES]
@@ -197,7 +206,7 @@ async def execute(argv: Sequence[str]) -> int:
 
 
 async def _execute(argv: Sequence[str]) -> int:
-    argv = _as_option(list(argv))
+    argv = _normal(list(argv))
     named = argv[0] if argv else ""
     output = Output(json="--json" in argv, costs=named not in FREE)
     app = build(whole=_lists_commands(argv))
@@ -214,7 +223,7 @@ async def _execute(argv: Sequence[str]) -> int:
         chain = [named] if named in NAMES else []
         see = f"see: {' '.join(('apimodels', *chain, '--help'))}"
         wrong = InvalidRequestError(message)
-        usage = str(format_usage(app, chain)).strip()
+        usage = USAGES.get(named) or str(format_usage(app, chain)).strip()
         output.error(wrong, tip=f"{tip} ({see})" if tip else see, usage=usage)
         return ExitCode.USAGE
     except ApiModelsError as error:

@@ -77,7 +77,7 @@ async def read_secret(
         if unseen:
             return (await _read_line(stdin)).strip()
     # Windows, whose consoles the standard library knows how to keep quiet.
-    return (await _in_thread(_type_unseen)).strip()
+    return (await in_thread(_type_unseen)).strip()
 
 
 @contextlib.contextmanager
@@ -118,10 +118,15 @@ async def _read_line(stdin: TextIO) -> str:
                 data += piece
         return data
 
-    return (await _in_thread(read)).decode(errors="replace")
+    return (await in_thread(read)).decode(errors="replace")
 
 
-async def _in_thread(read: Callable[[], bytes]) -> bytes:
+async def in_thread(read: Callable[[], bytes]) -> bytes:
+    """
+    Return what *read* does, in a thread that nobody waits for.
+
+    Cancelling it ends the wait at once; what is read after that is lost.
+    """
     loop = asyncio.get_running_loop()
     line: asyncio.Future[bytes] = loop.create_future()
 

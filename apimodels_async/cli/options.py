@@ -26,6 +26,7 @@ Extra = Annotated[list[str] | None, Parameter(name="--extra", negative="")]
 """As *Params*; not checked."""
 Model = Annotated[str | None, Parameter(name=("--model", "-m"), show_default=False)]
 Out = Annotated[str | None, Parameter(name=("--out", "-o"), show_default=False)]
+DELIVERY: Final = Group("Delivery", sort_key=3)
 StorePlace = Annotated[str | None, Parameter(show_default=False)]
 Count = Annotated[
     int | None, Parameter(validator=validators.Number(gte=1), show_default=False)

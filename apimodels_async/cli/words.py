@@ -87,7 +87,7 @@ _MEANT: Final = re.compile(
 _ALL_THE_SAME: Final = re.compile(
     rf"^(?P<said>.*?)[.,;]? (?P<tip>{re.escape(EXTRA_OPTION)})$", re.DOTALL
 )
-_RUN: Final = re.compile(r"^(?P<said>.*?)[;.:] (?P<tip>run: .+)$", re.DOTALL)
+_RUN: Final = re.compile(r"^(?P<said>.*?)[;.:] (?P<tip>(?:run|see): .+)$", re.DOTALL)
 _SLIP: Final = re.compile(r"^`(.+?)`$", re.DOTALL)
 
 

@@ -96,7 +96,7 @@ def _plain(console: Console, shown: RenderableType) -> str:
 
 def _names(entry: HelpEntry) -> str:
     if entry.positional_label:
-        return entry.positional_label
+        return entry.positional_label.replace("_", "-")
     shown = ", ".join([*entry.positive_shorts, *entry.positive_names])
     if entry.metavar:
         word = entry.metavar.removesuffix("...")

@@ -103,5 +103,5 @@ def _name(argument: Argument | None) -> str:
     if argument is None:
         return "a value"
     if argument.index is not None:
-        return argument.name.lstrip("-").upper()
+        return argument.name.lstrip("-").upper().replace("_", "-")
     return argument.name

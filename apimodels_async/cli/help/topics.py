@@ -45,6 +45,15 @@ GROUPS: Final = {
 }
 """Command -> the group it is listed in; groups in the order of their first command."""
 
+USAGES: Final = {
+    "generate": "apimodels generate [OPTIONS] [PROMPT]",
+    "edit": "apimodels edit --image FILE [OPTIONS] [PROMPT]",
+    "status": "apimodels status [OPTIONS] [TASK-ID]",
+    "wait": "apimodels wait [OPTIONS] [TASK-ID...]",
+    "help": "apimodels help [TOPIC]",
+}
+"""Where cyclopts would say [ARGS]."""
+
 EXITS: Final = {
     0: "all is well",
     1: "it failed: generation failed, refused, network",
