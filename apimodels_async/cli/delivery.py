@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from apimodels_async import TaskHandle
     from apimodels_async.cli.context import CommandContext
+    from apimodels_async.cli.output import Output
     from apimodels_async.cli.store import StoredOrder
     from apimodels_async.models import AnyRequest, SavedAt
 
@@ -172,11 +173,26 @@ async def deliver(
             failure = error
     before = None if order is None else order.ordered_before(context)
     print_result(context.output, result, paths, ordered_before=before)
+    await _show(context.output, result, paths, delivery)
     context.due[:] = others
     if order is not None:
         await order.delivered(context, paths, whole=failure is None)
     if failure is not None:
         raise failure
+
+
+async def _show(
+    output: Output, result: ImageResult, paths: list[SavedAt], delivery: Delivery
+) -> None:
+    drawn = paths and not delivery.no_preview and output.interactive
+    if not (drawn or delivery.open):
+        return
+    from apimodels_async.cli import viewing  # which loads Pillow
+
+    if drawn and viewing.can_preview(output):
+        await viewing.preview(output, paths[0])
+    if delivery.open:
+        await viewing.open_viewer(output, result, paths)
 
 
 def _is_of(due: TaskHandle | ImageResult, result: ImageResult) -> bool:

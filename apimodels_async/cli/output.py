@@ -16,11 +16,13 @@ import json
 import os
 import sys
 from datetime import date, datetime
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from attrs import define, field
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.style import Style
 from rich.text import Text
 
 from apimodels_async._text import escaped
@@ -28,7 +30,7 @@ from apimodels_async.cli.errors import charge, next_step
 from apimodels_async.cli.words import plain_words, split_tip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
 
@@ -92,8 +94,8 @@ class Output:
         """Print one line a fact, for people; those that are None are left out."""
         for name, value in facts.items():
             if value is not None and not self.json:
-                label = (f"{name:<9}", "dim")
-                shown = Text.assemble(label, escaped(str(value)))
+                text = value if isinstance(value, Text) else escaped(str(value))
+                shown = Text.assemble((f"{name:<9}", "dim"), text)
                 self.stdout.print(shown, soft_wrap=True)
 
     def show(self, picture: RenderableType) -> None:
@@ -172,6 +174,28 @@ def addresses(result: ImageResult) -> str:
     return " ".join(url if url.startswith("http") else inline for url in result.urls)
 
 
+def linked(addresses: Iterable[tuple[str, str]]) -> Text | None:
+    """Return texts that a terminal makes links of: text, address; None without any."""
+    texts = [
+        Text(escaped(text), Style(link=address) if address else "")
+        for text, address in addresses
+    ]
+    return Text(" ").join(texts) if texts else None
+
+
+def _link(path: SavedAt) -> tuple[str, str]:
+    link = path.absolute().as_uri() if isinstance(path, Path) else ""
+    return str(path), link
+
+
+def _linked_urls(result: ImageResult) -> Text | None:
+    # What is no plain text could end the escape sequence early.
+    urls = [url for url in result.urls if url.startswith("http")]
+    pairs = [(url, url if url.isascii() and url.isprintable() else "") for url in urls]
+    inline = [("(sent inline)", "")] * (len(result.urls) - len(urls))
+    return linked([*pairs, *inline])
+
+
 def print_result(
     output: Output,
     result: ImageResult,
@@ -189,8 +213,8 @@ def print_result(
     if ordered_before:
         cost = f"{cost or 'paid'} before; not charged now"
     output.facts(
-        url=addresses(result),
-        saved=" ".join(map(str, paths)) or None,
+        url=_linked_urls(result),
+        saved=linked(map(_link, paths)),
         task=result.task_id,
         cost=cost,
         time=None if result.duration_s is None else f"{result.duration_s:.1f} s",

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from attrs import define, field
 from cyclopts import Parameter
-from rich.table import Table
-from rich.text import Text
 
 from apimodels_async import (
     ApiModelsError,
@@ -24,7 +22,6 @@ from apimodels_async import (
     TaskNotFoundError,
 )
 from apimodels_async._io.files.destinations import read_destination
-from apimodels_async._text import escaped
 from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.batch.journal import is_journal
 from apimodels_async.cli.context import command_context, open_session
@@ -32,6 +29,7 @@ from apimodels_async.cli.errors import CHARGES, ExitCode, exit_code
 from apimodels_async.cli.options import Common, Count, Flag, Model, StorePlace
 from apimodels_async.cli.output import Output, spinner, truncated
 from apimodels_async.cli.store import existing_store, place_of, record_files
+from apimodels_async.cli.tables import Column, Rows
 from apimodels_async.stores import (
     OrderState,
     SqliteStore,
@@ -50,7 +48,11 @@ if TYPE_CHECKING:
     from apimodels_async.stores import OrderRecord, RecoveredOrder
 
 PROMPT_CHARS: Final = 40
-STYLES: Final = {"completed": "green", "accepted": "cyan", "unknown": "magenta"}
+COLUMNS: Final = (
+    *(Column("when"), Column("state", state=True), Column("cost", right=True)),
+    *(Column("model", wide=72), Column("task", wide=100), Column("key", wide=140)),
+    *(Column("files", wide=180), Column("prompt")),
+)
 AT_ONCE: Final = 50
 """Orders that are waited for and saved at the same time."""
 LOST: Final = (OutcomeUnknownError, ResultExpiredError, TaskNotFoundError)
@@ -118,18 +120,14 @@ async def print_orders(
     limit: int | None = None,
 ) -> int:
     """Print what was *found* in *store*, the first *limit* at most; return how many."""
-    table, count = _table(), 0
+    rows, count = Rows(output, COLUMNS), 0
     async for record in found:
         count += 1
-        if output.interactive:
-            _add_row(table, record)
-        else:
-            output.line(_line(record))
+        rows.add(*_cells(record))
         _print_record(output, record)
         if output.failed or count == limit:
             break
-    if output.interactive and count:
-        output.show(table)
+    rows.close()
     if not output.failed:
         # What was paid for at another address is not to be denied.
         hint = "" if count else " fit; those of another address need --base-url"
@@ -180,27 +178,8 @@ def _cells(record: OrderRecord) -> tuple[str, ...]:
         record.task_id or "-",
         record.idempotency_key,
         " ".join(record.files) or "-",
+        truncated(record.prompt or "", PROMPT_CHARS),
     )
-
-
-def _line(record: OrderRecord) -> str:
-    when, state, cost, *rest = _cells(record)
-    prompt = truncated(record.prompt or "", PROMPT_CHARS)
-    return "  ".join((when, f"{state:<9}", f"{cost:>7}", *rest, prompt))
-
-
-def _table() -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    for title in ("when", "state", "cost", "model", "task", "key", "files", "prompt"):
-        table.add_column(title)
-    return table
-
-
-def _add_row(table: Table, record: OrderRecord) -> None:
-    cells = [Text(escaped(cell)) for cell in _cells(record)]
-    cells[1].stylize(STYLES.get(record.state, "red"))
-    prompt = truncated(record.prompt or "", PROMPT_CHARS)
-    table.add_row(*cells, Text(escaped(prompt), "dim"))
 
 
 async def recover(

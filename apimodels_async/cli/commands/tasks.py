@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from apimodels_async import (
     ApiModelsError,
     InvalidRequestError,
@@ -160,7 +162,8 @@ async def wait(
         if target is not None and not target.endswith("/"):
             target += "/"  # a folder, made if it is missing
         async with command_context(open_session(common), output) as context:
-            return await _wait_for_all(context, ids, timeout, target, delivery)
+            quiet = evolve(delivery, no_preview=True)
+            return await _wait_for_all(context, ids, timeout, target, quiet)
     if len(task_id) > 1:
         msg = "task ids and --idempotency-key name different orders: give one"
         raise InvalidRequestError(msg, parameter="task_id")
