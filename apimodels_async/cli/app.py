@@ -97,7 +97,7 @@ EXAMPLES: Final = {
   apimodels mcp --inline""",
     "emulator": """\
   apimodels emulator --speed 10
-  apimodels emulator --port 0 --fault poll:status:0.2 --fault create:rate_limit:0.1""",
+  apimodels emulator --speed 10 --fault poll:status:0.2 --fault create:rate_limit:0.1""",
 }
 
 
@@ -114,13 +114,15 @@ COMMANDS: Final = (
 )
 
 
+INSTALL: Final = "--install-completion"
+INSTALL_HELP: Final = "Let Tab complete commands, options and model ids in your shell."
 NAMES: Final = frozenset(path.partition(":")[2] for path in COMMANDS)
 FLAGS: Final = {"--help": "Show this page.", "--version": "Show the version."}
 TITLES: Final = tuple(dict.fromkeys(GROUPS.values()))
 FREE: Final = frozenset(
     {
         *("demo", "history", "forget", "ls", "balance", "models", "emulator", "mcp"),
-        *("help", "login", "logout", "whoami"),
+        *("help", "login", "logout", "whoami", INSTALL, "__complete"),
     }
 )
 """Commands whose output was not paid for."""
@@ -150,6 +152,12 @@ def build(*, whole: bool) -> App:
     for flag, words in FLAGS.items():
         app[flag].group = groups[TITLES[-1]]
         app[flag].help = words
+    app.register_install_completion_command(
+        name=INSTALL,
+        help=INSTALL_HELP,
+        group=groups[TITLES[-1]],
+        sort_key=len(COMMANDS),
+    )
     for at, path in enumerate(COMMANDS):
         name = path.partition(":")[2]
         app.command(

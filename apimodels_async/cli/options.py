@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from attrs import asdict, frozen
 from cyclopts import Group, Parameter, validators
 
-from apimodels_async import InvalidRequestError
+from apimodels_async import InvalidRequestError, known_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,18 @@ Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
 """``name=value``, repeatable."""
 Extra = Annotated[list[str] | None, Parameter(name="--extra", negative="")]
 """As *Params*; not checked."""
-Model = Annotated[str | None, Parameter(name=("--model", "-m"), show_default=False)]
+
+
+def _model_ids(_: object) -> list[str]:
+    """Return what Tab offers after --model."""
+    return [*known_models()]
+
+
+Model = Annotated[
+    str | None,
+    Parameter(("--model", "-m"), show_default=False, completer=_model_ids),
+]
+ModelName = Annotated[str, Parameter(("--model", "-m"), completer=_model_ids)]
 Out = Annotated[str | None, Parameter(name=("--out", "-o"), show_default=False)]
 DELIVERY: Final = Group("Delivery", sort_key=3)
 StorePlace = Annotated[str | None, Parameter(show_default=False)]

@@ -21,6 +21,7 @@ from apimodels_async.cli.options import (
     DELIVERY,
     Common,
     Extra,
+    ModelName,
     Params,
     Picture,
     Remembering,
@@ -43,7 +44,6 @@ TO_COME: Final = "https://apimodels.app/to-be-uploaded"
 PATH_CHARS_MAX: Final = 4096
 _IMAGE_TYPES: Final = {"image", "images", "urls"}
 
-ModelName = Annotated[str, Parameter(name=("--model", "-m"))]
 NoWait = Annotated[bool, Parameter(negative="", show_default=False, group=DELIVERY)]
 Images = Annotated[list[str], Parameter(name="--image", negative="")]
 
