@@ -97,7 +97,7 @@ EXAMPLES: Final = {
   apimodels mcp --inline""",
     "emulator": """\
   apimodels emulator --speed 10
-  apimodels emulator --speed 10 --fault poll:status:0.2 --fault create:rate_limit:0.1""",
+  apimodels emulator --speed 10 --fault poll:status:0.2 --fault create:drop:0.1""",
 }
 
 

@@ -47,7 +47,10 @@ _PLAIN: Final[tuple[tuple[str, str], ...]] = (
         r"no API key: pass api_key=, set (\w+), .*$",
         r"there is no API key; run: apimodels login, or set \1",
     ),
-    (re.escape(FORGET_HINT), "To risk paying twice, see: apimodels forget --help"),
+    (
+        re.escape(FORGET_HINT),
+        "To risk paying twice, order it under another --idempotency-key",
+    ),
     (re.escape(EXTRA_HINT), EXTRA_OPTION),
     (
         re.escape(UPLOAD_HINT),
