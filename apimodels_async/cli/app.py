@@ -130,13 +130,14 @@ ORDERING: Final = frozenset({"generate", "edit"})
 HELPS: Final = frozenset({"--help", "-h", "--version"})
 
 
-def build(*, whole: bool) -> App:
+def build(argv: Sequence[str]) -> App:
     """
-    Return the program.
+    Return the program, with as much of it as *argv* needs.
 
-    Args:
-        whole: Load all commands: the list of them quotes what each does.
+    The list of commands quotes what each does, and loads all of them for that.
     """
+    whole = not argv or argv[0] in HELPS
+    helps = whole or not HELPS.isdisjoint(argv)
     width = screen(sys.stdout).width
     app = App(
         name="apimodels",
@@ -152,18 +153,21 @@ def build(*, whole: bool) -> App:
     for flag, words in FLAGS.items():
         app[flag].group = groups[TITLES[-1]]
         app[flag].help = words
-    app.register_install_completion_command(
-        name=INSTALL,
-        help=INSTALL_HELP,
-        group=groups[TITLES[-1]],
-        sort_key=len(COMMANDS),
-    )
+    if whole or argv[0] == INSTALL:
+        app.register_install_completion_command(
+            name=INSTALL,
+            help=INSTALL_HELP,
+            group=groups[TITLES[-1]],
+            sort_key=len(COMMANDS),
+        )
     for at, path in enumerate(COMMANDS):
         name = path.partition(":")[2]
         app.command(
             f"apimodels_async.cli.{path}",
             group=groups[GROUPS.get(name, TITLES[-1])],
-            help_epilogue=epilogue(name, EXAMPLES.get(name, ""), width),
+            help_epilogue=epilogue(name, EXAMPLES.get(name, ""), width)
+            if helps
+            else None,
             sort_key=at,
             usage=USAGES.get(name),
         )
@@ -192,10 +196,6 @@ def _only_lists(argv: Sequence[str]) -> bool:
     return not argv or argv[0] in FREE or not HELPS.isdisjoint(argv)
 
 
-def _lists_commands(argv: Sequence[str]) -> bool:
-    return not argv or argv[0] in HELPS
-
-
 async def execute(argv: Sequence[str]) -> int:
     """
     Run the command *argv* names and return its exit code.
@@ -214,10 +214,10 @@ async def execute(argv: Sequence[str]) -> int:
 
 
 async def _execute(argv: Sequence[str]) -> int:
-    argv = _normal(list(argv))
     named = argv[0] if argv else ""
     output = Output(json="--json" in argv, costs=named not in FREE)
-    app = build(whole=_lists_commands(argv))
+    argv = _normal(list(argv))
+    app = build(argv)
     try:
         code = await app.run_async(
             argv,

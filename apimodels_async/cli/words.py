@@ -79,7 +79,9 @@ _REFUSED: Final = re.compile(
     r"(?P<value>'[^']*'|\"[^\"]*\"|.+?) is not allowed: "
 )
 _COUNTED: Final = re.compile(r"\d+ (?:characters|images)")
-_NAMED: Final = re.compile(rf"\b({'|'.join(OPTIONS)})=(?:'([^']*)'|([^\s,;:)]+))")
+_NAMED: Final = re.compile(
+    rf"(?<![?&\w])({'|'.join(OPTIONS)})=(?:'([^']*)'|([^\s,;:)]+))"
+)
 _KINDS: Final = re.compile(rf"\b(got|not a) ({'|'.join(JSON_NAMES)})\b")
 _VALUES: Final = {"True": "true", "False": "false"}
 
