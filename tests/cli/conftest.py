@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,11 @@ class Done(NamedTuple):
     def events(self) -> list[str]:
         """The kinds of the JSON objects on stdout, in order."""
         return [record["event"] for record in self.records]
+
+
+def plain(text):
+    """Return *text* without the escapes of a terminal: colours, links, movements."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\]8;[^\x1b]*\x1b\\", "", text)
 
 
 class Terminal(io.StringIO):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from cli.conftest import plain
 
 MISTAKES = [
     (["genrate", "x"], 'there is no command "genrate"', "did you mean generate?"),
@@ -20,11 +20,6 @@ MISTAKES = [
     (["emulator", "--speed", "-1"], '--speed "-1": must be > 0', "see"),
     (["mcp", "--max-cost", "5$"], "--max-cost: '5$' is no amount", "see"),
 ]
-
-
-def plain(text):
-    """Return *text* without colours."""
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
 async def test_each_mistake_has_its_words(run):
