@@ -63,7 +63,10 @@ _WAIT: Final = "it may still finish: apimodels wait {task_id}"
 _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (ConfigurationError, ""),  # they say themselves what to do
     (InvalidRequestError, ""),
-    (AuthenticationError, "see which key it is: apimodels whoami"),
+    (
+        AuthenticationError,
+        "see which key is used: apimodels whoami; APIMODELS_API_KEY goes first",
+    ),
     (PermissionDeniedError, "check what this key may do in the vendor's console"),
     (InsufficientCreditsError, "top up the account; see: apimodels balance"),
     (RateLimitError, "wait a little and run it again"),

@@ -50,11 +50,7 @@ async def login(*, common: Common | None = None) -> None:
         try:
             held = await _balance(context)
         except AuthenticationError as error:
-            msg = (
-                "the API does not accept this key, and nothing is stored; run: "
-                "apimodels login, with another one"
-            )
-            raise AuthenticationError(msg, status=error.status) from error
+            raise _refused(error, "this key, and nothing is stored") from error
     path = _place()
     await asyncio.to_thread(_store, path, key)
     _print_key(output, key, str(path), session.base_url, held, stored=True)
@@ -98,10 +94,15 @@ async def whoami(*, common: Common | None = None) -> None:
     async with command_context(session, output) as context:
         try:
             held = await _balance(context)
-        except AuthenticationError:
+        except AuthenticationError as error:
             _print_key(output, text, source, session.base_url, None)
-            raise
+            raise _refused(error, "this key") from error
         _print_key(output, text, source, session.base_url, held)
+
+
+def _refused(error: AuthenticationError, what: str) -> AuthenticationError:
+    msg = f"the API does not accept {what}; run: apimodels login, with another one"
+    return AuthenticationError(msg, status=error.status, code=error.code)
 
 
 def _place() -> Path:
