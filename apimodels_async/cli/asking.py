@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from apimodels_async import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import TextIO
 
     from apimodels_async.cli.output import Output
@@ -73,52 +73,51 @@ async def read_secret(
     if not stdin.isatty():
         return (await _read_line(stdin)).strip()
     output.note(question, "yellow")
-    with _unseen(stdin.fileno()) as unseen:
-        if unseen:
-            return (await _read_line(stdin)).strip()
-    # Windows, whose consoles the standard library knows how to keep quiet.
-    return (await in_thread(_type_unseen)).strip()
+    if sys.platform == "win32":  # pragma: no cover
+        # The standard library knows how to keep a console quiet.
+        return (await in_thread(_type_unseen)).strip()
+    import termios
 
-
-@contextlib.contextmanager
-def _unseen(terminal: int) -> Iterator[bool]:
-    """Keep *terminal* from showing what is typed; yields whether that is possible."""
-    try:
-        import termios
-    except ImportError:
-        yield False
-        return
-    before = termios.tcgetattr(terminal)
+    number = stdin.fileno()
+    before = termios.tcgetattr(number)
     quiet = [*before]
     quiet[3] &= ~termios.ECHO
-    termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+    termios.tcsetattr(number, termios.TCSADRAIN, quiet)
     try:
-        yield True
+        return (await _read_line(stdin)).strip()
     finally:  # Ctrl-C comes here as a cancellation
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        termios.tcsetattr(number, termios.TCSADRAIN, before)
 
 
-def _type_unseen() -> bytes:
+def _type_unseen() -> bytes:  # pragma: no cover
     return getpass.getpass("").encode()
 
 
 async def _read_line(stdin: TextIO) -> str:
-    # Not input(): Ctrl-C could not end it before the line is complete. Not the loop's
-    # reader: on Windows it has none for a console. The thread takes no lock of stdin's,
-    # for which the interpreter would wait at exit.
     number = stdin.fileno()
+    data = await in_thread(lambda: read_pieces(number, LINE_BYTES_MAX, end=b"\n"))
+    return data.decode(errors="replace")
 
-    def read() -> bytes:
-        data = b""
-        with contextlib.suppress(OSError):  # the terminal is gone
-            while len(data) < LINE_BYTES_MAX and b"\n" not in data:
-                piece = os.read(number, LINE_BYTES_MAX)
-                if not piece:
-                    break
-                data += piece
-        return data
 
-    return (await in_thread(read)).decode(errors="replace")
+def read_pieces(number: int, most: int, end: bytes | None = None) -> bytes:
+    """
+    Return what comes from a file descriptor, to its end or past *end*. Blocks.
+
+    Not input(): Ctrl-C could not end it before the line is complete. Not the loop's
+    reader: on Windows it has none for a console. No lock of stdin's is taken, for which
+    the interpreter would wait at exit.
+
+    Args:
+        most: Bytes after which nothing more is read.
+    """
+    data = b""
+    with contextlib.suppress(OSError):  # the terminal is gone
+        while len(data) < most and (end is None or end not in data):
+            piece = os.read(number, most)
+            if not piece:
+                break
+            data += piece
+    return data
 
 
 async def in_thread(read: Callable[[], bytes]) -> bytes:

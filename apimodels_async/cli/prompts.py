@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from apimodels_async import InvalidRequestError
-from apimodels_async.cli.asking import in_thread
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
+from apimodels_async.cli.asking import in_thread, read_pieces
 
 SIGN: Final = "@"
 STDIN: Final = "@-"
@@ -36,8 +33,9 @@ async def read_prompt(given: str | None) -> str | None:
     if given == STDIN:
         if sys.stdin is None:
             return _refuse("stdin", "it is closed")
-        stdin = sys.stdin.buffer
-        return _text("stdin", await in_thread(lambda: _read(stdin)))
+        number = sys.stdin.fileno()
+        data = await in_thread(lambda: read_pieces(number, BYTES_MAX + 1))
+        return _text("stdin", data)
     path = Path(given.removeprefix(SIGN))
     try:
         data = await asyncio.to_thread(_read_file, path)
@@ -48,11 +46,7 @@ async def read_prompt(given: str | None) -> str | None:
 
 def _read_file(path: Path) -> bytes:
     with path.open("rb") as file:
-        return _read(file)
-
-
-def _read(file: BinaryIO) -> bytes:
-    return file.read(BYTES_MAX + 1)
+        return file.read(BYTES_MAX + 1)
 
 
 def _text(name: str, data: bytes) -> str:
