@@ -145,7 +145,8 @@ class Output:
         )
 
     def _show_error(self, message: str, charged: str, tip: str, usage: str) -> None:
-        parts = [("error: ", "bold red"), escaped(message)]
+        parts: list[str | tuple[str, str]] = []
+        parts += [("error: ", "bold red"), escaped(message)]
         parts += [("\nnote: ", "bold yellow"), charged] if charged else []
         parts += [("\n  tip: ", "bold green"), escaped(tip)] if tip else []
         parts += [("\n\nusage: ", "bold"), escaped(usage)] if usage else []

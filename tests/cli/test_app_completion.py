@@ -9,7 +9,6 @@ import subprocess
 import pytest
 
 from apimodels_async import known_models
-from apimodels_async.cli.main import main
 
 COMPLETE = r"""
 source "$1"; shift
@@ -41,9 +40,10 @@ async def test_model_ids_are_offered(run):
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-async def test_bash_completes_commands_and_options(home):
+async def test_bash_completes_commands_and_options(home, program):
     """The installed script is loaded by new shells, and offers what there is."""
-    code = await asyncio.to_thread(main, ["--install-completion", "--shell", "bash"])
+    process = program("--install-completion", "--shell", "bash")
+    _, err = await asyncio.to_thread(process.communicate, timeout=60)
     script = home / ".local/share/bash-completion/completions/apimodels"
 
     def completed(*words):
@@ -51,7 +51,7 @@ async def test_bash_completes_commands_and_options(home):
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return done.stdout.split()
 
-    assert code == 0
+    assert (process.returncode, err) == (0, "")
     assert str(script) in (home / ".bashrc").read_text()
     assert await asyncio.to_thread(completed, "gen") == ["generate"]
     assert "--aspect-ratio" in await asyncio.to_thread(completed, "generate", "--asp")

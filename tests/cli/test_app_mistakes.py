@@ -131,7 +131,7 @@ FILES = [
     ),
     (
         ("b.csv", "promt,seed\na fox,1\n"),
-        ["must name the columns, not: promt, seed; did you mean prompt?"],
+        ["must name the columns, not: promt, seed | tip: did you mean prompt?"],
     ),
     (
         ("c.jsonl", '"a fox"\n{"promt": "a hare"}\n{"prompt": "a", "seed": "x"}\n'),
@@ -310,7 +310,7 @@ async def test_an_id_close_to_a_known_one_is_said_on_one_line(run, emulator, fol
 async def test_a_mistake_in_the_command_line_says_what_to_do(run, emulator):
     """A prompt without quotes, and a wait that nothing could be waited for."""
     for words, expected in (
-        (["generate", "a", "fox"], "put quotes around what has blanks in it; see"),
+        (["generate", "a", "fox"], "put quotes around what has blanks in it"),
         (["generate"], "see: apimodels generate --help"),
         (["nonsense"], "see: apimodels --help"),
         (["generate", "a", "--no-wait"], "leave out --no-wait"),

@@ -46,9 +46,16 @@ def wrapped(text: str, width: int) -> str:
         else:
             lines.append(line.rstrip())
         open_paragraph = bool(line.strip()) and not kept
-    return "\n".join(
-        line if "  " in line else textwrap.fill(line, width, break_on_hyphens=False)
-        for line in lines
+    return "\n".join(_filled(line, width) for line in lines)
+
+
+def _filled(line: str, width: int) -> str:
+    """Return *line* in at most *width*; what is in its second column stays there."""
+    margin = 0
+    if "  " in line:
+        margin = line.rindex("  ") + 2
+    return textwrap.fill(
+        line, width, subsequent_indent=" " * margin, break_on_hyphens=False
     )
 
 

@@ -33,7 +33,7 @@ KINDS: Final[dict[object, str]] = {
     Path: "a path",
     bool: "no value",
 }
-SIMILAR: Final = 0.6
+SIMILAR: Final = 0.75
 """Of 1; below it a word is another word (difflib)."""
 
 
@@ -55,6 +55,7 @@ def explain(error: CycloptsError, commands: Collection[str]) -> tuple[str, str]:
         case ValidationError(argument=argument) if argument is not None:
             token = argument.tokens[0]
             reason = error.exception_message.rstrip(".")
+            reason = reason.replace("< inf", "a finite number")
             name = token.keyword or _name(argument)
             said = f'{name} "{token.value}": {reason[:1].lower()}{reason[1:]}'
         case UnusedCliTokensError(unused_tokens=[word, *_]):
@@ -68,8 +69,10 @@ def explain(error: CycloptsError, commands: Collection[str]) -> tuple[str, str]:
 
 
 def _question(word: str, names: Collection[str]) -> str:
-    near = nearest(word, names) or difflib.get_close_matches(
-        word, names, n=1, cutoff=SIMILAR
+    near = (
+        nearest(word, names)
+        or sorted(name for name in names if name.startswith(word))
+        or difflib.get_close_matches(word, names, n=1, cutoff=SIMILAR)
     )
     return did_you_mean(near) if near else ""
 

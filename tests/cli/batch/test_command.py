@@ -59,7 +59,7 @@ async def test_bad_rows_are_told_before_anything_is_sent(run, emulator, folder):
     done = await run("batch", "p.csv", "--out", "D")
 
     assert done.code == 2
-    assert "p.csv:2: width=100" in done.err
+    assert "p.csv:2: width 100" in done.err
     assert "p.csv:4: width='x'" in done.err
     assert not emulator.requests
     assert not (folder / "D").exists()

@@ -99,10 +99,10 @@ async def test_a_refused_key_is_shown_with_its_source(run, emulator):
     assert "APIMODELS_API_KEY" in done.out
 
 
-async def test_a_file_in_the_way_is_said(run, credentials, login, tmp_path):
+async def test_a_file_in_the_way_is_said(run, emulator, credentials, login):
     """Where the key cannot be written or removed, the reason is told."""
     credentials.mkdir(parents=True)
-    stored = await login("sk_0123456789abcdef\n")
+    stored = await login(f"{emulator.api_key}\n")
     removed = await run("logout")
 
     assert (stored.code, "cannot be written: " in stored.err) == (2, True)

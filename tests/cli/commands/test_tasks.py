@@ -229,5 +229,5 @@ async def test_a_key_that_names_nothing_is_said(run, emulator):
     done = [await run(command, *NAMED) for command in ("status", "wait")]
 
     assert [each.code for each in done] == [2, 2]
-    assert "there is no order under idempotency_key='moose'" in done[0].err
+    assert "there is no order under --idempotency-key moose" in done[0].err
     assert len(emulator.generations) == 1

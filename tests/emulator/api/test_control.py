@@ -41,7 +41,7 @@ async def test_the_page_says_how_to_use_it(api, emulator):
     assert "curl -X POST" in text
     assert f"Authorization: Bearer {emulator.api_key}" in text
     assert text.count("US dollars") == 3
-    assert "50 times as fast" in text
+    assert re.search(r">\d+ times as fast", text)
     assert len(links) == 3
     for link in links:
         status, _, _ = await api.send("GET", f"{emulator.origin}{link}", key="")
