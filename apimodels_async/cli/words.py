@@ -73,6 +73,8 @@ _PLAIN: Final[tuple[tuple[str, str], ...]] = (
     (r"compare balance\(\) before", "compare apimodels balance before"),
     (r", but an option of .+?\.( |$)", r", but an option of the library.\1"),
     (r"the session was closed", "the command was stopped"),
+    (r"\((?:[A-Z]\w*(?:Error|Exception)): ", "("),
+    (r" \([A-Z]\w*(?:Error|Exception)\)", ""),
 )
 _REFUSED: Final = re.compile(
     r"(?P<name>[A-Za-z_][\w.]*)(?P<at>\[\d+\])?="

@@ -78,15 +78,13 @@ def _question(word: str, names: Collection[str]) -> str:
 
 
 def _unknown_option(error: UnknownOptionError) -> tuple[str, str]:
-    token = error.token
-    word, _, value = (token.keyword or token.value).partition("=")
+    word, _, _ = (error.token.keyword or error.token.value).partition("=")
     arguments = [each for each in error.argument_collection if each.parse]
     names = {name for each in arguments for name in each.names if name[:2] == "--"}
     tip = _question(word, names)
     if not tip and "--param" in names and word.startswith("--"):
-        value = value or (token.value if token.keyword else "") or "VALUE"
         parameter = word.removeprefix("--").replace("-", "_")
-        tip = f"other parameters of a model: --param {parameter}={value}"
+        tip = f"other parameters of a model: --param {parameter}=VALUE"
     return f"there is no option {word}", tip
 
 

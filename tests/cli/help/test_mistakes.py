@@ -9,7 +9,7 @@ MISTAKES = [
     (["paint"], 'there is no command "paint"', "see: apimodels --help"),
     (["generate"], "PROMPT is missing", "see: apimodels generate --help"),
     (["generate", "a", "--sede", "1"], "no option --sede", "did you mean --seed?"),
-    (["generate", "a", "--steps=3"], "no option --steps", "--param steps=3"),
+    (["generate", "a", "--steps=3"], "no option --steps", "--param steps=VALUE"),
     (["generate", "a", "fox"], '"fox" is one word too many', "put quotes around"),
     (["generate", "a", "--seed", "x"], '--seed needs a whole number, not "x"', "see"),
     (["generate", "a", "--seed"], "--seed needs a value", "see"),
