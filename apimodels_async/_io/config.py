@@ -86,7 +86,7 @@ def _fits_header(key: Secret) -> bool:
 
 def _stored_key() -> Secret | None:
     """Return the key in the credentials file."""
-    path = Path(CREDENTIALS).expanduser()
+    path, key = Path(CREDENTIALS).expanduser(), None
     try:
         # Not waiting: a pipe in its place would keep us here for ever.
         descriptor = os.open(path, _READ)

@@ -75,7 +75,7 @@ async def read_secret(
     output.note(question, "yellow")
     if sys.platform == "win32":  # pragma: no cover
         # The standard library knows how to keep a console quiet.
-        return (await in_thread(_type_unseen)).strip()
+        return (await in_thread(_type_unseen)).decode().strip()
     import termios
 
     number = stdin.fileno()
