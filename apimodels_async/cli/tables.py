@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +31,9 @@ STYLES: Final = {
     "unknown": "magenta",
 }
 BAD: Final = "red"
+PADDING: Final = 2
+LAST_MIN: Final = 24
+"""Columns of a terminal that the last column gets at least."""
 
 
 @frozen
@@ -37,8 +41,8 @@ class Column:
     """One column of a list."""
 
     title: str
-    wide: int = 0
-    """From so many columns of a terminal on it is shown."""
+    rank: int = 0
+    """Where there is too little space, those of the highest go first; 0 never."""
     right: bool = False
     state: bool = False
     """Its cells are coloured by what they say."""
@@ -83,8 +87,7 @@ class Rows:
         self._held.clear()
 
     def _show(self) -> None:
-        width = self.output.stdout.width
-        kept = [at for at, each in enumerate(self.columns) if each.wide <= width]
+        kept = self._kept()
         table = Table(box=None, header_style="bold", padding=(0, 1), expand=True)
         for at in kept:
             last = at == len(self.columns) - 1
@@ -99,11 +102,28 @@ class Rows:
         for cells in self._held:
             table.add_row(*(self._cell(at, cells[at]) for at in kept))
         self.output.show(table)
-        hidden = [each.title for each in self.columns if each.wide > width]
+        hidden = [c.title for at, c in enumerate(self.columns) if at not in kept]
         if hidden:
             names = ", ".join(hidden)
             self.output.note(f"A wider terminal, or --json, has more: {names}.")
         self._held.clear()
+
+    def _kept(self) -> list[int]:
+        """Return which columns there is space for."""
+        needs = [
+            max(map(cell_len, (column.title, *cells))) + PADDING
+            for column, cells in zip(
+                self.columns, zip(*self._held, strict=True), strict=True
+            )
+        ]
+        needs[-1] = min(needs[-1], LAST_MIN)
+        kept = list(range(len(needs)))
+        while sum(needs[at] for at in kept) > self.output.stdout.width:
+            least = max(kept, key=lambda at: self.columns[at].rank)
+            if not self.columns[least].rank:
+                break
+            kept.remove(least)
+        return kept
 
     def _cell(self, at: int, text: str) -> Text:
         style = STYLES.get(text, BAD) if self.columns[at].state else ""

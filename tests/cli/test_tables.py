@@ -11,7 +11,7 @@ from apimodels_async.cli.tables import AT_ONCE, Column, Rows
 COLUMNS = (
     Column("no.", right=True),
     Column("state", state=True),
-    Column("task", wide=100),
+    Column("task", rank=1),
     Column("prompt"),
 )
 
@@ -47,7 +47,8 @@ def test_a_terminal_gets_a_line_a_row(monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     out, err = Terminal(), Terminal()
     rows = Rows(Output(stdout=screen(out), stderr=screen(err)), COLUMNS)
-    rows.add("7", "completed", "clx123456789", "a fox in the snow " * 9)
+    task = "clx123456789" * 4
+    rows.add("7", "completed", task, "a fox in the snow " * 9)
     rows.add("8", "failed", "clx123456780", "a hare")
     rows.close()
     lines = plain(out.getvalue()).splitlines()

@@ -30,7 +30,7 @@ States = Annotated[list[State] | None, Parameter(negative="")]
 PROMPT_CHARS = 40
 COLUMNS = (
     *(Column("no.", right=True), Column("state", state=True)),
-    *(Column("cost", right=True), Column("task", wide=100), Column("file", wide=66)),
+    *(Column("cost", right=True), Column("task", rank=2), Column("file", rank=1)),
     Column("prompt"),
 )
 

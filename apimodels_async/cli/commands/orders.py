@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 PROMPT_CHARS: Final = 40
 COLUMNS: Final = (
     *(Column("when"), Column("state", state=True), Column("cost", right=True)),
-    *(Column("model", wide=72), Column("task", wide=100), Column("key", wide=140)),
-    *(Column("files", wide=180), Column("prompt")),
+    *(Column("model", rank=1), Column("task", rank=2), Column("key", rank=3)),
+    *(Column("files", rank=4), Column("prompt")),
 )
 AT_ONCE: Final = 50
 """Orders that are waited for and saved at the same time."""
