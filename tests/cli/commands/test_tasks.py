@@ -231,3 +231,39 @@ async def test_a_key_that_names_nothing_is_said(run, emulator):
     assert [each.code for each in done] == [2, 2]
     assert "there is no order under --idempotency-key moose" in done[0].err
     assert len(emulator.generations) == 1
+
+
+# --- several at once --------------------------------------------------------------
+
+
+async def test_several_tasks_are_saved_as_they_end(run, submit, folder):
+    """One that fails stops no other; the exit code is the highest."""
+    ids = [await submit(words) for words in ("a moose", "a hare [refused]", "an elk")]
+    done = await run("wait", *ids, ids[0], "--out", "pictures")
+    told = await run("wait", ids[0], ids[2], "--no-save", "--json")
+
+    assert done.code == 1
+    assert sorted(path.stem for path in (folder / "pictures").iterdir()) == sorted(
+        (ids[0], ids[2])
+    )
+    assert done.err.count("apimodels: error: ") == 1
+    assert "not charged" in done.err
+    assert sorted(told.events) == ["result", "result", "state", "state"]
+
+
+async def test_several_tasks_and_a_key_are_too_much(run):
+    """Ids and an idempotency key name different orders."""
+    done = await run("wait", "cl1", "cl2", *NAMED)
+
+    assert (done.code, "name different orders" in done.err) == (2, True)
+
+
+async def test_ctrl_c_names_every_task_that_is_left(interrupted, submit, emulator):
+    """What was waited for is found again by its id."""
+    ids = [await submit(words) for words in ("a moose [stuck]", "an elk [stuck]")]
+    done = await interrupted(
+        lambda: all(emulator.tasks[each].polls for each in ids), "wait", *ids
+    )
+
+    assert done.code == 130
+    assert all(f"apimodels wait {each}" in done.err for each in ids)
