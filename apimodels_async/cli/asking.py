@@ -75,18 +75,20 @@ async def read_secret(
     output.note(question, "yellow")
     if sys.platform == "win32":  # pragma: no cover
         # The standard library knows how to keep a console quiet.
-        return (await in_thread(_type_unseen)).decode().strip()
-    import termios
+        line = (await in_thread(_type_unseen)).decode()
+    else:
+        import termios
 
-    number = stdin.fileno()
-    before = termios.tcgetattr(number)
-    quiet = [*before]
-    quiet[3] &= ~termios.ECHO
-    termios.tcsetattr(number, termios.TCSADRAIN, quiet)
-    try:
-        return (await _read_line(stdin)).strip()
-    finally:  # Ctrl-C comes here as a cancellation
-        termios.tcsetattr(number, termios.TCSADRAIN, before)
+        number = stdin.fileno()
+        before = termios.tcgetattr(number)
+        quiet = [*before]
+        quiet[3] &= ~termios.ECHO
+        termios.tcsetattr(number, termios.TCSADRAIN, quiet)
+        try:
+            line = await _read_line(stdin)
+        finally:  # Ctrl-C comes here as a cancellation
+            termios.tcsetattr(number, termios.TCSADRAIN, before)
+    return line.strip()
 
 
 def _type_unseen() -> bytes:  # pragma: no cover
