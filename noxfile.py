@@ -38,14 +38,21 @@ RUNNING = ".".join(platform.python_version_tuple()[:2])
 PYTHONS = nox.project.python_versions(PROJECT)
 OTHERS = [version for version in PYTHONS if version != RUNNING]
 
-EXTRAS = ".[cli,cloud,otel,mcp,redis]"
+EXTRAS = ".[cli,cloud,distributed,fastapi,otel,mcp,redis]"
 LONG = (
     *("batch", "emulator", "soak", "testing", "test_readme.py"),
     *("images/test_cancellation.py", "images/test_faults.py"),
-    *("integrations/redis", "stores/redis"),
+    *("integrations/redis", "integrations/streaq", "stores/redis"),
 )
 WITHOUT_LONG = tuple(f"--ignore=tests/{each}" for each in LONG)
 SHORT = (*WITHOUT_LONG, "--ignore=tests/cli")
+OWN_LOGIC = (
+    "--ignore=tests/sim",
+    "--ignore=tests/cli/batch",
+    "--ignore=tests/cli/demo",
+)
+WITHOUT_PROGRAMS = ("--ignore=tests/soak", "--ignore=tests/test_readme.py")
+"""Programs of their own, which nobody counts the lines of."""
 PORTABLE = tuple(
     f"tests/{each}"
     for each in (
@@ -221,7 +228,9 @@ def lint(session: nox.Session) -> None:
 @step()
 def typing(session: nox.Session) -> None:
     """Check types with mypy and basedpyright; pyproject.toml names the paths."""
-    session.install(".[cli,cloud,otel,mcp,redis,testing]", *group("typing"))
+    session.install(
+        ".[cli,cloud,distributed,fastapi,otel,mcp,redis,testing]", *group("typing")
+    )
     session.run("mypy", "--cache-dir", str(session.cache_dir / "mypy"))
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
@@ -230,7 +239,9 @@ def typing(session: nox.Session) -> None:
 @step(tags=["full"])
 def platforms(session: nox.Session) -> None:
     """Check types as on Windows and on macOS."""
-    session.install(".[cli,cloud,otel,mcp,redis,testing]", *group("typing"))
+    session.install(
+        ".[cli,cloud,distributed,fastapi,otel,mcp,redis,testing]", *group("typing")
+    )
     for name in ("win32", "darwin"):
         cache = session.cache_dir / f"mypy-{name}"
         where = ("--platform", name, "--cache-dir", str(cache))
@@ -273,7 +284,7 @@ def coverage(session: nox.Session) -> None:
     env: dict[str, str | None] = {"COVERAGE_FILE": str(data)}
     # -P: the package comes from site-packages, as users have it, not from here.
     command = ("python", "-P", "-m", "coverage", "run", "-m", "pytest")
-    run_tests(session, *command, env=env)
+    run_tests(session, *command, *WITHOUT_PROGRAMS, env=env)
     if not session.posargs:
         session.run("coverage", "combine", "--quiet", env=env)
         session.run("coverage", "report", env=env)
@@ -287,7 +298,7 @@ def lowest(session: nox.Session) -> None:
     Without the long ones: they try our own logic, not what a release offers.
     """
     session.install(EXTRAS, *group("test"), *floors())
-    run_tests(session, "python", "-P", "-m", "pytest", *WITHOUT_LONG)
+    run_tests(session, "python", "-P", "-m", "pytest", *WITHOUT_LONG, *OWN_LOGIC)
 
 
 @step(tags=["full"])
@@ -322,7 +333,7 @@ def portable(session: nox.Session) -> None:
 @step(tags=["full"])
 def examples(session: nox.Session) -> None:
     """Run the programs in examples/ as their readers would; arguments go to pytest."""
-    session.install(".[cli,metadata]", *group("examples"))
+    session.install(".[cli,distributed,metadata]", *group("examples"))
     # Most of them wait for programs to start: six at once fit two cores.
     command = ("python", "-P", "-m", "pytest", "examples")
     run_tests(session, *command, "--ignore=examples/gallery", at_once=6)
@@ -343,9 +354,9 @@ def browser(session: nox.Session) -> None:
 
 @step(tags=["full"])
 def load(session: nox.Session) -> None:
-    """Put 200 clients on a web application for a minute; arguments go to load.py."""
+    """Put 200 clients on a web application; arguments go to load.py."""
     session.install(".[cli]", *group("web"))
-    arguments = session.posargs or ("--seconds", "60")
+    arguments = session.posargs or ("--seconds", "30")
     session.run("python", "examples/web/load.py", *arguments)
 
 
@@ -400,7 +411,7 @@ def wheel(session: nox.Session) -> None:
 @step(default=False)
 def nightly(session: nox.Session) -> None:
     """Load, break and kill for half an hour."""
-    session.install(EXTRAS, *group("test", "web"))
+    session.install(EXTRAS, *group("test", "cloud", "web"))
     soak = "tests/soak"
     pytest = ("python", "-P", "-m", "pytest", "--timeout=3600", "-n", "2")
     session.run(*pytest, soak, env={"SOAK": "1"})
@@ -413,6 +424,9 @@ def nightly(session: nox.Session) -> None:
     session.run("python", f"{soak}/keys.py")
     # Few keys a file: it is opened, and made, by many at once.
     session.run("python", f"{soak}/keys.py", "--keys", "8", "--orders", "800")
+    session.run("python", f"{soak}/workers.py")
+    if shutil.which("redis-server"):
+        session.run("python", f"{soak}/redis_cuts.py", "--cut", "20", "--kills")
     session.run("python", f"{soak}/callbacks.py")
     session.run("python", f"{soak}/accounting.py")
 
@@ -425,7 +439,7 @@ def bench(session: nox.Session) -> None:
     Arguments go to the report: ``nox -s bench -- --short`` takes fewer turns;
     ``--quick`` shows in minutes whether all of it works, and writes to out/quick/.
     """
-    session.install(".[cli,redis]", *group("bench"))
+    session.install(".[cli,distributed]", *group("bench"))
     folder = ROOT / "benchmarks"
     session.run("python", str(folder / "report.py"), *session.posargs)
     reported = (folder / "report.py").read_text(encoding="utf-8")

@@ -16,17 +16,35 @@ if TYPE_CHECKING:
     from apimodels_async._api.catalogue import (
         known_models as known_models,
     )
+    from apimodels_async._api.literals import (
+        AspectRatio as AspectRatio,
+    )
+    from apimodels_async._api.literals import (
+        KnownModelId as KnownModelId,
+    )
+    from apimodels_async._api.literals import (
+        Quality as Quality,
+    )
+    from apimodels_async._api.literals import (
+        Resolution as Resolution,
+    )
     from apimodels_async._api.prices import (
         check_request as check_request,
     )
     from apimodels_async._io.order_limit import (
         LocalLimit as LocalLimit,
     )
+    from apimodels_async._notebook.show import (
+        PictureGrid as PictureGrid,
+    )
     from apimodels_async._ports import (
         OrderLimit as OrderLimit,
     )
     from apimodels_async._ports import (
         Permit as Permit,
+    )
+    from apimodels_async.batch.outcome import (
+        Outcome as Outcome,
     )
     from apimodels_async.errors import (
         ApiModelsError as ApiModelsError,
@@ -131,9 +149,6 @@ if TYPE_CHECKING:
         ModelInfo as ModelInfo,
     )
     from apimodels_async.models import (
-        Outcome as Outcome,
-    )
-    from apimodels_async.models import (
         Reconciliation as Reconciliation,
     )
     from apimodels_async.models import (
@@ -169,10 +184,16 @@ if TYPE_CHECKING:
 
 _HOME = {
     "known_models": "_api.catalogue",
+    "AspectRatio": "_api.literals",
+    "KnownModelId": "_api.literals",
+    "Quality": "_api.literals",
+    "Resolution": "_api.literals",
     "check_request": "_api.prices",
     "LocalLimit": "_io.order_limit",
+    "PictureGrid": "_notebook.show",
     "OrderLimit": "_ports",
     "Permit": "_ports",
+    "Outcome": "batch.outcome",
     "APIStatusError": "errors",
     "ApiModelsError": "errors",
     "AuthenticationError": "errors",
@@ -207,7 +228,6 @@ _HOME = {
     "KnownModel": "models",
     "KnownParameter": "models",
     "ModelInfo": "models",
-    "Outcome": "models",
     "Reconciliation": "models",
     "SessionStats": "models",
     "SparkPixEdit": "models",
@@ -224,6 +244,7 @@ _HOME = {
 __all__ = [
     "APIStatusError",
     "ApiModelsError",
+    "AspectRatio",
     "AuthenticationError",
     "BadRequestError",
     "Balance",
@@ -240,6 +261,7 @@ __all__ = [
     "InvalidRequestError",
     "JournalError",
     "KnownModel",
+    "KnownModelId",
     "KnownParameter",
     "LocalLimit",
     "ModelInfo",
@@ -249,10 +271,13 @@ __all__ = [
     "OutcomeUnknownError",
     "PermissionDeniedError",
     "Permit",
+    "PictureGrid",
     "PollPolicy",
+    "Quality",
     "RateLimitError",
     "Reconciliation",
     "RequestInfo",
+    "Resolution",
     "ResultExpiredError",
     "RetryPolicy",
     "ServerError",

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import aiohttp
     import anyio
 
-    from apimodels_async._core.files.embed import Splice
     from apimodels_async._core.files.keeping import Keeping
     from apimodels_async._io.files.downloads import Files
     from apimodels_async._io.http.network import Network
@@ -103,17 +102,14 @@ class Adapters:
     def sink(
         self,
         target: Path,
-        stem: str,
+        keeping: Keeping,
         threads: anyio.CapacityLimiter,
         disk: Disk,
-        sidecar: bytes | None,
-        imprint: Callable[[bytes], Splice | None] | None,
-        keeping: Keeping,
     ) -> Sink:
         """Return the place for one file."""
         from apimodels_async._io.files.storage import FileSink
 
-        return FileSink(target, stem, threads, disk, sidecar, imprint, keeping)
+        return FileSink(threads, keeping, target, disk)
 
     def journal(self, path: Path) -> OrderStore:
         """Return the journal at *path*, not opened yet."""

@@ -154,7 +154,7 @@ class Runtime:
     def journal(self, path: Path) -> SentOrders:
         """Return the orders of a batch in the journal at *path*, not opened yet."""
         store = self.adapters.journal(path)
-        return _orders_in(store, store.scope, self.adapters.clock())
+        return orders_in(store, store.scope, self.adapters.clock())
 
     def observe(self, observer: Observer) -> None:
         """Let *observer* surround every order from now on."""
@@ -190,7 +190,7 @@ class Runtime:
             lent=options.http,
         )
         limit = options.limit or LocalLimit()
-        sender = Sender(transport, clock, options.retry, draw, limit)
+        sender = Sender(transport, clock, options.retry, draw, limit, options.base_url)
         ledger = _ledger(options.polling, options.max_polls, draw)
         tracker = Tracker(ledger, transport, clock, options.max_polls, counters)
         callbacks: ExpectedCallbacks | None = None
@@ -409,10 +409,11 @@ def _orders(options: Options, clock: Clock) -> SentOrders | None:
         return None
     from apimodels_async.stores.store import scope_of
 
-    return _orders_in(options.store, scope_of(options.store, options.base_url), clock)
+    return orders_in(options.store, scope_of(options.store, options.base_url), clock)
 
 
-def _orders_in(store: OrderStore, scope: str, clock: Clock) -> SentOrders:
+def orders_in(store: OrderStore, scope: str, clock: Clock) -> SentOrders:
+    """Return what one session, or one batch, has in *store*; it is not opened yet."""
     from apimodels_async.stores._lease import Lease
     from apimodels_async.stores.sent import SentOrders
 

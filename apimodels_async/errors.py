@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import copy
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, TypedDict
+from typing import TYPE_CHECKING, ClassVar, Final, TypedDict
 
 from attrs import frozen
 
@@ -99,10 +99,23 @@ class Facts(TypedDict, total=False):
     charged: bool | None
 
 
+CHARGED: Final = {
+    True: "charged",
+    False: "not charged",
+    None: "may have been charged",
+}
+"""What a traceback says of the money."""
+
+
 class ApiModelsError(Exception):
-    """Root of every error this library raises on purpose."""
+    """
+    Root of every error this library raises on purpose.
+
+    A traceback shows below it whether money was spent.
+    """
 
     default_charged: ClassVar[bool | None] = False
+    _added: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -127,6 +140,15 @@ class ApiModelsError(Exception):
         """Of the order concerned, where a store has it."""
         self.charged = self.default_charged if charged is None else charged
         """Whether money was spent; None: unknown."""
+
+    def add_note(self, note: str, /) -> None:
+        """Let tracebacks show *note* below what they say of the money."""
+        self._added = (*self._added, note)
+
+    # Made when it is read: *charged* may be set until then.
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        return [CHARGED.get(self.charged, CHARGED[None]), *self._added]
 
     def fresh(self, *, task_id: str | None = None) -> Self:
         """

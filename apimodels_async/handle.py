@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import define, field
 
-from apimodels_async import _display
 from apimodels_async._api.checks import check_timeout
 from apimodels_async._core.money.retry import info_of, unknown_error
+from apimodels_async._notebook import html
 from apimodels_async._ports import Sent
 from apimodels_async.errors import (
     ApiModelsError,
@@ -164,7 +164,7 @@ class TaskHandle:
         """
         Return how a notebook shows it now; asks nobody, and says how old the news is.
         """
-        return _display.bundle(repr(self), self._card(), include, exclude)
+        return html.bundle(repr(self), self._card(), include, exclude)
 
     def _card(self) -> str:
         outcome = self._entry.outcome
@@ -176,12 +176,12 @@ class TaskHandle:
             "state": self.state.value,
         }
         if outcome is None:
-            ago = _display.seconds(self._tracker.seconds_since_poll(self._entry))
+            ago = html.seconds(self._tracker.seconds_since_poll(self._entry))
             facts["asked"] = f"{ago} ago" if ago else "not yet"
             facts["shown at"] = f"{datetime.now(UTC):%H:%M:%S} UTC"
         else:
             facts[type(outcome).__name__] = outcome
-        return _display.card(facts)
+        return html.card(facts)
 
 
 def read_token(text: str) -> tuple[str, str | None]:

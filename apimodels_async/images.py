@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from itertools import count
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from apimodels_async._api import checks, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
+from apimodels_async.batch.call import BatchCall
 from apimodels_async.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -21,24 +19,23 @@ from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
 from apimodels_async.stores.recall import NO_STORE
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from apimodels_async._io.files.destinations import Destination
+    from apimodels_async._api.literals import (
+        AspectRatio,
+        EditRatio,
+        ImageRatio,
+        KnownModelId,
+        Quality,
+        Resolution,
+    )
     from apimodels_async._runtime import Runtime
-    from apimodels_async.batch import Batch
     from apimodels_async.handle import TaskHandle
     from apimodels_async.models import AnyRequest, ImageResult
     from apimodels_async.stores.sent_order import SentOrder
 
-    BatchItem = str | Mapping[str, Any] | AnyRequest
 
-
-NAME_CHARS_MAX: Final = 200
-"""Of a batch; the rest of an idempotency key is its item's."""
-
-
-class Images:
+class Images(BatchCall):
     """Made by the session; use ``session.images``."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -49,7 +46,7 @@ class Images:
         self,
         prompt: str,
         *,
-        aspect_ratio: str | None = None,
+        aspect_ratio: ImageRatio | str | None = None,
         width: int | None = None,
         height: int | None = None,
         prompt_upsampling: bool | None = None,
@@ -67,7 +64,22 @@ class Images:
         self,
         prompt: str | None,
         *,
-        model: str,
+        model: KnownModelId | str,
+        aspect_ratio: AspectRatio | str | None = None,
+        resolution: Resolution | str | None = None,
+        quality: Quality | str | None = None,
+        size: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        n: int | None = None,
+        seed: int | None = None,
+        background: str | None = None,
+        image: str | None = None,
+        images: Sequence[str] | None = None,
+        image_url: str | Sequence[str] | None = None,
+        image_urls: Sequence[str] | None = None,
+        mask: str | None = None,
+        callback_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         manual_ack: bool = False,
@@ -104,7 +116,47 @@ class Images:
             prompt: What to draw; or a request value that says everything.
 
             model: Model id; unknown ones pass through, with a warning in the log where
-                a known id is close.
+                a known id is close. What each takes, :func:`known_models` says.
+
+            aspect_ratio: Width to height, such as "16:9".
+
+            resolution: Tier of size, such as "2K"; the price may depend on it.
+
+            quality: How much work goes into it; the price may depend on it.
+
+            size: "1024x1024", or a tier, where the model takes that instead.
+
+            width: Pixels.
+
+            height: Pixels.
+
+            n: How many pictures; each costs its price.
+
+            seed: Same seed, same picture.
+
+            background: What is behind the subject, in the model's own words.
+
+            image: Input image, where the model calls it so: an http(s) URL
+                (``session.upload`` makes one of a local file), or, but for SparkPix, a
+                ``data:`` URI or base64.
+
+            images: A list, each as *image*.
+
+            image_url: As *image*; a list, where the model takes several by this name.
+
+            image_urls: A list, each as *image*.
+
+            mask: As *image*; says which part of the input is to change.
+
+            callback_url: Where the API tells that the task has ended; without it the
+                session's own, if it has one.
+
+            prompt_upsampling: Whether the API may rewrite the prompt; SparkPix alone.
+
+            lora_weights: ``huggingface.co/<owner>/<model>[/<file.safetensors>]``;
+                SparkPix alone.
+
+            lora_scale: -1 to 3; SparkPix alone.
 
             extra: Further parameters, sent as they are and not checked.
 
@@ -117,7 +169,8 @@ class Images:
                 with its idempotency key: until then ``recover()`` finds it after a
                 crash. Else it counts as soon as its result is returned.
 
-            params: The API's own parameter names; unknown ones pass through.
+            params: Any other parameter, by the API's own name; unknown ones pass
+                through.
 
         Raises:
             InvalidRequestError: Refused here; also what looks like a misspelt name of a
@@ -140,15 +193,35 @@ class Images:
         record = await self._record(request, idempotency_key, manual_ack)
         return await self._runtime.open().ordering.complete(request, record)
 
+    @overload
+    async def edit(
+        self,
+        prompt: str,
+        *,
+        images: Sequence[str],
+        aspect_ratio: EditRatio | str | None = None,
+        turbo: bool | None = None,
+        seed: int | None = None,
+        callback_url: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        manual_ack: bool = False,
+        **params: Any,
+    ) -> ImageResult: ...
+
+    @overload
+    async def edit(
+        self,
+        prompt: SparkPixEdit,
+        *,
+        idempotency_key: str | None = None,
+        manual_ack: bool = False,
+    ) -> ImageResult: ...
+
     async def edit(
         self,
         prompt: str | SparkPixEdit,
         *,
-        images: Sequence[str] | None = None,
-        aspect_ratio: str | None = None,
-        turbo: bool | None = None,
-        seed: int | None = None,
-        callback_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         manual_ack: bool = False,
@@ -161,10 +234,18 @@ class Images:
         ``generate(model=...)``, under their own parameter names.
 
         Args:
+            prompt: What to change; or a request value that says everything.
+
             images: http(s) URLs, the first is the primary one; ``session.upload``
                 makes one of a local file. The prompt calls them "image 1", ...
 
-            extra, idempotency_key, manual_ack: As for :meth:`generate`.
+            aspect_ratio: Width to height; else that of the primary image.
+
+            turbo: On unless told otherwise; off is advised for hard tasks.
+
+            seed: Same seed, same picture.
+
+            callback_url, extra, idempotency_key, manual_ack: As for :meth:`generate`.
 
         Raises:
             As :meth:`generate`.
@@ -179,18 +260,46 @@ class Images:
             )
             raise InvalidRequestError(msg, parameter="model")
         params.pop("model", None)
-        given = {
-            "images": images,
-            "aspect_ratio": aspect_ratio,
-            "turbo": turbo,
-            "seed": seed,
-            "callback_url": callback_url,
-            **params,
-        }
         model = None if isinstance(prompt, SparkPixEdit) else SPARKPIX_EDIT
-        request = _request(prompt, model, _given(given), extra)
+        request = _request(prompt, model, _given(params), extra)
         record = await self._record(request, idempotency_key, manual_ack)
         return await self._runtime.open().ordering.complete(request, record)
+
+    @overload
+    async def submit(
+        self,
+        prompt: str | None,
+        *,
+        model: KnownModelId | str,
+        aspect_ratio: AspectRatio | str | None = None,
+        resolution: Resolution | str | None = None,
+        quality: Quality | str | None = None,
+        size: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        n: int | None = None,
+        seed: int | None = None,
+        background: str | None = None,
+        image: str | None = None,
+        images: Sequence[str] | None = None,
+        image_url: str | Sequence[str] | None = None,
+        image_urls: Sequence[str] | None = None,
+        mask: str | None = None,
+        callback_url: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        manual_ack: bool = False,
+        **params: Any,
+    ) -> TaskHandle: ...
+
+    @overload
+    async def submit(
+        self,
+        prompt: ImageRequest,
+        *,
+        idempotency_key: str | None = None,
+        manual_ack: bool = False,
+    ) -> TaskHandle: ...
 
     async def submit(
         self,
@@ -209,6 +318,12 @@ class Images:
         the request left, it goes on and its task stays tracked (``session.orphans``).
 
         Args:
+            prompt: What to draw; or a request value that says everything.
+
+            model: Model id of one that is answered by a task: any but SparkPix.
+
+            aspect_ratio, ...: As for :meth:`generate`, and so is *extra*.
+
             idempotency_key, manual_ack: As for :meth:`generate`; the same key again
                 brings the same task.
 
@@ -297,121 +412,6 @@ class Images:
             raise
         return ordering.attach(task_id, model)
 
-    def batch(  # noqa: PLR0913  options, all by keyword
-        self,
-        source: Iterable[BatchItem] | AsyncIterable[BatchItem],
-        *,
-        max_pending: int = 50,
-        max_cost: Decimal | float | None = None,
-        price: Callable[[AnyRequest], Decimal | float | None] | None = None,
-        journal: str | os.PathLike[str] | None = None,
-        name: str | None = None,
-        download_to: Destination | None = None,
-        sidecar: bool = False,
-        embed: bool = False,
-        retry_failed: bool = False,
-        resubmit_unknown: bool = False,
-        start: int = 0,
-        step: int = 1,
-        model: str | None = None,
-        extra: Mapping[str, Any] | None = None,
-        **defaults: Any,
-    ) -> Batch:
-        """
-        Order everything in *source*, a few at a time; yield outcomes as they finish.
-
-        Use it as ``async with session.images.batch(...) as outcomes`` and then
-        ``async for outcome in outcomes``. Costs money. Failures are values. Leaving
-        early stops ordering; what was paid for is in ``outcomes.pending`` (tracked) and
-        ``outcomes.unread``.
-
-        Args:
-            source: Prompts, request values, or mappings of parameters; read only as
-                fast as slots free up, at most *max_pending* ahead. Equal items are
-                orders in their own right.
-
-            max_pending: Most items under way at once.
-
-            max_cost: US dollars, for all runs with one journal together. Before an
-                order would pass it, ordering stops, and iteration ends with
-                ``BudgetExceededError``. Unknown outcomes count as spent.
-
-            price: Price of a request, 0 or more, where you know it (None: you do not);
-                else the published hint (:func:`known_models`). Once a result states its
-                credits, these count.
-
-            journal: SQLite file that survives a crash. Run the same batch again with
-                it: what ended is handed over again, what was accepted is attached, and
-                nothing of unknown fate is ordered anew.
-
-            name: Instead of a journal, the name of the batch in the session's store:
-                each item has an idempotency key within it, from its content, so that
-                the same batch again buys nothing twice. With a store, but without a
-                name, items are remembered under random keys.
-
-            download_to: Directory for the pictures, ``00041-prompt.png`` each; or where
-                in object storage, as in ``session.download``. A bucket is written to
-                once before anything is ordered.
-
-            sidecar, embed: Write prompt, model, seed and task id beside each picture,
-                or into it; as in ``session.download``.
-
-            retry_failed: Order again what an earlier run saw fail (not charged).
-
-            resubmit_unknown: Order again what an earlier run left unknown. This may pay
-                twice.
-
-            start: Number of the first item, in outcomes, journal and file names.
-
-            step: From one item's number to the next one's; with *start* the numbers of
-                a larger list, where this is a part of it.
-
-            model, extra, defaults: Parameters of every prompt, and of every mapping
-                that does not name them itself; a request value says everything.
-
-        Raises:
-            ConfigurationError: *embed* without Pillow, or object storage without
-                obstore. Nothing was sent.
-            InvalidRequestError: A parameter is out of range. Nothing was sent.
-        """
-        from apimodels_async._api.prices import price_of
-        from apimodels_async._core.money.budget import Budget
-        from apimodels_async._io.files.destinations import read_destination
-        from apimodels_async._saving import Provenance
-        from apimodels_async.batch import Batch, BatchOptions
-
-        given = _given({"model": model, "extra": extra, **defaults})
-        requests.check_defaults(given, Images.batch.__kwdefaults__ or ())
-        checks.check_count("max_pending", max_pending)
-        checks.check_start(start)
-        checks.check_count("step", step)
-        checks.check_amount("max_cost", max_cost)
-        checks.check_path("journal", journal)
-        _check_name(name, journal, self._runtime.options.store)
-        known = None
-        if download_to is not None:
-            known = read_destination(download_to, "download_to")
-        provenance = Provenance(sidecar=sidecar, embed=embed)
-        provenance.check()
-        limit = None
-        if max_cost is not None:
-            exact = isinstance(max_cost, Decimal)
-            limit = Decimal(str(max_cost if exact else checks.plain(max_cost)))
-        options = BatchOptions(
-            # A journal takes none of numpy's numbers.
-            numbers=count(checks.plain(start), checks.plain(step)),
-            defaults=given,
-            max_pending=checks.plain(max_pending),
-            price_of=price or price_of,
-            journal=None if journal is None else Path(journal),
-            name=name,
-            download_to=known,
-            provenance=provenance,
-            retry_failed=retry_failed,
-            resubmit_unknown=resubmit_unknown,
-        )
-        return Batch(source, self._runtime, Budget(limit), options)
-
 
 def _request(
     prompt: object,
@@ -431,17 +431,3 @@ def _request(
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _check_name(name: object, journal: object, store: object) -> None:
-    if name is None:
-        return
-    if len(checks.check_key(name, "name")) > NAME_CHARS_MAX:
-        msg = f"name has at most {NAME_CHARS_MAX} characters"
-        raise InvalidRequestError(msg, parameter="name")
-    if journal is not None:
-        msg = "give a batch a journal, or a name in the session's store, not both"
-        raise InvalidRequestError(msg, parameter="name")
-    if store is None:
-        msg = "name= needs a store: Session(store='orders.sqlite')"
-        raise ConfigurationError(msg)

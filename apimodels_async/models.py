@@ -9,12 +9,17 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from attrs import field, frozen
 
 from apimodels_async._text import Value, brief
 from apimodels_async.errors import ApiModelsError
+
+if TYPE_CHECKING:
+    from apimodels_async._api.literals import EditRatio, ImageRatio, KnownModelId
+else:  # whoever reads annotations at run time, as cattrs does, finds plain text
+    EditRatio = ImageRatio = KnownModelId = str
 
 __all__ = [
     "Balance",
@@ -123,21 +128,14 @@ class ImageResult(Value):
         """
         Return how a notebook shows it; asks nobody: the browser loads the pictures.
         """
-        from apimodels_async._display import bundle
+        from apimodels_async._notebook.html import bundle
 
         return bundle(repr(self), self._card(), include, exclude)
 
     def _card(self) -> str:
-        from apimodels_async._display import card, moment, seconds
+        from apimodels_async._notebook.html import result_card
 
-        facts = {
-            "model": self.model,
-            "task": self.task_id,
-            "credits": self.credits,
-            "made in": seconds(self.duration_s),
-            "kept until": moment(self.expires_at),
-        }
-        return card(facts, self.urls, f"picture by {self.model or 'an unnamed model'}")
+        return result_card(self)
 
 
 @frozen(eq=False, repr=False)
@@ -165,7 +163,7 @@ class SparkPixImage(Value):
     """
 
     prompt: str
-    aspect_ratio: str | None = None
+    aspect_ratio: ImageRatio | str | None = None
     """``custom`` (the API's default), 1:1, 16:9, 9:16, 4:3, 3:4, 3:2, 2:3."""
     width: int | None = None
     """Pixels, 256-1440, a multiple of 16; only with ``custom``."""
@@ -195,7 +193,7 @@ class SparkPixEdit(Value):
     """Refer to the inputs as "image 1", "image 2"."""
     images: Sequence[str] = field(repr=brief)
     """http(s) URLs; the first is the primary one."""
-    aspect_ratio: str | None = None
+    aspect_ratio: EditRatio | str | None = None
     """``match_input_image`` (the API's default), 1:1, 16:9, ..., 2:3."""
     turbo: bool | None = None
     """The API's default is true; off is advised for hard tasks."""
@@ -214,7 +212,7 @@ class ImageRequest(Value):
     before that; unknown models and parameters pass through.
     """
 
-    model: str
+    model: KnownModelId | str
     prompt: str | None = None
     """None for the models that take none (upscalers)."""
     params: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
@@ -296,6 +294,11 @@ class Outcome(Value):
         msg = "an outcome has a result or an error"
         raise ValueError(msg)
 
+    def _repr_html_(self) -> str:
+        from apimodels_async._notebook.html import outcome_card
+
+        return outcome_card(self)
+
 
 @frozen(eq=False, repr=False, kw_only=True)
 class Balance(Value):
@@ -339,6 +342,8 @@ class ModelInfo(Value):
     id: str
     modality: str | None = None
     endpoint: str | None = None
+    known: KnownModel | None = field(default=None, eq=False, repr=False)
+    """What was published of it: parameters, prices, input images, and on which day."""
     raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
 
 

@@ -1,6 +1,4 @@
-"""
-The object users hold.
-"""
+"""The object users hold."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from apimodels_async._api.checks import check_index, check_result
 from apimodels_async._core.money.reconcile import compare_balances
 from apimodels_async._io import config
 from apimodels_async._io.http.network import hide, resolve_network
+from apimodels_async._notebook.show import ShowsPictures
 from apimodels_async._ports import Secret
 from apimodels_async._runtime import Options, Runtime
 from apimodels_async.images import Images
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from apimodels_async.webhooks import Callback
 
 
-class Session(StoredOrders):
+class Session(StoredOrders, ShowsPictures):
     """
     One connection pool and one tracker coroutine for all your pictures.
 
@@ -353,7 +352,7 @@ class Session(StoredOrders):
         """
         check_index(index, len(check_result(result).urls))
         saver = self._runtime.open().saver
-        where = saver.target(target, overwrite, max_bytes, sidecar, embed)
+        where = saver.places.target(target, overwrite, max_bytes, sidecar, embed)
         return await saver.save(result, where, index=index, request=request)
 
     async def download_all(
@@ -380,7 +379,7 @@ class Session(StoredOrders):
             As :meth:`download`.
         """
         saver = self._runtime.open().saver
-        where = saver.target(target, overwrite, max_bytes, sidecar, embed)
+        where = saver.places.target(target, overwrite, max_bytes, sidecar, embed)
         paths, trouble = await saver.save_all(result, where, request=request)
         if trouble is not None:
             raise trouble

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 QUICK = "--quick" in sys.argv
 TURNS = 2 if QUICK else 7
 SECONDS = 0.3 if QUICK else 0.5
-WARM_S = 3.0
+WARM_S = 8.0
+WARM_POLLS = 10
+"""Of each connection. With two, 256 handshakes of TLS are still going on."""
 TASKS = 5_000
 """Gone round by every variant. With few, yarl's cache of parsed URLs serves the client
 that writes them as text, which it does not do for an application's many tasks."""
@@ -146,7 +148,7 @@ async def cost(variant: Variant, base: str, together: int) -> float:
     async with variant(base, together) as polled:
         until = time.monotonic() + WARM_S
         while (  # noqa: ASYNC110  nobody tells when a connection is warm
-            polled() < 2 * together and time.monotonic() < until
+            polled() < WARM_POLLS * together and time.monotonic() < until
         ):
             await asyncio.sleep(0.01)
         before, cpu = polled(), time.process_time()

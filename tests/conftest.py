@@ -66,6 +66,25 @@ def object_storage():
     obstore.put(MemoryStore(), "x", b"")
 
 
+@pytest.fixture(scope="session")
+def s3(object_storage):
+    """Run an S3 service."""
+    from support.buckets import serve_s3
+
+    with serve_s3() as s3:
+        yield s3
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch):
+    """Make an empty bucket, let the environment lead to it, and return its name."""
+    from support.buckets import environment
+
+    for name, value in environment(s3.origin).items():
+        monkeypatch.setenv(name, value)
+    return s3.bucket()
+
+
 @pytest.fixture
 def ipv6():
     """Skip a test where this machine has no IPv6."""

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+from support.redis import needs_redis
 
 pytest_plugins = ["pytester"]
 
@@ -79,3 +84,25 @@ def test_the_environment_is_empty(tmp_path):
     """A test sees neither the developer's key nor the developer's home."""
     assert [name for name in os.environ if name.startswith("APIMODELS_")] == []
     assert Path.home() == tmp_path
+
+
+@needs_redis
+def test_a_redis_server_ends_with_the_tests_that_started_it():
+    """Killed with -9, as a time-out does, they leave none running."""
+    code = (
+        "import time; from support.redis import RedisServer;"
+        "print(RedisServer(()).start().process.pid, flush=True); time.sleep(60)"
+    )
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=path
+    ) as tests:
+        pid = int(tests.stdout.readline())
+        os.kill(pid, 0)
+        tests.kill()
+    while True:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.01)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 import traceback
 from datetime import UTC, datetime
 
@@ -114,6 +116,37 @@ def test_what_was_charged_is_known_unless_the_task_lives_on():
             assert charged is cls("x", charged=charged).charged
 
     check_all(CLASSES, check)
+
+
+def test_a_traceback_says_whether_it_was_charged():
+    """A note below every error says it, by what was known last; others follow."""
+    words = {True: "charged", False: "not charged", None: "may have been charged"}
+
+    def check(cls):
+        error = cls("x")
+        assert [words[CHARGED.get(cls.__name__, False)]] == error.__notes__
+        for charged in (True, False, None):
+            error.charged = charged
+            shown = traceback.format_exception_only(error)
+            assert shown[-1] == f"{words[charged]}\n"
+        error.add_note("picture 2 of 3")
+        assert error.fresh().__notes__ == [words[None], "picture 2 of 3"]
+        assert error.__notes__ == copy.copy(error).__notes__
+
+    check_all(CLASSES, check)
+
+
+def test_the_interpreter_shows_it_too():
+    """What ends a program says it in its last line."""
+    code = "import apimodels_async; raise apimodels_async.OutcomeUnknownError('lost')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+
+    assert done.stderr.splitlines()[-2:] == [
+        "apimodels_async.errors.OutcomeUnknownError: lost",
+        "may have been charged",
+    ]
 
 
 def test_an_error_needs_no_facts():

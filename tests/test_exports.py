@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import apimodels_async
-from apimodels_async import errors
+from apimodels_async import errors, stores
+from apimodels_async.integrations import redis, streaq
 
 DOOR = Path(inspect.getfile(apimodels_async))
 
@@ -48,6 +49,18 @@ def test_the_list_is_sorted_and_unique():
     names = list(apimodels_async.__all__)
 
     assert sorted(set(names), key=order) == names
+
+
+@pytest.mark.parametrize(
+    "door", [stores, redis, streaq], ids=["stores", "redis", "streaq"]
+)
+def test_a_lazy_door_inside_has_what_it_says(door):
+    """Each of its names resolves and is shown, and an unknown one is refused."""
+    for name in door.__all__:
+        assert getattr(door, name) is not None
+    assert set(door.__all__) <= set(dir(door))
+    with pytest.raises(AttributeError, match="has no attribute 'Postgres'"):
+        _ = door.Postgres
 
 
 def test_every_name_resolves():

@@ -17,6 +17,7 @@ from apimodels_async import (
     SessionClosedError,
 )
 from apimodels_async._adapters import NoObserver
+from apimodels_async._api.checks import BASE_URL
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
@@ -49,7 +50,12 @@ class Desk(Rig):
 
         super().__init__(script, latency=latency, **more)
         sender = Sender(
-            self.transport, self.clock, RetryPolicy(), lambda: 1.0, LocalLimit()
+            self.transport,
+            self.clock,
+            RetryPolicy(),
+            lambda: 1.0,
+            LocalLimit(),
+            BASE_URL,
         )
         lost = LostOrders(sender, self.tracker, self.counters, None)
         self.ordering = Ordering(

@@ -17,6 +17,7 @@ from apimodels_async import (
     SessionClosedError,
     Verdict,
 )
+from apimodels_async._api.checks import BASE_URL
 from apimodels_async._api.requests import group_of
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
@@ -105,7 +106,9 @@ class Desk(Rig):
             self.callback, self.tracker, self.clock, self.counters
         )
         limit = limit or LocalLimit()
-        sender = Sender(self.transport, self.clock, RetryPolicy(), lambda: 1.0, limit)
+        sender = Sender(
+            self.transport, self.clock, RetryPolicy(), lambda: 1.0, limit, BASE_URL
+        )
         lost = LostOrders(sender, self.tracker, self.counters, self.callbacks)
         self.ordering = Ordering(
             sender,

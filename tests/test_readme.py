@@ -2,7 +2,8 @@
 Every example of README.md and docs/ runs as it is printed, against the emulator.
 
 A block fenced as ``python`` is run on its own, with ``await`` allowed at top level,
-in an empty folder, with key and base URL of a fresh emulator in the environment.
+in an empty folder, with key and base URL of a fresh emulator in the environment, and
+``REDIS_URL`` where it asks for one.
 A comment on the line before the fence says otherwise:
 
 - ``<!-- no-run: reason -->`` is for what cannot run here;
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import inspect
 import re
 import traceback
@@ -21,6 +23,7 @@ from typing import NamedTuple
 
 import pytest
 from anyio.from_thread import start_blocking_portal
+from support.redis import ABSENT, FOUND, RedisServer
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -121,7 +124,13 @@ def test_a_printed_example_runs(block, monkeypatch, tmp_path, object_storage):
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(Emulator(speed=50)) as emulator,
+        contextlib.ExitStack() as stack,
     ):
+        if "REDIS_URL" in block.code:
+            if not FOUND:
+                pytest.skip(ABSENT)
+            server = stack.enter_context(RedisServer(()))
+            monkeypatch.setenv("REDIS_URL", server.url)
         monkeypatch.setenv("APIMODELS_BASE_URL", emulator.base_url)
         monkeypatch.setenv("APIMODELS_POLL_INTERVAL", "0.1")
         monkeypatch.setenv("APIMODELS_API_KEY", emulator.api_key)

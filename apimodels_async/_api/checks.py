@@ -24,6 +24,7 @@ from apimodels_async.models import ImageResult
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+BASE_URL: Final = "https://apimodels.app/api/v1"
 RATIOS: Final = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
 IMAGE_RATIOS: Final = ("custom", *RATIOS)
 EDIT_RATIOS: Final = ("match_input_image", *RATIOS)
@@ -270,7 +271,7 @@ def check_start(value: object) -> None:
 
 
 def check_result(result: object) -> ImageResult:
-    """Return *result* if it is one; a handle is none yet."""
+    """Return *result* if it is one; a handle is none yet, an address no more."""
     if isinstance(result, ImageResult):
         return result
     allowed = "an ImageResult, as generate() returns it"
@@ -278,6 +279,11 @@ def check_result(result: object) -> ImageResult:
         allowed = "an ImageResult: await the handle first (handle.result() in threads)"
     elif hasattr(result, "unwrap"):
         allowed = "an ImageResult: outcome.unwrap() is one"
+    elif isinstance(result, str):
+        allowed = (
+            "an ImageResult, not its address: give what generate() returned; of a task "
+            "there is `await images.attach(task_id)` (attach(task_id).result() in sync)"
+        )
     refuse("result", result, allowed)
 
 

@@ -39,10 +39,51 @@ OPTIONS: Final = {
     "download_to": "batch(); one result is stored by download()",
 }
 """Names that no model has -> whose options they are."""
+WORDS: Final = {
+    "flag": "true or false",
+    "ratio": "a ratio such as 16:9, or auto",
+    "url": "an http(s) URL",
+    "urls": "a list of http(s) URLs",
+    "image": "an image: an http(s) URL, a data: URI or base64",
+    "images": "a list of images: http(s) URLs, data: URIs or base64",
+}
+"""Type of a parameter -> what it may be; the others have numbers in their words."""
 _TIER: Final = r"\d+k"
 _RATIO: Final = r"\d+(\.\d+)?:\d+(\.\d+)?"
 _SIZE: Final = r"(\d{1,6})[xX](\d{1,6})"
 _SIZE_WORD: Final = r"\d+[kK]|auto"
+
+
+def describe(spec: KnownParameter) -> str:
+    """Return in words what a parameter may be, as far as it is known."""
+    if spec.values:
+        return f"one of {', '.join(spec.values)}"
+    if spec.type in {"whole", "number"}:
+        return _number_words(spec)
+    return _size_words(spec) if spec.type == "size" else WORDS.get(spec.type, "text")
+
+
+def _number_words(spec: KnownParameter) -> str:
+    words = "a whole number" if spec.type == "whole" else "a number"
+    if spec.low is not None:
+        words += f" from {spec.low:g}"
+        words += "" if spec.high is None else f" to {spec.high:g}"
+    return words + ("" if spec.step is None else f", a multiple of {spec.step}")
+
+
+def _size_words(spec: KnownParameter) -> str:
+    words = ["a size such as 1024x1024, or a word such as 2K"]
+    if spec.low is not None:
+        words.append(f"sides from {spec.low:g} pixels")
+    if spec.high is not None:
+        words.append(f"sides up to {spec.high:g} pixels")
+    if spec.step is not None:
+        words.append(f"in multiples of {spec.step}")
+    if spec.ratio_max is not None:
+        words.append(f"at most {spec.ratio_max:g}:1")
+    if spec.pixels is not None:
+        words.append(f"{spec.pixels[0]} to {spec.pixels[1]} pixels in all")
+    return "; ".join(words)
 
 
 def check_names(model: str, names: Iterable[object]) -> None:
@@ -132,9 +173,9 @@ def _check(spec: KnownParameter, value: Any) -> None:
         case "whole" | "number":
             _check_number(spec, number)
         case "flag" if not isinstance(number, bool):
-            _refuse(spec, value, "true or false")
+            _refuse(spec, value, describe(spec))
         case "ratio" if value != "auto" and not _match(_RATIO, value):
-            _refuse(spec, value, "a ratio such as 16:9, or auto")
+            _refuse(spec, value, describe(spec))
         case "size":
             _check_size(spec, value)
         case "image":
@@ -159,24 +200,18 @@ def _check_text(spec: KnownParameter, value: object) -> None:
     if word not in spec.values:
         near = nearest(word, spec.values)
         meant = f"; {did_you_mean(near)}" if len(near) == 1 else "."
-        allowed = f"one of {', '.join(spec.values)}{meant} {EXTRA_HINT}"
+        allowed = f"{describe(spec)}{meant} {EXTRA_HINT}"
         checks.refuse(spec.name, value, allowed)
 
 
 def _check_number(spec: KnownParameter, value: Any) -> None:
     whole = spec.type == "whole"
-    words = "a whole number" if whole else "a number"
-    if spec.low is not None:
-        words += f" from {spec.low:g}"
-        words += "" if spec.high is None else f" to {spec.high:g}"
-    if spec.step is not None:
-        words += f", a multiple of {spec.step}"
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        _refuse(spec, value, words)
+        _refuse(spec, value, describe(spec))
     low = -math.inf if spec.low is None else spec.low
     high = math.inf if spec.high is None else spec.high
     if not low <= value <= high or (spec.step and value % spec.step):
-        _refuse(spec, value, words)
+        _refuse(spec, value, describe(spec))
 
 
 def _check_size(spec: KnownParameter, value: object) -> None:

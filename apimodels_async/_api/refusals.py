@@ -10,6 +10,7 @@ import re
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
+from apimodels_async._api.checks import BASE_URL
 from apimodels_async._api.convert import reason_text
 from apimodels_async._api.decode import UnreadableError, decode_json, snippet
 from apimodels_async._text import printable
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from apimodels_async._ports import Reply
+    from apimodels_async.errors import ApiModelsError
 
 OK: Final = 200
 _NAMED: Final = re.compile(
     rb'\\?"task_?id\\?"\s*:\s*(?:\\?"([A-Za-z0-9._-]{1,128})\\?"|(\d{1,128})[\s,}\]])',
     re.IGNORECASE,
 )
-_BASE: Final = "Or base_url, APIMODELS_BASE_URL, without its /api/v1?"
+_VERSIONED: Final = re.compile(r"/v\d+$")
 _CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
 _TYPES: Final[dict[int, tuple[type[APIStatusError], str]]] = {
     400: (BadRequestError, "the API refused the request"),
@@ -45,7 +47,7 @@ _TYPES: Final[dict[int, tuple[type[APIStatusError], str]]] = {
     ),
     402: (InsufficientCreditsError, "not enough credits on the account"),
     403: (PermissionDeniedError, "the key may not do this"),
-    404: (NotFoundError, f"the API does not know this (a wrong id? {_BASE})"),
+    404: (NotFoundError, "the API does not know this"),
     408: (APIStatusError, "the API gave up waiting for the request"),
     429: (RateLimitError, "too many requests"),
     425: (APIStatusError, "the API wants the request later"),
@@ -77,8 +79,7 @@ def read_body(reply: Reply) -> Any:
     except UnreadableError as error:
         reason = str(error)
     if reason:
-        page = reply.body.lstrip()[:1] == b"<"
-        msg = f"the API's answer is {reason}" + (f". {_BASE}" if page else "")
+        msg = f"the API's answer is {reason}"
         raise UnexpectedResponseError(msg, status=reply.status)
     if isinstance(body, dict):
         _check_code(reply, body)
@@ -115,6 +116,26 @@ def refusal(reply: Reply) -> APIStatusError | UnexpectedResponseError:
         body = None
     fields = body if isinstance(body, dict) else {}
     return _build(reply.status, reply, fields)
+
+
+def name_the_base(error: ApiModelsError, body: bytes, base_url: str, path: str) -> None:
+    """
+    Add to *error* what answered, if that is hardly the API: *path* below *base_url*.
+
+    It is a page, or a 404 without the API's envelope or its version path.
+    """
+    lacks = not _VERSIONED.search(base_url)
+    missing = isinstance(error, NotFoundError) and (lacks or error.code is None)
+    page = isinstance(error, UnexpectedResponseError) and body.lstrip()[:1] == b"<"
+    if not missing and not page:
+        return
+    hint = "is base_url (or APIMODELS_BASE_URL) right?"
+    if lacks:
+        hint = (
+            "base_url (or APIMODELS_BASE_URL) should end in a version path, as "
+            f"{BASE_URL} does"
+        )
+    error.args = (f"{error.message}. It was {base_url}/{path} that answered: {hint}",)
 
 
 def _build(status: int, reply: Reply, body: dict[str, Any]) -> APIStatusError:

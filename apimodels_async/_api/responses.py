@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from apimodels_async._api.addresses import picture_address, usable_address
+from apimodels_async._api.catalogue import find_model
 from apimodels_async._api.checks import TASK_ID
 from apimodels_async._api.convert import (
     WireBalance,
@@ -135,6 +136,7 @@ def _model(reply: Reply, row: Any) -> ModelInfo:
         id=printable(wire.id, 200),
         modality=wire.modality,
         endpoint=wire.endpoint,
+        known=find_model(wire.id),
         raw=row,
     )
 

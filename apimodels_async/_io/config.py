@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from apimodels_async._api.checks import has_plain_brackets
+from apimodels_async._api.checks import BASE_URL, has_plain_brackets
 from apimodels_async._core.credentials import key_in
 from apimodels_async._ports import Secret
 from apimodels_async._text import is_loopback
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from apimodels_async.policies import PollPolicy
 
-BASE_URL: Final = "https://apimodels.app/api/v1"
-"""Source: API page. The variables are those of the vendor's own tools."""
+# The variables are those of the vendor's own tools.
 KEY_VARIABLE: Final = "APIMODELS_API_KEY"
 BASE_URL_VARIABLE: Final = "APIMODELS_BASE_URL"
 INTERVAL_VARIABLE: Final = "APIMODELS_POLL_INTERVAL"

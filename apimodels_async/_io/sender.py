@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
 
-from apimodels_async._api.refusals import salvage_task_id
+from apimodels_async._api.refusals import name_the_base, salvage_task_id
 from apimodels_async._core.money.retry import (
     answer_error,
     failure_error,
@@ -98,6 +98,8 @@ class Sender:
     _draw: Callable[[], float]
     """Uniform in 0-1: the jitter."""
     _limit: GuardedLimit = field(converter=GuardedLimit)
+    _base_url: str
+    """For messages."""
     _retries: RetryBudget = field(init=False, factory=RetryBudget)
 
     async def send(self, call: Call[T], sent: Sent | None = None) -> T:
@@ -124,7 +126,7 @@ class Sender:
                 kind, trouble, attempt, self._policy, self._draw()
             )
             if pause is None or not self._affordable(trouble):
-                raise _explain(call, sent, trouble, answer)
+                raise self._explain(call, sent, trouble, answer)
             sent.at = None  # that try is over and was not taken
             await self._clock.sleep(max(pause, call.request.spacing_s))
 
@@ -170,10 +172,24 @@ class Sender:
                 patient=patient,
             )
             if pause is None:
-                raise _explain(call, sent, found, answer)
+                raise self._explain(call, sent, found, answer)
             sent.at = None  # that try is over and was not taken
             if not throttled or permit.deaf:
                 await self._clock.sleep(pause)
+
+    def _explain(
+        self,
+        call: Call[T],
+        sent: Sent,
+        trouble: Failure | ApiModelsError,
+        answer: Reply | Failure,
+    ) -> ApiModelsError:
+        kind, info = call.request.kind, info_of(call.request, sent)
+        salvaged = salvage_task_id(answer.body)
+        if isinstance(trouble, Failure):
+            return failure_error(kind, trouble, info, salvaged)
+        name_the_base(trouble, answer.body, self._base_url, info.path)
+        return answer_error(kind, trouble, info, salvaged)
 
     def _affordable(self, trouble: Failure | ApiModelsError) -> bool:
         # A 429 is no outage: the API is there, says when, and is asked 4 times at most.
@@ -204,16 +220,3 @@ def _read_paid(
         msg = f"{info.method} {info.path} was answered, and reading that failed"
         task_id = salvage_task_id(answer.body)
         raise unknown_error(msg, info, task_id=task_id) from error
-
-
-def _explain(
-    call: Call[T],
-    sent: Sent,
-    trouble: Failure | ApiModelsError,
-    answer: Reply | Failure,
-) -> ApiModelsError:
-    kind, info = call.request.kind, info_of(call.request, sent)
-    salvaged = salvage_task_id(answer.body)
-    if isinstance(trouble, ApiModelsError):
-        return answer_error(kind, trouble, info, salvaged)
-    return failure_error(kind, trouble, info, salvaged)

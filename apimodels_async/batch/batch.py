@@ -26,6 +26,7 @@ from apimodels_async._core.money.records import Keys
 from apimodels_async.batch.folder import BatchFolder
 from apimodels_async.batch.item import HaltError, ItemRunner
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
+from apimodels_async.handle import TaskHandle
 from apimodels_async.stores.store import ask
 
 if TYPE_CHECKING:
@@ -34,12 +35,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from apimodels_async import models
     from apimodels_async._core.money.budget import Budget
     from apimodels_async._io.files.destinations import Known
-    from apimodels_async._runtime import Runtime
     from apimodels_async._saving import Provenance
-    from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import AnyRequest, Outcome
+    from apimodels_async.batch.outcome import Outcome
+    from apimodels_async.batch.parts import Folder, Maker, Pending
+    from apimodels_async.models import AnyRequest
     from apimodels_async.stores.sent import SentOrders
 
 
@@ -56,6 +58,8 @@ class BatchOptions:
     journal: Path | None
     name: str | None
     download_to: Known | None
+    folder: Folder | None = None
+    """Instead of *download_to*."""
     provenance: Provenance
     retry_failed: bool
     resubmit_unknown: bool
@@ -73,7 +77,7 @@ class Batch:
     def __init__(
         self,
         source: Iterable[object] | AsyncIterable[object],
-        runtime: Runtime,
+        runtime: Maker,
         budget: Budget,
         options: BatchOptions,
     ) -> None:
@@ -82,12 +86,12 @@ class Batch:
         self._budget = budget
         self._options = options
         self._journal: SentOrders | None = None
-        self._pending: dict[str, TaskHandle] = {}
+        self._pending: dict[int, Pending] = {}
         self._runner: ItemRunner
         self._turn = asyncio.Lock()
         self._ended_items: deque[tuple[Outcome, asyncio.Future[None] | None]] = deque()
         """Not handed over yet, each with what its worker waits for."""
-        self._interrupted: list[Outcome] = []
+        self._interrupted: list[models.Outcome] = []
         """Paid results of items that were left while they were being saved."""
         self._news: asyncio.Future[None] | None = None
         """What readers wait for."""
@@ -104,7 +108,9 @@ class Batch:
     @property
     def pending(self) -> tuple[TaskHandle, ...]:
         """Paid tasks of this batch that have not ended; tracked also after leaving."""
-        return tuple(self._pending.values())
+        return tuple(
+            each for each in self._pending.values() if isinstance(each, TaskHandle)
+        )
 
     @property
     def unread(self) -> tuple[Outcome, ...]:
@@ -115,7 +121,7 @@ class Batch:
         result and no path.
         """
         ended = (outcome for outcome, _ in self._ended_items)
-        return (*ended, *self._interrupted)
+        return (*ended, *cast("list[Outcome]", self._interrupted))
 
     @property
     def spent(self) -> Decimal:
@@ -128,6 +134,19 @@ class Batch:
     def reserved(self) -> Decimal:
         """US dollars on orders under way and on unknown outcomes, by price."""
         return self._budget.reserved
+
+    def _repr_html_(self) -> str:
+        """Return how a notebook shows it now; hands nothing over."""
+        from apimodels_async._notebook.html import card
+
+        facts = {
+            "batch": "under way" if self._workers else "ended",
+            "tasks pending": len(self.pending),
+            "ended, not handed over": len(self.unread),
+            "spent": f"${self.spent}",
+            "reserved": f"${self.reserved}",
+        }
+        return card(facts if self._begun else {"batch": "not begun: async with ..."})
 
     async def __aenter__(self) -> Self:
         """
@@ -171,9 +190,10 @@ class Batch:
             raise
 
     def _make_runner(self) -> ItemRunner:
-        parts, options, folder = self._runtime.open(), self._options, None
+        parts, options = self._runtime.open(), self._options
+        folder = options.folder
         if options.download_to is not None:
-            place = parts.saver.place(options.download_to, folder=True)
+            place = parts.saver.places.place(options.download_to, folder=True)
             folder = BatchFolder(parts.saver, place, options.provenance)
         prefix = None if options.name is None else f"{options.name}/"
         if options.journal is not None:
@@ -206,7 +226,7 @@ class Batch:
     async def _work(self) -> None:
         while (found := await self._next()) is not None:
             try:
-                outcome = await self._runner.run(*found)
+                outcome = cast("Outcome", await self._runner.run(*found))
             except HaltError as halt:
                 self._runner.halted = self._runner.halted or halt.reason
                 return
@@ -251,6 +271,14 @@ class Batch:
             self._news.set_result(None)
 
     def __aiter__(self) -> Self:
+        if self._left:
+            msg = (
+                "this batch was left: iterate it inside its `async with`; what it did "
+                "not hand over is in outcomes.unread and outcomes.pending"
+            )
+            error = ConfigurationError(msg)
+            error.charged = None  # what it ordered may have been
+            raise error
         return self
 
     async def __anext__(self) -> Outcome:
@@ -264,7 +292,11 @@ class Batch:
             SessionClosedError, JournalError: What made it stop ordering.
         """
         if not self._entered:
-            msg = "enter the batch first: async with session.images.batch(...) as ..."
+            msg = (
+                "enter the batch first: async with session.images.batch(...) as "
+                "outcomes (without async in apimodels_async.sync); nothing is ordered "
+                "before that"
+            )
             raise ConfigurationError(msg)
         while not self._ended_items:
             if not self._workers:

@@ -63,7 +63,11 @@ class BatchFolder:
         return tuple(found)
 
     async def save(
-        self, result: ImageResult, index: int, request: AnyRequest
+        self,
+        result: ImageResult,
+        index: int,
+        request: AnyRequest,
+        idempotency_key: str | None,  # noqa: ARG002  for those who save elsewhere
     ) -> tuple[list[Path | str], DownloadError | None]:
         """
         Save the pictures of item *index*, named after its place and prompt.

@@ -44,12 +44,8 @@ if TYPE_CHECKING:
     from apimodels_async._core.money.budget import Budget
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async._core.money.records import Keys
-    from apimodels_async._ordering import Ordering
-    from apimodels_async.batch.folder import BatchFolder
-    from apimodels_async.handle import Product, TaskHandle
-    from apimodels_async.models import (
-        AnyRequest,
-    )
+    from apimodels_async.batch.parts import Bought, Buyer, Folder, Pending
+    from apimodels_async.models import AnyRequest
     from apimodels_async.stores.sent import SentOrders
 
 logger = logging.getLogger("apimodels_async.batch")
@@ -95,7 +91,7 @@ class Item:
 class ItemRunner:
     """Runs the items of one batch, one at a time in each of its workers."""
 
-    ordering: Ordering
+    ordering: Buyer
     budget: Budget
     orders: SentOrders | None
     """Where each is written down, if anywhere."""
@@ -103,7 +99,7 @@ class ItemRunner:
     """It is a journal: nobody else is to be told what was handed over."""
     prefix: str | None
     """Of the items' idempotency keys; None: they have random ones."""
-    folder: BatchFolder | None
+    folder: Folder | None
     defaults: Mapping[str, Any]
     """Parameters of items that do not name them."""
     price_of: Callable[[AnyRequest], Decimal | float | None]
@@ -114,7 +110,8 @@ class ItemRunner:
     resubmit_unknown: bool
     halted: ApiModelsError | None = None
     """Why nothing more is ordered."""
-    pending: dict[str, TaskHandle] = field(factory=dict)
+    pending: dict[int, Pending] = field(factory=dict)
+    """By number."""
     unread: dict[int, SentOrder] = field(factory=dict)
     """Orders whose outcomes nobody has yet, by number."""
     interrupted: list[Outcome] = field(factory=list)
@@ -236,11 +233,12 @@ class ItemRunner:
             if isinstance(product, ImageResult):
                 item.result = product
                 return product
-            self.pending[product.task_id] = product  # the observer may raise
-            accepted(product.task_id)
+            self.pending[item.index] = product  # the observer may raise
+            if product.task_id is not None:
+                accepted(product.task_id)
             return await self._wait(item, product)
 
-    async def _order(self, item: Item) -> Product:
+    async def _order(self, item: Item) -> Bought:
         try:
             return await self.ordering.order(item.request, item.order, patient=True)
         except JournalError as error:
@@ -258,21 +256,21 @@ class ItemRunner:
             f" {budget.spent} spent, {budget.reserved} reserved; nothing more is sent"
         )
 
-    async def _wait(self, item: Item, handle: TaskHandle) -> ImageResult:
-        item.task_id = handle.task_id
-        self.pending[handle.task_id] = handle
+    async def _wait(self, item: Item, handle: Pending) -> ImageResult:
+        item.task_id = handle.task_id or item.task_id
+        self.pending[item.index] = handle
         try:
             with self.may_cut():
                 result = await handle
         except SessionClosedError:
             raise  # the task goes on, so it stays pending
         except ApiModelsError:
-            self.pending.pop(handle.task_id, None)
+            self.pending.pop(item.index, None)
             raise
         # Cancelled, it stays pending, also if the task ended in this very step: the
         # session has settled it, and nobody else would know its result.
         item.result = result
-        self.pending.pop(handle.task_id, None)
+        self.pending.pop(item.index, None)
         return result
 
     async def _completed(self, item: Item, result: ImageResult) -> Outcome:
@@ -287,7 +285,7 @@ class ItemRunner:
         try:
             with self.may_cut():
                 paths, trouble = await self.folder.save(
-                    result, item.index, item.request
+                    result, item.index, item.request, item.key
                 )
         except ApiModelsError as error:
             return evolve(outcome, error=error)
@@ -319,7 +317,10 @@ class ItemRunner:
             return Outcome(item.index, item.request, error=error)
         except OutcomeUnknownError:
             return Outcome(item.index, item.request, error=_unknown(known))
-        result = await self._wait(item, cast("TaskHandle", product))
+        if isinstance(product, ImageResult):
+            result = product
+        else:
+            result = await self._wait(item, product)
         # An earlier batch in this session may follow that task, in a journal it closed.
         item.order.settled(result)
         return await self._completed(item, result)

@@ -68,14 +68,21 @@ EXAMPLES: Final = {
   apimodels batch prompts.csv --out tarot --model gpt-image-2 --max-cost 5
   apimodels batch prompts.txt --out try --emulator
   apimodels batch prompts.jsonl --out part-3 --shard 3/16
-  apimodels batch prompts.txt --out tarot --retry-failed""",
+  apimodels batch prompts.jsonl --out s3://bucket/tarot
+  apimodels batch prompts.txt --out tarot --retry-failed
+  apimodels batch prompts.jsonl --broker redis://queue.example --out s3://deck/""",
     "resume": """\
   apimodels resume tarot
   apimodels resume tarot --max-cost 10 --retry-failed
-  apimodels resume tarot --resubmit-unknown""",
+  apimodels resume tarot --resubmit-unknown
+  apimodels resume prompts.jsonl.batch --out s3://bucket/tarot""",
+    "worker": """\
+  APIMODELS_BROKER=redis://:PASSWORD@queue.example apimodels worker
+  apimodels worker redis://queue.example --out s3://deck/ --pending 50""",
     "ls": """\
   apimodels ls tarot --state failed --state unknown
   apimodels ls orders.sqlite --state pending
+  apimodels ls prompts.jsonl.batch
   apimodels ls tarot --json | jq -r 'select(.state == "completed") | .path'""",
     "login": """\
   apimodels login
@@ -87,7 +94,8 @@ EXAMPLES: Final = {
     "balance": """\
   apimodels balance --json""",
     "models": """\
-  apimodels models | grep gpt""",
+  apimodels models | grep gpt
+  apimodels models gpt-image-2""",
     "help": """\
   apimodels help generate
   apimodels help json""",
@@ -105,8 +113,9 @@ EXAMPLES: Final = {
 COMMANDS: Final = (
     *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
     *("commands.tasks:status", "commands.tasks:wait"),
-    *("commands.orders:history", "commands.orders:recover", "commands.orders:forget"),
+    *("commands.orders:history", "commands.recover:recover", "commands.orders:forget"),
     *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
+    "commands.worker:worker",
     *("commands.login:login", "commands.login:logout", "commands.login:whoami"),
     *("commands.account:balance", "commands.account:models"),
     *("mcp.command:mcp", "commands.emulator:emulator"),

@@ -29,9 +29,10 @@ from apimodels_async import (
     Timeouts,
 )
 from apimodels_async._text import escaped, is_loopback
-from apimodels_async.cli.errors import CHARGES, next_step, signal_exit_code
+from apimodels_async.cli.errors import next_step, signal_exit_code
 from apimodels_async.cli.output import addresses, print_result
 from apimodels_async.cli.words import plain_words
+from apimodels_async.errors import CHARGED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -140,12 +141,12 @@ def unfinished_words(session: Session, found: Iterable[Unfinished] = ()) -> str:
             lines.append(f"Finished and paid for: {addresses(each)}")
         else:
             said = plain_words(str(each))
-            lines.append(f"{said} | {CHARGES[None]} | tip: {next_step(each)}")
+            lines.append(f"{said} | {CHARGED[None]} | tip: {next_step(each)}")
     lines += [task_words(task_id, ended) for task_id, ended in tasks.items()]
     open_orders = session.stats().under_way
     if open_orders:
         lines.append(
-            f"Paid requests without an answer: {open_orders}; they {CHARGES[None]}. "
+            f"Paid requests without an answer: {open_orders}; they {CHARGED[None]}. "
             "Compare: apimodels balance"
         )
     return "".join(f"{escaped(line)}\n" for line in lines)
@@ -253,6 +254,11 @@ def open_session(
     common: Common, store: OrderStore | None = None, api_key: str | None = None
 ) -> Session:
     """Return a session with the options every command has."""
+    return Session(api_key, store=store, **session_options(common))
+
+
+def session_options(common: Common) -> dict[str, Any]:
+    """Return the options that every command has as a session takes them."""
     base_url = common.base_url or os.environ.get("APIMODELS_BASE_URL", "")
     interval = common.poll_interval
     polling = None
@@ -261,13 +267,11 @@ def open_session(
         local = is_loopback(_host(base_url))
         make = PollPolicy.unchecked if local else PollPolicy
         polling = make(interval=interval)
-    return Session(
-        api_key,
-        base_url=common.base_url,
-        polling=polling,
-        store=store,
-        proxy=False if common.proxy == "none" else common.proxy,
-    )
+    return {
+        "base_url": common.base_url,
+        "polling": polling,
+        "proxy": False if common.proxy == "none" else common.proxy,
+    }
 
 
 def _host(url: str) -> str:

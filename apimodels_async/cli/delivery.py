@@ -15,7 +15,7 @@ from apimodels_async import (
     InvalidRequestError,
     TaskTimeoutError,
 )
-from apimodels_async._io.files.destinations import read_destination
+from apimodels_async.cli.destinations import read_out
 from apimodels_async.cli.options import DELIVERY, Flag, Out
 from apimodels_async.cli.output import print_result, spinner
 
@@ -120,7 +120,7 @@ def target_of(out: str | None, *, no_save: bool) -> str | None:
     """
     if not no_save:
         target = out or os.curdir
-        read_destination(target, "out")  # now, as nothing is paid for yet
+        read_out(target)  # now, as nothing is paid for yet
         return target
     if out is None:
         return None

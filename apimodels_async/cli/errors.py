@@ -28,6 +28,7 @@ from apimodels_async import (
     TaskTimeoutError,
     TransportError,
 )
+from apimodels_async.errors import CHARGED
 
 
 class ExitCode(IntEnum):
@@ -53,12 +54,6 @@ _CODES: Final[tuple[tuple[type[ApiModelsError], ExitCode], ...]] = (
     (ApiModelsError, ExitCode.FAILED),
 )
 
-CHARGES: Final = {
-    True: "charged",
-    False: "not charged",
-    None: "may have been charged",
-}
-"""The words for it, everywhere in this program."""
 _WAIT: Final = "it may still finish: apimodels wait {task_id}"
 _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (ConfigurationError, ""),  # they say themselves what to do
@@ -118,7 +113,7 @@ def charge(error: ApiModelsError) -> str:
     """Return whether *error* cost anything; "" where it is clear that nothing did."""
     if error.charged is False and exit_code(error) is ExitCode.USAGE:
         return ""
-    return CHARGES[error.charged]
+    return CHARGED[error.charged]
 
 
 def next_step(error: ApiModelsError) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from attrs import asdict, frozen
 from cyclopts import Group, Parameter, validators
 
-from apimodels_async import InvalidRequestError, known_models
+from apimodels_async import InvalidRequestError
+from apimodels_async.cli.completion import complete_model, complete_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,22 +21,18 @@ if TYPE_CHECKING:
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
-Params = Annotated[list[str] | None, Parameter(name="--param", negative="")]
+Params = Annotated[
+    list[str] | None,
+    Parameter(name="--param", negative="", completer=complete_parameter),
+]
 """``name=value``, repeatable."""
 Extra = Annotated[list[str] | None, Parameter(name="--extra", negative="")]
 """As *Params*; not checked."""
-
-
-def _model_ids(_: object) -> list[str]:
-    """Return what Tab offers after --model."""
-    return [*known_models()]
-
-
 Model = Annotated[
     str | None,
-    Parameter(("--model", "-m"), show_default=False, completer=_model_ids),
+    Parameter(("--model", "-m"), show_default=False, completer=complete_model),
 ]
-ModelName = Annotated[str, Parameter(("--model", "-m"), completer=_model_ids)]
+ModelName = Annotated[str, Parameter(("--model", "-m"), completer=complete_model)]
 Out = Annotated[str | None, Parameter(name=("--out", "-o"), show_default=False)]
 DELIVERY: Final = Group("Delivery", sort_key=3)
 StorePlace = Annotated[str | None, Parameter(show_default=False)]
@@ -145,6 +142,19 @@ class Limits:
 
     max_cost: Dollars = None
     """US dollars, for all runs with this folder together; stops before it is passed."""
+
+
+@Parameter(name="*", group=Group("Workers", sort_key=6))
+@frozen(kw_only=True)
+class Workers:
+    """Who orders, if not this program."""
+
+    broker: StorePlace = None
+    """Have workers order (see: apimodels worker): their Redis server, redis://HOST;
+    else APIMODELS_BROKER (a better place for a password); none: order from here."""
+
+    queue: str = "apimodels"
+    """Name of the workers' queue."""
 
 
 @Parameter(name="*", group=Group("Ordering again", sort_key=4))

@@ -57,7 +57,7 @@ _PLAIN: Final[tuple[tuple[str, str], ...]] = (
         "a local file is uploaded, but there is none of that name",
     ),
     (r" \(api_key=, (\w+)\)", r" (from \1, or apimodels login)"),
-    (r"\bbase_url, (APIMODELS_BASE_URL),", r"--base-url, or \1,"),
+    (r"\bbase_url \(or (APIMODELS_BASE_URL)\)", r"--base-url (or \1)"),
     (r"\bbase_url is", "the address of the API (--base-url, APIMODELS_BASE_URL) is"),
     (r"PollPolicy\.interval (.*?)\. For an emulator use .*$", r"--poll-interval \1"),
     (r"PollPolicy\.interval", "--poll-interval"),

@@ -52,6 +52,10 @@ class SentOrders:
     owner: str = field(init=False, factory=lambda: uuid.uuid4().hex)
     _opening: asyncio.Lock = field(init=False, factory=asyncio.Lock)
     _opened: bool = field(init=False, default=False)
+    _tries: int = field(init=False, default=0)
+    """To open it."""
+    _not_opened: JournalError | None = field(init=False, default=None)
+    """Why the last one failed."""
     closed: bool = field(init=False, default=False)
     _renewing: asyncio.Task[None] | None = field(init=False, default=None)
     _writes: set[asyncio.Task[Any]] = field(init=False, factory=set)
@@ -73,8 +77,17 @@ class SentOrders:
         """
         if self._opened:
             return
+        tries = self._tries
         async with self._opening:
-            await self._open()
+            # A server that is away is waited for: not by one caller after the other.
+            if self._tries != tries and self._not_opened is not None:
+                raise self._not_opened.fresh()
+            self._tries, self._not_opened = self._tries + 1, None
+            try:
+                await self._open()
+            except JournalError as error:
+                self._not_opened = error
+                raise
 
     async def _open(self) -> None:
         if self.closed:

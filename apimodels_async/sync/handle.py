@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from apimodels_async.batch import Batch as AsyncBatch
+    from apimodels_async.batch.outcome import Outcome
     from apimodels_async.handle import TaskHandle as AsyncTaskHandle
     from apimodels_async.models import (
         AnyRequest,
         ImageResult,
-        Outcome,
         TaskEvent,
         TaskState,
     )
@@ -50,18 +50,42 @@ class TaskHandle:
 
     @property
     def done(self) -> bool:
-        """Whether the outcome is known: ``result()`` will not wait."""
+        """
+        Whether the outcome is known: ``result()`` will not wait.
+
+        After the session closed, that outcome may be ``SessionClosedError``, while the
+        task itself goes on: ``not handle.state.finished`` says so.
+        """
         return self._inner.done
 
     def result(self, timeout: float | None = None) -> ImageResult:
         """
-        As ``TaskHandle.result``: the result, again and again; *timeout* in seconds.
+        Return the result, again and again; costs nothing.
+
+        Args:
+            timeout: Seconds this caller waits at most; None: until the task's own
+                deadline (:attr:`PollPolicy.deadline`).
+
+        Raises:
+            GenerationFailedError: The task failed; it is not charged.
+            TaskTimeoutError: Time is up. After *timeout* the task stays tracked;
+                after the deadline ``attach(error.task_id)`` takes it up again.
+            TaskNotFoundError: The API no longer knows the task.
+            AuthenticationError: The key was refused while polling.
+            SessionClosedError: The session closed first; carries all pending ids.
+            InvalidRequestError: *timeout* is no number.
         """
         return self._portal.call(self._inner.result, timeout)
 
     def __iter__(self) -> Iterator[TaskEvent]:
         """
         Yield the current state, then each change once; ends with the terminal one.
+
+        An attached task's current state is the one its first poll finds.
+
+        Raises:
+            ApiModelsError: The task has no terminal state to show: deadline, unknown
+                task, refused key, closed session. A failed task just ends.
         """
         events = aiter(self._inner)
 
@@ -72,7 +96,14 @@ class TaskHandle:
             yield event
 
     def to_token(self) -> str:
-        """Return a string from which ``images.attach`` makes this handle, anywhere."""
+        """
+        Return a string from which ``images.attach`` makes this handle, anywhere.
+
+        It holds the task id and the model, no key and no prompt.
+
+        Raises:
+            InvalidRequestError: The API named no task id: there is nothing to attach.
+        """
         return self._inner.to_token()
 
     def __repr__(self) -> str:
@@ -89,8 +120,9 @@ class TaskHandle:
 @define(eq=False, repr=False)
 class RecoveredOrder:
     """
-    As ``stores.RecoveredOrder``: an order that an earlier process paid for, or may
-    have. Until :meth:`ack` it is recovered again by the next session.
+    An order that an earlier process paid for, or may have, and never saw the end of.
+
+    It is this session's now; until :meth:`ack` it is recovered again by the next one.
     """
 
     record: OrderRecord
@@ -125,15 +157,32 @@ class RecoveredOrder:
 
     @property
     def request(self) -> AnyRequest:
-        """What was ordered, as a request value."""
+        """
+        What was ordered, as a request value.
+
+        Raises:
+            InvalidRequestError: This release would not send it.
+        """
         return self._inner.request
 
     def result(self) -> ImageResult:
-        """As ``RecoveredOrder.result``: its result, waited for; free."""
+        """
+        Return its result, waiting for it; free, nothing is ordered.
+
+        Raises:
+            OutcomeUnknownError: Nobody knows whether it was charged.
+            GenerationFailedError: The task failed; it is not charged.
+            As :meth:`TaskHandle.result`.
+        """
         return self._portal.call(self._inner.result)
 
     def ack(self) -> None:
-        """Say that it is dealt with: nobody recovers it again. Idempotent."""
+        """
+        Say that it is dealt with: nobody recovers it again. Idempotent.
+
+        Raises:
+            JournalError: That cannot be written down.
+        """
         self._portal.call(self._inner.ack)
 
     def __repr__(self) -> str:
@@ -149,15 +198,16 @@ class Batch:
 
     @property
     def pending(self) -> tuple[TaskHandle, ...]:
-        """
-        Paid tasks of this batch that have not ended; tracked also after leaving early.
-        """
+        """Paid tasks of this batch that have not ended; tracked also after leaving."""
         return tuple(TaskHandle(each, self._portal) for each in self._inner.pending)
 
     @property
     def unread(self) -> tuple[Outcome, ...]:
         """
-        What had ended, paid for or not, and was not handed over when you left early.
+        What has ended, paid for or not, and was not handed over.
+
+        An item that was left while its pictures were being saved is here with its
+        result and no path.
         """
         return self._inner.unread
 
@@ -173,6 +223,9 @@ class Batch:
         """US dollars on orders under way and on unknown outcomes, by price."""
         return self._inner.reserved
 
+    def _repr_html_(self) -> str:
+        return self._inner._repr_html_()
+
     def __enter__(self) -> Self:
         try:
             self._portal.call(self._inner.__aenter__)
@@ -184,10 +237,19 @@ class Batch:
         return self
 
     def __iter__(self) -> Self:
+        aiter(self._inner)  # raises what it raises
         return self
 
     def __next__(self) -> Outcome:
-        """Return the next outcome; raises what the asynchronous batch raises."""
+        """
+        Return the next outcome; one that Ctrl-C interrupts leaves it in ``unread``.
+
+        Raises:
+            ConfigurationError: The batch was not entered.
+            BudgetExceededError: ``max_cost`` would have been passed.
+            InsufficientCreditsError, AuthenticationError, PermissionDeniedError,
+            SessionClosedError, JournalError: What made it stop ordering.
+        """
         try:
             return self._portal.call(
                 self._inner.__anext__,

@@ -5,25 +5,27 @@ The synchronous session.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 from apimodels_async._io.http.network import hide
+from apimodels_async._notebook.show import warn_outside
 from apimodels_async._ports import Secret
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
 from apimodels_async.session import Session as AsyncSession
 from apimodels_async.sync._portal import Portal
-from apimodels_async.sync.handle import RecoveredOrder, TaskHandle
+from apimodels_async.sync.handle import TaskHandle
 from apimodels_async.sync.images import Images
+from apimodels_async.sync.recall import StoredOrders
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Collection
     from os import PathLike
     from ssl import SSLContext
     from types import TracebackType
 
     from apimodels_async._io.files.destinations import Destination
     from apimodels_async._io.files.inputs import Source
+    from apimodels_async._notebook.show import PictureGrid
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.models import (
@@ -31,18 +33,17 @@ if TYPE_CHECKING:
         Balance,
         ImageResult,
         ModelInfo,
+        Outcome,
         Reconciliation,
         SavedAt,
         SessionStats,
     )
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
-    from apimodels_async.stores import OrderRecord, OrderState, OrderStore
+    from apimodels_async.stores import OrderStore
     from apimodels_async.webhooks import Callback
 
-T = TypeVar("T")
 
-
-class Session:
+class Session(StoredOrders):
     """
     :class:`apimodels_async.Session` without ``await``.
 
@@ -53,18 +54,53 @@ class Session:
 
     Ctrl-C ends the waiting call alone. A paid request that has left goes on, and what
     becomes of it is in :attr:`orphans`. A session still open at exit is closed then.
+    There is no ``http``: an ``aiohttp.ClientSession`` belongs to another event loop.
 
     Args:
-        api_key, base_url, polling, retry, timeouts: As for the asynchronous session.
+        api_key: Else ``APIMODELS_API_KEY``, else ``~/.apimodels/credentials``.
 
-        max_connections, max_polls, max_downloads, fresh_connections, callback: The
-            same.
+        base_url: Else ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
+            https only; plain http for loopback alone.
 
-        store, limit, proxy, ssl: The same. There is no ``http``: an
-            ``aiohttp.ClientSession`` belongs to another event loop.
+        polling, retry, timeouts: When to ask, to send again, and to give up. On
+            loopback ``APIMODELS_POLL_INTERVAL`` (seconds) is the interval, if set.
+
+        max_connections: Most sockets to the API at once.
+
+        max_polls: Most status requests at once; held to two thirds of
+            *max_connections*, so that paid requests never wait behind polls.
+
+        max_downloads: Most files under way at once, in each direction; more wait, with
+            no timeout. 16 of 1 MB delay the loop by 10-25 ms.
+
+        fresh_connections: Make a new connection for every paid request. Costs a
+            handshake each, and rules out that an idle connection closing at that very
+            moment, or a stray answer left on it, makes an outcome unknown.
+
+        callback: Where the API tells that a task has ended
+            (:mod:`apimodels_async.webhooks`): tasks are polled less, and orders whose
+            answer was lost are found again.
+
+        limit: Says when the next order may be sent; else a :class:`LocalLimit`, which
+            holds nobody back until the API's first 429 and then finds the pace. Give
+            several sessions one object, several processes a ``RedisLimit`` of
+            ``integrations.redis``, or one of your own (:class:`OrderLimit`).
+
+        store: Where orders are remembered (:mod:`apimodels_async.stores`): path of a
+            SQLite file, ``redis://host/0`` (extra ``[redis]``), or any
+            :class:`OrderStore`. Needed by ``idempotency_key=``, :meth:`recover` and
+            :meth:`history`.
+
+        proxy: URL of an HTTP proxy, ``http://user:password@host:port`` with
+            percent-encoded credentials; False: none; else ``HTTPS_PROXY``,
+            ``ALL_PROXY`` and ``NO_PROXY`` of the environment, ``.netrc`` never. For the
+            API and for files; loopback is never proxied.
+
+        ssl: Whom to trust, for both; else the system, and ``SSL_CERT_FILE``.
 
     Raises:
-        ConfigurationError: No usable key or base URL, or a number out of range.
+        ConfigurationError: No usable key, base URL, proxy, certificates, or a number
+            out of range.
     """
 
     def __init__(  # noqa: PLR0913  options, all by keyword
@@ -117,22 +153,22 @@ class Session:
         return self._inner.base_url
 
     def observe(self, observer: Observer) -> None:
-        """As ``Session.observe``; *observer* is called in the session's thread."""
+        """
+        Let *observer* surround every order from now on, as ``integrations.otel`` does.
+
+        It is called in the session's thread.
+        """
         self._inner.observe(observer)
 
     @property
     def pending(self) -> tuple[str, ...]:
-        """
-        The ids of the tasks being tracked, oldest first; ``attach`` makes handles.
-        """
+        """The ids of the tracked tasks, oldest first; ``attach`` makes handles."""
         return self._inner.pending
 
     @property
     def orphans(self) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
         """
-        What became of paid requests whose call was interrupted after they were sent.
-
-        Oldest first.
+        What became of sent orders whose call was interrupted; oldest first.
         """
         self._portal.collect()
         return tuple(
@@ -151,15 +187,38 @@ class Session:
         return taken
 
     def balance(self) -> Balance:
-        """As ``Session.balance``: the account's balance; free."""
+        """
+        Return the account's balance; free.
+
+        Raises:
+            AuthenticationError: The key is not accepted.
+            TransportError: Nobody answered, after retries.
+
+        Source:
+            Vendor's account page.
+        """
         return self._portal.call(self._inner.balance)
 
     def reconcile(self, error: OutcomeUnknownError) -> Reconciliation:
-        """As ``Session.reconcile``: what became of a paid request; free."""
+        """
+        Find out what became of a paid request of unknown fate; free, sends no order.
+
+        Its callback may have come since. A task id salvaged from a broken answer is
+        asked for. Failing that, the balance is compared with the last one this session
+        saw: call :meth:`balance` before ordering, if you want that evidence.
+
+        Raises:
+            As :meth:`balance`.
+        """
         return self._portal.call(self._inner.reconcile, error)
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """As ``Session.models``: the models the API lists now; free."""
+        """
+        Return the models the API lists now, in its order; free.
+
+        Raises:
+            As :meth:`balance`.
+        """
         return self._portal.call(self._inner.models)
 
     def upload(
@@ -170,7 +229,30 @@ class Session:
         content_type: str | None = None,
         max_bytes: int = 100 << 20,
     ) -> str:
-        """As ``Session.upload``: host an input file, return its public URL; free."""
+        """
+        Host an input file for 7 days and return its public URL; free.
+
+        Files over 4 MiB go by PUT to an address of their own, without the key.
+
+        Args:
+            source: Path of a file, its bytes (or another buffer of them), or a file
+                opened with ``"rb"`` or its like, read in a thread from where it stands,
+                at its end from the beginning.
+
+            name: File name to tell the API; else the file's own, or one by its type.
+
+            content_type: Else from the first bytes, else from the name.
+
+            max_bytes: Most it may have; it is held in memory.
+
+        Raises:
+            InvalidRequestError: No such file, empty, too large, or of no known type.
+            APIStatusError: The API refused.
+            TransportError: It did not arrive.
+
+        Source:
+            Vendor's files page.
+        """
 
         async def call() -> str:
             return await self._inner.upload(
@@ -191,7 +273,46 @@ class Session:
         embed: bool = False,
         request: AnyRequest | None = None,
     ) -> SavedAt:
-        """As ``Session.download``: store a picture, return its path; free."""
+        """
+        Store a picture of *result*, and return its path or address; free.
+
+        Atomic: it is there in whole or, after an error or a cancellation, not at all.
+        The key is never sent along. A broken transfer goes on where it ended; an
+        address that is refused is asked for again, once; what may pass is tried again.
+        A killed process can leave a ``.part``; a later session removes it after a day.
+
+        Args:
+            target: Path of the file; it gets the suffix of the content where it has
+                none. In a directory (or what ends in a separator), which is made, it is
+                named after the prompt of *request*, else the task. Or an address such
+                as "s3://bucket/prefix/" (gs, az, file, memory), or a store of obstore's
+                (extra ``[cloud]``); then an address is returned, a str.
+
+            index: Which of ``result.urls``, where there are several.
+
+            overwrite: Take the place of a file that is there. Else one with the very
+                same content is returned; beside another it is ``fox-2.png``.
+
+            max_bytes: Most the file may have.
+
+            sidecar: Also write ``fox.png.json`` beside ``fox.png``: prompt, model,
+                seed, parameters, task id, address, times and credits as JSON. It is
+                there before the picture is.
+
+            embed: Write the same into a PNG (iTXt, tEXt) or JPEG (EXIF), its pixels
+                untouched; what exceeds 40 kB is shortened there, and content
+                credentials (C2PA) no longer match. WebP, GIF and AVIF stay as they
+                came: use *sidecar*. Needs the extra ``[metadata]``.
+
+            request: What it was asked for with, for its name and *sidecar*, *embed*.
+
+        Raises:
+            ConfigurationError: An extra is missing, or the bucket's environment.
+            InvalidRequestError: No such *index*, *target* or *request*.
+            ResultExpiredError: The API keeps files for 7 days.
+            DownloadError: Not a picture, too large, truncated, from a private address,
+                the disk or bucket refuses, or the session was closed meanwhile.
+        """
 
         async def call() -> SavedAt:
             return await self._inner.download(
@@ -218,7 +339,18 @@ class Session:
         embed: bool = False,
         request: AnyRequest | None = None,
     ) -> list[SavedAt]:
-        """As ``Session.download_all``: store every picture, return the paths; free."""
+        """
+        Store every picture of *result* and return the paths, in their order; free.
+
+        They are ``fox.png``, ``fox-2.png``, ... One that cannot be had stops no other:
+        the error comes at the end, and those that were stored stay.
+
+        Args:
+            target, overwrite, max_bytes, sidecar, embed, request: As in one download.
+
+        Raises:
+            As :meth:`download`.
+        """
 
         async def call() -> list[SavedAt]:
             return await self._inner.download_all(
@@ -233,57 +365,27 @@ class Session:
 
         return self._portal.call(call)
 
-    def recover(self) -> Iterator[RecoveredOrder]:
-        """
-        As ``Session.recover``: yield what earlier sessions paid for, or may have, and
-        never handed over; free.
-        """
-        for order in self._each(self._inner.recover):
-            yield RecoveredOrder(order.record, order, self._portal)
-
-    def history(
+    def show(
         self,
+        results: ImageResult | Outcome | Collection[ImageResult | Outcome],
         *,
-        state: OrderState | str | None = None,
-        model: str | None = None,
-        since: datetime | None = None,
-        text: str | None = None,
-    ) -> Iterator[OrderRecord]:
-        """As ``Session.history``: yield every order of the store, newest first."""
-
-        def begin() -> AsyncIterator[OrderRecord]:
-            return self._inner.history(state=state, model=model, since=since, text=text)
-
-        yield from self._each(begin)
-
-    def _each(self, begin: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
-        items = begin()  # left early, it is ended by its own loop
-
-        async def following() -> tuple[T] | None:
-            async for item in items:
-                return (item,)
-            return None
-
-        while found := self._portal.call(following):
-            yield found[0]
-
-    def forget(self, idempotency_key: str) -> bool:
-        """
-        As ``Session.forget``: the next order under this key is sent anew, and may be
-        paid for twice.
-        """
-        return self._portal.call(self._inner.forget, idempotency_key)
-
-    def ack(self, idempotency_key: str) -> bool:
-        """As ``Session.ack``: what was ordered under this key is dealt with."""
-        return self._portal.call(self._inner.ack, idempotency_key)
-
-    def find(self, idempotency_key: str) -> OrderRecord | None:
-        """As ``Session.find``: what the store knows of an idempotency key."""
-        return self._portal.call(self._inner.find, idempotency_key)
+        side: int | None = None,
+    ) -> PictureGrid:
+        """As ``Session.show``: pictures that a saved notebook keeps; free."""
+        warn_outside()
+        make_grid = self._inner._make_grid  # noqa: SLF001  ours
+        return self._portal.call(make_grid, results, side)
 
     def durations(self) -> dict[str, list[float]]:
-        """As ``Session.durations``: what ``PollPolicy(learned=True)`` has learned."""
+        """
+        Return what ``PollPolicy(learned=True)`` has learned, fit for JSON.
+
+        The next session goes on from there with ``PollPolicy(learned=...)``.
+
+        Returns:
+            For each model and size with 20 or more ended tasks, 20 quantiles in
+            seconds (2.5 %, 7.5 %, ... 97.5 %); empty without ``learned``.
+        """
         return self._inner.durations()
 
     def stats(self) -> SessionStats:
@@ -292,9 +394,11 @@ class Session:
 
     def close(self) -> None:
         """
-        Close, as ``Session.aclose``; idempotent, and never raises for pending tasks.
+        Close; idempotent, and never raises for pending tasks.
 
-        Paid requests under way are let finish, within their timeouts.
+        Paid requests under way are let finish, within their timeouts. Whoever waits
+        for a task gets ``SessionClosedError`` with the ids to attach again. Files end
+        at once with ``DownloadError``, on their way up with ``TransportError``.
         """
         self._portal.close()
 

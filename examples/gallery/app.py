@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -37,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Gallery",
         lifespan=lifespan,
+        exception_handlers={RequestValidationError: pages.refuse_input},
         max_body_size=BODY_MAX,
         docs_url=None,
         redoc_url=None,

@@ -1,12 +1,36 @@
 """What may be ordered: read and priced before anything is taken."""
 
+from functools import cache
+
+from attrs import frozen
+
 from apimodels_async import check_request
 from gallery.cards import micro
-from gallery.settings import OPEN_MAX, PROMPT_CHARS_MAX, PROMPTS_MAX
+from gallery.settings import OPEN_MAX, PROMPT_CHARS_MAX, PROMPTS_MAX, offered_models
 
 
 class OrderError(ValueError):
     """An order cannot be taken; says why, in words for the page."""
+
+
+@frozen
+class Offer:
+    """A model, and what one of its pictures should cost; millionths of a dollar."""
+
+    id: str
+    least: int
+    most: int
+    """More than *least* where the price depends on what is left to the API."""
+
+
+@cache
+def offers() -> list[Offer]:
+    """Return what may be chosen, by the published prices."""
+    return [
+        Offer(name, micro(min(model.prices.values())), micro(most))
+        for name, model in offered_models().items()
+        if (most := check_request({"prompt": "x", "model": name}).price) is not None
+    ]
 
 
 def read_prompts(text: str, taken: int) -> list[str]:

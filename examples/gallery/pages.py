@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Header, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
@@ -15,14 +16,8 @@ from apimodels_async import InvalidRequestError
 from gallery import feed
 from gallery.cards import MICRO, OPEN, Card
 from gallery.guard import same_origin
-from gallery.orders import OrderError, priced, read_prompts
-from gallery.settings import (
-    PROMPTS_MAX,
-    RATIOS,
-    Settings,
-    first_choice,
-    offered_models,
-)
+from gallery.orders import OrderError, offers, priced, read_prompts
+from gallery.settings import PROMPTS_MAX, RATIOS, Settings, first_choice
 from gallery.store import Store, UsedTokenError
 from gallery.studio import Studio
 
@@ -33,6 +28,7 @@ router = APIRouter()
 changing = [Depends(same_origin)]
 templates = Jinja2Templates(HERE / "templates")
 templates.env.trim_blocks = True
+templates.env.filters["dollars"] = lambda amount: f"${amount / MICRO:.3f}"
 
 
 def get_store(request: Request) -> Store:
@@ -103,6 +99,17 @@ async def show_page(
     return _page(request, store, before=before)
 
 
+async def refuse_input(request: Request, error: Exception) -> Response:
+    """Say what of the address or the form cannot be read, in the page's own words."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    first = error.errors()[0]
+    told = f"{first['loc'][-1]}: {first['msg']}."
+    if by_script(request.headers.get("accept", "")):
+        return JSONResponse({"error": told}, 422)
+    return _page(request, get_store(request), error=told)
+
+
 def _page(
     request: Request,
     store: Store,
@@ -121,7 +128,7 @@ def _page(
         "version": version,
         "spent": store.committed() / MICRO,
         "budget": settings.budget,
-        "models": offered_models().values(),
+        "models": offers(),
         "model": first_choice(),
         "ratios": RATIOS,
         "error": error,

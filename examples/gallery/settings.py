@@ -53,7 +53,7 @@ def offered_models() -> dict[str, KnownModel]:
     return {
         name: model
         for name, model in known_models().items()
-        if model.prompt and model.prices and model.image_field != "images"
+        if model.prompt and model.prices and not model.images_min
     }
 
 

@@ -15,10 +15,13 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, expect
 
 from apimodels_async import TransportError, UnexpectedResponseError
 from gallery.cards import Stage
+from gallery.orders import offers, priced
+from gallery.settings import RATIOS
 from gallery.words import explain
 
 HERE = Path(__file__).parent
@@ -48,6 +51,12 @@ def order(gallery, *prompts, token="", **headers):
         return answer.status, answer.read().decode()
     finally:
         server.close()
+
+
+def check_access(page):
+    """Fail where axe finds what shuts somebody out: contrast, names, roles."""
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 # --- pictures arrive -------------------------------------------------------------
@@ -130,6 +139,38 @@ def test_a_synchronous_model_draws_too(look, vendor):
 
     expect(tab.pictures).to_have_count(1)
     assert vendor.ordered() == ["a moose"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_before_ordering_it_is_said_how_many_and_about_what_they_cost(look, width):
+    """The figures follow the lines and the model, and stand above the button."""
+    tab = look(viewport={"width": width, "height": 844})
+    amount, model = tab.page.locator("#amount"), tab.page.get_by_label("Model")
+
+    expect(amount).to_have_text("about $0.006 a picture")
+    tab.page.get_by_label("Prompts").fill("a moose\n\n a hare \n")
+    expect(amount).to_have_text("2 pictures, about $0.012")
+    expect(amount).to_be_in_viewport()
+    model.select_option("gpt-image-2")
+    expect(amount).to_have_text("2 pictures, about $0.100 at most")
+    tab.page.get_by_label("Prompts").fill("a moose")
+    expect(amount).to_have_text("1 picture, about $0.050 at most")
+    tab.page.reload()  # the draft is there again
+    expect(amount).to_have_text("1 picture, about $0.050 at most")
+
+
+def test_only_what_draws_from_a_prompt_alone_is_offered():
+    """Every model that is offered takes a prompt in every size, and has a price."""
+    offered = {offer.id for offer in offers()}
+
+    assert offered >= {"sparkpix-image", "doubao-seedream-5-0-pro", MODEL}
+    assert not offered & {
+        *("sparkpix-image-edit", "kling-expand", "kling-multi-image", "real-esrgan"),
+        "gpt-image-2-beta",  # its price is not known
+    }
+    for offer in offers():
+        for ratio in RATIOS:
+            assert 0 < offer.least <= priced("a fox", offer.id, ratio) == offer.most
 
 
 # --- pressed twice ---------------------------------------------------------------
@@ -506,7 +547,7 @@ def test_it_works_without_javascript(look, vendor):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_the_window(look, vendor, tmp_path, scheme, width):
-    """Nothing overflows sideways, with pictures, failures and doubts on the page."""
+    """Nothing overflows sideways or is out of reach, whatever is on the page."""
     tab = look(color_scheme=scheme, viewport={"width": width, "height": 844})
     vendor.fault("create", "reset", after=True, match="doubt")
     vendor.fault("create", "status", status=402, match="credit")
@@ -528,8 +569,10 @@ def test_it_fits_the_window(look, vendor, tmp_path, scheme, width):
     tab.page.evaluate("scrollTo(0, 0)")
 
     tab.page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
+    check_access(tab.page)
     tab.page.locator("a.shot").first.click()
     tab.page.screenshot(path=tmp_path / f"{width}-{scheme}-view.png")
+    check_access(tab.page)
 
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
     tab.page.keyboard.press("Escape")
@@ -582,6 +625,26 @@ def test_orders_that_come_at_once_are_all_taken(gallery, vendor):
 
     assert {status for status, _ in answers} == {201}
     assert len({text for _, text in answers}) == 40
+
+
+def test_a_number_of_any_size_is_a_message(gallery):
+    """In an address, a header or a path: never a fault of the program."""
+    server = http.client.HTTPConnection("127.0.0.1", gallery.port)
+    for digits in (1, 19, 20, 400, 4300, 4301, 9000):
+        for number in ("9" * digits, "-" + "9" * digits, "9" * digits + "x"):
+            last = number.endswith("x") or digits > 4300
+            for method, path in (
+                ("GET", f"/?before={number}"),
+                ("POST", f"/cards/{number}/stop"),
+                ("GET", f"/events?since={number}" if last else "/missing"),
+            ):
+                server.request(method, path)
+                answer = server.getresponse()
+                said = answer.read().decode()
+                assert answer.status in {200, 404, 422}, (path[:20], digits)
+                assert ('role="alert"' in said) or answer.status == 404
+                assert ("integer" in said) is (answer.status == 422)
+    server.close()
 
 
 def test_a_huge_body_is_not_read(gallery):

@@ -1,26 +1,16 @@
 """
-aiohttp.web: ``cleanup_ctx``. Run ``python aiohttp_app.py``, twice for two workers.
+aiohttp.web: the packaged helpers. Run ``python aiohttp_app.py``, twice for two workers.
 """
 
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
+import desk
 from aiohttp import web
-from aiohttp.typedefs import Handler
-from desk import Desk, answer_to, open_desk
 
-from apimodels_async import ApiModelsError
+from apimodels_async.integrations.aiohttp_web import get_session, setup
 
-DESK = web.AppKey("desk", Desk)
 routes = web.RouteTableDef()
-
-
-async def open_session(app: web.Application) -> AsyncIterator[None]:
-    """Open the session once for each process; it closes after the last request."""
-    async with open_desk() as desk:
-        app[DESK] = desk
-        yield
 
 
 async def read_order(request: web.Request) -> dict[str, Any]:
@@ -39,7 +29,9 @@ async def draw(request: web.Request) -> web.Response:
     """Return a picture's address; for the model that answers in about a second."""
     order = await read_order(request)
     key = request.headers.get("Idempotency-Key")
-    return web.json_response(await request.app[DESK].draw(order["prompt"], key))
+    return web.json_response(
+        await desk.draw(get_session(request), order["prompt"], key)
+    )
 
 
 @routes.post("/tasks")
@@ -48,7 +40,7 @@ async def submit(request: web.Request) -> web.Response:
     order = await read_order(request)
     model = order.get("model", "gpt-image-2")
     key = request.headers.get("Idempotency-Key")
-    task = await request.app[DESK].submit(order["prompt"], model, key)
+    task = await desk.submit(get_session(request), order["prompt"], model, key)
     where = {"Location": f"/tasks/{task['task_id']}"}
     return web.json_response(task, status=202, headers=where)
 
@@ -61,23 +53,13 @@ async def look(request: web.Request) -> web.Response:
     except ValueError:
         raise web.HTTPBadRequest(text="wait is a number of seconds") from None
     task_id = request.match_info["task_id"]
-    return web.json_response(await request.app[DESK].look(task_id, wait))
-
-
-@web.middleware
-async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer with the status that fits."""
-    try:
-        return await handler(request)
-    except ApiModelsError as error:
-        status, headers, body = answer_to(error)
-        return web.json_response(body, status=status, headers=headers)
+    return web.json_response(await desk.look(get_session(request), task_id, wait))
 
 
 def make_app() -> web.Application:
     """Return the application; it opens nothing before it is served."""
-    app = web.Application(middlewares=[answer_errors])
-    app.cleanup_ctx.append(open_session)
+    app = web.Application()
+    setup(app, desk.make_session, recover=True)
     app.add_routes(routes)
     return app
 

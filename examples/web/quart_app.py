@@ -7,10 +7,11 @@ Quart cancels the handler of a client that hangs up; an order that was sent goes
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from desk import Desk, answer_to, open_desk
+import desk
 from quart import Quart, abort, current_app, request
 
-from apimodels_async import ApiModelsError
+from apimodels_async import ApiModelsError, Session
+from apimodels_async.integrations.web import answer_to, log_error, open_session
 
 app = Quart(__name__)
 Answer = tuple[dict[str, Any], int, dict[str, str]]
@@ -19,15 +20,15 @@ Answer = tuple[dict[str, Any], int, dict[str, str]]
 @app.while_serving
 async def lifespan() -> AsyncGenerator[None, None]:
     """Open the session once for each worker; it closes after the last request."""
-    async with open_desk() as desk:
-        app.extensions["desk"] = desk
+    async with open_session(desk.make_session, recover=True) as session:
+        app.extensions["apimodels"] = session
         yield
 
 
-def get_desk() -> Desk:
+def get_session() -> Session:
     """Return what the lifespan opened."""
-    desk: Desk = current_app.extensions["desk"]
-    return desk
+    session: Session = current_app.extensions["apimodels"]
+    return session
 
 
 def get_key() -> str | None:
@@ -48,7 +49,7 @@ async def read_order() -> dict[str, Any]:
 async def draw() -> dict[str, Any]:
     """Return a picture's address; for the model that answers in about a second."""
     order = await read_order()
-    return await get_desk().draw(order["prompt"], get_key())
+    return await desk.draw(get_session(), order["prompt"], get_key())
 
 
 @app.post("/tasks")
@@ -56,7 +57,7 @@ async def submit() -> Answer:
     """Order a picture; the client asks for it at the address in ``Location``."""
     order = await read_order()
     model = order.get("model", "gpt-image-2")
-    task = await get_desk().submit(order["prompt"], model, get_key())
+    task = await desk.submit(get_session(), order["prompt"], model, get_key())
     return task, 202, {"Location": f"/tasks/{task['task_id']}"}
 
 
@@ -64,11 +65,12 @@ async def submit() -> Answer:
 async def look(task_id: str) -> dict[str, Any]:
     """Say how a task is; *wait* holds the answer back until it ended, 20 s at most."""
     wait = request.args.get("wait", 0.0, type=float)
-    return await get_desk().look(task_id, wait)
+    return await desk.look(get_session(), task_id, wait)
 
 
 @app.errorhandler(ApiModelsError)
 async def on_error(error: ApiModelsError) -> Answer:
     """Answer with the status that fits."""
-    status, headers, body = answer_to(error)
-    return body, status, headers
+    answer = answer_to(error)
+    log_error(error, answer)
+    return answer.body, answer.status, answer.headers

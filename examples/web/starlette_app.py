@@ -4,27 +4,28 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
-from desk import Desk, answer_to, open_desk
+import desk
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from apimodels_async import ApiModelsError
+from apimodels_async import ApiModelsError, Session
+from apimodels_async.integrations.web import answer_to, log_error, open_session
 
 
 class State(TypedDict):
     """What every request of this process finds in ``request.state``."""
 
-    desk: Desk
+    session: Session
 
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[State]:
     """Open the session once for each worker; it closes after the last request."""
-    async with open_desk() as desk:
-        yield {"desk": desk}
+    async with open_session(desk.make_session, recover=True) as session:
+        yield {"session": session}
 
 
 async def read_order(request: Request[State]) -> dict[str, Any]:
@@ -42,7 +43,8 @@ async def draw(request: Request[State]) -> JSONResponse:
     """Return a picture's address; for the model that answers in about a second."""
     order = await read_order(request)
     key = request.headers.get("Idempotency-Key")
-    return JSONResponse(await request.state["desk"].draw(order["prompt"], key))
+    session = request.state["session"]
+    return JSONResponse(await desk.draw(session, order["prompt"], key))
 
 
 async def submit(request: Request[State]) -> JSONResponse:
@@ -50,7 +52,8 @@ async def submit(request: Request[State]) -> JSONResponse:
     order = await read_order(request)
     model = order.get("model", "gpt-image-2")
     key = request.headers.get("Idempotency-Key")
-    task = await request.state["desk"].submit(order["prompt"], model, key)
+    session = request.state["session"]
+    task = await desk.submit(session, order["prompt"], model, key)
     return JSONResponse(task, 202, {"Location": f"/tasks/{task['task_id']}"})
 
 
@@ -61,15 +64,16 @@ async def look(request: Request[State]) -> JSONResponse:
     except ValueError:
         raise HTTPException(400, "wait is a number of seconds") from None
     task_id = request.path_params["task_id"]
-    return JSONResponse(await request.state["desk"].look(task_id, wait))
+    return JSONResponse(await desk.look(request.state["session"], task_id, wait))
 
 
 async def on_error(_request: Request, error: Exception) -> JSONResponse:
     """Answer with the status that fits."""
     if not isinstance(error, ApiModelsError):
         raise error
-    status, headers, body = answer_to(error)
-    return JSONResponse(body, status, headers)
+    answer = answer_to(error)
+    log_error(error, answer)
+    return JSONResponse(answer.body, answer.status, answer.headers)
 
 
 app = Starlette(

@@ -1,48 +1,43 @@
 """
-The blocks of docs/ that need FastAPI, as they are printed, each under a server.
+The web applications printed in docs/, each under a server, as it is printed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
 
 import aiohttp
 import pytest
 import uvicorn
-from fastapi import Depends, FastAPI, Header, Request
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from apimodels_async import Session
 from apimodels_async.emulator import Emulator
 
 DOCS = Path(__file__).parents[2] / "docs"
-BLOCK = re.compile(
-    r"<!-- no-run: needs FastAPI[^\n]* -->\n```python\n(.*?)```", re.DOTALL
-)
-MEANT = {
-    "Annotated": Annotated,
-    "Depends": Depends,
-    "FastAPI": FastAPI,
-    "Header": Header,
-    "Request": Request,
-    "Session": Session,
-    "asynccontextmanager": asynccontextmanager,
-}
-"""What a printed part of a program has at its top."""
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-def printed(name):
-    """Return the blocks of a document, in order."""
-    return BLOCK.findall((DOCS / name).read_text(encoding="utf-8"))
+def printed(name, *words, never="\0"):
+    """Return the app of the one block that has all *words* in it, and not *never*."""
+    text = (DOCS / name).read_text(encoding="utf-8")
+    (block,) = [
+        each
+        for each in BLOCK.findall(text)
+        if all(word in each for word in words) and never not in each
+    ]
+    names = {}
+    exec(block, names)  # noqa: S102  our own documents
+    return names["app"]
 
 
 @pytest.fixture
-async def emulator(monkeypatch):
-    """Serve the API, to whoever asks the environment for it."""
+async def emulator(monkeypatch, tmp_path):
+    """Serve the API, to whoever asks the environment for it, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
     async with Emulator(speed=50) as emulator:
         monkeypatch.setenv("APIMODELS_BASE_URL", emulator.base_url)
         monkeypatch.setenv("APIMODELS_API_KEY", emulator.api_key)
@@ -50,9 +45,13 @@ async def emulator(monkeypatch):
         yield emulator
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def serving(app):
     """Serve *app*; yield its address."""
+    if isinstance(app, web.Application):
+        async with TestServer(app) as server:
+            yield str(server.make_url("")).rstrip("/")
+        return
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on"))
     async with asyncio.TaskGroup() as group:
         task = group.create_task(server.serve())
@@ -64,52 +63,47 @@ async def serving(app):
         server.should_exit = True
 
 
-def make_app(blocks, **names):
-    """Return the app that *blocks* are parts of, and what they have bound."""
-    names = MEANT | names
-    for block in blocks:
-        exec(block, names)  # noqa: S102  our own documents
-    return names["app"], names
+async def draw(client, url, prompt, key="k"):
+    """Ask an app for a picture; return status and JSON."""
+    asked = client.post(
+        f"{url}/draw", params={"prompt": prompt}, headers={"Idempotency-Key": key}
+    )
+    async with asked as answer:
+        return answer.status, await answer.json()
+
+
+@pytest.mark.parametrize("words", [("FastAPI", "/draw"), ("web.Application",)])
+async def test_the_session_of_an_app_draws(emulator, words):
+    """Opened by the framework, injected into the handler, its errors answered."""
+    app = printed("web-apps.md", *words, never="IdempotencyKey")
+    async with serving(app) as url, aiohttp.ClientSession() as client:
+        status, told = await draw(client, url, "a fox")
+        assert (status, told["url"].startswith(emulator.origin)) == (200, True)
+        assert (await draw(client, url, " "))[0] == 400
+
+
+async def test_a_lifespan_goes_around_the_packaged_one(emulator):
+    """The printed one starts and ends, and yields what both opened."""
+    app = printed("web-apps.md", "async def everything")
+    async with app.router.lifespan_context(app) as state:
+        assert len(state) == 2
+
+
+async def test_a_client_that_asks_again_has_the_same_answer(emulator):
+    """With the header and a store it is bought once."""
+    app = printed("web-apps.md", "IdempotencyKey")
+    async with serving(app) as url, aiohttp.ClientSession() as client:
+        answers = [await draw(client, url, "a fox") for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert sum(one.endpoint == "sync" for one in emulator.requests) == 1
 
 
 async def test_the_receiver_is_mounted(emulator):
     """The whole program starts, and its receiver answers a stranger with no."""
-    (block,) = printed("webhooks.md")
-    app, _ = make_app([block])
-    async with serving(app) as url, aiohttp.ClientSession() as client:
-        result = await app.state.session.images.generate("a fox", callback_url=None)
-        assert result.url.startswith(emulator.origin)
-        async with client.post(f"{url}/hooks/nobody", json={}) as answer:
-            assert answer.status in {400, 403, 404}
-
-
-async def test_the_session_of_an_app_draws(emulator):
-    """Opened in the lifespan, injected into the handler."""
-    block, _ = printed("web-apps.md")
-    app = FastAPI()
-    _, names = make_app([block], app=app)
-    app.router.lifespan_context = names["lifespan"]
-    async with serving(app) as url, aiohttp.ClientSession() as client:
-        answer = await client.post(f"{url}/draw", params={"prompt": "a fox"})
-        assert answer.status == 200
-        assert (await answer.json())["url"].startswith(emulator.origin)
-
-
-async def test_a_client_that_asks_again_has_the_same_answer(emulator, tmp_path):
-    """With the header and a store it is bought once."""
-    _, block = printed("web-apps.md")
-    app = FastAPI()
-    async with Session(store=tmp_path / "orders.sqlite") as session:
-        make_app([block], app=app, get_session=lambda: session)
-        async with serving(app) as url, aiohttp.ClientSession() as client:
-            urls = set()
-            for _ in range(2):
-                asked = client.post(
-                    f"{url}/draw",
-                    params={"prompt": "a fox"},
-                    headers={"Idempotency-Key": "k"},
-                )
-                async with asked as answer:
-                    urls.add((await answer.json())["url"])
-        assert session.stats().submitted == 1
-    assert len(urls) == 1
+    app = printed("webhooks.md", "FastAPI")
+    async with (
+        serving(app) as url,
+        aiohttp.ClientSession() as client,
+        client.post(f"{url}/hooks/nobody", json={}) as answer,
+    ):
+        assert answer.status in {400, 403, 404}

@@ -283,7 +283,7 @@ def test_any_worker_answers_for_a_task(app, vendor, request):
     ("fault", "status", "facts"),
     [
         (("status", {"status": 400}), 400, {"charged": False, "repeat": True}),
-        (("status", {"status": 402}), 503, {"charged": False, "repeat": True}),
+        (("status", {"status": 402}), 402, {"charged": False, "repeat": True}),
         (("unauthorized", {}), 503, {"charged": False, "repeat": True}),
         (
             ("rate_limit", {"retry_after": 300}),
@@ -318,7 +318,7 @@ def test_an_error_has_the_status_that_fits(app, vendor, fault, status, facts, re
     assert body.items() >= facts.items()
     assert vendor.emulator.api_key not in str(body)
     assert vendor.ordered(prompt) == 1
-    waits = {429: "300", 503: "30"}
+    waits = {402: "300", 429: "300", 503: "30"}
     assert headers.get("Retry-After") == waits.get(status)
     if status == 502:
         assert "Do not repeat it" in body["message"]

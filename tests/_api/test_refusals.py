@@ -13,7 +13,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.cases import check_all
 
-from apimodels_async._api.refusals import http_date, read_body, refusal, retry_after
+from apimodels_async._api.checks import BASE_URL
+from apimodels_async._api.refusals import (
+    http_date,
+    name_the_base,
+    read_body,
+    refusal,
+    retry_after,
+)
 from apimodels_async._ports import Reply
 from apimodels_async.errors import (
     APIStatusError,
@@ -104,12 +111,30 @@ def test_a_redirect_is_never_followed_nor_repeated():
 
 
 def test_a_wrong_base_url_is_pointed_to():
-    """What is no answer of the API's asks whether base_url lacks its path."""
-    question = "base_url, APIMODELS_BASE_URL, without its /api/v1?"
+    """A 404 or a page that is not the API's says what answered; others say nothing."""
+    page = b" <html>Welcome</html>"
+    with pytest.raises(UnexpectedResponseError) as welcome:
+        read_body(answer(200, page))
+    lacks = f"should end in a version path, as {BASE_URL} does"
+    no_task = refusal(answer(404, {"code": 404, "msg": "no task"}))
+    cases = [
+        (refusal(answer(404, "Not Found")), b"Not Found", "https://a.b", lacks),
+        (refusal(answer(404, page)), page, "https://a.b/v2", "right?"),
+        (welcome.value, page, "https://a.b/api", lacks),
+        (refusal(answer(404, {"code": 404})), b"{", "https://a.b", lacks),
+        (no_task, b"{", "https://a.b/api/v1", ""),
+        (refusal(answer(500, page)), page, "https://a.b", ""),
+    ]
 
-    assert question in str(refusal(answer(404, "Not Found")))
-    with pytest.raises(UnexpectedResponseError, match="/api/v1"):
-        read_body(answer(200, b" <html>Welcome</html>"))
+    def check(error, body, base_url, words):
+        before = str(error)
+        name_the_base(error, body, base_url, "balance")
+        added = f". It was {base_url}/balance that answered: " if words else ""
+        assert str(error).startswith(before + added)
+        assert str(error).endswith(words)
+        assert bool(words) is (str(error) != before)
+
+    check_all(cases, check)
 
 
 def test_an_empty_refusal_has_no_words():

@@ -26,6 +26,7 @@ from apimodels_async import (
 )
 from apimodels_async._api import requests
 from apimodels_async._api.calls import Call
+from apimodels_async._api.checks import BASE_URL
 from apimodels_async._api.refusals import read_body
 from apimodels_async._api.responses import read_created
 from apimodels_async._io.order_limit import LocalLimit
@@ -67,7 +68,7 @@ class Desk:
         self.clock = FakeClock()
         policy = policy or RetryPolicy()
         limit = limit or LocalLimit()
-        self.sender = Sender(self.transport, self.clock, policy, draw, limit)
+        self.sender = Sender(self.transport, self.clock, policy, draw, limit, BASE_URL)
 
     @property
     def sent(self):

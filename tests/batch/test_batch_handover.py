@@ -58,16 +58,34 @@ async def test_what_is_left_while_it_is_saved_is_unread_with_its_result(
 
 
 async def test_a_batch_is_entered_once(session, tmp_path):
-    """A second entrance, and reading before the first, are refused at once."""
+    """Reading before it, a second entrance and reading after leaving are refused."""
     for journal in (None, tmp_path / "j.sqlite"):
         batch = session.images.batch(["a"], journal=journal)
-        with pytest.raises(ConfigurationError, match="enter the batch"):
-            await anext(batch)
+        with pytest.raises(ConfigurationError) as early:
+            async for _ in batch:
+                pass
         async with batch as outcomes:
             assert len([outcome async for outcome in outcomes]) == 1
-        with pytest.raises(ConfigurationError, match="entered once"):
+            assert [outcome async for outcome in outcomes] == []
+        with pytest.raises(ConfigurationError) as again:
             async with batch:
                 pass
+        with pytest.raises(ConfigurationError) as late:
+            async for _ in outcomes:
+                pass
+        assert str(early.value) == (
+            "enter the batch first: async with session.images.batch(...) as outcomes "
+            "(without async in apimodels_async.sync); nothing is ordered before that"
+        )
+        assert str(again.value) == (
+            "a batch is entered once: make another with session.images.batch(...)"
+        )
+        assert str(late.value) == (
+            "this batch was left: iterate it inside its `async with`; what it did not "
+            "hand over is in outcomes.unread and outcomes.pending"
+        )
+        charged = [each.value.charged for each in (early, again, late)]
+        assert charged == [False, False, None]
 
 
 async def test_entering_that_is_cancelled_leaves_no_journal_open(session, tmp_path):

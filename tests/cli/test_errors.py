@@ -6,6 +6,7 @@ from apimodels_async import (
     AuthenticationError,
     OutcomeUnknownError,
     SessionClosedError,
+    TaskNotFoundError,
     TaskTimeoutError,
 )
 from apimodels_async.cli.errors import ExitCode, exit_code, next_step
@@ -38,3 +39,12 @@ def test_what_was_never_sent_is_not_waited_for():
     assert exit_code(unsent) == ExitCode.FAILED
     assert next_step(unsent) == "nothing was sent: run it again"
     assert exit_code(SessionClosedError("x")) == ExitCode.UNKNOWN
+
+
+def test_an_order_whose_task_is_gone_can_be_forgotten():
+    """Only an order that has an idempotency key has one to be freed."""
+    error = TaskNotFoundError("x", task_id="cl1")
+    assert "apimodels forget" not in next_step(error)
+    error.idempotency_key = "msg17"
+
+    assert next_step(error).endswith("under its idempotency key: apimodels forget")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apimodels_async import JournalError, OutcomeUnknownError
-from apimodels_async.cli.commands.orders import Recovery
+from apimodels_async.cli.commands.recover import Recovery
 from apimodels_async.cli.context import CommandContext
 from apimodels_async.cli.errors import ExitCode
 from apimodels_async.cli.output import Output

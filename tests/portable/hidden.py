@@ -34,6 +34,7 @@ NAMES = {
     os: (
         "O_CLOEXEC O_DIRECTORY O_NOFOLLOW fchmod fchown fork forkpty geteuid"
         " getpgid killpg lchown mkfifo pread pwrite register_at_fork setsid statvfs"
+        " writev"
     ),
     socket: "MSG_DONTWAIT",
     asyncio: "open_unix_connection start_unix_server",

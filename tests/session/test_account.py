@@ -20,6 +20,7 @@ from support.sessions import patience
 from apimodels_async import (
     AuthenticationError,
     ConnectionFailedError,
+    NotFoundError,
     OutcomeUnknownError,
     PollPolicy,
     RetryPolicy,
@@ -27,6 +28,7 @@ from apimodels_async import (
     Session,
     TransportTimeoutError,
     UnexpectedResponseError,
+    known_models,
 )
 
 TASK = {"model": "gpt-image-2"}
@@ -50,6 +52,7 @@ async def test_the_models_are_listed(session):
 
     assert "gpt-image-2" in [model.id for model in models]
     assert all(model.raw["id"] == model.id for model in models)
+    assert all(model.known == known_models()[model.id] for model in models)
 
 
 async def test_a_wrong_key_is_typed(emulator):
@@ -67,6 +70,39 @@ async def test_a_wrong_key_is_typed(emulator):
                 await call
             assert caught.value.charged is (None if caught.value.task_id else False)
     assert emulator.spent == 0
+
+
+async def test_a_base_url_without_its_version_is_said(emulator, connect):
+    """What answered is named, and what the address should look like; no key."""
+    root = emulator.base_url.removesuffix("/api/v1")
+    session = connect(emulator, base_url=f"{root}/")
+    calls = {
+        "balance": session.balance(),
+        "images/generations-sync": session.images.generate("a fox"),
+        "images/generations": session.images.submit("a moose", **TASK),
+    }
+    for path, call in calls.items():
+        with pytest.raises(NotFoundError) as caught:
+            await call
+        assert str(caught.value) == (
+            "the API does not know this (HTTP 404): Not Found. "
+            f"It was {root}/{path} that answered: base_url (or APIMODELS_BASE_URL) "
+            "should end in a version path, as https://apimodels.app/api/v1 does"
+        )
+        assert caught.value.charged is False
+
+
+async def test_a_page_instead_of_the_api_is_said(connect):
+    """A welcome page with 200 may hide an order; where it came from is named."""
+    page = respond(b" <html>Welcome</html>", 200)
+    async with RawServer(page) as server:
+        session = connect(server)
+        for call, kind in (
+            (session.balance(), UnexpectedResponseError),
+            (session.images.generate("a fox"), OutcomeUnknownError),
+        ):
+            with pytest.raises(kind, match=r"is base_url \(or \w+\) right\?|path, as"):
+                await call
 
 
 UNREADABLE = {

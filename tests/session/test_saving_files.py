@@ -30,6 +30,7 @@ from apimodels_async import (
     Timeouts,
     TransportError,
 )
+from apimodels_async._core.files.keeping import Keeping
 from apimodels_async._io.clock import LoopClock
 from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.downloads import Files
@@ -366,7 +367,7 @@ async def test_files_need_no_turn(host, tmp_path):
     path = await files.download(
         host.result("/x"),
         0,
-        lambda: FileSink(tmp_path / "x", "x", threads, LocalDisk()),
+        lambda: FileSink(threads, Keeping(stem="x"), tmp_path / "x", LocalDisk()),
     )
     await files.aclose()
 
@@ -415,7 +416,11 @@ async def test_what_is_no_result_is_refused_with_what_to_give(connect, tmp_path)
     wrong = {
         "await the handle first": session.images.attach("clx1"),
         "outcome.unwrap() is one": Outcome(0, None, result),
-        "as generate() returns it": "https://a.b/c.png",
+        "as generate() returns it": result.urls,
+        "an ImageResult, not its address: give what generate() returned; of a task "
+        "there is `await images.attach(task_id)` (attach(task_id).result() in sync)": (
+            result.url
+        ),
     }
     for words, given in wrong.items():
         for save in (session.download, session.download_all):

@@ -19,6 +19,7 @@ from apimodels_async._io.files.downloads import Files, _Trouble
 from apimodels_async._ports import Failure, Kind, Phase, Reply
 from apimodels_async._runtime import State
 from apimodels_async.errors import DownloadError
+from apimodels_async.stores.redis.calls import Waiting
 
 __all__ = ["Failure", "Kind", "Phase", "Reply"]
 
@@ -78,9 +79,9 @@ class SimAdapters(Adapters):
         files.network = self._life.network
         return files
 
-    def sink(self, target, stem, *_args):
+    def sink(self, target, keeping, *_args):
         """Return a place on the simulated disk."""
-        return SimSink(self._life.disk, target, stem)
+        return SimSink(self._life.disk, target, keeping.stem)
 
     def journal(self, path):
         """Return a journal on the simulated disk."""
@@ -142,6 +143,16 @@ class SimFiles(Files):
 
 
 # --- looking into a session
+
+
+def wait_for_nothing(store):
+    """Let an open ``RedisStore`` take as durable what was answered."""
+    store._open.waiting = Waiting()
+
+
+def write_nothing_again(store):
+    """Let a ``RedisStore`` know nothing of what it has begun."""
+    store._begun.clear()
 
 
 def attempt_of(memory, number):

@@ -70,6 +70,8 @@ GATING = {
     "recovered_once": True,
     # What nobody got and nobody has acked is recovered again.
     "recovered_again": True,
+    # What a Redis server promised to keep is kept, in a crash and over a failover.
+    "durable_kept": True,
     # After aclose() no request is made.
     "silent_after_close": True,
     # Nothing ends in the event loop's own handler for what nobody caught.

@@ -11,7 +11,6 @@ from sim.batches import Budget, journal_of
 from sim.loop import ProcessLoop
 from sim.outside import faults
 from sim.outside.network import Network
-from sim.outside.store import SimStore
 from sim.users import act
 
 from apimodels_async import PollPolicy, Timeouts
@@ -75,7 +74,9 @@ class Life:
             ),
             max_connections=process.connections,
             callback=callback,
-            store=outside.store(SimStore(self, own)) if process.store else None,
+            store=outside.store(self.site.shared.store(self, own))
+            if process.store
+            else None,
         )
         return outside.view(session), receiver
 

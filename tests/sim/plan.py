@@ -147,6 +147,33 @@ class Jump:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The Redis server that the store of all processes is on, in place of memory."""
+
+    seed: int
+    flush: str = "always"
+    """Its appendfsync: always or everysec."""
+    waits: bool = False
+    """Whether it can be asked to wait for its disk (WAITAOF)."""
+    replicas: int = 0
+    """That are waited for."""
+    trouble: float = 0.0
+    """Share of the requests to it that something happens to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Something that happens to that server."""
+
+    at: float
+    seconds: float
+    kind: str
+    """cut, hangs, away, crash (of its machine), or failover (to a replica)."""
+    forgets: float
+    """Seconds by which the replica is behind."""
+
+
 def describe(item):
     """Return an item of a plan in one line, without what is as usual."""
     told = [type(item).__name__.lower()]

@@ -15,7 +15,9 @@ from sim.plan import (
     Leave,
     Nap,
     Order,
+    Outage,
     Process,
+    Server,
     Storm,
 )
 
@@ -91,6 +93,7 @@ FILE_FAULTS = {"404": 3, "503": 3, "cut": 4, "page": 2, "hangs": 1, "disk_full":
 CALLBACK_FAULTS = {"lost": 4, "twice": 2, "wrong": 3, "forged": 1}
 STORMS = {"down": 4, "429": 3, "503": 3, "slow": 3, "disk_full": 2, "slow_disk": 2}
 STORE_STORMS = {"disk_full": 2, "slow_disk": 2, "flaky_disk": 3}
+OUTAGES = {"cut": 3, "hangs": 2, "away": 2, "crash": 3, "failover": 4}
 MANNERS = {
     "await": 8,
     "events": 3,
@@ -101,13 +104,18 @@ MANNERS = {
 }
 
 
-def make(seed, orders=ORDERS):
-    """Return the plan of *seed*, with *orders* orders."""
-    return _Maker(Random(seed), orders).make()
+def make(seed, orders=ORDERS, *, redis=False):
+    """
+    Return the plan of *seed*, with *orders* orders.
+
+    Args:
+        redis: Whether its processes have their store on a Redis server, which fails.
+    """
+    return _Maker(Random(seed), orders, redis=redis).make()
 
 
 class _Maker:
-    def __init__(self, rng, orders):
+    def __init__(self, rng, orders, *, redis):
         self._rng = rng
         self._wanted = orders
         self._plan = []
@@ -115,7 +123,8 @@ class _Maker:
         self._actors = 0
         self._span = 10.0 + orders * rng.uniform(0.03, 0.2)
         self._faulty = rng.choice((0.0, 0.2, 0.4, 0.7))
-        self._stores = rng.random() < 0.5
+        self._stores = rng.random() < 0.5 or redis
+        self._redis = redis
         self._touchy = rng.random() < 0.1  # the key may be refused
 
     def make(self):
@@ -138,7 +147,25 @@ class _Maker:
             self._plan.append(storm)
         for process in self._stored:
             self._upset(process)
+        if self._redis:
+            self._serve()
         return tuple(self._plan)
+
+    def _serve(self):
+        """Plan the server that the store is on, and what happens to it."""
+        rng = self._rng
+        server = Server(
+            rng.getrandbits(32),
+            flush=rng.choice(("always", "everysec")),
+            waits=rng.random() < 0.6,
+            replicas=rng.choice((0, 0, 1)),
+            trouble=rng.choice((0.0, 0.01, 0.05)),
+        )
+        self._plan.append(server)
+        while rng.random() < 0.8:
+            seconds = rng.choice((rng.uniform(0, 3), rng.uniform(0, 30)))
+            kind = self._pick(OUTAGES)
+            self._plan.append(Outage(self._moment(2.0), seconds, kind, rng.random()))
 
     def _sizes(self):
         return (1, 2, 2, 3, 3) if self._stores else (1, 1, 1, 2, 3)

@@ -6,6 +6,7 @@ to, 1 if one did not, 130 after Ctrl-C.
 
   python tests/sim/run.py                     runs until 10,000 orders are placed
   python tests/sim/run.py --seconds 60        fresh seeds for a minute
+  python tests/sim/run.py --redis             ... with a store on a server that fails
   python tests/sim/run.py --seed 17           one run again, exactly
   python tests/sim/run.py --seed 17 --shrink  ... and the shortest that fails like it
   python tests/sim/run.py --seed 17 --trace   ... and every event of it
@@ -40,8 +41,8 @@ FRESH = 1 << 40
 class Campaign:
     """Many runs, and what came of them."""
 
-    def __init__(self, *, everything=False, **options):
-        self._everything = everything
+    def __init__(self, *, everything=False, redis=False, **options):
+        self._everything, self._redis = everything, redis
         self._options = options
         self.runs = self.orders = self.polls = 0
         self.struck, self.seeds, self.first = Counter(), Counter(), {}
@@ -52,7 +53,7 @@ class Campaign:
 
     def run(self, seed):
         """Carry out the run of *seed*; return whether it held."""
-        report = simulate(make(seed), **self._options)
+        report = simulate(make(seed, redis=self._redis), **self._options)
         self.runs += 1
         self.orders += report.orders
         self.polls += report.polls
@@ -89,12 +90,13 @@ class Campaign:
         return "\n".join(lines if self.first else [*lines, "  none"])
 
 
-def tell(seed, violation, *, everything=False, shrunk=True, **options):
+def tell(seed, violation, *, everything=False, redis=False, shrunk=True, **options):
     """Return what is told of a run that failed."""
-    command = COMMAND.format(seed=seed) + (" --all-invariants" if everything else "")
+    command = COMMAND.format(seed=seed) + (" --redis" if redis else "")
+    command += " --all-invariants" if everything else ""
     lines = [f"BROKEN {violation}", f"seed   {seed}", f"again  {command}"]
     if shrunk:
-        plan = shrink(make(seed), violation, **options)
+        plan = shrink(make(seed, redis=redis), violation, **options)
         lines += ["", f"the shortest that fails like it, {len(plan)} items:"]
         lines += [f"  {describe(item)}" for item in plan]
         lines += ["", "and what happens in it:"]
@@ -120,6 +122,11 @@ def parse(arguments=None):
     )
     parser.add_argument(
         "--first", type=int, default=0, metavar="N", help="where --orders begins (0)"
+    )
+    parser.add_argument(
+        "--redis",
+        action="store_true",
+        help="the store is on a Redis server, which is cut off, crashes and fails over",
     )
     parser.add_argument(
         "--shrink", action="store_true", help="shorten what fails as far as it goes"
@@ -157,7 +164,8 @@ def main(arguments=None, bug=None):
     options = parse(arguments)
     everything = options.all_invariants
     show = print if options.trace else None
-    campaign = Campaign(everything=everything, show=show, bug=bug)
+    redis = options.redis
+    campaign = Campaign(everything=everything, redis=redis, show=show, bug=bug)
     told = time.monotonic()
     try:
         for seed in seeds_of(options, campaign):
@@ -173,8 +181,8 @@ def main(arguments=None, bug=None):
     if campaign.failure is None:
         return 0
     seed, violation = campaign.failure
-    shrunk = options.shrink
-    print("\n" + tell(seed, violation, everything=everything, shrunk=shrunk, bug=bug))
+    which = {"everything": everything, "redis": redis, "shrunk": options.shrink}
+    print("\n" + tell(seed, violation, **which, bug=bug))
     return 1
 
 

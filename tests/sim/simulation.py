@@ -26,7 +26,9 @@ from sim.plan import (
     Leave,
     Nap,
     Order,
+    Outage,
     Process,
+    Server,
     Storm,
 )
 from sim.world import StuckError, World
@@ -71,8 +73,8 @@ class Site:
         self.audit = Audit(self.world, self.disk, orders, forged, **options)
         self.skews = Counter()
         """Number of a process (None: all, and the store) -> seconds it is ahead."""
-        self.shared = Shared(self)
         self.audit.keys = Keys(self, self.audit)
+        self.shared = self._share(*kinds[Server])
         self.vendor = Vendor(self.world, self.audit, self._call_back)
         self.bug = bug
         self.orders_of = {}
@@ -89,6 +91,17 @@ class Site:
         """Number of a process -> users who are not there yet."""
         self.todo = {}
         """Actors whose work a journal keeps: they begin anew when a process died."""
+
+    def _share(self, settings=None):
+        """Return the store of all processes: in memory, or on a server that fails."""
+        if settings is None:
+            return Shared(self)
+        from sim.redis.store import SharedServer
+
+        shared = SharedServer(self, settings)
+        for outage in self.plan[Outage]:
+            self.world.at(outage.at, shared.server.strike, outage)
+        return shared
 
     def run(self):
         """Carry the plan out, and return the report."""
@@ -251,7 +264,10 @@ class Site:
             logger.setLevel(before[1])
 
 
-_KINDS = (Process, Actor, Order, Fault, Leave, Storm, Close, Death, Nap, Jump)
+_KINDS = (
+    *(Process, Actor, Order, Fault, Leave, Storm, Close, Death, Nap, Jump),
+    *(Server, Outage),
+)
 
 
 class _Ear(logging.Handler):

@@ -17,12 +17,13 @@ from sim.invariants import GATING
 from sim.keyed import bugs as stores
 from sim.plan import Order, Process
 from sim.planning import make
+from sim.redis import bugs as servers
 from sim.run import Campaign, main, tell
 from sim.shrink import broken, shrink, violates
 from sim.simulation import simulate
 
 RUN = Path(__file__).parent / "run.py"
-FRESH_S = 20.0
+FRESH_S = 10.0
 SMALL = 60
 """Orders of a run that is to break."""
 
@@ -53,6 +54,7 @@ PLANTED = {
     "nobody_waits_for_key": stores.NeverTells,
     "recovered_once": stores.TakesFromTheLiving,
     "recovered_again": stores.LosesUnacked,
+    "durable_kept": servers.WaitsForNothing,
     "silent_after_close": bugs.SendsAfterwards,
     "nothing_uncaught": bugs.ThrowsInACallback,
 }
@@ -62,7 +64,7 @@ PLANTED = {
 def broken_by(bug, name):
     """Return a plan that shows *bug* as a breach of *name*, and that breach."""
     for seed in range(80):
-        plan = make(seed, SMALL)
+        plan = make(seed, SMALL, redis=hasattr(bug, "on_redis"))
         for violation in simulate(plan, stop_at=name, bug=bug).violations:
             if violation.name == name:
                 return plan, violation
@@ -112,6 +114,11 @@ def test_what_was_dealt_with_is_not_recovered_again():
     assert broken_by(stores.ForgetsAcks, "recovered_once") is not None
 
 
+def test_what_a_server_forgot_and_nobody_wrote_again_is_missed():
+    """A session that still says words of an order has it in the store again."""
+    assert broken_by(servers.WritesNothingAgain, "key_kept") is not None
+
+
 def test_every_invariant_that_gates_can_fail():
     """There is a bug to plant for all that a run may fail by."""
     gating = {name for name, gates in GATING.items() if gates}
@@ -132,15 +139,16 @@ def test_a_failing_run_is_made_short():
     assert sum(isinstance(item, (Order, Process)) for item in short) == 2
 
 
-def test_fresh_seeds_hold(capsys):
+@pytest.mark.parametrize("redis", [False, True], ids=["", "redis"])
+def test_fresh_seeds_hold(capsys, redis):
     """Whatever the seed, no invariant that gates is broken."""
     seed = time.time_ns() % (1 << 40)
     with capsys.disabled():
         print(f"\nfresh seeds from {seed}")
-    campaign, until = Campaign(), time.monotonic() + FRESH_S
+    campaign, until = Campaign(redis=redis), time.monotonic() + FRESH_S
     while time.monotonic() < until:
         if not campaign.run(seed):
-            pytest.fail(tell(*campaign.failure))
+            pytest.fail(tell(*campaign.failure, redis=redis))
         seed += 1
 
 

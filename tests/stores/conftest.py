@@ -7,7 +7,7 @@ from support.orders import make_store
 from support.redis import SERVERS
 
 
-@pytest.fixture(params=["memory", "sqlite", *SERVERS])
+@pytest.fixture(params=["memory", "sqlite", "keyspace", *SERVERS])
 async def store(request, tmp_path):
     """Return an open store of each kind."""
     store = make_store(request.param, tmp_path)

@@ -302,6 +302,35 @@ async def test_a_store_is_opened_when_it_is_needed_and_closed_with_the_last():
     assert store.opened == 0
 
 
+class AwayStore(FailingStore):
+    """A store that takes 15 s to say that it is away."""
+
+    tries = 0
+
+    async def open(self):
+        """Fail, in the end."""
+        self.tries += 1
+        await asyncio.sleep(15)
+        raise self.trouble
+
+
+async def test_a_store_that_is_away_is_waited_for_once_and_not_by_each():
+    """Fifty orders at once are all told within its time, twice at most."""
+    store, shop = AwayStore(), Shop()
+    now = asyncio.get_running_loop().time
+    async with shop.open(store) as session:
+        began = now()
+        calls = [
+            session.images.generate(f"m{n}", model="gpt-image-2") for n in range(50)
+        ]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        took = now() - began
+
+    assert {type(end) for end in ends} == {JournalError}
+    assert (store.tries, took) == (2, 30)
+    assert shop.sent == []
+
+
 async def test_who_opens_a_store_as_its_session_closes_is_refused():
     """Nothing stays open behind a closed session."""
 

@@ -88,6 +88,19 @@ async def test_one_of_many_heirs_gets_each_order(store):
     assert sorted(found) == sorted(f"k{number}" for number in range(20))
 
 
+async def test_who_was_silent_for_a_while_keeps_the_rest(store):
+    """Once its owner is heard of again, what nobody took yet is nobody else's."""
+    for key in ("a", "b", "c"):
+        await begun(store, key)
+    await store.release("us")
+    assert (await store.recover(SCOPE, "heir")).idempotency_key == "a"
+    await store.renew("us")
+    assert await store.recover(SCOPE, "heir") is None
+    await store.release("us")
+
+    assert await recovered(store) == ["b", "c"]
+
+
 async def test_a_forgotten_order_is_recovered_all_the_same(store):
     """Its key is free, and it may be paid for."""
     await begun(store)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import obstore
 import pytest
+from obstore.store import S3Store
 
 SECRET = "canary-7f3a9c51d2-secret"
 
@@ -72,6 +73,18 @@ def serve_s3():
             yield S3(found[0])
         finally:
             server.kill()
+
+
+def at_s3(server, monkeypatch, **options):
+    """Return a store at a raw server that tries once; nothing is in the environment."""
+    for name, value in environment(server.origin).items():
+        monkeypatch.setenv(name, value)
+    return S3Store(
+        "pictures",
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0},
+        **options,
+    )
 
 
 def objects(store):

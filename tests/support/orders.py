@@ -7,6 +7,7 @@ from contextlib import closing
 from decimal import Decimal
 
 import pytest
+from support.keyspace import StoreInMemory
 from support.redis import ABSENT, FOUND, PROGRAMS, shared_server
 
 from apimodels_async._core.money.orders import ORDERED_ANEW
@@ -23,6 +24,8 @@ def make_store(kind, folder, **options):
     """Return a store of *kind*, in *folder* if it is a file."""
     if kind == "memory":
         return MemoryStore(**options)
+    if kind == "keyspace":
+        return StoreInMemory(**options)
     if kind in PROGRAMS:
         if not FOUND:
             pytest.skip(ABSENT)

@@ -88,9 +88,13 @@ class RawServer:
 
     async def __aexit__(self, *_):
         self._server.close()
-        for task in self._serving:
-            task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+        ended: set[asyncio.Task[None]] = set()
+        while left := self._serving - ended:  # one may be accepted in this very turn
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            ended |= left
+            await asyncio.sleep(0)
         await self._server.wait_closed()
 
     @property

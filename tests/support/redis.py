@@ -28,6 +28,9 @@ ABSENT = "no redis-server on PATH; on Debian: apt-get install redis-server"
 needs_redis = pytest.mark.skipif(not FOUND, reason=ABSENT)
 SAFE = ("--appendonly", "yes", "--appendfsync", "always")
 """What docs/stores.md advises."""
+END_WITH = ("sh", "-c", 'read line; kill -9 "$0"')
+READING, _HELD = os.pipe()
+"""Ends as this process does, however that is; and then its servers do."""
 
 
 @define(eq=False)
@@ -38,6 +41,7 @@ class RedisServer:
     program: str = SERVERS[0]
     folder: str = field(init=False, factory=tempfile.mkdtemp)
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+    _watcher: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
     @property
     def path(self):
@@ -56,6 +60,8 @@ class RedisServer:
             [self.program, *words, "--save", "", *self.options],
             stdout=subprocess.DEVNULL,
         )
+        pid = str(self.process.pid)
+        self._watcher = subprocess.Popen([*END_WITH, pid], stdin=READING)
         while not self.ask("PING").startswith((b"+PONG", b"-NOAUTH")):
             assert self.process.poll() is None, f"{self.program} ended"
             time.sleep(0.01)
@@ -81,6 +87,8 @@ class RedisServer:
     def kill(self, by=signal.SIGKILL):
         """End it, at once."""
         if self.process is not None:
+            self._watcher.kill()
+            self._watcher.wait()
             os.kill(self.process.pid, signal.SIGCONT)  # it may be stopped
             os.kill(self.process.pid, by)
             self.process.wait()

@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,6 +78,17 @@ def blocking_twin(function):
     return signature.replace(return_annotation=brought.replace("Async", ""))
 
 
+def sections(function):
+    """Return what *function* takes, returns and raises, by its docstring."""
+    text = inspect.getdoc(function).replace(OTHER_LOOP, "")
+    begins = [text.find(f"\n{name}:\n") for name in ("Args", "Returns", "Raises")]
+    return text[min((at for at in begins if at >= 0), default=len(text)) :]
+
+
+OTHER_LOOP = (
+    "\n    ConfigurationError: Awaited in another event loop than the session's."
+)
+"""Cannot happen here."""
 PAIRS = [
     (apimodels_async.Session, sync.Session),
     (apimodels_async.Images, sync.Images),
@@ -98,6 +110,21 @@ def test_names_and_signatures_are_the_same(there, here):
         assert blocking_twin(function) == blocking_twin(ours[name]), name
 
 
+@pytest.mark.parametrize(("there", "here"), PAIRS)
+def test_what_is_said_of_a_call_is_said_in_whole(there, here):
+    """A docstring here says all that the asynchronous one does, and points to none."""
+    theirs, ours = public(there), public(here)
+    theirs["close"] = theirs.pop("aclose", None)
+
+    for name, function in ours.items():
+        assert sections(theirs[name]) == sections(function), name
+    for each in (here, *ours.values()):
+        text = inspect.getdoc(each)
+        assert not re.search(r"As ``|asynchronous|async (with|for)", text), text
+    for name in inspect.signature(sync.Session).parameters:
+        assert re.search(rf"\b{name}\b", sync.Session.__doc__), name
+
+
 def test_a_handle_shows_itself_as_the_asynchronous_one_does(blocking):
     """A notebook shows the state of a handle, and its picture once there is one."""
     handle = blocking.images.submit("a moose", **TASK)
@@ -108,6 +135,18 @@ def test_a_handle_shows_itself_as_the_asynchronous_one_does(blocking):
     assert handle._repr_mimebundle_(exclude={"text/html"}) == {
         "text/plain": repr(handle)
     }
+
+
+def test_pictures_are_shown_as_by_the_asynchronous_one(blocking):
+    """A grid for a notebook; elsewhere its caller is warned. A batch shows itself."""
+    with blocking.images.batch(["a fox"]) as outcomes:
+        assert "under way" in outcomes._repr_html_()
+        with pytest.warns(UserWarning, match="no notebook") as told:
+            shown = blocking.show(list(outcomes))
+
+    assert told[0].filename == __file__
+    assert 'src="data:image/webp;base64,' in shown._repr_html_()
+    assert "ended" in outcomes._repr_html_()
 
 
 def test_settings_are_the_same():

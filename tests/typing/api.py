@@ -2,8 +2,8 @@
 What a user's type checker sees. Never run: mypy and basedpyright read it.
 
 Lines that must not pass are marked for both; a mark that is no longer needed is an
-error of mypy (``warn_unused_ignores``), and of basedpyright once it is told
-``enableTypeIgnoreComments = false`` and ``reportUnnecessaryTypeIgnoreComment``.
+error of mypy (``warn_unused_ignores``), and of basedpyright, as ``pyproject.toml`` has
+it for this folder.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, assert_type
 
+from aiohttp import web
+from fastapi import FastAPI
 from obstore.store import MemoryStore
 
 from apimodels_async import (
     ApiModelsError,
     APIStatusError,
+    AspectRatio,
     Balance,
     CheckedRequest,
     GenerationFailedError,
@@ -28,13 +31,18 @@ from apimodels_async import (
     Images,
     InvalidRequestError,
     KnownModel,
+    KnownModelId,
     ModelInfo,
     OrderLimit,
+    Outcome,
     OutcomeUnknownError,
+    PictureGrid,
     PollPolicy,
+    Quality,
     RateLimitError,
     Reconciliation,
     RequestInfo,
+    Resolution,
     RetryPolicy,
     Session,
     SessionClosedError,
@@ -50,7 +58,16 @@ from apimodels_async import (
     known_models,
     sync,
 )
+from apimodels_async.integrations.aiohttp_web import get_session, setup
+from apimodels_async.integrations.fastapi import (
+    SessionDep,
+    exception_handlers,
+    lifespan,
+)
 from apimodels_async.integrations.redis import RedisLimit, RedisRelay
+from apimodels_async.integrations.streaq import Answer, OrderQueue, order_worker
+from apimodels_async.integrations.web import answer_to
+from apimodels_async.models import AnyRequest
 from apimodels_async.testing import Order, Request, ServedEmulator, serve_emulator
 from apimodels_async.webhooks import (
     Callback,
@@ -141,6 +158,82 @@ async def generating(session: Session) -> None:
     await images.generate(ImageRequest("m"), seed=1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
+async def choosing(
+    session: Session, model: KnownModelId, quality: Quality, size: Resolution
+) -> None:
+    """Parameters that models share have types; words that are new are text."""
+    images, ratio = session.images, "16:9"
+    assert_type(
+        await images.generate("x", model=model, quality=quality, resolution=size),
+        ImageResult,
+    )
+    await images.generate("x", model="brand-new", quality="ultra", resolution="16K")
+    await images.generate("x", model=model, image_urls=["https://a/b"], n=2, seed=1)
+    await images.generate("x", model=model, never_heard_of="it", extra={"nor": "this"})
+    await images.generate("x", aspect_ratio=ratio)
+    listed: AspectRatio = "16:9"
+    handle = await images.submit("x", model=model, aspect_ratio=listed, size="1K")
+    assert_type(handle, TaskHandle)
+    ImageRequest(model, "x", {"quality": quality})
+
+    await images.generate("x", model=model, quality=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await images.generate("x", model=model, n="2")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await images.generate("x", model=model, image_urls=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await images.generate("x", model=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await images.submit("x", model=model, seed="1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    model = "gpt-image-1"  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    listed = "16:10"  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    ImageRequest(5, "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def batching(session: Session, model: KnownModelId) -> None:
+    """A batch has the same parameters, and outcomes that narrow."""
+    images = session.images
+    async with images.batch(
+        ["a fox", {"prompt": "x", "model": model}, ImageRequest(model, "x")],
+        model=model,
+        quality="high",
+        seed=1,
+        never_heard_of="it",
+        max_cost=Decimal(5),
+    ) as outcomes:
+        async for outcome in outcomes:
+            narrowing(outcome)
+        assert_type(outcomes.unread, tuple[Outcome, ...])
+    images.batch(["x"], seed="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    images.batch(["x"], model=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    images.batch(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with images.batch(["x"]):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+
+
+def narrowing(outcome: Outcome) -> None:
+    """Without an error there is a result, and the other way round."""
+    assert_type(outcome.index, int)
+    assert_type(outcome.unwrap(), ImageResult)
+    assert_type(outcome.request, AnyRequest | None)
+    if outcome.error is None:
+        assert_type(outcome.result.url, str)
+        assert_type(outcome.request, AnyRequest)
+    else:
+        assert_type(outcome.error.charged, bool | None)
+        assert_type(outcome.result, ImageResult | None)
+        outcome.result.url  # type: ignore[union-attr]  # noqa: B018  # pyright: ignore[reportOptionalMemberAccess]
+    if outcome.result is None:
+        assert_type(outcome.error, ApiModelsError)
+    if outcome.error is not None:
+        raise outcome.error
+    assert_type(outcome.result, ImageResult)
+
+
+def narrowing_one(outcome: Outcome) -> None:
+    """Before it is asked for, a result may be missing."""
+    outcome.result.url  # type: ignore[union-attr]  # noqa: B018  # pyright: ignore[reportOptionalMemberAccess]
+    outcome.error.charged  # type: ignore[union-attr]  # noqa: B018  # pyright: ignore[reportOptionalMemberAccess]
+    outcome.index = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    assert_type(isinstance(outcome, Outcome), bool)
+
+
 async def editing(session: Session) -> None:
     """An edit takes images, or a value."""
     images = session.images
@@ -150,9 +243,11 @@ async def editing(session: Session) -> None:
     )
     assert_type(await images.edit(SparkPixEdit(prompt="x", images=urls)), ImageResult)
     await images.edit("x", images=urls, extra={"new": 1})
-    await images.edit("x", urls)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await images.edit("x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await images.edit(SparkPixEdit(prompt="x", images=urls), turbo=True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await images.edit("x", urls)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await images.edit("x", images=[5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
-    await images.edit(ImageRequest("m"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await images.edit(ImageRequest("m"))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 async def submitting(session: Session) -> None:
@@ -175,7 +270,9 @@ async def submitting(session: Session) -> None:
         assert_type(event.state, TaskState)
         assert_type(event.task_id, str)
         assert_type(event.at, datetime)
-    await session.images.submit(SparkPixImage(prompt="x"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await session.images.submit("x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await session.images.submit(ImageRequest("m", "x"), seed=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await session.images.submit(SparkPixImage(prompt="x"))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     await session.images.attach(handle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await handle.result(timeout="30")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     handle.state = TaskState.COMPLETED  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
@@ -184,7 +281,10 @@ async def submitting(session: Session) -> None:
 
 
 async def the_rest(
-    session: Session, result: ImageResult, error: OutcomeUnknownError
+    session: Session,
+    result: ImageResult,
+    outcome: Outcome,
+    error: OutcomeUnknownError,
 ) -> None:
     """Files, account, catalogue and counters have types of their own."""
     assert_type(await session.download(result, "out/fox"), Path | Any)
@@ -193,11 +293,15 @@ async def the_rest(
     (await session.download_all(result, "out", overwrite=True))[0].with_suffix(".json")
     assert_type(await session.upload(BytesIO(b""), max_bytes=1), str)
     assert_type(await session.upload(bytearray()), str)
+    assert_type(await session.show(result), PictureGrid)
+    assert_type(await session.show([result, outcome]), PictureGrid)
+    await session.show("https://a/b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(await session.upload("local.png"), str)
     assert_type(await session.upload(b"bytes", name="a.png"), str)
     assert_type(await session.balance(), Balance)
     assert_type((await session.balance()).balance, Decimal)
     assert_type(await session.models(), tuple[ModelInfo, ...])
+    assert_type((await session.models())[0].known, KnownModel | None)
     assert_type(await session.reconcile(error), Reconciliation)
     assert_type((await session.reconcile(error)).verdict, Verdict)
     assert_type(session.stats(), SessionStats)
@@ -295,6 +399,23 @@ async def called_back(request_body: bytes) -> None:
     assert_type(await receiver.deliver("/hooks/x", request_body), int)
 
 
+async def by_workers() -> None:
+    """A queue takes what a batch takes, and gives outcomes and answers."""
+    worker = order_worker("redis://localhost", save_to="out", pending=5)
+    assert_type(worker.context, Session)
+    async with OrderQueue("redis://localhost") as queue:
+        put = await queue.put([("a fox", "k"), ({"prompt": "a hare"}, "l")])
+        assert_type(put, int)
+        answer = await queue.wait("k")
+        assert_type(answer.unwrap(), ImageResult)
+        assert_type(answer.cost, Decimal | None)
+        assert_type((await queue.look("k")).answer, Answer | None)
+        async with queue.batch(["a fox"], name="deck", journal="j.sqlite") as outcomes:
+            async for outcome in outcomes:
+                assert_type(outcome.result, ImageResult | None)
+        await queue.put("a fox")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def from_a_script() -> None:
     """The synchronous session has the same calls, without await."""
     with sync.Session(timeouts=Timeouts()) as session:
@@ -303,3 +424,22 @@ def from_a_script() -> None:
         assert_type(handle.result(timeout=1.0), ImageResult)
         assert_type(session.balance(), Balance)
         assert_type(session.upload(b""), str)
+        session.images.generate("x", model="new", quality="low", n=2, other=1)
+        session.images.submit("x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+        session.images.edit("x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+        session.images.edit("x", images=["https://a/b"], aspect_ratio="1:1")
+        with session.images.batch(["x"], quality="low") as outcomes:
+            for outcome in outcomes:
+                narrowing(outcome)
+
+
+def web_applications(session: SessionDep, request: web.Request) -> None:
+    """The packaged session and answers fit what frameworks ask for."""
+    FastAPI(lifespan=lifespan(), exception_handlers=exception_handlers)
+    lifespan(lambda: Session(store="orders.sqlite"), recover=True)
+    setup(web.Application(), Session, recover=True)
+    assert_type(session, Session)
+    assert_type(get_session(request), Session)
+    assert_type(answer_to(ApiModelsError()).headers, dict[str, str])
+    lifespan(Session())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    answer_to(ValueError())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

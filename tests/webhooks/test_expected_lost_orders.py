@@ -13,6 +13,7 @@ from support.virtual_time import VIRTUAL_TIME
 
 from apimodels_async import ImageRequest, OutcomeUnknownError, RetryPolicy
 from apimodels_async._adapters import NoObserver
+from apimodels_async._api.checks import BASE_URL
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async._io.pacer import StartPacer
 from apimodels_async._io.sender import Sender
@@ -57,7 +58,12 @@ class Desk(Rig):
             self.callback, self.tracker, self.clock, self.counters
         )
         sender = Sender(
-            self.transport, self.clock, RetryPolicy(), lambda: 1.0, LocalLimit()
+            self.transport,
+            self.clock,
+            RetryPolicy(),
+            lambda: 1.0,
+            LocalLimit(),
+            BASE_URL,
         )
         lost = LostOrders(sender, self.tracker, self.counters, self.callbacks)
         self.ordering = Ordering(

@@ -16,7 +16,9 @@ _CODE: Final = re.compile(r"<Code>(\w{1,60})</Code>")
 _SYSTEM: Final = re.compile(
     r'\bOs \{[^{}"]*message: "([\w ,.-]{1,80})"|^([\w ,.-]{1,80}) \(os error \d+\)$'
 )
-_MACHINE: Final = re.compile(r"//(?:169\.254\.|metadata\b|\[fd00:)")
+_MACHINE: Final = re.compile(
+    r"//(?:169\.254\.|metadata\b|\[fd00:)|/latest/(?:api/token|meta-data)\b"
+)
 """Where a machine of a cloud is asked for credentials, for want of others."""
 _KINDS: Final = {"kind: Timeout": "no answer in time", "kind: Connect": "no connection"}
 _CLASSES: Final = {

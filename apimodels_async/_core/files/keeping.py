@@ -13,7 +13,9 @@ from apimodels_async._core.files.names import numbered
 from apimodels_async.errors import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from apimodels_async._core.files.embed import Splice
 
 FILE_BYTES_MAX: Final = 512 << 20
 """Unless told otherwise. Results have 1-8 MB; upscaled to 10K, some 300."""
@@ -30,6 +32,12 @@ SIDECAR: Final = ".json"
 class Keeping:
     """How a picture is to be kept."""
 
+    stem: str
+    """File name, should the target be a directory."""
+    sidecar: bytes | None = None
+    """What to put into a file beside it, named ``fox.png.json``."""
+    imprint: Callable[[bytes], Splice | None] | None = None
+    """Called in a thread with the head of the file; says what to write into it."""
     folder: bool = False
     """The target is a directory, to be made where it is missing."""
     number: int = 1
@@ -48,10 +56,10 @@ class Keeping:
             msg = f"the file is larger than {shown}: max_bytes= sets the limit"
             raise DownloadError(msg)
 
-    def names(self, wanted: str, suffix: str, *, sidecar: bool) -> Iterator[str]:
+    def names(self, wanted: str, suffix: str) -> Iterator[str]:
         """Return the names to try: that of the target, with its number and suffix."""
         stem = wanted.removesuffix(given := suffix_in(wanted))
-        beside = SIDECAR if sidecar else ""
+        beside = "" if self.sidecar is None else SIDECAR
         for number in range(self.number, self.number + NUMBERS_MAX):
             yield numbered(stem, number, given or suffix, beside)
 

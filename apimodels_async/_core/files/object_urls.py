@@ -43,6 +43,16 @@ class ObjectURL:
         return f"{self.scheme}://{self.bucket}"
 
     @property
+    def address(self) -> str:
+        """The text that is read as this."""
+        return object_address(self.root, self.key)
+
+    @property
+    def prefix(self) -> str:
+        """The folder's part of the key, with its final slash; or empty."""
+        return self.key[: self.key.rfind("/") + 1]
+
+    @property
     def folder(self) -> bool:
         """Whether pictures go below it, rather than being called so."""
         return not self.key or self.key.endswith("/")
@@ -54,6 +64,16 @@ class ObjectURL:
         if self.scheme == "file":
             return ObjectURL("file", f"{self.bucket.rstrip('/')}/{self.key}", "")
         return ObjectURL(self.scheme, self.bucket, f"{self.key}/")
+
+    def address_of(self, name: str) -> str:
+        """Return the address of what is called *name* below this one."""
+        below = self.as_folder()
+        return object_address(below.root, below.key + name)
+
+
+def object_address(root: str, key: str) -> str:
+    """Return the address of what has *key* in the place *root*."""
+    return f"{root}/{quote(key) if root.startswith('file:') else key}"
 
 
 def read_object_url(target: object, parameter: str) -> ObjectURL | None:

@@ -16,93 +16,39 @@ import logging
 import os
 import secrets
 import stat
-import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import anyio
-import anyio.to_thread
 from attrs import define, field
 
-from apimodels_async._core.files.embed import HEAD_BYTES_MAX
 from apimodels_async._core.files.ends import is_cut
-from apimodels_async._core.files.keeping import (
-    BUFFER_BYTES,
-    COMPARED_BYTES,
-    CUT,
-    SIDECAR,
-    Keeping,
-    picture_suffix,
-)
-from apimodels_async._core.files.media import HEAD_BYTES
+from apimodels_async._core.files.keeping import COMPARED_BYTES, CUT, SIDECAR
+from apimodels_async._io.files.sinks import PictureSink
 from apimodels_async._ports import CutError
-from apimodels_async.errors import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from apimodels_async._core.files.embed import Splice
     from apimodels_async._ports import Disk
 
 logger = logging.getLogger("apimodels_async.files")
 
 
 @define(eq=False, repr=False)
-class FileSink:
+class FileSink(PictureSink):
     """
     Gathers the bytes of one picture in a ``.part`` beside *target*, then names it.
     """
 
     _target: Path
-    _stem: str
-    """File name, should *target* be a directory."""
-    _threads: anyio.CapacityLimiter
     _disk: Disk
-    _sidecar: bytes | None = None
-    """What to put into a file beside it, named ``fox.png.json``."""
-    _imprint: Callable[[bytes], Splice | None] | None = None
-    """Called in a thread with the head of the file; says what to write into it."""
-    _keeping: Keeping = field(factory=Keeping)
     _part: Path | None = field(init=False, default=None)
     _made: list[Path] = field(init=False, factory=list["Path"])
     """Directories that were missing."""
     _shown: list[Path] = field(init=False, factory=list["Path"])
     """Names given that were free before."""
     _descriptor: int | None = field(init=False, default=None)
-    _buffer: bytearray = field(init=False, factory=bytearray)
-    _head: bytes = field(init=False, default=b"")
-    _size: int = field(init=False, default=0)
-    _lock: threading.Lock = field(init=False, factory=threading.Lock)
-    _used: bool = field(init=False, default=False)
-    """Whether a thread was ever asked for anything."""
-    _over: bool = field(init=False, default=False)
-
-    @property
-    def size(self) -> int:
-        """Bytes taken in so far."""
-        return self._size
-
-    async def add(self, chunk: bytes) -> None:
-        """
-        Take in the next bytes.
-
-        Raises:
-            DownloadError: Too large, not a picture, or the disk refuses.
-        """
-        self._size += len(chunk)
-        self._keeping.check_size(self._size)
-        self._buffer += chunk
-        if len(self._buffer) >= BUFFER_BYTES:
-            await self._in_thread(self._flush)
-
-    async def restart(self) -> None:
-        """Forget all bytes so far."""
-        self._size = 0
-        self._head = b""
-        self._buffer.clear()
-        if self._descriptor is not None:
-            await self._in_thread(partial(_empty, self._descriptor))
 
     async def finish(self) -> Path:
         """
@@ -115,53 +61,26 @@ class FileSink:
             CutError: It is not whole; more may be added after :meth:`restart`.
             DownloadError: Not a picture, or the disk refuses.
         """
-        suffix = picture_suffix(self._head or bytes(self._buffer[:HEAD_BYTES]))
-        await self._in_thread(partial(self._publish, suffix))
+        await self._in_thread(partial(self._publish, self._suffix()))
         self._over = True  # it is the caller's from here on
         return self._target
 
-    async def discard(self) -> None:
-        """Leave nothing behind, unless :meth:`finish` is through."""
-        if not self._used:  # a thread hop costs 100 us
-            self._over = True
-        if self._over:
-            return
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._remove, limiter=self._threads)
+    def _what_failed(self) -> str:
+        return f"cannot write {self._target}"
 
-    async def _in_thread(self, work: Callable[[], object]) -> None:
-        reason = None
-        self._used = True
-        try:
-            await anyio.to_thread.run_sync(self._guard, work, limiter=self._threads)
-        except OSError as error:
-            reason = error.strerror
-        except ValueError as error:  # a NUL in the path
-            reason = str(error)
-        if reason is not None:
-            msg = f"cannot write {self._target}: {reason}"
-            raise DownloadError(msg)
-
-    def _guard(self, work: Callable[[], object]) -> None:
-        # task.cancel() does not wait for a thread (anyio shields from its own scopes
-        # alone): discard() may come while the thread still writes, or before it does.
-        with self._lock:
-            if not self._over:
-                work()
-
-    def _flush(self) -> int:
+    def _write(self, pieces: list[bytes | bytearray]) -> None:
         if self._descriptor is None:
             self._descriptor = self._open()
-        if not self._head:
-            self._head = bytes(self._buffer[:HEAD_BYTES])
-            self._change_head()
-        _write(self._descriptor, self._buffer)
-        self._buffer.clear()
-        return self._descriptor
+        _write_all(self._descriptor, pieces)
+
+    def _empty(self) -> None:
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
 
     def _open(self) -> int:
         if self._keeping.folder or _is_folder(self._target):
-            self._target /= self._stem
+            self._target /= self._keeping.stem
         self._part, folder = self._part_of(self._target), self._target.parent
         self._made = self._disk.enter(folder)
         try:
@@ -174,15 +93,9 @@ class FileSink:
         stem = path.name.encode("ascii", "replace")[:100].decode().replace("?", "_")
         return path.with_name(f".{stem}.{secrets.token_hex(8)}.part")
 
-    def _change_head(self) -> None:
-        if self._imprint is None:
-            return
-        splice = self._imprint(bytes(self._buffer[:HEAD_BYTES_MAX]))
-        if splice is not None:
-            self._buffer[splice.start : splice.stop] = splice.data
-
     def _publish(self, suffix: str) -> None:
-        opened = self._flush()
+        self._flush()
+        opened = cast("int", self._descriptor)
         if is_cut(partial(_read, opened), os.fstat(opened).st_size):
             raise CutError(CUT)
         self._close(opened)
@@ -195,9 +108,7 @@ class FileSink:
             logger.log(level, "%s is not synced: %s", self._target.parent, error)
 
     def _name(self, suffix: str) -> None:
-        names = self._keeping.names(
-            self._target.name, suffix, sidecar=self._sidecar is not None
-        )
+        names = self._keeping.names(self._target.name, suffix)
         for path in map(self._target.with_name, names):
             if path not in self._keeping.taken and self._give(path):
                 self._target = path
@@ -231,10 +142,11 @@ class FileSink:
 
     def _give_sidecar(self, path: Path) -> bool:
         """Put the sidecar beside *path*; False: something else is there."""
-        if self._sidecar is None:
+        sidecar = self._keeping.sidecar
+        if sidecar is None:
             return True
         place = path.with_name(path.name + SIDECAR)
-        with self._sidecar_part(self._sidecar, place) as part:
+        with self._sidecar_part(sidecar, place) as part:
             try:
                 self._disk.move(part, place)
             except FileExistsError:
@@ -245,9 +157,10 @@ class FileSink:
     def _replace(self, part: Path, path: Path) -> None:
         if _is_folder(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if self._sidecar is not None:
+        sidecar = self._keeping.sidecar
+        if sidecar is not None:
             place = path.with_name(path.name + SIDECAR)
-            with self._sidecar_part(self._sidecar, place) as text:
+            with self._sidecar_part(sidecar, place) as text:
                 self._disk.replace(text, place)
         self._disk.replace(part, path)
 
@@ -277,17 +190,15 @@ class FileSink:
             os.close(descriptor)
 
     def _remove(self) -> None:
-        with self._lock:
-            self._over = True
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
-            self._take_back()
-            if self._part is not None:
-                self._disk.unlink(self._part)
-            for folder in reversed(self._made):
-                with contextlib.suppress(OSError):  # somebody else's file is in it
-                    folder.rmdir()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._take_back()
+        if self._part is not None:
+            self._disk.unlink(self._part)
+        for folder in reversed(self._made):
+            with contextlib.suppress(OSError):  # somebody else's file is in it
+                folder.rmdir()
 
 
 def _is_folder(path: Path) -> bool:
@@ -316,13 +227,16 @@ def _read(descriptor: int, at: int, most: int) -> bytes:
     return os.read(descriptor, most)
 
 
-def _write(descriptor: int, content: bytes | bytearray) -> None:
+def _write_all(descriptor: int, pieces: Sequence[bytes | bytearray]) -> None:
+    """Write *pieces* as they are, at once where the system can."""
+    done = os.writev(descriptor, pieces) if hasattr(os, "writev") else 0
+    if done < sum(map(len, pieces)):
+        with memoryview(b"".join(pieces)) as whole:
+            _write(descriptor, whole[done:])
+
+
+def _write(descriptor: int, content: bytes | memoryview) -> None:
     with memoryview(content) as whole:
         done = 0
         while done < len(whole):
             done += os.write(descriptor, whole[done:])
-
-
-def _empty(descriptor: int) -> None:
-    os.ftruncate(descriptor, 0)
-    os.lseek(descriptor, 0, os.SEEK_SET)

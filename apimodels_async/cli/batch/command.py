@@ -1,21 +1,26 @@
 """``apimodels batch`` and ``apimodels resume``: many pictures, one folder."""
 
-import contextlib
 import math
-import re
 import time
-from collections.abc import AsyncIterator
+import uuid
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
+import anyio
 import anyio.to_thread
-from attrs import evolve
+from attrs import evolve, field, frozen
 from cyclopts import Parameter
 
-from apimodels_async import ConfigurationError, InvalidRequestError, Session
+from apimodels_async import ConfigurationError, InvalidRequestError
+from apimodels_async.cli.batch.delivery import (
+    Delivery,
+    choose_folder,
+    read_address,
+)
 from apimodels_async.cli.batch.folder import MAX_PENDING, Folder, Plan
 from apimodels_async.cli.batch.journal import read_states
+from apimodels_async.cli.batch.place import place_of
 from apimodels_async.cli.batch.preflight import (
     Preflight,
     Shard,
@@ -27,37 +32,57 @@ from apimodels_async.cli.batch.preflight import (
 from apimodels_async.cli.batch.progress import REPLAYED, Progress
 from apimodels_async.cli.batch.rows import PromptFile, load_prompts
 from apimodels_async.cli.batch.run import Run
+from apimodels_async.cli.batch.source import source_of
 from apimodels_async.cli.batch.summary import print_summary
-from apimodels_async.cli.commands.emulator import emulator_session, serving
-from apimodels_async.cli.context import open_session
+from apimodels_async.cli.broker import (
+    BROKER_VARIABLE,
+    NONE,
+    address_of,
+    check_workers_reach,
+    find_broker,
+)
 from apimodels_async.cli.options import (
     Common,
     EmbeddedEmulator,
     Flag,
     Limits,
     Model,
+    Out,
     Reorder,
+    Workers,
 )
 from apimodels_async.cli.output import Output
-from apimodels_async.emulator import Emulator
 from apimodels_async.stores.sqlite.journal import holder_of
 
-_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]")
 SPEED: Final = 20.0
-PER_ROW_USD: Final = 5
-"""In the embedded emulator's account: more than any model costs."""
+QUEUED_PENDING: Final = 1000
+"""With workers: enough to keep many of them busy."""
 
 
-async def batch(
+@frozen
+class Assignment:
+    """One batch to be run, and who orders."""
+
+    folder: Folder
+    plan: Plan
+    prompt_file: PromptFile
+    found: Preflight
+    broker: str | None = field(repr=False)
+    """Address of the workers' broker; None: this program orders."""
+    workers: Workers
+
+
+async def batch(  # noqa: PLR0913  options, all by keyword
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     *,
-    out: Annotated[Path | None, Parameter(("--out", "-o"), show_default=False)] = None,
+    delivery: Delivery | None = None,
     model: Model = None,
     shard: str | None = None,
     dry_run: Flag = False,
     limits: Limits | None = None,
     reorder: Reorder | None = None,
     embedded: EmbeddedEmulator | None = None,
+    workers: Workers | None = None,
     common: Common | None = None,
 ) -> int:
     """
@@ -73,15 +98,17 @@ async def batch(
     Ctrl-C stops ordering and finishes what is paid for; a second one leaves at
     once. What was paid for is never lost: the next run finds it.
 
+    With --broker, workers on any machines order; this program puts the rows into
+    their queue, at most --max-pending at once, and needs no key.
+
     Args:
         file: Rows to order; - is prompts from stdin, one a line.
-
-        out: Folder for pictures, index.html, journal.sqlite and batch.json.
 
         model: For rows that name none; else sparkpix-image.
 
         shard: 3/16: only rows 3, 19, 35, ...; pictures keep the numbers of the whole
-            file. Each shard needs a folder of its own.
+            file. Each shard needs a folder of its own; --out in object storage may be
+            one for all.
 
         dry_run: Check and price all rows; needs no key and sends nothing.
     """
@@ -94,20 +121,14 @@ async def batch(
     if dry_run:
         print_prices(found, output)
         return 0
-    if out is None:
-        msg = "--out is missing: the folder for the pictures"
-        raise InvalidRequestError(msg, parameter="out")
-    if _ADDRESS.match(str(out)):  # it came as a path, which folds two slashes
-        msg = (
-            "--out is a folder of this machine: it holds the journal, too. Pictures go "
-            "to object storage from Python: images.batch(download_to=...)"
-        )
-        raise InvalidRequestError(msg, parameter="out")
+    place, destination = choose_folder(file, delivery, shard)
     if embedded.speed is not None and not (
         embedded.emulator and 0 < embedded.speed < math.inf
     ):
         msg = "--speed needs --emulator, and a number above 0"
         raise InvalidRequestError(msg, parameter="speed")
+    workers = workers or Workers()
+    broker = _find_broker(workers, destination, emulated=embedded.emulator)
     plan = Plan(
         file=prompt_file.name,
         prompts=f"prompts{prompt_file.suffix}",
@@ -117,39 +138,54 @@ async def batch(
         shard=shard,
         speed=(embedded.speed or SPEED) if embedded.emulator else None,
         poll_interval=common.poll_interval,
-        max_pending=limits.max_pending or MAX_PENDING,
+        max_pending=limits.max_pending
+        or (MAX_PENDING if broker is None else QUEUED_PENDING),
         max_cost=limits.max_cost,
+        queued_as=None if broker is None else uuid.uuid4().hex,
+        out=destination,
     )
-    folder = Folder.at(out)
-    how = await anyio.to_thread.run_sync(folder.check, plan, prompt_file)
+    how = await anyio.to_thread.run_sync(place.check, plan, prompt_file)
     if how:
-        output.note(f"{folder.path}: going on, {how}.")
+        output.note(f"{place.path}: going on, {how}.")
+        before = await anyio.to_thread.run_sync(place.started)
+        plan = evolve(plan, queued_as=before.queued_as)
     return await _start(
-        folder, plan, prompt_file, found, reorder or Reorder(), common, output
+        Assignment(place, plan, prompt_file, found, broker, workers),
+        reorder or Reorder(),
+        common,
+        output,
     )
 
 
 async def resume(
     folder: Path,
     *,
+    out: Out = None,
     limits: Limits | None = None,
     reorder: Reorder | None = None,
+    workers: Workers | None = None,
     common: Common | None = None,
 ) -> int:
     """
     Go on with the batch in FOLDER: attach its tasks, order what was never taken.
 
-    FOLDER holds all that is needed but the key and the address of the API: the
-    latter must be the one it was ordered at. Nothing that may have been paid for
-    is ordered again unless an option says so.
+    FOLDER holds all that is needed but the key and two addresses: that of the API
+    must be the one it was ordered at, and --out in object storage the one that it
+    was started with. Nothing that may have been paid for is ordered again unless an
+    option says so.
 
     Args:
-        folder: As given to "apimodels batch --out".
+        folder: As given to "apimodels batch --out", or --folder.
+
+        out: Where its pictures go, if that is object storage.
     """
     common, limits = common or Common(), limits or Limits()
     output = Output(common.json)
     place = Folder.at(folder)
     plan = await anyio.to_thread.run_sync(place.started)
+    place.check_out(plan, None if out is None else read_address(out))
+    workers = workers or Workers()
+    broker = _broker_of(place, plan, workers)
     plan = evolve(
         plan,
         poll_interval=common.poll_interval or plan.poll_interval,
@@ -161,8 +197,57 @@ async def resume(
     if limits.max_cost is None and plan.max_cost is not None:
         output.note(f"--max-cost ${plan.max_cost} of the last run is in force.")
     return await _start(
-        place, plan, prompt_file, found, reorder or Reorder(), common, output
+        Assignment(place, plan, prompt_file, found, broker, workers),
+        reorder or Reorder(),
+        common,
+        output,
     )
+
+
+def _find_broker(
+    workers: Workers, destination: str | None, *, emulated: bool
+) -> str | None:
+    """
+    Return the address of the broker that a new batch is to use.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+        InvalidRequestError: The options do not fit together.
+    """
+    if emulated:
+        if workers.broker is not None:
+            msg = (
+                "--emulator is inside this program: start one for all of them "
+                "(apimodels emulator), and name it to the workers"
+            )
+            raise InvalidRequestError(msg, parameter="emulator")
+        return None
+    broker = find_broker(workers.broker)
+    if broker is not None and destination is not None:
+        check_workers_reach(destination)
+    return broker
+
+
+def _broker_of(place: Folder, plan: Plan, workers: Workers) -> str | None:
+    """
+    Return the address of the broker that the batch in *place* goes on with.
+
+    Raises:
+        ConfigurationError: None is named that it needs, or it was started without.
+    """
+    if plan.queued_as is None:
+        if workers.broker in {None, NONE}:
+            return None
+        msg = f"{place.path} was started without workers: leave out --broker"
+        raise ConfigurationError(msg)
+    broker = find_broker(workers.broker)
+    if broker is None:
+        msg = (
+            f"{place.path} was started with workers: name their broker, --broker "
+            f"redis://HOST or {BROKER_VARIABLE}"
+        )
+        raise ConfigurationError(msg)
+    return broker
 
 
 async def _check(
@@ -181,13 +266,7 @@ async def _check(
 
 
 async def _start(
-    folder: Folder,
-    plan: Plan,
-    prompt_file: PromptFile,
-    found: Preflight,
-    reorder: Reorder,
-    common: Common,
-    output: Output,
+    job: Assignment, reorder: Reorder, common: Common, output: Output
 ) -> int:
     """
     Run the batch and return its exit code.
@@ -198,6 +277,9 @@ async def _start(
         InvalidRequestError: An answer is needed that nobody gives.
         JournalError: The journal cannot be used; nothing was sent.
     """
+    folder, found = job.folder, job.found
+    # Counted now: what the folder says of itself may be wrong.
+    plan = evolve(job.plan, rows=found.rows, ordered=found.ordered)
     pid = await anyio.to_thread.run_sync(holder_of, folder.journal)
     if pid is not None:
         msg = (
@@ -207,20 +289,29 @@ async def _start(
         raise ConfigurationError(msg)
     before = await read_states(folder.journal)
     replays = set(REPLAYED)
+    if plan.queued_as is not None:
+        # Workers are asked again: they know what became of it.
+        replays -= {"unknown", "intended"}
+        before = {at: state for at, state in before.items() if state != "intended"}
     if reorder.retry_failed:
         replays -= {"failed"}
     if reorder.resubmit_unknown:
         replays -= {"unknown", "intended"}
-    async with _session(plan, found, common) as session:
+    async with source_of(plan, common, job.broker, job.workers) as source:
         if plan.speed is None:
-            await anyio.to_thread.run_sync(folder.check_address, session.base_url)
-            plan = evolve(plan, base_url=session.base_url)
+            await anyio.to_thread.run_sync(folder.check_address, source.base_url)
+            plan = evolve(plan, base_url=source.base_url)
         if reorder.resubmit_unknown:
             await confirm_reorder(before, output, yes=reorder.yes)
-        # Counted now: what the folder says of itself may be wrong.
-        plan = evolve(plan, rows=found.rows, ordered=found.ordered)
-        await anyio.to_thread.run_sync(folder.write, plan, prompt_file)
-        _announce(plan, found, output)
+        if not await anyio.Path(folder.journal).exists():
+            await place_of(folder, plan).check_new()
+        await anyio.to_thread.run_sync(folder.write, plan, job.prompt_file)
+        _announce(folder, plan, found, output)
+        if job.broker is not None:
+            server = address_of(job.broker)
+            output.note(
+                f"Workers order, from the queue {job.workers.queue} on {server}."
+            )
         progress = Progress(
             total=plan.ordered,
             before=before,
@@ -237,25 +328,11 @@ async def _start(
             resubmit_unknown=reorder.resubmit_unknown,
             base_url=common.base_url,
         )
-        await run.execute(session)
+        await run.execute(source)
     return await print_summary(run)
 
 
-@contextlib.asynccontextmanager
-async def _session(
-    plan: Plan, found: Preflight, common: Common
-) -> AsyncIterator[Session]:
-    """Yield the session, not yet open, on the API or on an emulator inside."""
-    if plan.speed is None:
-        yield open_session(evolve(common, poll_interval=plan.poll_interval))
-        return
-    credits_ = Decimal(100 + PER_ROW_USD * found.ordered)
-    server = Emulator(port=0, speed=plan.speed, credits=credits_)
-    async with serving(server):
-        yield emulator_session(server, plan.speed)
-
-
-def _announce(plan: Plan, found: Preflight, output: Output) -> None:
+def _announce(folder: Folder, plan: Plan, found: Preflight, output: Output) -> None:
     part = f"shard {plan.shard}: {found.ordered} of " if plan.shard else ""
     prices = f"at most ${found.usd} by published hints"
     if found.unpriced:
@@ -266,5 +343,10 @@ def _announce(plan: Plan, found: Preflight, output: Output) -> None:
             f"; on an emulator at {plan.speed:g} times the real speed, no real money"
         )
     output.note(f"{part}{found.rows} rows, {prices}{where}")
+    if plan.out is not None:
+        output.note(
+            f"Pictures and page go to {plan.out}, the journal to {folder.path}: "
+            "apimodels ls and resume take that."
+        )
     if plan.max_cost is not None and found.usd > plan.max_cost:
         output.note(f"It will stop before --max-cost ${plan.max_cost} is passed.")

@@ -6,14 +6,16 @@ later edit of the file they came from changes nothing here.
 
 Rules of this file:
 1. A folder may be somebody else's work. It says what to order, at most; where the key
-   goes, which files are read and written, and the limits that were typed are not its
-   to say. All names in it are ours, and nothing is used through a link.
+   goes, which files and buckets are read and written, and the limits that were typed
+   are not its to say. All names in it are ours, and nothing is used through a link.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 import stat
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +26,7 @@ from cattrs.errors import BaseValidationError
 from cattrs.preconf.json import JsonConverter, make_converter
 
 from apimodels_async import ConfigurationError, InvalidRequestError
+from apimodels_async._core.files.object_urls import ObjectURL, read_object_url
 from apimodels_async._text import printable
 from apimodels_async.cli.batch.preflight import Shard
 from apimodels_async.cli.batch.rows import READERS, PromptFile, first_change
@@ -47,11 +50,27 @@ USED: Final = (
 )
 """What is read from and written to in place; the page is replaced as a whole."""
 SHOWN_CHARS: Final = 200
+_NAME: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 def _check_positive(_: Plan, attribute: Attribute[Any], value: Any) -> None:
     if value is not None and not 0 < value < math.inf:
         msg = f"{attribute.name} is not above 0"
+        raise ValueError(msg)
+
+
+def _check_address(_: Plan, attribute: Attribute[Any], value: Any) -> None:
+    url = read_object_url(value, attribute.name)
+    if value is not None and (
+        url is None or url.scheme == "memory" or url.as_folder().address != value
+    ):
+        msg = f"{attribute.name} is no place for the pictures of a batch"
+        raise ValueError(msg)
+
+
+def _check_name(_: Plan, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None and not _NAME.fullmatch(str(value)):
+        msg = f"{attribute.name} is no name that was given here"
         raise ValueError(msg)
 
 
@@ -79,7 +98,16 @@ class Plan:
     max_pending: int = field(default=MAX_PENDING, validator=_check_positive)
     max_cost: Decimal | None = field(default=None, validator=_check_positive)
     """US dollars."""
+    queued_as: str | None = field(default=None, validator=_check_name)
+    """Name of the batch in the queue of the workers that order it; None: no workers."""
+    out: str | None = field(default=None, validator=_check_address)
+    """Where in object storage its pictures are; None: in the folder."""
     version: int = VERSION
+
+    @property
+    def destination(self) -> ObjectURL | None:
+        """The same, read."""
+        return read_object_url(self.out, "out")
 
     @property
     def part(self) -> Shard:
@@ -97,6 +125,12 @@ class Folder:
     def at(cls, path: Path) -> Self:
         """Return the folder at *path*, which need not exist."""
         return cls(path.absolute())
+
+    @classmethod
+    def beside(cls, file: Path, shard: str | None) -> Self:
+        """Return the folder for the prompts in *file*, or one shard of them."""
+        part = "" if shard is None else f".{shard.replace('/', '-of-')}"
+        return cls.at(file.with_name(f"{file.name}{part}.batch"))
 
     @property
     def journal(self) -> Path:
@@ -173,6 +207,31 @@ class Folder:
         )
         raise ConfigurationError(msg)
 
+    def check_out(self, plan: Plan, out: str | None) -> None:
+        """
+        Refuse to fill a place in object storage that the folder alone names.
+
+        Args:
+            plan: What is there.
+
+            out: Where pictures are to go, as an option says; None: it says nothing.
+
+        Raises:
+            ConfigurationError: It is another one.
+        """
+        if plan.out == out:
+            return
+        if plan.out is None:
+            msg = f"the pictures of {self.path} are in it: leave out --out"
+        else:
+            there = printable(plan.out, SHOWN_CHARS)
+            msg = (
+                f"{self.path} says that its pictures go to {there}: nothing was sent. "
+                f"If they should, say so: --out {shlex.quote(there)}; else start "
+                "another folder"
+            )
+        raise ConfigurationError(msg)
+
     def started(self) -> Plan:
         """
         Return what the folder was started with.
@@ -219,9 +278,16 @@ class Folder:
         if (before.speed is None) != (plan.speed is None):
             kind = "real API" if before.speed is None else "emulator"
             self._refuse(f"for the {kind}", "--emulator cannot be changed")
+        if (before.queued_as is None) != (plan.queued_as is None):
+            how = "without workers" if before.queued_as is None else "with workers"
+            self._refuse(how, "who orders cannot be changed (--broker; --broker none)")
         if before.part != plan.part:
             what = f"for shard {before.shard}" if before.shard else "without --shard"
             self._refuse(what, "each shard needs a folder of its own")
+        if before.out != plan.out:
+            where = printable(before.out or str(self.path), SHOWN_CHARS)
+            started = f"with --out {where}"
+            self._refuse(started, "each place for pictures needs a folder of its own")
         old = self.prompt_file(before).rows(before.model)
         change = first_change(old, prompt_file.rows(plan.model))
         if change is not None:
@@ -233,8 +299,8 @@ class Folder:
 
     def _refuse(self, started: str, reason: str) -> NoReturn:
         msg = (
-            f"{self.path} was started {started}: {reason}. Give another --out, or go "
-            "on with what was started: apimodels resume DIR"
+            f"{self.path} was started {started}: {reason}. Start another (--out, or "
+            "--folder), or go on with what was started: apimodels resume DIR"
         )
         raise InvalidRequestError(msg, parameter="out")
 
@@ -247,12 +313,24 @@ class Folder:
         """
 
         def write() -> None:
-            self.pictures.mkdir(parents=True, exist_ok=True)
+            made = self.path if plan.out else self.pictures
+            made.mkdir(parents=True, exist_ok=True)
             replace_file(self.path / plan.prompts, [prompt_file.data])
             text = json.dumps(_converter().unstructure(plan), indent=1)
             replace_file(self.path / PLAN, [text.encode()])
 
         _guarded(self.path, write)
+
+
+def resume_command(folder: Path, out: str | None) -> str:
+    """
+    Return what goes on with the batch in *folder*.
+
+    Args:
+        out: Where its pictures go, in object storage: a folder does not decide that.
+    """
+    place = "" if out is None else f" --out {shlex.quote(out)}"
+    return f"apimodels resume {shlex.quote(str(folder))}{place}"
 
 
 _UNREADABLE: Final = (
@@ -265,7 +343,10 @@ def _guarded(path: Path, write: Callable[[], None]) -> None:
     try:
         write()
     except OSError as error:
-        msg = f"{error.filename or path} cannot be written: {error.strerror}"
+        msg = (
+            f"{error.filename or path} cannot be written: {error.strerror}; another "
+            "folder is named with --out, or --folder"
+        )
     else:
         return
     raise ConfigurationError(msg)

@@ -22,6 +22,7 @@ from apimodels_async.stores import HistoryQuery, OrderState, SqliteStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from apimodels_async._core.files.object_urls import ObjectURL
     from apimodels_async.stores import OrderRecord
 
 State = Literal["completed", "pending", "failed", "refused", "unknown"]
@@ -55,6 +56,8 @@ class JournalEntry:
     seed: int | None
     time_s: float | None
     """Of service, by the API's own clock."""
+    params: dict[str, Any]
+    """What was sent besides prompt and model, in the API's names."""
 
     @property
     def file(self) -> SavedAt | None:
@@ -97,14 +100,18 @@ async def is_journal(file: Path) -> bool:
 
 
 async def read_entries(
-    journal: Path, pictures: Path | None, *, running: bool, limit: int | None = None
+    journal: Path,
+    pictures: Path | ObjectURL | None,
+    *,
+    running: bool,
+    limit: int | None = None,
 ) -> list[JournalEntry]:
     """
     Return what was ordered, by number; nothing if there is no journal yet.
 
     Args:
-        pictures: The folder in which its files are, wherever that was when they came;
-            None: where they were then.
+        pictures: The folder in which its files are, or the place in object storage,
+            wherever that was when they came; None: where they were then.
 
         running: Whether a batch is at work on it: then what was written down just
             before it is sent is on its way, else of unknown fate.
@@ -185,9 +192,10 @@ async def _attempts(journal: Path) -> AsyncIterator[OrderRecord]:
 
 
 def _entry(
-    record: OrderRecord, pictures: Path | None, *, running: bool
+    record: OrderRecord, pictures: Path | ObjectURL | None, *, running: bool
 ) -> JournalEntry:
-    seed = _seed(record.request)
+    params = _params(record.request)
+    seed = params.get("seed")
     time_s = None if record.result is None else record.result.duration_s
     return JournalEntry(
         number=record.number or 0,
@@ -197,24 +205,25 @@ def _entry(
         price=record.price or Decimal(0),
         cost=record.cost,
         task_id=record.task_id,
-        # The folder may have been moved, and is not to lead out of itself.
-        files=tuple(
-            _place(each) if pictures is None else pictures / name_in(each)
-            for each in record.files
-        ),
+        files=tuple(_place(each, pictures) for each in record.files),
         error=record.error,
         seed=seed if isinstance(seed, int) else None,
         time_s=time_s if time_s is not None and isfinite(time_s) else None,
+        params=params,
     )
 
 
-def _place(file: str) -> SavedAt:
-    return file if is_address(file) else Path(file)
+def _place(file: str, pictures: Path | ObjectURL | None) -> SavedAt:
+    if pictures is None:
+        return file if is_address(file) else Path(file)
+    # A folder may have been moved, and is not to lead out of itself.
+    name = name_in(file)
+    return pictures / name if isinstance(pictures, Path) else pictures.address_of(name)
 
 
-def _seed(request: str) -> Any:
+def _params(request: str) -> dict[str, Any]:
     try:
         body = json.loads(request)
     except (ValueError, RecursionError):
-        return None
-    return body.get("seed") if isinstance(body, dict) else None
+        return {}
+    return body if isinstance(body, dict) else {}

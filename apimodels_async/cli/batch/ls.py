@@ -49,7 +49,7 @@ async def ls(
     order is listed as by "apimodels history"; or a store's address, redis://...
 
     Args:
-        folder: As given to "apimodels batch --out".
+        folder: As given to "apimodels batch --out", or --folder.
 
         state: Only these; repeatable. What is on its way is "pending".
 
@@ -63,18 +63,20 @@ async def ls(
         await _list_store(output, store_at(folder), state, base_url)
         return
     place = Folder.at(Path(folder))
-    journal, ordered = place.journal, None
-    pictures: Path | None = place.pictures
+    journal, ordered, pictures = place.journal, None, None
+    queued = False
     if await anyio.to_thread.run_sync(place.path.is_file):
-        journal, pictures = place.path, None
+        journal = place.path
         if not await is_journal(journal):
             await _list_store(output, SqliteStore(journal), state, base_url)
             return
     else:
-        ordered = (await anyio.to_thread.run_sync(place.started)).ordered
+        plan = await anyio.to_thread.run_sync(place.started)
+        ordered, pictures = plan.ordered, plan.destination or place.pictures
+        queued = plan.queued_as is not None
     pid = await anyio.to_thread.run_sync(holder_of, journal)
     running = pid is not None
-    entries = await read_entries(journal, pictures, running=running)
+    entries = await read_entries(journal, pictures, running=running or queued)
     shown = [entry for entry in entries if not state or entry.state in state]
     rows = Rows(output, COLUMNS)
     for entry in shown:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
 import time
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -20,20 +20,28 @@ import anyio.to_thread
 from attrs import define, field
 
 from apimodels_async import ApiModelsError, ConfigurationError
+from apimodels_async.cli.batch.folder import resume_command
 from apimodels_async.cli.batch.journal import JournalEntry, read_entries
-from apimodels_async.cli.batch.progress import Spending, live_progress, print_progress
+from apimodels_async.cli.batch.place import Place, place_of
+from apimodels_async.cli.batch.progress import (
+    Spending,
+    duration,
+    live_progress,
+    print_progress,
+)
 from apimodels_async.cli.batch.rows import read_rows
-from apimodels_async.cli.context import on_signals, unfinished_words
-from apimodels_async.cli.gallery.page import Card, write_gallery
+from apimodels_async.cli.context import on_signals
+from apimodels_async.cli.gallery.page import Card, models_of
 from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
-    from apimodels_async import Outcome, Session
+    from apimodels_async import Outcome
     from apimodels_async.cli.batch.folder import Folder, Plan
     from apimodels_async.cli.batch.progress import Progress
     from apimodels_async.cli.batch.rows import Row
+    from apimodels_async.cli.batch.source import OutcomeSource
     from apimodels_async.cli.output import Output
 
 CHUNK_ROWS: Final = 100
@@ -71,20 +79,28 @@ class Run:
     stop_display: Callable[[], None] = field(default=lambda: None)
     """Ends the moving lines."""
     gallery_warned: bool = False
-    """The warning that the gallery cannot be written was printed."""
+    """The gallery could not be written the last time; that was said."""
     period_s: float = PERIOD_S
     """Between two plain lines of progress, and two looks at whether the API answers."""
 
+    spending: Spending | None = None
+    """Of the batch, once it was entered: over all runs."""
     cards_max: int = CARDS_MAX
     """A page with more is no use; those without a picture come first."""
+    place: Place = field(init=False)
 
-    async def execute(self, session: Session) -> None:
+    def __attrs_post_init__(self) -> None:
+        self.place = place_of(self.folder, self.plan)
+
+    async def execute(self, source: OutcomeSource) -> None:
         """
-        Order what is left to order, until all has ended.
+        Have *source* order what is left to order, until all has ended.
 
         Raises:
             JournalError: It cannot be used; nothing was sent.
-            ConfigurationError: The copy of the prompts cannot be read.
+            ConfigurationError: The copy of the prompts cannot be read, or the broker
+                cannot be used.
+            ConnectionFailedError: The broker is away.
         """
         part, path = self.plan.part, self.folder.path / self.plan.prompts
         try:
@@ -92,38 +108,33 @@ class Run:
         except OSError as error:
             msg = f"the copy of the prompts, {path}, cannot be read: {error.strerror}"
             raise ConfigurationError(msg) from error
-        with file, on_signals(self._on_signal, lambda: self._last_words(session)):
+        stop = partial(self._on_signal, source)
+        with file, on_signals(stop, lambda: self._last_words(source)):
             rows = read_rows(file, path.name, path.suffix, self.plan.model)
-            batch = session.images.batch(
+            batch = source.batch(
                 self._items(islice(rows, part.first - 1, None, part.of)),
                 max_pending=self.progress.max_pending,
                 max_cost=self.plan.max_cost,
                 journal=self.folder.journal,
-                download_to=self.folder.pictures,
+                download_to=self.place.target,
                 retry_failed=self.retry_failed,
                 resubmit_unknown=self.resubmit_unknown,
                 start=part.first,
                 step=part.of,
             )
-            async with session, batch as outcomes:
-                await self._handle_outcomes(outcomes, session)
+            async with source.open(), batch as outcomes:
+                await self._handle_outcomes(outcomes, source)
 
-    def _on_signal(self, number: int) -> None:
+    def _on_signal(self, source: OutcomeSource, number: int) -> None:
         self.signal = number
         self.progress.stopping = True
         self.stop_display()
         under_way = self.progress.given - self.progress.ended
-        self.output.note(
-            f"Stopping: nothing more is ordered; {under_way} that are under way are "
-            "finished and saved, for they are paid for. Ctrl-C again leaves at once: "
-            "tasks are then found again by the next run, and what has no answer yet "
-            "is reported as unknown.",
-            "yellow",
-        )
+        self.output.note(source.stopping_words(under_way), "yellow")
 
-    def _last_words(self, session: Session) -> str:
-        folder = shlex.quote(str(self.folder.path))
-        return f"{unfinished_words(session)}Or all of them: apimodels resume {folder}\n"
+    def _last_words(self, source: OutcomeSource) -> str:
+        resume = resume_command(self.folder.path, self.plan.out)
+        return f"{source.last_words()}Or all of them: {resume}\n"
 
     async def _items(self, rows: Iterator[Row]) -> AsyncIterator[dict[str, Any]]:
         while chunk := await anyio.to_thread.run_sync(_chunk, rows):
@@ -136,9 +147,10 @@ class Run:
                 self.progress.given += 1
                 yield row.item
 
-    async def _handle_outcomes(self, outcomes: Outcomes, session: Session) -> None:
+    async def _handle_outcomes(self, outcomes: Outcomes, source: OutcomeSource) -> None:
+        self.spending = outcomes
         with contextlib.ExitStack() as stack:
-            jobs = [self._update_gallery(), self._warn_if_unanswered(session)]
+            jobs = [self._update_gallery(), self._warn_if_unanswered(source)]
             if self.output.interactive:
                 lines = live_progress(self.progress, outcomes, self.output)
                 self.stop_display = stack.enter_context(lines)
@@ -171,31 +183,26 @@ class Run:
             print_progress(self.progress, money, self.output)
             await asyncio.sleep(self.period_s)
 
-    async def _warn_if_unanswered(self, session: Session) -> None:
-        before, said = session.stats(), False
+    async def _warn_if_unanswered(self, source: OutcomeSource) -> None:
+        said: str | None = None
+        source.silence()  # from now on
         while True:
             await asyncio.sleep(self.period_s)
-            now = session.stats()
-            asked = now.polls - before.polls
-            silent = asked > 0 and now.poll_errors - before.poll_errors == asked
-            if silent and self.signal is not None:
+            silence = source.silence()
+            if silence is not None and self.signal is not None:
                 self.output.note(
-                    "The API does not answer: leaving. The next run finds what is paid "
-                    "for.",
+                    f"{silence.who}: leaving. The next run finds what is paid for.",
                     "yellow",
                 )
-                await session.aclose()
+                await source.give_up()
                 return
-            if silent and not said:
+            if silence is not None and silence.who != said:
                 self.output.note(
-                    f"The API does not answer. {now.pending} tasks are paid for and "
-                    "are asked for again and again; leave whenever you like (Ctrl-C), "
-                    "the next run finds them.",
+                    f"{silence.who}. {silence.meanwhile}; leave whenever you like "
+                    "(Ctrl-C), the next run finds them.",
                     "yellow",
                 )
-            if asked:
-                said = silent
-            before = now
+            said = silence and silence.who
 
     async def _update_gallery(self) -> None:
         while True:
@@ -206,26 +213,27 @@ class Run:
 
     async def write_gallery(self, *, running: bool) -> None:
         """
-        Write the page over what the journal knows; say once if that cannot be done.
+        Write the page over what the journal knows; say once while that cannot be done.
         """
         try:
             entries = await read_entries(
                 self.folder.journal,
-                self.folder.pictures,
-                running=running,
+                self.place.pictures,
+                # What is in the queue is on its way, whoever waits for it.
+                running=running or self.plan.queued_as is not None,
                 limit=self.cards_max,
             )
-            await anyio.to_thread.run_sync(self._write_gallery, entries, running)
+            await self._write_gallery(entries, running=running)
         except (OSError, ApiModelsError) as error:
             if not self.gallery_warned:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 self.output.note(f"The gallery cannot be written: {reason}", "yellow")
             self.gallery_warned = True
+        else:
+            self.gallery_warned = False
 
-    def _write_gallery(
-        self,
-        entries: list[JournalEntry],
-        running: bool,  # noqa: FBT001  through a thread
+    async def _write_gallery(
+        self, entries: list[JournalEntry], *, running: bool
     ) -> None:
         most = self.cards_max
         cards = [
@@ -241,17 +249,23 @@ class Run:
                 cost=entry.cost,
                 task_id=entry.task_id,
                 error=entry.error,
+                params=entry.params,
             )
             for entry in entries
         ]
+        wall = duration(time.monotonic() - self.progress.started_at)
         facts = {
             "rows": str(self.plan.ordered),
             "from": self.plan.file,
+            "models": models_of(cards),
+            "spent": f"${self.spending.spent}" if self.spending else "",
+            "wall time": f"{wall}, this run" if self.progress.earlier else wall,
             "state": "running" if running else "ended",
         }
+        facts = {name: text for name, text in facts.items() if text}
         if len(cards) == most:
             facts["shown"] = f"{most}, those without a picture first"
-        write_gallery(self.folder.index, self.folder.path.name, cards, facts)
+        await self.place.write_page(cards, facts)
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from apimodels_async import (
     JournalError,
     PermissionDeniedError,
 )
+from apimodels_async.cli.batch.folder import resume_command
 from apimodels_async.cli.batch.journal import Totals, read_totals
 from apimodels_async.cli.batch.progress import duration
 from apimodels_async.cli.errors import ExitCode, exit_code, signal_exit_code
@@ -58,6 +59,7 @@ async def print_summary(run: Run) -> int:
         run.folder.path,
         stopped=run.signal is not None,
         base_url=run.base_url,
+        out=run.plan.out,
     )
     bad = ", ".join(
         f"{count} {state}" for state, count in states.items() if state != "completed"
@@ -72,7 +74,8 @@ async def print_summary(run: Run) -> int:
         else None,
         wall=f"{duration(wall_s)}, {progress.pace(time.monotonic()):.1f} images/s",
         spend=_spend(totals),
-        gallery=None if run.gallery_warned else run.folder.index,
+        gallery=None if run.gallery_warned else run.place.page,
+        folder=run.folder.path if run.plan.out else None,
         next=steps[0] if steps else None,
     )
     for step in steps[1:]:
@@ -92,7 +95,8 @@ async def print_summary(run: Run) -> int:
         spent=totals.spent,
         reserved=totals.reserved,
         wall_s=round(wall_s, 3),
-        gallery=run.folder.index,
+        gallery=run.place.page,
+        folder=run.folder.path,
         next=steps,
     )
     if run.signal is not None:
@@ -159,14 +163,17 @@ def next_steps(
     *,
     stopped: bool,
     base_url: str | None = None,
+    out: str | None = None,
 ) -> list[str]:
     """
     Return what to do or to run next, the most pressing first.
 
     Args:
         base_url: As it was typed: a folder does not say where to order.
+
+        out: Where pictures go, in object storage.
     """
-    resume = f"apimodels resume {shlex.quote(str(folder))}"
+    resume = resume_command(folder, out)
     if base_url is not None:
         resume += f" --base-url {shlex.quote(base_url)}"
     states = progress.states

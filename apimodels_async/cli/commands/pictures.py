@@ -17,6 +17,7 @@ from apimodels_async import (
 from apimodels_async._api.catalogue import find_model, sends_as_it_is
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.delivery import Delivery, deliver, follow, target_of
+from apimodels_async.cli.destinations import check_out
 from apimodels_async.cli.options import (
     DELIVERY,
     Common,
@@ -147,6 +148,7 @@ async def _make(
         output.note(warning, "yellow")
     session = open_session(common, order.store)
     async with command_context(session, output) as context:
+        await check_out(target)
         addresses = {file: await _hosted(context, file) for file in files}
         params = _placed(params, addresses)
         request = _request(prompt, model, params)

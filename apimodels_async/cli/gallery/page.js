@@ -111,20 +111,25 @@ document.addEventListener("DOMContentLoaded", () => {
       ["Model", part(card, ".model span")],
       ["Time", part(card, ".time")],
       ["Cost", part(card, ".cost")],
-      ["Seed", part(card, ".seed").replace("seed ", "")],
+      ["Seed", card.dataset.params ? "" : part(card, ".seed").replace("seed ", "")],
+      ["Pixels", seen ? "\u2026" : ""],
+      ["Parameters", card.dataset.params],
       ["Task", part(card, ".id")],
+      ["Command", commandOf(card)],
     ];
     at("view-facts").replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) => {
-      const row = element("div", "", "");
-      const told = element("dd", "", name === "Task" ? "" : value);
-      if (name === "Task") {
-        const id = element("button", "id", value);
-        id.type = "button";
-        told.append(id);
+      const row = element("div", "", ""), copied = name === "Task" || name === "Command";
+      const told = element("dd", `fact-${name.toLowerCase()}`, copied ? "" : value);
+      if (copied) {
+        const text = element("button", "id", value);
+        text.type = "button";
+        text.title = "Copy";
+        told.append(text);
       }
       row.append(element("dt", "", name), told);
       return row;
     }));
+    tellPixels();
     at("back").disabled = place === 0;
     at("next").disabled = place === shown.length - 1;
     if (!view.open) view.showModal();
@@ -132,6 +137,19 @@ document.addEventListener("DOMContentLoaded", () => {
       const link = near?.querySelector(".shot:has(img)")?.href;
       if (link) new Image().src = link; // ready when it is turned to
     }
+  }
+
+  // As it is in the file, not as it is shown; known once it has come.
+  function tellPixels() {
+    const told = view.querySelector(".fact-pixels");
+    if (told && picture.naturalWidth) told.textContent = `${picture.naturalWidth} \u00d7 ${picture.naturalHeight}`;
+  }
+  picture.addEventListener("load", tellPixels);
+
+  function commandOf(card) {
+    const { call, options } = card.dataset, prompt = part(card, ".prompt");
+    const quoted = /^[\w@%+=:,./-]+$/.test(prompt) ? prompt : `'${prompt.replaceAll("'", `'"'"'`)}'`;
+    return call ? `${call} ${quoted} ${options}`.trim() : "";
   }
 
   function step(by) {
@@ -173,7 +191,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   });
 
-  // --- task ids are copied; a page from a file may not use the clipboard everywhere
+  // --- task ids and commands are copied; a page from a file may not use the clipboard everywhere
 
   let silence = 0;
   function say(text) {
@@ -189,7 +207,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (!id) return;
     try {
       await navigator.clipboard.writeText(id.textContent);
-      say("Task id copied");
+      say(id.closest(".fact-command") ? "Command copied" : "Task id copied");
     } catch {
       getSelection().selectAllChildren(id);
       say("Selected: copy it with your keyboard");

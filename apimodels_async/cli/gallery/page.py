@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -24,9 +24,12 @@ from markupsafe import Markup
 
 from apimodels_async import ConfigurationError
 from apimodels_async.cli.files import replace_file
+from apimodels_async.cli.gallery.command import command_of, parameters_of
+from apimodels_async.models import SavedAt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 STATES: Final = {
     "completed": "Completed",
@@ -36,6 +39,10 @@ STATES: Final = {
     "pending": "Pending",
 }
 """State -> what the page calls it, in the order of the page."""
+MARK: Final = b'<meta name="generator" content="apimodels-async">'
+"""In the head of each page."""
+MODELS_MAX: Final = 4
+"""In the head of the page."""
 MINUTE_S: Final = 60
 CENTS_PLACES: Final = 3
 """Decimals of a price; more are shown only where there are more."""
@@ -51,9 +58,12 @@ class Card:
     model: str
     state: str = field(validator=validators.in_(STATES))
     """``completed``, ``failed``, ``refused``, ``unknown`` or ``pending``."""
-    file: Path | None = None
-    """The picture, absolute or relative to the working directory, as the index is."""
-    more: tuple[Path, ...] = ()
+    file: SavedAt | None = None
+    """
+    The picture: absolute or relative to the working directory, as the index is; or its
+    address in object storage.
+    """
+    more: tuple[SavedAt, ...] = ()
     """Further pictures of the same order."""
     seed: int | None = None
     time_s: float | None = None
@@ -63,6 +73,8 @@ class Card:
     task_id: str | None = None
     error: str | None = None
     """Why there is no picture."""
+    params: Mapping[str, Any] | None = None
+    """As it was sent, in the API's names; None: no command orders it again."""
 
 
 def write_gallery(
@@ -86,25 +98,58 @@ def write_gallery(
     Raises:
         ConfigurationError: The file cannot be written; what was there is untouched.
     """
-    pieces = _template().generate(
-        title=title,
-        facts=facts,
-        cards=[_card_values(card, index) for card in sorted(cards, key=_number)],
-        chips=_chips(cards),
-        labels=STATES,
-        with_ids=any(card.task_id for card in cards),
-        **_assets(),
-    )
+
+    def link(file: SavedAt) -> str:
+        # Quoted as bytes: a file name need not be text. A colon is quoted as well, else
+        # "a:b.png" would be read as the address of a scheme "a".
+        return quote(os.fsencode(os.path.relpath(file, index.parent)))
+
+    pieces = render_gallery(title, cards, facts, link)
     try:
         index.parent.mkdir(parents=True, exist_ok=True)
-        # "replace": a prompt from JSON can hold half of a surrogate pair.
-        replace_file(index, (piece.encode(errors="replace") for piece in pieces))
+        replace_file(index, pieces)
     except OSError as error:
         msg = (
             f"the gallery {index} cannot be written: {error.strerror}; "
             "make room and the folder writable, or choose another folder"
         )
         raise ConfigurationError(msg) from error
+
+
+def render_gallery(
+    title: str,
+    cards: Sequence[Card],
+    facts: Mapping[str, str],
+    link: Callable[[SavedAt], str],
+) -> Iterator[bytes]:
+    """
+    Yield the page, piece by piece.
+
+    Args:
+        link: Returns where a picture is as seen from the page, quoted.
+    """
+    pieces = _template().generate(
+        title=title,
+        facts=facts,
+        cards=[_card_values(card, link) for card in sorted(cards, key=_number)],
+        chips=_chips(cards),
+        labels=STATES,
+        with_ids=any(card.task_id for card in cards),
+        mark=Markup(MARK.decode()),  # noqa: S704  ours
+        **_assets(),
+    )
+    for piece in pieces:
+        # "replace": a prompt from JSON can hold half of a surrogate pair.
+        yield piece.encode(errors="replace")
+
+
+def models_of(cards: Sequence[Card]) -> str:
+    """Return the models of *cards* with how often they occur, the commonest first."""
+    counts = Counter(card.model for card in cards).most_common(MODELS_MAX + 1)
+    shown = [f"{model} ({count})" for model, count in counts[:MODELS_MAX]]
+    if len(counts) == 1:
+        return counts[0][0]
+    return ", ".join(shown) + (" and more" if len(counts) > MODELS_MAX else "")
 
 
 def _number(card: Card) -> int:
@@ -121,7 +166,7 @@ def _chips(cards: Sequence[Card]) -> list[tuple[str, str, int]]:
     ]
 
 
-def _card_values(card: Card, index: Path) -> dict[str, Any]:
+def _card_values(card: Card, link: Callable[[SavedAt], str]) -> dict[str, Any]:
     """
     Return what the template needs of *card*; everything but the link is plain text.
     """
@@ -135,18 +180,25 @@ def _card_values(card: Card, index: Path) -> dict[str, Any]:
         "prompt": card.prompt,
         "model": card.model,
         "state": card.state,
-        "link": None if card.file is None else _link(card.file, index),
-        "more": [_link(file, index) for file in card.more],
+        "link": None if card.file is None else link(card.file),
+        "more": [link(file) for file in card.more],
         "task_id": card.task_id,
         "figures": [(kind, text) for kind, text in figures.items() if text],
         "reason": card.error or "",
+        "charged": _charged(card),
+        "params": parameters_of(card.params or {}),
+        "command": None
+        if card.params is None
+        else command_of(card.prompt, card.model, card.params),
     }
 
 
-def _link(file: Path, index: Path) -> str:
-    # Quoted as bytes: a file name need not be text. A colon is quoted as well, else
-    # "a:b.png" would be read as the address of a scheme "a".
-    return quote(os.fsencode(os.path.relpath(file, index.parent)))
+def _charged(card: Card) -> str:
+    """Return what a card without a picture says of money."""
+    if card.state == "unknown":
+        return "May have been charged"
+    free = card.state in {"failed", "refused"} and card.cost is None
+    return "Not charged" if free else ""
 
 
 def _time(seconds: float) -> str:

@@ -30,6 +30,7 @@ GROUPS: Final = {
     "batch": MANY,
     "resume": MANY,
     "ls": MANY,
+    "worker": MANY,
     "history": STORED,
     "recover": STORED,
     "forget": STORED,
@@ -50,6 +51,8 @@ USAGES: Final = {
     "edit": "apimodels edit --image FILE [OPTIONS] [PROMPT]",
     "status": "apimodels status [OPTIONS] [TASK-ID]",
     "wait": "apimodels wait [OPTIONS] [TASK-ID...]",
+    "worker": "apimodels worker [OPTIONS] [BROKER]",
+    "models": "apimodels models [OPTIONS] [MODEL]",
     "help": "apimodels help [TOPIC]",
 }
 """Where cyclopts would say [ARGS]."""
@@ -82,7 +85,9 @@ EVENTS: Final = {
     "ordered_at",
     "key": "key (its last four characters), source, base_url, stored, balance",
     "balance": "balance, total, frozen, currency",
-    "model": "id, modality, endpoint, prices, prices_read_on",
+    "model": "id, modality, endpoint, prices, prices_read_on; of one that was named "
+    "id, prices, prices_read_on, image_price, image_field, images_min, images_max, "
+    "parameters",
     "emulator": "base_url, api_key",
     "picture": "number, model, prompt, path, duration_s, credits, error",
     "bad_row": "line, reason",
@@ -92,7 +97,10 @@ EVENTS: Final = {
     "outcome": "number, state (completed, unsaved, failed, refused, unknown, pending), "
     "prompt, path, paths, task_id, credits, error",
     "batch": "total, earlier, not_ordered, a count for each state, spent, reserved, "
-    "wall_s, gallery, next",
+    "wall_s, gallery, folder, next",
+    "worker": "broker, queue, concurrency",
+    "answer": "idempotency_key, state (as of order), task_id, credits, paths, error, "
+    "tries, seconds",
     "item": "number, state (completed, pending, failed, refused, unknown), model, "
     "prompt, credits, price, task_id, path, paths, seed, duration_s, error",
     "demo": "saved, failed, wall_s, service_s, polls, connections, spent, page",
@@ -111,6 +119,7 @@ COMMAND_EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "batch": _BATCH,
     "resume": _BATCH,
     "ls": ("item", "order"),
+    "worker": ("worker", "answer"),
     "history": ("order",),
     "recover": ("recovered",),
     "forget": ("forgotten",),

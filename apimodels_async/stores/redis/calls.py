@@ -5,8 +5,10 @@ durable where that is asked for.
 Rules of this file:
 1. Every call may be made again: the script finds out what a lost answer has done. So
    one that is cut off, or meets a server that starts or fails over, is tried again.
-2. Nothing waits for longer than ``PATIENCE_S``, and behind one group before it.
-3. What is to be durable waits for the server's disk (WAITAOF), with ``appendfsync
+2. What was cut off may arrive later than its repetition, and than what came after that.
+   So each try has a number, and the script passes over what a newer one overtook.
+3. Nothing waits for longer than ``PATIENCE_S``, and behind one group before it.
+4. What is to be durable waits for the server's disk (WAITAOF), with ``appendfsync
    everysec`` for a second. So calls go in groups: while one waits, the next gathers.
    WAITAOF waits for what its own connection wrote (Redis 8: measured 2026-11-28), so a
    group that is repeated writes something in any case.
@@ -16,73 +18,98 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import uuid
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-import redis.asyncio as redis
 from attrs import define, field
 from redis import exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from apimodels_async._io.shielded import outcome_of
-from apimodels_async._text import printable
 from apimodels_async.errors import JournalError
+from apimodels_async.stores.redis.connection import (
+    DISK_S,
+    FINAL,
+    PASSING,
+    in_words,
+    passes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    Words = tuple[str | bytes | int | float, ...]
+    from apimodels_async.stores.redis.connection import Connection, Words
+
     Exchange = Callable[[Sequence[Words]], Awaitable[list[Any]]]
 
 SCRIPT: Final = (
     files("apimodels_async.stores.redis").joinpath("orders.lua").read_text("utf-8")
 )
 SHA: Final = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324  Redis names it so
-ANSWER_S: Final = 5.0
 PATIENCE_S: Final = 15.0
 """For which a server that is away, starts, or fails over is tried."""
 AWAY_S: Final = 2.0
 """The same, once it was tried in vain; one try, as a rule."""
 PAUSE_S: Final = 0.2
-DISK_S: Final = 3.0
-"""For which a group waits for the disk; with ``everysec`` it takes one at most."""
 GROUP_MAX: Final = 500
-FINAL: Final = (exceptions.AuthenticationError, exceptions.AuthorizationError)
-"""Errors of connections that no repetition mends."""
-PASSING: Final = (
-    *(exceptions.ConnectionError, exceptions.TimeoutError, OSError),
-    *(exceptions.ReadOnlyError, exceptions.BusyLoadingError, exceptions.TryAgainError),
-    *(exceptions.MasterDownError, exceptions.NoScriptError),
-)
-"""What one that starts, fails over or is cut off answers with, or that it does not."""
+
+
+@define(eq=False)
+class Waiting:
+    """What is waited for behind a group, before it counts as durable."""
+
+    disk: bool = False
+    """Whether the server can be asked to wait for its disk, and has to be."""
+    replicas: int = 0
+    """Replicas that must have it, too."""
+
+    @property
+    def command(self) -> Words | None:
+        """What the server is asked; None: nothing."""
+        milliseconds = int(DISK_S * 1000)
+        if self.disk:
+            return ("WAITAOF", 1, self.replicas, milliseconds)
+        return ("WAIT", self.replicas, milliseconds) if self.replicas else None
+
+    def check(self, answer: Any) -> None:
+        """
+        Do nothing if *answer* says that it is durable.
+
+        Raises:
+            JournalError: It is not.
+        """
+        if isinstance(answer, Exception):
+            raise in_words(answer)
+        on_disk, received = answer if self.disk else (1, answer)
+        if not on_disk:
+            msg = f"the disk of the store on Redis took longer than {DISK_S:g} s"
+            raise JournalError(msg)
+        if received < self.replicas:
+            msg = (
+                f"{received} replicas of the store on Redis had it after {DISK_S:g} s, "
+                f"and replicas={self.replicas}"
+            )
+            raise JournalError(msg)
 
 
 @define(eq=False)
 class Calls:
     """Calls of one event loop."""
 
-    url: str = field(repr=False)  # it may hold a password
+    _connection: Connection
     name: str
     """Before all keys."""
     patience_s: float = PATIENCE_S
-    waits: bool = field(init=False, default=False)
-    """Whether the server can be asked to wait for its disk."""
+    waiting: Waiting = field(factory=Waiting)
     _away: bool = field(init=False, default=False)
     """Whether it was tried in vain."""
-    _client: redis.Redis = field(init=False)
     _plain: _Lane = field(init=False)
     _durable: _Lane = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._client = redis.Redis.from_url(
-            self.url,
-            socket_timeout=ANSWER_S + DISK_S,
-            socket_connect_timeout=ANSWER_S,
-            retry=Retry(NoBackoff(), 0),  # ours, below
-        )
-        self._plain = _Lane(self.exchange)
-        self._durable = _Lane(self._exchange_durably)
+        self._plain = _Lane(partial(self._exchange, _Tries()))
+        self._durable = _Lane(partial(self._exchange_durably, _Tries()))
 
     async def run(self, operation: str, *args: str | bytes | float) -> Any:
         """
@@ -111,7 +138,7 @@ class Calls:
         """Finish what is being sent, and close the connections."""
         for lane in (self._plain, self._durable):
             await lane.finish()
-        await self._client.aclose()
+        await self._connection.aclose()
 
     async def exchange(self, commands: Sequence[Words]) -> list[Any]:
         """
@@ -120,26 +147,20 @@ class Calls:
         Raises:
             JournalError: There are none.
         """
-        return await self._exchange(commands)
+        return await self._exchange(_Tries(), commands)
 
-    async def _exchange_durably(self, commands: Sequence[Words]) -> list[Any]:
-        exchange = self._exchange_to_disk if self.waits else self._exchange
-        return await exchange(commands)
-
-    async def _exchange_to_disk(  # pragma: no cover  since Redis 7.2; Debian has 7.0
-        self, commands: Sequence[Words]
+    async def _exchange_durably(
+        self, tries: _Tries, commands: Sequence[Words]
     ) -> list[Any]:
-        wait = ("WAITAOF", 1, 0, int(DISK_S * 1000))
-        *answers, synced = await self._exchange(commands, last=wait)
-        if isinstance(synced, Exception):
-            raise in_words(synced)
-        if not synced[0]:
-            msg = f"the disk of the store on Redis took longer than {DISK_S:g} s"
-            raise JournalError(msg)
+        wait = self.waiting.command
+        if wait is None:
+            return await self._exchange(tries, commands)
+        *answers, waited = await self._exchange(tries, commands, last=wait)
+        self.waiting.check(waited)
         return answers
 
     async def _exchange(
-        self, commands: Sequence[Words], *, last: Words | None = None
+        self, tries: _Tries, commands: Sequence[Words], *, last: Words | None = None
     ) -> list[Any]:
         # One that was tried in vain is not tried for long again: closing would take
         # minutes, order after order.
@@ -150,22 +171,26 @@ class Calls:
         after = [] if last is None else [last]
         while True:
             error: Exception | None
+            numbered = [tries.number(each) for each in commands]
             try:
                 async with asyncio.timeout_at(until):
-                    answers = await self._send([*before, *commands, *after])
-                error = next((each for each in answers if _passes(each)), None)
+                    answers = await self._connection.send([*before, *numbered, *after])
+                error = next((each for each in answers if passes(each)), None)
             except FINAL as refused:
                 raise in_words(refused) from None
             except PASSING as passing:
                 error = passing
             except exceptions.RedisError as strange:
                 raise in_words(strange) from None
+            finally:
+                tries.count += not answers
             if error is None:
                 self._away = False
                 return answers[len(before) :]
             if asyncio.get_running_loop().time() + PAUSE_S >= until:
                 self._away = True
                 raise in_words(error)
+            answers = []
             if not isinstance(error, exceptions.NoScriptError):
                 await asyncio.sleep(PAUSE_S)
             # It was restarted, or another one took over: neither knows the script.
@@ -173,12 +198,20 @@ class Calls:
             if last is not None:
                 before.append(("SET", f"{self.name}:again", ""))
 
-    async def _send(self, commands: Sequence[Words]) -> list[Any]:
-        async with self._client.pipeline(transaction=False) as pipe:
-            for each in commands:
-                pipe.execute_command(*each)
-            answers: list[Any] = await pipe.execute(raise_on_error=False)
-            return answers
+
+@define(eq=False)
+class _Tries:
+    """Numbers the tries of one lane, in which one follows the other."""
+
+    caller: str = field(init=False, factory=lambda: uuid.uuid4().hex)
+    count: int = field(init=False, default=0)
+    """Tries that had no answer: each may arrive yet."""
+
+    def number(self, words: Words) -> Words:
+        """Return *words* with the number of the next try, if they are the script's."""
+        if words[0] != b"EVALSHA":
+            return words
+        return (*words[:4], self.caller, self.count, *words[4:])
 
 
 @define(eq=False)
@@ -235,25 +268,3 @@ class _Lane:
                 done.set_exception(in_words(answer))
             else:
                 done.set_result(answer)
-
-
-def check_address(url: str) -> None:
-    """
-    Do nothing if *url* is an address of a Redis server.
-
-    Raises:
-        ValueError: It is none; the words may hold a password.
-    """
-    redis.ConnectionPool.from_url(url)
-
-
-def in_words(error: Exception) -> JournalError:
-    """Return *error* as one of the store's."""
-    if isinstance(error, JournalError):
-        return error.fresh()
-    what = printable(str(error) or type(error).__name__, 200)
-    return JournalError(f"the store on Redis cannot be used: {what}")
-
-
-def _passes(answer: object) -> bool:
-    return isinstance(answer, PASSING) and not isinstance(answer, FINAL)

@@ -1,14 +1,23 @@
 -- What a RedisStore asks of its keys: one script, so that each call is one atomic step.
 --
 -- KEYS[1]  the name before all keys, with the one hash tag
--- ARGV     the operation, and what it takes
+-- ARGV     who calls, for which time it tries, the operation, and what that takes
+--
+-- Rules:
+-- 1. A call may be made again: it finds out what it did before. One that another try of
+--    its caller has overtaken does nothing; it may have been on its way for minutes.
+-- 2. What is said of an attempt is said of the one that its *call* began: a server that
+--    forgot some may give a number twice.
+-- 3. Recovering costs what there is to recover: it looks at nothing that the living have.
 --
 -- NAME:last               the newest attempt's number
 -- NAME:order:ATTEMPT      hash: the attempt
 -- NAME:current:SCOPE      hash: idempotency key -> the attempt that it names
 -- NAME:keys:SCOPE         sorted by text: idempotency key, NUL, attempt
 -- NAME:orders:SCOPE       sorted by number: attempts
--- NAME:open:SCOPE         sorted by number: those that a caller may still be owed
+-- NAME:held:OWNER:SCOPE   sorted by number: those of an owner that a caller may be owed
+-- NAME:holders:SCOPE      owners who have some
+-- NAME:left:SCOPE         sorted by number: those whose owners were found gone
 -- NAME:tasks:SCOPE        hash: task -> the newest attempt that has it
 -- NAME:uploads:SCOPE      hash: address -> digest of what was uploaded there
 -- NAME:owners             sorted by time: owner -> until when it counts as alive
@@ -17,7 +26,8 @@
 -- NAME:picture:DIGEST     the bytes of a picture
 -- NAME:named              hash: digest of a picture -> how many attempts name it
 -- NAME:again              written to by what is repeated, so that there is to wait for
--- NAME:taken:CALL         the attempt that a recovery took, for when it asks again
+-- NAME:done:CALL          what a recovery took, or a forgetting did, for when it is asked again
+-- NAME:try:CALLER         the newest try of a caller who was cut off
 
 local name = KEYS[1]
 local time = redis.call('TIME')
@@ -25,6 +35,14 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 
 local function at(kind, of)
   return name .. ':' .. kind .. (of and ':' .. of or '')
+end
+
+local caller, try = ARGV[1], tonumber(ARGV[2])
+local newest = tonumber(redis.call('GET', at('try', caller)) or '0')
+if try < newest then
+  return redis.error_reply('ERR this call was overtaken by its repetition')
+elseif try > newest then
+  redis.pcall('SET', at('try', caller), try, 'EX', 86400) -- not where all is full
 end
 
 local function stamp(seconds)
@@ -66,7 +84,7 @@ local function read(attempt)
 end
 
 local function is_in(word, words)
-  return string.find(words, ' ' .. word .. ' ', 1, true) ~= nil
+  return word and string.find(words, ' ' .. word .. ' ', 1, true) ~= nil
 end
 
 local function keep_pictures(digests)
@@ -92,15 +110,54 @@ local function give_task(attempt, scope, task)
   end
 end
 
+local function hold(attempt, scope, owner)
+  redis.call('ZADD', at('held', owner .. ':' .. scope), attempt, attempt)
+  redis.call('SADD', at('holders', scope), owner)
+end
+
+local function let_go(attempt, scope)
+  if redis.call('ZREM', at('left', scope), attempt) == 0 then
+    local owner = get(attempt, 'owner') or ''
+    local held = at('held', owner .. ':' .. scope)
+    redis.call('ZREM', held, attempt)
+    if redis.call('EXISTS', held) == 0 then
+      redis.call('SREM', at('holders', scope), owner)
+    end
+  end
+end
+
+local function named(...)
+  local fields, order = {...}, {}
+  for index = 1, #fields, 2 do
+    order[fields[index]] = fields[index + 1]
+  end
+  return order
+end
+
+local function write_down(attempt, intended_at, call, digests, replaces, ...)
+  local order = named(...)
+  redis.call('HSET', at('order', attempt), 'state', 'intended', 'handed_over', '0',
+    'intended_at', intended_at, 'call', call, 'pictures', digests, ...)
+  if replaces then
+    redis.call('HSET', at('order', attempt), 'replaces', replaces)
+  end
+  keep_pictures(digests)
+  redis.call('ZADD', at('keys', order.scope), 0, order.idempotency_key .. '\0' .. attempt)
+  redis.call('ZADD', at('orders', order.scope), attempt, attempt)
+  hold(attempt, order.scope, order.owner)
+end
+
+local function is_of(attempt, call)
+  local its = get(attempt, 'call')
+  return its and (call == '' or its == call)
+end
+
 local run = {}
 
 -- lease, call, states that may be ordered anew, free states, digests of pictures, and
 -- the fields of the order, names and values in turn
 function run.begin(lease, call, anew, free, digests, ...)
-  local fields, order = {...}, {}
-  for index = 1, #fields, 2 do
-    order[fields[index]] = fields[index + 1]
-  end
+  local order = named(...)
   local scope, key = order.scope, order.idempotency_key
   renew(order.owner, lease)
   local before = redis.call('HGET', at('current', scope), key)
@@ -124,31 +181,54 @@ function run.begin(lease, call, anew, free, digests, ...)
   local clock = tonumber(time[1]) * 1e6 + tonumber(time[2])
   local attempt = string.format('%.0f', math.max(last + 1, clock))
   redis.call('SET', at('last'), attempt)
-  redis.call('HSET', at('order', attempt), 'state', 'intended', 'handed_over', '0',
-    'intended_at', stamp(now), 'call', call, 'pictures', digests, unpack(fields))
-  if replaces then
-    redis.call('HSET', at('order', attempt), 'replaces', replaces)
-  end
-  keep_pictures(digests)
+  write_down(attempt, stamp(now), call, digests, replaces, ...)
   redis.call('HSET', at('current', scope), key, attempt)
-  redis.call('ZADD', at('keys', scope), 0, key .. '\0' .. attempt)
-  redis.call('ZADD', at('orders', scope), attempt, attempt)
-  redis.call('ZADD', at('open', scope), attempt, attempt)
   return {1, {attempt, stamp(now)}}
 end
 
-function run.accepted(attempt, before, task)
-  local state = get(attempt, 'state')
-  if state and is_in(state, before) then
-    redis.call('HSET', at('order', attempt), 'state', 'accepted', 'task_id', task)
-    give_task(attempt, get(attempt, 'scope'), task)
+-- An attempt that was forgotten, as its session still has it. Its key names it again,
+-- unless it was ordered anew meanwhile; and then once that one is refused.
+function run.restore(attempt, intended_at, lease, call, free, digests, ...)
+  if get(attempt, 'state') then
+    return
+  end
+  local order = named(...)
+  local scope, key = order.scope, order.idempotency_key
+  renew(order.owner, lease)
+  local current = redis.call('HGET', at('current', scope), key)
+  local state = current and get(current, 'state')
+  local is_free = not state or is_in(state, free)
+  local names = is_free or tonumber(current) < tonumber(attempt)
+  write_down(attempt, intended_at, call, digests, names and not is_free and current, ...)
+  if names then
+    redis.call('HSET', at('current', scope), key, attempt)
+  else
+    redis.call('HSETNX', at('order', current), 'replaces', attempt)
+  end
+  local last = tonumber(redis.call('GET', at('last')) or '0')
+  if last < tonumber(attempt) then
+    redis.call('SET', at('last'), attempt)
   end
 end
 
-function run.ended(attempt, before, final, free, digests, state, ...)
-  local was = get(attempt, 'state')
-  if not was or not is_in(was, before) then
-    return
+-- The words about an attempt answer whether it is there.
+function run.accepted(attempt, call, before, task)
+  if not is_of(attempt, call) then
+    return 0
+  end
+  if is_in(get(attempt, 'state'), before) then
+    redis.call('HSET', at('order', attempt), 'state', 'accepted', 'task_id', task)
+    give_task(attempt, get(attempt, 'scope'), task)
+  end
+  return 1
+end
+
+function run.ended(attempt, call, before, final, free, digests, state, ...)
+  if not is_of(attempt, call) then
+    return 0
+  end
+  if not is_in(get(attempt, 'state'), before) then
+    return 1
   end
   local scope, key = get(attempt, 'scope'), get(attempt, 'idempotency_key')
   redis.call('HSET', at('order', attempt), 'state', state, 'ended_at', stamp(now), ...)
@@ -163,20 +243,21 @@ function run.ended(attempt, before, final, free, digests, state, ...)
     redis.call('ZADD', at('ended'), stamp(now), attempt)
   end
   if is_in(state, free) then
-    redis.call('ZREM', at('open', scope), attempt)
+    let_go(attempt, scope)
     local replaced = get(attempt, 'replaces')
     local current = redis.call('HGET', at('current', scope), key)
     if replaced and current == attempt and get(replaced, 'state') then
       redis.call('HSET', at('current', scope), key, replaced)
     end
   end
+  return 1
 end
 
 -- A claim that nobody has the answer to is refused: it was never sent.
 function run.take_back(scope, key, call, before, final, free)
   local attempt = redis.call('HGET', at('current', scope), key)
   if attempt and get(attempt, 'call') == call then
-    run.ended(attempt, before, final, free, '', 'refused', 'error', 'it was not sent')
+    run.ended(attempt, call, before, final, free, '', 'refused', 'error', 'it was not sent')
   end
 end
 
@@ -185,7 +266,7 @@ function run.handed_over(...)
     local scope = get(attempt, 'scope')
     if scope then
       redis.call('HSET', at('order', attempt), 'handed_over', '1')
-      redis.call('ZREM', at('open', scope), attempt)
+      let_go(attempt, scope)
     end
   end
 end
@@ -211,8 +292,13 @@ function run.find_task(scope, task)
   return attempt and read(attempt)
 end
 
-function run.forget(scope, key)
-  return redis.call('HDEL', at('current', scope), key)
+function run.forget(scope, key, call)
+  local gone = redis.call('GET', at('done', call))
+  if not gone then
+    gone = redis.call('HDEL', at('current', scope), key)
+    redis.call('SET', at('done', call), gone, 'EX', 600)
+  end
+  return tonumber(gone)
 end
 
 function run.renew(owner, lease)
@@ -223,23 +309,49 @@ function run.release(owner)
   redis.call('ZREM', at('owners'), owner)
 end
 
-function run.recover(scope, owner, lease, call, after)
-  renew(owner, lease)
-  local taken = redis.call('GET', at('taken', call))
-  if taken then
-    return read(taken)
+-- What the dead hold is put where it is taken from, each once: up to *count* of each.
+local function collect(scope, count)
+  for _, owner in ipairs(redis.call('SMEMBERS', at('holders', scope))) do
+    if not is_alive(owner) then
+      local held = at('held', owner .. ':' .. scope)
+      local found = redis.call('ZRANGE', held, 0, count - 1)
+      for _, attempt in ipairs(found) do
+        redis.call('ZADD', at('left', scope), attempt, attempt)
+      end
+      redis.call('ZREMRANGEBYRANK', held, 0, count - 1)
+      if #found < count then
+        redis.call('SREM', at('holders', scope), owner)
+      end
+    end
   end
-  for _, attempt in ipairs(redis.call('ZRANGE', at('open', scope), '(' .. after, '+inf', 'BYSCORE')) do
-    if not is_alive(get(attempt, 'owner') or '') then
+end
+
+function run.recover(scope, owner, lease, call, count)
+  renew(owner, lease)
+  local done = redis.call('GET', at('done', call))
+  -- Unless it was dealt with meanwhile, or we were silent for so long that it is another's.
+  if done and get(done, 'owner') == owner and get(done, 'handed_over') ~= '1' then
+    return read(done)
+  end
+  collect(scope, tonumber(count))
+  while true do
+    local attempt = redis.call('ZPOPMIN', at('left', scope))[1]
+    if not attempt then
+      return false
+    end
+    local before = get(attempt, 'owner')
+    if before and is_alive(before) then -- it was silent for a while
+      hold(attempt, scope, before)
+    elseif before then
+      hold(attempt, scope, owner)
       redis.call('HSET', at('order', attempt), 'owner', owner)
       if get(attempt, 'state') == 'intended' then
         redis.call('HSET', at('order', attempt), 'state', 'unknown')
       end
-      redis.call('SET', at('taken', call), attempt, 'EX', 600)
+      redis.call('SET', at('done', call), attempt, 'EX', 600)
       return read(attempt)
     end
   end
-  return false
 end
 
 -- Up to *count* attempts below *before*, newest first.
@@ -275,7 +387,7 @@ local function delete(attempt)
   local pictures = get(attempt, 'pictures') or ''
   redis.call('ZREM', at('keys', scope), key .. '\0' .. attempt)
   redis.call('ZREM', at('orders', scope), attempt)
-  redis.call('ZREM', at('open', scope), attempt)
+  let_go(attempt, scope)
   redis.call('DEL', at('order', attempt))
   drop_pictures(pictures) -- last: a server that is full lets a script write after that
 end
@@ -298,4 +410,4 @@ function run.prune(seconds, hosted, count)
   return {#old, #addresses}
 end
 
-return run[ARGV[1]](unpack(ARGV, 2))
+return run[ARGV[3]](unpack(ARGV, 4))

@@ -8,7 +8,8 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async.errors import JournalError
-from apimodels_async.stores.redis.calls import in_words
+from apimodels_async.stores.redis.calls import Waiting
+from apimodels_async.stores.redis.connection import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +21,12 @@ logger = logging.getLogger("apimodels_async.stores")
 FORGETS: Final = "; of what it forgets in a crash, orders can be bought a second time"
 
 
-async def look_at_server(calls: Calls) -> None:
+async def look_at_server(calls: Calls, replicas: int = 0) -> None:
     """
-    See whether the server can be used, and whether it can wait for its disk.
+    See whether the server can be used, and what it can be asked to wait for.
+
+    Args:
+        replicas: How many of its replicas are to be waited for.
 
     Raises:
         JournalError: It cannot be used.
@@ -44,7 +48,7 @@ async def look_at_server(calls: Calls) -> None:
             "the Redis server answers before its disk has it (appendfsync %s)%s",
             *(flush, FORGETS),
         )
-    calls.waits = waits and flush != "no"
+    calls.waiting = Waiting(disk=waits and flush != "no", replicas=replicas)
 
 
 def _refuse(info: Mapping[str, Any]) -> None:

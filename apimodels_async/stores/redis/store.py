@@ -5,13 +5,14 @@ Orders in a Redis server (7.0 or newer) or Valkey, for any number of machines.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import logging
 import uuid
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define
 
 from apimodels_async._api.checks import check_span
 from apimodels_async._core.money.orders import (
@@ -26,15 +27,25 @@ from apimodels_async._core.money.pictures import digests_in, put_back, take_out
 from apimodels_async._core.money.records import dump_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import ConfigurationError, JournalError
-from apimodels_async.stores.records import DAMAGE, load_record, read_text
+from apimodels_async.stores.records import DAMAGE
+from apimodels_async.stores.redis.address import read_address
+from apimodels_async.stores.redis.pictures import keep_pictures, pictures_in
+from apimodels_async.stores.redis.rows import (
+    fields_of,
+    flat,
+    read_fields,
+    read_record,
+    words_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
 
     from apimodels_async._core.money.orders import NewOrder, OrderRecord
     from apimodels_async.models import ImageResult
     from apimodels_async.stores.redis.calls import Calls
+    from apimodels_async.stores.redis.connection import Connection
     from apimodels_async.stores.store import HistoryQuery
 
 logger = logging.getLogger("apimodels_async.stores")
@@ -42,16 +53,20 @@ logger = logging.getLogger("apimodels_async.stores")
 ATTEMPT_MAX: Final = 2**53 - 1
 PAGE: Final = 200
 """Attempts in one answer: a script holds up everybody."""
-SCHEMES: Final = {
-    "redis": "redis",
-    "rediss": "rediss",
-    "unix": "unix",
-    "valkey": "redis",
-    "valkeys": "rediss",
-}
-"""Of an address -> as redis-py has it."""
-PICTURE_S: Final = 86_400
-"""For which a picture waits to be named; then no order did."""
+LEFT: Final = 1000
+"""Attempts of a dead owner that one recovery looks at."""
+FREE: Final = words_of(ORDERED_ANEW)
+
+
+@define(eq=False)
+class _Begun:
+    """An attempt of ours that has not ended: what the server may forget."""
+
+    owner: str
+    words: tuple[str | float | bytes, ...]
+    """With which it is written down again."""
+    call: str
+    """That began it."""
 
 
 class RedisStore:
@@ -73,20 +88,33 @@ class RedisStore:
 
         name: Before all keys, in braces; of several users of one server.
 
+        replicas: How many replicas must have what is to be durable as well, on their
+            disks (Redis 7.0: in memory). While fewer do, nothing is ordered.
+
     Raises:
-        ConfigurationError: *url* is none, or redis-py is not installed.
+        ConfigurationError: *url* is none, or *replicas*, or redis-py is not installed.
     """
 
-    def __init__(self, url: str, *, scope: str = "", name: str = "apimodels") -> None:
+    def __init__(
+        self, url: str, *, scope: str = "", name: str = "apimodels", replicas: int = 0
+    ) -> None:
         self.scope = scope
         self.lease_s = LEASE_S
-        self._url, self._address = _checked(url)
+        self._url, self._address = read_address(url)
         self._name = f"{{{name}}}"
+        given: object = replicas
+        if not isinstance(given, int) or given < 0:
+            msg = f"replicas={given!r} must be a whole number, 0 or more"
+            raise ConfigurationError(msg)
+        self._replicas = replicas
         self._calls: dict[asyncio.AbstractEventLoop, tuple[Calls, int]] = {}
         """Loop -> its connections, and for how many sessions."""
         self._patience_s: float | None = None
         self._lost: dict[str, tuple[str, str]] = {}
         """Claims without an answer, and whose they were."""
+        self._taken: dict[str, tuple[str, str]] = {}
+        """Recoveries without an answer: for whom, in which scope."""
+        self._begun: dict[int, _Begun] = {}
         self._damaged: set[int] = set()
         """Attempts that the log has named."""
 
@@ -97,8 +125,7 @@ class RedisStore:
         *,
         lease_s: float = LEASE_S,
         patience_s: float | None = None,
-        scope: str = "",
-        name: str = "apimodels",
+        **options: Any,
     ) -> RedisStore:
         """
         Return a store with a lease of any length, for tests.
@@ -107,7 +134,7 @@ class RedisStore:
         a killed one sent is of unknown fate that much sooner. A server that is away is
         tried for *patience_s* seconds, instead of 15.
         """
-        store = cls(url, scope=scope, name=name)
+        store = cls(url, **options)
         store.lease_s, store._patience_s = lease_s, patience_s
         return store
 
@@ -134,9 +161,10 @@ class RedisStore:
             if each.is_closed():  # it ended without its sessions being closed
                 del self._calls[each]
         if loop not in self._calls:
-            calls = Calls(self._url, self._name, self._patience_s or PATIENCE_S)
+            patience_s = self._patience_s or PATIENCE_S
+            calls = Calls(self._connect(), self._name, patience_s)
             try:
-                await look_at_server(calls)
+                await look_at_server(calls, self._replicas)
             except BaseException:
                 await calls.aclose()
                 raise
@@ -146,6 +174,12 @@ class RedisStore:
                 await calls.aclose()
         calls, users = self._calls[loop]
         self._calls[loop] = calls, users + 1
+
+    def _connect(self) -> Connection:
+        """Return the way to the server; a simulation has its own."""
+        from apimodels_async.stores.redis.connection import RedisConnection
+
+        return RedisConnection(self._url)
 
     async def aclose(self) -> None:
         """See :class:`OrderStore`."""
@@ -172,47 +206,50 @@ class RedisStore:
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
         """See :class:`OrderStore`."""
         request, pictures = take_out(order.request)
-        await self._keep(pictures)
-        fields = {
-            "scope": order.scope,
-            "idempotency_key": order.idempotency_key,
-            "digest": order.digest,
-            "model": order.model,
-            "prompt": order.prompt,
-            "request": request,
-            "price": None if order.price is None else str(order.price),
-            "owner": order.owner,
-            "nonce": order.nonce,
-            "number": None if order.number is None else str(order.number),
-        }
+        await keep_pictures(self._open, pictures)
+        fields, digests = fields_of(order, request), " ".join(digests_in(request))
         await self._take_back()
         call = uuid.uuid4().hex
-        words = (_words(anew), _words(ORDERED_ANEW), " ".join(digests_in(request)))
         try:
             granted, found = await self._open.run_durably(
-                "begin", self.lease_s, call, *words, *_flat(fields)
+                "begin", self.lease_s, call, words_of(anew), FREE, digests, *fields
             )
         except (JournalError, asyncio.CancelledError):
             # It may be granted all the same, and nobody would ever send it.
             self._lost[call] = order.scope, order.idempotency_key
             raise
         if granted:
-            attempt, intended_at = found
-            record = order.record(int(attempt), float(intended_at))
+            attempt, intended_at = int(found[0]), found[1]
+            words = (attempt, intended_at, self.lease_s, call, FREE, digests, *fields)
+            self._begun[attempt] = _Begun(order.owner, words, call)
+            record = order.record(attempt, float(intended_at))
             return Claim(granted=True, record=record)
         return Claim(granted=False, record=await self._read_whole(found))
 
     async def _take_back(self) -> None:
-        for call, (scope, idempotency_key) in list(self._lost.items()):
-            words = (_words({OrderState.INTENDED}), _words(ENDED), _words(ORDERED_ANEW))
-            place = (scope, idempotency_key, call)
-            await self._open.run_durably("take_back", *place, *words)
+        calls, lost = self._open, list(self._lost.items())
+        # Out of the list first: hundreds come here at once, as a server is back.
+        for call, _ in lost:
             self._lost.pop(call, None)
+        words = (words_of({OrderState.INTENDED}), words_of(ENDED), FREE)
+
+        async def take_back(call: str, place: tuple[str, str]) -> None:
+            try:
+                await calls.run_durably("take_back", *place, call, *words)
+            except (JournalError, asyncio.CancelledError):
+                self._lost[call] = place
+                raise
+
+        if lost:
+            taking = (take_back(*each) for each in lost)
+            ends = await asyncio.gather(*taking, return_exceptions=True)
+            for error in filter(None, ends):
+                raise error
 
     async def accepted(self, attempt: int, task_id: str) -> None:
         """See :class:`OrderStore`."""
-        before = _words(BEFORE[OrderState.ACCEPTED])
-        await self._open.run_durably("accepted", attempt, before, task_id)
+        before = words_of(BEFORE[OrderState.ACCEPTED])
+        await self._say("accepted", attempt, before, task_id)
 
     async def ended(
         self,
@@ -229,18 +266,31 @@ class RedisStore:
         if result is not None:
             text, pictures = take_out(dump_result(result))
             cost = None if result.credits is None else str(result.credits)
-            await self._keep(pictures)
+            await keep_pictures(self._open, pictures)
         fields = {"task_id": task_id, "cost": cost, "result": text, "error": error}
-        await self._open.run_durably(
-            "ended",
-            attempt,
-            _words(BEFORE[state]),
-            _words(ENDED),
-            _words(ORDERED_ANEW),
-            " ".join(digests_in(text or "")),
-            state.value,
-            *_flat(fields),
-        )
+        states = words_of(BEFORE[state]), words_of(ENDED), FREE
+        digests = " ".join(digests_in(text or ""))
+        await self._say("ended", attempt, *states, digests, state.value, *flat(fields))
+        if state in ENDED:
+            self._begun.pop(attempt, None)
+
+    async def _say(self, operation: str, attempt: int, *words: str) -> None:
+        """
+        Say a word about an attempt, which is written down again if it is not there.
+
+        After a failover, or with a restored copy, it may not be; nobody else may have
+        what was bought.
+        """
+        begun = self._begun.get(attempt)
+        call = "" if begun is None else begun.call
+        there = await self._open.run_durably(operation, attempt, call, *words)
+        if there or begun is None:
+            return
+        logger.warning("the store on Redis had forgotten order %s", attempt)
+        await self._open.run_durably("restore", *begun.words)
+        if not await self._open.run_durably(operation, attempt, call, *words):
+            msg = "the store on Redis forgot the order, and its number is another's"
+            raise JournalError(msg)
 
     async def handed_over(self, *attempts: int) -> None:
         """See :class:`OrderStore`."""
@@ -292,29 +342,44 @@ class RedisStore:
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
         """See :class:`OrderStore`."""
-        return bool(await self._open.run_durably("forget", scope, idempotency_key))
+        call = uuid.uuid4().hex
+        words = (scope, idempotency_key, call)
+        return bool(await self._open.run_durably("forget", *words))
 
     async def renew(self, owner: str) -> None:
         """See :class:`OrderStore`."""
         await self._open.run("renew", owner, self.lease_s)
-        await self._take_back()
+        with suppress(JournalError):  # it is renewed, and they stay in the list
+            await self._take_back()
 
     async def release(self, owner: str) -> None:
         """See :class:`OrderStore`."""
-        await self._open.run("release", owner)
+        for attempt, begun in list(self._begun.items()):
+            if begun.owner == owner:
+                self._begun.pop(attempt, None)
+        try:
+            await self._take_back()
+        finally:
+            await self._open.run("release", owner)
 
     async def recover(self, scope: str, owner: str) -> OrderRecord | None:
         """See :class:`OrderStore`."""
-        after = 0
+        place = scope, owner
         while True:
-            call = uuid.uuid4().hex
-            row = await self._open.run_durably(
-                "recover", scope, owner, self.lease_s, call, after
-            )
+            # One whose answer was lost: what it took is ours, and nobody has it.
+            lost = [call for call, whose in list(self._taken.items()) if whose == place]
+            call = lost[0] if lost else uuid.uuid4().hex
+            self._taken.pop(call, None)
+            try:
+                row = await self._open.run_durably(
+                    "recover", scope, owner, self.lease_s, call, LEFT
+                )
+            except (JournalError, asyncio.CancelledError):
+                self._taken[call] = place
+                raise
             if row is None:
                 return None
-            after = int(_fields(row)["attempt"])
-            if self._readable(row):
+            if self._read(read_fields(row)) is not None:
                 return await self._read_whole(row)
 
     async def history(
@@ -323,19 +388,18 @@ class RedisStore:
         """See :class:`OrderStore`."""
         below = before or ATTEMPT_MAX
         found: list[OrderRecord] = []
+        count = min(limit, PAGE)
         while True:
-            rows = await self._open.run("page", scope, below, PAGE)
-            for row in rows:
-                below = int(_fields(row)["attempt"])
-                if not self._readable(row):
-                    continue
+            rows = await self._open.run("page", scope, below, count)
+            for fields in map(read_fields, rows):
+                below = int(fields["attempt"])
                 # Pictures stay names: a page of them would be a gigabyte.
-                record = _record(_fields(row))
-                if query.fits(record):
+                record = self._read(fields)
+                if record is not None and query.fits(record):
                     found.append(record)
                     if len(found) == limit:
                         return found
-            if len(rows) < PAGE:
+            if len(rows) < count:
                 return found
 
     async def prune(self, older_than: timedelta) -> int:
@@ -350,85 +414,27 @@ class RedisStore:
             if not old and not addresses:
                 return count
 
-    async def _keep(self, pictures: Mapping[tuple[str, str], bytes]) -> None:
-        for (_, digest), data in pictures.items():
-            # Until an attempt names it, and then for as long as one does.
-            key = f"picture:{digest}"
-            await self._open.ask("SET", key, data, "NX", "EX", PICTURE_S)
-            await self._open.ask("EXPIRE", key, PICTURE_S, "GT")  # it was there
-
     async def _read_whole(self, row: Sequence[bytes]) -> OrderRecord:
-        fields = _fields(row)
-        contents: dict[str, bytes] = {}
-        for digest in digests_in(b"".join(row)):
-            data = await self._open.ask("GET", f"picture:{digest}")
-            if data is not None:
-                contents[digest] = data
+        fields = read_fields(row)
+        contents = await pictures_in(self._open, b"".join(row))
 
         def read(_media_type: str, digest: str) -> bytes | None:
             return contents.get(digest)
 
         try:
-            return _record(fields, lambda text: put_back(text, read))
+            return read_record(fields, lambda text: put_back(text, read))
         except DAMAGE as error:
             msg = f"the store on Redis is damaged: {error}"
             raise JournalError(msg) from None
 
-    def _readable(self, row: Sequence[bytes]) -> bool:
-        """Return whether *row* can be read; one that cannot hides no other."""
-        fields = _fields(row)
+    def _read(self, fields: Mapping[str, Any]) -> OrderRecord | None:
+        """Return the record of *fields*, or None: a damaged one hides no other."""
         try:
-            _record(fields)
+            return read_record(fields)
         except DAMAGE as error:
             attempt = int(fields["attempt"])
             if attempt not in self._damaged:
                 self._damaged.add(attempt)
                 msg = "order %s in the store on Redis is damaged and left out: %s"
                 logger.error(msg, attempt, error)  # noqa: TRY400
-            return False
-        return True
-
-
-def _words(states: Collection[OrderState]) -> str:
-    return f" {' '.join(each.value for each in states)} "
-
-
-def _flat(fields: Mapping[str, str | None]) -> list[str]:
-    return [each for pair in fields.items() if pair[1] is not None for each in pair]  # type: ignore[misc]
-
-
-def _fields(row: Sequence[bytes]) -> dict[str, Any]:
-    names, values = row[::2], map(read_text, row[1::2])
-    return dict(zip((each.decode() for each in names), values, strict=True))
-
-
-def _record(
-    fields: Mapping[str, Any], put_back: Callable[[str], str] = str
-) -> OrderRecord:
-    flags = {name: fields.get(name) == "1" for name in ("owned", "handed_over")}
-    return load_record({**fields, **flags}, put_back)
-
-
-def _checked(url: str) -> tuple[str, str]:
-    """Return *url* as redis-py has it, and without what is secret in it."""
-    if importlib.util.find_spec("redis") is None:
-        msg = (
-            "a store on Redis needs redis-py, which is not installed; "
-            "run: pip install 'apimodels-async[redis]'"
-        )
-        raise ConfigurationError(msg)
-    from apimodels_async.stores.redis.calls import check_address
-
-    scheme, _, rest = url.partition("://")
-    known = SCHEMES.get(scheme)
-    # Not said as redis-py has it: its words may have a part of a password in them.
-    with suppress(ValueError):
-        if known is not None:
-            check_address(f"{known}://{rest}")
-            place = rest.partition("?")[0].rpartition("@")[2]
-            return f"{known}://{rest}", f"{scheme}://{place}"
-    msg = (
-        "store: that is no address of a Redis server; write "
-        "redis://[user:password@]host:port/number"
-    )
-    raise ConfigurationError(msg) from None
+            return None

@@ -21,8 +21,11 @@ TURN_S: Final = 30.0
 PAUSE_S: Final = 0.004
 PAUSE_MIN_S: Final = 0.0005
 """Seconds between two tries for a turn, on average: at first, and for the oldest."""
+CHECKPOINT_PAGES: Final = 4_000
+"""Of a write-ahead log: 16 MB. Each time, the disk is flushed twice."""
 AGE_S: Final = 0.01
 """Seconds of waiting that halve the pause between tries; twice as many third it."""
+FOLDER: Final = "it is a folder; name a file in it, such as"
 
 
 class Connection(sqlite3.Connection):
@@ -37,7 +40,7 @@ class Connection(sqlite3.Connection):
 def file_at(path: str | Path) -> os.stat_result | None:
     """Return what has the name *path*; None: nothing that can be looked at."""
     try:
-        return Path(path).stat()
+        return os.stat(path)  # noqa: PTH116  for each commit: a Path costs 20 us
     except OSError:
         return None
 
@@ -85,6 +88,9 @@ def connect(path: Path) -> Connection:
     # By its name, not opened: closing it would drop the locks of a store that is open
     # under another one.
     found = Path(real).stat()
+    if stat.S_ISDIR(found.st_mode):
+        msg = f"the store {path} cannot be used: {FOLDER} {path / 'orders.sqlite'}"
+        raise JournalError(msg)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         what = "a name of another file" if stat.S_ISREG(found.st_mode) else "no file"
         msg = f"the store {path} cannot be used: it is {what}"
@@ -105,6 +111,7 @@ def set_mode(connection: sqlite3.Connection, *, wal: bool | None = None) -> None
         wal = sqlite3.sqlite_version_info >= WAL_SINCE
     in_turn(connection, f"PRAGMA journal_mode = {'WAL' if wal else 'PERSIST'}")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
 
 def journal_error(path: Path, error: BaseException) -> JournalError:

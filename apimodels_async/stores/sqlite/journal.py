@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._core.money.orders import BATCH_SCOPE
 from apimodels_async.errors import JournalError
+from apimodels_async.stores.sqlite.connection import FOLDER
 from apimodels_async.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ def take_lock(path: Path) -> int:
     reason: str | None = None
     descriptor = -1
     try:
+        if path.is_dir():  # or a lock would be left beside it
+            msg = f"the journal {path} cannot be used: {FOLDER} {path / 'batch.sqlite'}"
+            raise JournalError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _open_lock(lock)
         if _lock(descriptor):

@@ -51,6 +51,13 @@ T = TypeVar("T")
 
 GROUP_MAX: Final = 500
 """Jobs committed together at most; one commit takes a few milliseconds."""
+CROWD: Final = 4
+GATHER_S: Final = 0.003
+"""
+How long a group waits for more where the last one was a crowd. Each commit costs the
+thread a dozen turns at the GIL and the loop as many interruptions: 50 orders at once
+are a fifth faster for it (measured 2026-11-28), and one by itself never waits.
+"""
 OPENING_S: Final = 60.0
 """Seconds to wait for a file to open at most."""
 
@@ -77,6 +84,8 @@ class Writer:
     _gate: threading.Lock = field(init=False, factory=threading.Lock)
     _ended: bool = field(init=False, default=False)
     """No more jobs are taken. Written with the gate held."""
+    _crowded: bool = field(init=False, default=False)
+    """Whether many jobs were committed together the last time."""
 
     open_ones: ClassVar[dict[str, Writer]] = {}
     """Real path -> writer."""
@@ -232,6 +241,10 @@ class Writer:
                     self._jobs.put(None)  # the next round ends with it
                 break
             jobs.append(job)
+            if self._crowded:
+                time.sleep(GATHER_S)
+                self._crowded = False
+        self._crowded = len(jobs) >= CROWD
         return jobs
 
     def _commit(self, jobs: list[Job]) -> bool:

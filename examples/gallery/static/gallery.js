@@ -99,9 +99,12 @@ function lines() {
   return prompts.value.split("\n").filter((line) => line.trim()).length;
 }
 
+// How many, and about what they cost: before anything is ordered.
 function amount() {
-  const many = lines();
-  at("amount").textContent = many > 1 ? `${many} pictures` : "";
+  const many = lines(), { most, open } = at("model").selectedOptions[0].dataset;
+  const dollars = `$${(Math.max(many, 1) * most / 1e6).toFixed(3)}${open === undefined ? "" : " at most"}`;
+  const told = many ? `${many} ${many === 1 ? "picture" : "pictures"}, about ${dollars}` : `about ${dollars} a picture`;
+  if (at("amount").value !== told) at("amount").value = told; // it is read out
 }
 
 // A draft survives a reload; it is this tab's own.
@@ -112,7 +115,7 @@ for (const name of kept) {
   if (!field.value) field.selectedIndex = 0; // a model that is no longer offered
   field.addEventListener("input", () => sessionStorage.setItem(name, field.value));
 }
-prompts.addEventListener("input", amount);
+for (const field of [prompts, at("model")]) field.addEventListener("input", amount);
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();

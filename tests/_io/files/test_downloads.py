@@ -24,6 +24,7 @@ from support.raw import (
 from support.tls import certificate
 
 from apimodels_async import (
+    ConfigurationError,
     DownloadError,
     ImageResult,
     ResultExpiredError,
@@ -31,6 +32,7 @@ from apimodels_async import (
     Timeouts,
     TransportError,
 )
+from apimodels_async._core.files.keeping import Keeping
 from apimodels_async._io.clock import LoopClock
 from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.downloads import Files
@@ -265,16 +267,21 @@ async def test_a_redirect_is_checked_at_each_hop(connect, folder, location, why)
 @pytest.fixture
 async def public():
     """Return the downloads of a session whose API is not on this machine."""
+    files = elsewhere(Network())
+    yield files
+    await files.aclose()
+
+
+def elsewhere(network):
+    """Return the way to files for an API that is not on this machine."""
     quick = Timeouts(connect=0.5, read=0.5, download=2)
 
     async def nothing_newer(_task_id):
         return None
 
     retry = RetryPolicy(base=0.01)
-    hosts = Hosts(Network(), loopback=False, lent=None)
-    files = Files(LoopClock(), quick, retry, lambda: 0.0, False, nothing_newer, hosts)  # noqa: FBT003
-    yield files
-    await files.aclose()
+    hosts = Hosts(network, loopback=False, lent=None)
+    return Files(LoopClock(), quick, retry, lambda: 0.0, False, nothing_newer, hosts)  # noqa: FBT003
 
 
 @pytest.mark.parametrize(
@@ -289,7 +296,7 @@ async def test_this_machine_is_out_of_bounds(public, folder, host):
             await public.download(
                 at(f"https://{host}:{port}/x"),
                 0,
-                lambda: FileSink(folder / "x", "x", threads, LocalDisk()),
+                lambda: FileSink(threads, Keeping(stem="x"), folder / "x", LocalDisk()),
             )
 
         assert server.connections == 0
@@ -302,7 +309,9 @@ async def test_plain_http_is_out_of_bounds(public, folder):
     for url in ("http://files.example/x", "x", "javascript:1"):
         with pytest.raises(DownloadError, match="is not https"):
             await public.download(
-                at(url), 0, lambda: FileSink(folder / "x", "x", threads, LocalDisk())
+                at(url),
+                0,
+                lambda: FileSink(threads, Keeping(stem="x"), folder / "x", LocalDisk()),
             )
     with pytest.raises(TransportError, match="is not https"):
         await public.put("http://files.example/x", File("a", "image/png", PNG))
@@ -310,15 +319,30 @@ async def test_plain_http_is_out_of_bounds(public, folder):
         await public.put("https://127.0.0.1/x", File("a", "image/png", PNG))
 
 
+async def test_a_proxy_that_cannot_be_used_is_said(folder):
+    """What is wrong with the environment is told as such, for either direction."""
+    files = elsewhere(Network(None, {"https": "HTTPS_PROXY has no host"}))
+    threads, url = anyio.CapacityLimiter(1), "https://files.example/x"
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY has no host"):
+        await files.put(url, File("a", "image/png", PNG))
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY has no host"):
+        await files.download(
+            at(url),
+            0,
+            lambda: FileSink(threads, Keeping(stem="x"), folder / "x", LocalDisk()),
+        )
+    await files.aclose()
+
+
 async def test_an_exception_of_any_class_is_a_typed_error(public, folder):
     """What aiohttp or a hook raises is named in the error, and is not tried again."""
     threads = anyio.CapacityLimiter(1)
     await public.aclose()
-    with pytest.raises(DownloadError, match=r"RuntimeError: Session is closed$"):
+    with pytest.raises(DownloadError, match=r"RuntimeError: Session is closed"):
         await public.download(
             at("https://files.example/x"),
             0,
-            lambda: FileSink(folder / "x", "x", threads, LocalDisk()),
+            lambda: FileSink(threads, Keeping(stem="x"), folder / "x", LocalDisk()),
         )
     with pytest.raises(TransportError, match="RuntimeError: Session is closed"):
         await public.put("https://files.example/x", File("a", "image/png", PNG))

@@ -11,16 +11,8 @@ import tempfile
 import anyio
 import obstore
 import pytest
-from obstore.store import (
-    AzureStore,
-    GCSStore,
-    HTTPStore,
-    LocalStore,
-    MemoryStore,
-    S3Store,
-)
-from support.buckets import SECRET, content, environment, objects
-from support.cases import check_all
+from obstore.store import HTTPStore, LocalStore, MemoryStore
+from support.buckets import SECRET, at_s3, content, objects
 from support.downloads import at
 from support.raw import PNG, RawServer, close, hang, in_turn, message, raw, respond
 
@@ -32,19 +24,12 @@ from apimodels_async import (
     Session,
 )
 from apimodels_async._core.files.keeping import BUFFER_BYTES, Keeping
-from apimodels_async._core.files.object_urls import read_object_url
-from apimodels_async._io.files.objects import (
-    Bucket,
-    ObjectSink,
-    lent_bucket,
-    open_bucket,
-)
+from apimodels_async._io.files.buckets import Bucket, lent_bucket
+from apimodels_async._io.files.objects import ObjectSink
 from apimodels_async._ports import CutError
 
 OTHER = PNG + b"other"
 LARGE = PNG + bytes(BUFFER_BYTES)
-NO_TRIES = {"max_retries": 0}
-
 
 pytestmark = pytest.mark.usefixtures("object_storage")
 
@@ -66,15 +51,10 @@ async def host(connect):
         yield server
 
 
-def at_s3(server, monkeypatch, **options):
-    """Return a store at a raw server that tries once; nothing is in the environment."""
-    for name, value in environment(server.origin).items():
-        monkeypatch.setenv(name, value)
-    return S3Store(
-        "pictures",
-        client_options={"allow_http": True},
-        retry_config=NO_TRIES,
-        **options,
+def sink_in(bucket, key, **keeping):
+    """Return a sink for one picture under a key."""
+    return ObjectSink(
+        anyio.CapacityLimiter(1), Keeping(stem="s", **keeping), bucket, key
     )
 
 
@@ -118,27 +98,6 @@ async def test_addresses_are_returned(host, tmp_path):
         *(f"{out.as_uri()}/a/clx1.png", f"{out.as_uri()}.png"),
     ]
     assert (out / "a" / "clx1.png").read_bytes() == PNG
-
-
-def test_a_store_of_ones_own_has_addresses(tmp_path):
-    """Their scheme, bucket and prefix are those of the store."""
-    account = {"account_name": "a", "account_key": "aGk="}
-    cases = [
-        (MemoryStore(), "memory:///k"),
-        (LocalStore(tmp_path), f"{tmp_path.as_uri()}/k"),
-        (LocalStore(), "file:///k"),
-        (S3Store("b", prefix="p/q"), "s3://b/p/q/k"),
-        (S3Store("b"), "s3://b/k"),
-        (GCSStore("b", skip_signature=True), "gs://b/k"),
-        (AzureStore("c", **account), "az://c/k"),
-    ]
-
-    def check(store, expected):
-        assert lent_bucket(store).url("k") == expected
-
-    check_all(cases, check)
-    with pytest.raises(ConfigurationError, match="HTTPStore"):
-        lent_bucket(HTTPStore("https://h/x"))
 
 
 async def test_every_picture_has_a_key_of_its_own(host, store):
@@ -207,7 +166,7 @@ async def test_a_sink_begins_anew(store):
     """What was taken in is forgotten, be it in memory or in a file; a cut one is not
     stored."""
     cut = PNG[:8] + b"\0\0\0\rIHDR" + bytes(13 + 4)
-    sink = ObjectSink(lent_bucket(store), "a/fox.png", "s", anyio.CapacityLimiter(1))
+    sink = sink_in(lent_bucket(store), "a/fox.png")
     for first in (b"x" * 100, LARGE, cut):
         await sink.add(first)
         if first is cut:
@@ -236,7 +195,7 @@ async def test_there_may_be_no_room_meanwhile(host, store, tmp_path):
 
 async def test_a_late_thread_finds_that_it_is_over(store):
     """A sink that was left takes nothing in, and leaves nothing open."""
-    sink = ObjectSink(lent_bucket(store), "", "s", anyio.CapacityLimiter(1))
+    sink = sink_in(lent_bucket(store), "")
     await sink.discard()
     await sink.add(LARGE)
     await sink.restart()
@@ -263,8 +222,7 @@ async def test_somebody_is_faster(equal):
     """A key that is taken between look and upload is kept, with its sidecar."""
     store = MemoryStore()
     bucket = Overtaken(store, {"fox.png": PNG if equal else OTHER})
-    threads = anyio.CapacityLimiter(1)
-    sink = ObjectSink(bucket, "fox.png", "s", threads, sidecar=b"{}")
+    sink = sink_in(bucket, "fox.png", sidecar=b"{}")
     await sink.add(PNG)
     url = await sink.finish()
     await sink.discard()
@@ -282,8 +240,7 @@ async def test_somebody_is_faster(equal):
 async def test_a_sidecar_of_others_is_kept(store):
     """Where another one is in its place, picture and sidecar are numbered."""
     obstore.put(store, "fox.png.json", b"theirs")
-    threads = anyio.CapacityLimiter(1)
-    sink = ObjectSink(lent_bucket(store), "fox.png", "s", threads, sidecar=b"{}")
+    sink = sink_in(lent_bucket(store), "fox.png", sidecar=b"{}")
     await sink.add(PNG)
     await sink.finish()
     await sink.discard()
@@ -295,14 +252,9 @@ async def test_a_sidecar_of_others_is_kept(store):
 async def test_numbers_end(store):
     """Where all names are taken, that is said."""
     obstore.put(store, "fox.png", OTHER)
-    keeping, threads = Keeping(), anyio.CapacityLimiter(1)
-    names = keeping.names("fox.png", ".png", sidecar=False)
+    names = Keeping(stem="s").names("fox.png", ".png")
     taken = {lent_bucket(store).url(name) for name in names}
-    sink = ObjectSink(
-        lent_bucket(store),
-        *("fox.png", "s", threads),
-        keeping=Keeping(taken=frozenset(taken)),
-    )
+    sink = sink_in(lent_bucket(store), "fox.png", taken=frozenset(taken))
     await sink.add(PNG)
     with pytest.raises(DownloadError, match="all numbers are taken"):
         await sink.finish()
@@ -338,48 +290,6 @@ async def test_no_secret_is_told(host, monkeypatch):
         assert SECRET not in repr(told)
     assert error.__cause__ is None
     assert error.__context__ is None
-
-
-async def test_a_store_that_cannot_refuse_is_asked_before(host, monkeypatch, caplog):
-    """Where no upload can be conditional, that is logged once, and a look decides."""
-    host.answer = respond(PNG)
-    for answer in (None, respond(b"", 501)):
-        options = {} if answer else {"conditional_put": "disabled"}
-        seen = []
-
-        async def serve(request, peer, answer=answer, seen=seen):
-            seen.append((request.method, "if-none-match" in request.headers))
-            if request.method == "HEAD":
-                await peer.say(message(b"", 404))
-            elif answer is not None and seen[-1][1]:
-                await answer(request, peer)
-            else:
-                await peer.say(message(b"", ETag='"x"'))
-
-        async with RawServer(serve) as service:
-            bucket = lent_bucket(at_s3(service, monkeypatch, **options))
-            assert await bucket.create("a.png", PNG)
-            assert await bucket.create("b.png", PNG)
-        assert seen[-2:] == [("HEAD", False), ("PUT", False)]
-    assert [each.message.partition(" cannot")[0] for each in caplog.records] == [
-        "s3://pictures",
-    ] * 2
-
-
-async def test_a_taken_key_is_seen_where_nothing_can_refuse(monkeypatch):
-    """Without conditional uploads an object that is there is not replaced."""
-
-    async def serve(request, peer):
-        head = message(b"", Content_Length="5", ETag='"x"', Last_Modified=MODIFIED)
-        await peer.say(head if request.method == "HEAD" else message(b"", 500))
-
-    async with RawServer(serve) as service:
-        store = at_s3(service, monkeypatch, conditional_put="disabled")
-        assert not await lent_bucket(store).create("a.png", PNG)
-        assert [each.method for each in service.received] == ["HEAD"]
-
-
-MODIFIED = "Sat, 28 Nov 2026 17:00:00 GMT"
 
 
 async def test_who_may_not_look_may_write(host, monkeypatch):
@@ -430,29 +340,6 @@ async def test_what_cannot_be_used_is_refused_first(emulator, session, tmp_path)
                 pass
 
     assert emulator.requests == []
-
-
-async def test_a_bucket_that_does_not_answer_costs_nothing(monkeypatch):
-    """A batch waits for its bucket for some time, and says that it did in vain."""
-    async with RawServer(hang) as service:
-        with pytest.raises(ConfigurationError, match=r"no answer within 0\.2 s"):
-            await lent_bucket(at_s3(service, monkeypatch)).check("", 0.2)
-
-
-def test_every_scheme_is_opened(monkeypatch, tmp_path):
-    """An address and the environment are enough to open it; nothing is sent."""
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "deck")
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "aGk=")
-    cases = [
-        (f"{root}/k", f"{root}/k")
-        for root in ("s3://b", "gs://b", "az://c", "memory://", tmp_path.as_uri())
-    ]
-
-    def check(address, expected):
-        url = read_object_url(address, "target")
-        assert open_bucket(url, 10).url(url.key) == expected
-
-    check_all(cases, check)
 
 
 async def test_an_account_is_asked_for(session):

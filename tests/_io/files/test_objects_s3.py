@@ -7,7 +7,7 @@ import os
 import obstore
 import pytest
 from obstore.store import S3Store
-from support.buckets import content, environment, objects, serve_s3
+from support.buckets import content, objects
 from support.downloads import at
 from support.proxy import ChaosProxy, Fault
 from support.raw import PNG, RawServer, in_turn, respond
@@ -17,21 +17,6 @@ from apimodels_async._core.files.keeping import BUFFER_BYTES
 
 OTHER = PNG + b"other"
 LARGE = PNG + os.urandom(BUFFER_BYTES)
-
-
-@pytest.fixture(scope="module")
-def s3(object_storage):
-    """Run the service."""
-    with serve_s3() as s3:
-        yield s3
-
-
-@pytest.fixture
-def bucket(s3, monkeypatch):
-    """Make an empty bucket, let the environment lead to it, and return its name."""
-    for name, value in environment(s3.origin).items():
-        monkeypatch.setenv(name, value)
-    return s3.bucket()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.storage import FileSink
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
+STEM = Keeping(stem="s")
 HEADS = {
     ".png": PNG,
     ".jpg": b"\xff\xd8\xff\xe0" + b"x" * 64,
@@ -43,7 +44,7 @@ async def test_a_bare_name_gets_the_suffix_of_the_content(
 ):
     """Without a suffix of its own, a file is named after what it is."""
     path = await store(
-        FileSink(tmp_path / "fox", "stem", threads, LocalDisk()), content
+        FileSink(threads, Keeping(stem="stem"), tmp_path / "fox", LocalDisk()), content
     )
 
     assert path == tmp_path / f"fox{suffix}"
@@ -54,7 +55,7 @@ async def test_a_bare_name_gets_the_suffix_of_the_content(
 async def test_a_suffix_given_is_kept(tmp_path, threads):
     """The caller's own name is not corrected."""
     path = await store(
-        FileSink(tmp_path / "fox.JPEG", "stem", threads, LocalDisk()), PNG
+        FileSink(threads, Keeping(stem="stem"), tmp_path / "fox.JPEG", LocalDisk()), PNG
     )
 
     assert path == tmp_path / "fox.JPEG"
@@ -63,7 +64,8 @@ async def test_a_suffix_given_is_kept(tmp_path, threads):
 async def test_a_directory_gets_a_file_named_after_the_task(tmp_path, threads):
     """In an existing directory the stem is the name."""
     path = await store(
-        FileSink(tmp_path, file_stem("clx1", ""), threads, LocalDisk()), PNG
+        FileSink(threads, Keeping(stem=file_stem("clx1", "")), tmp_path, LocalDisk()),
+        PNG,
     )
 
     assert path == tmp_path / "clx1.png"
@@ -72,7 +74,7 @@ async def test_a_directory_gets_a_file_named_after_the_task(tmp_path, threads):
 async def test_missing_directories_are_made(tmp_path, threads):
     """The way to the file is made."""
     path = await store(
-        FileSink(tmp_path / "a" / "b" / "c.png", "s", threads, LocalDisk()), PNG
+        FileSink(threads, STEM, tmp_path / "a" / "b" / "c.png", LocalDisk()), PNG
     )
 
     assert path.read_bytes() == PNG
@@ -82,7 +84,7 @@ async def test_an_existing_file_is_replaced_if_asked(tmp_path, threads):
     """A finished file takes the place of an old one, in one step."""
     target = tmp_path / "fox.png"
     target.write_bytes(b"old")
-    sink = FileSink(target, "s", threads, LocalDisk(), keeping=Keeping(overwrite=True))
+    sink = FileSink(threads, Keeping(stem="s", overwrite=True), target, LocalDisk())
     await sink.add(PNG)
     assert target.read_bytes() == b"old"
 
@@ -96,7 +98,7 @@ async def test_an_existing_file_is_replaced_if_asked(tmp_path, threads):
 async def test_a_large_file_goes_out_in_pieces(tmp_path, threads):
     """More than the buffer is on disk before the end, in order, and all of it."""
     chunks = [PNG, *(bytes([n]) * (BUFFER_BYTES // 3) for n in range(7))]
-    sink = FileSink(tmp_path / "large", "s", threads, LocalDisk())
+    sink = FileSink(threads, STEM, tmp_path / "large", LocalDisk())
     for chunk in chunks:
         await sink.add(chunk)
     [part] = tmp_path.iterdir()
@@ -113,11 +115,21 @@ async def test_a_large_file_goes_out_in_pieces(tmp_path, threads):
     assert names(tmp_path) == ["large.png"]
 
 
+async def test_a_file_that_trickles_in_is_stored_whole(tmp_path, threads):
+    """A picture that comes byte by byte, its head too, is the same picture."""
+    sink = FileSink(threads, STEM, tmp_path / "fox", LocalDisk())
+
+    path = await store(sink, *(PNG[at : at + 1] for at in range(len(PNG))))
+
+    assert path.suffix == ".png"
+    assert path.read_bytes() == PNG
+
+
 @pytest.mark.parametrize("content", [b"", b"<!doctype html>", b"<svg/>", b"MZ\x90"])
 async def test_what_is_no_picture_is_refused(content, tmp_path, threads):
     """HTML, SVG, a program and nothing at all are no pictures; no file is left."""
     with pytest.raises(DownloadError, match="not a picture"):
-        await store(FileSink(tmp_path / "x.png", "s", threads, LocalDisk()), content)
+        await store(FileSink(threads, STEM, tmp_path / "x.png", LocalDisk()), content)
 
     assert names(tmp_path) == []
 
@@ -126,7 +138,7 @@ async def test_a_refused_large_file_leaves_nothing(tmp_path, threads):
     """Bytes already on disk are removed when their type is refused."""
     with pytest.raises(DownloadError, match="not a picture"):
         await store(
-            FileSink(tmp_path / "x", "s", threads, LocalDisk()), b"x" * BUFFER_BYTES
+            FileSink(threads, STEM, tmp_path / "x", LocalDisk()), b"x" * BUFFER_BYTES
         )
 
     assert names(tmp_path) == []
@@ -134,8 +146,8 @@ async def test_a_refused_large_file_leaves_nothing(tmp_path, threads):
 
 async def test_a_file_beyond_the_limit_is_refused(tmp_path, threads):
     """One byte above the limit is refused, and nothing is left."""
-    most = Keeping(max_bytes=BUFFER_BYTES + len(PNG) - 1)
-    sink = FileSink(tmp_path / "x", "s", threads, LocalDisk(), keeping=most)
+    most = Keeping(stem="s", max_bytes=BUFFER_BYTES + len(PNG) - 1)
+    sink = FileSink(threads, most, tmp_path / "x", LocalDisk())
     with pytest.raises(DownloadError, match="larger than"):
         await store(sink, PNG, bytes(BUFFER_BYTES))
 
@@ -171,7 +183,7 @@ async def test_a_place_that_cannot_be_written_is_named(place, tmp_path, threads)
     """The disk's refusal is our error, with the path and the system's reason."""
     target = place(tmp_path)
     with pytest.raises(DownloadError, match="cannot write") as caught:
-        await store(FileSink(target, "s", threads, LocalDisk()), PNG)
+        await store(FileSink(threads, STEM, target, LocalDisk()), PNG)
 
     assert str(target) in str(caught.value)
     assert caught.value.charged is True
@@ -180,8 +192,8 @@ async def test_a_place_that_cannot_be_written_is_named(place, tmp_path, threads)
 
 async def test_a_directory_is_not_overwritten(tmp_path, threads):
     """If the final name turns into a directory meanwhile, nothing is left of ours."""
-    keeping = Keeping(overwrite=True)
-    sink = FileSink(tmp_path / "fox", "s", threads, LocalDisk(), keeping=keeping)
+    keeping = Keeping(stem="s", overwrite=True)
+    sink = FileSink(threads, keeping, tmp_path / "fox", LocalDisk())
     (tmp_path / "fox.png").mkdir()
     (tmp_path / "fox.png" / "kept").write_bytes(b"")
     with pytest.raises(DownloadError, match="cannot write"):
@@ -196,11 +208,11 @@ async def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path, threads
     victim, target = tmp_path / "victim", tmp_path / "fox.png"
     victim.write_bytes(b"mine")
     target.symlink_to(victim)
-    kept = await store(FileSink(target, "s", threads, LocalDisk()), PNG)
+    kept = await store(FileSink(threads, STEM, target, LocalDisk()), PNG)
     assert kept == tmp_path / "fox-2.png"
     assert target.is_symlink()
-    keeping = Keeping(overwrite=True)
-    await store(FileSink(target, "s", threads, LocalDisk(), keeping=keeping), PNG)
+    keeping = Keeping(stem="s", overwrite=True)
+    await store(FileSink(threads, keeping, target, LocalDisk()), PNG)
 
     assert victim.read_bytes() == b"mine"
     assert target.read_bytes() == PNG
@@ -214,7 +226,9 @@ async def test_a_full_disk_leaves_nothing(tmp_path, threads):
     resource.setrlimit(resource.RLIMIT_FSIZE, (BUFFER_BYTES // 2, hard))
     try:
         with pytest.raises(DownloadError, match="File too large"):
-            await store(FileSink(tmp_path / "x", "s", threads, LocalDisk()), PNG * 5000)
+            await store(
+                FileSink(threads, STEM, tmp_path / "x", LocalDisk()), PNG * 5000
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, old)
@@ -232,7 +246,9 @@ async def test_a_directory_that_cannot_be_synced_keeps_the_picture(
         def sync_folder(self, folder):
             raise OSError(number, os.strerror(number))
 
-    sink = FileSink(tmp_path / "x", "s", threads, Failing(), b"{}")
+    sink = FileSink(
+        threads, Keeping(stem="s", sidecar=b"{}"), tmp_path / "x", Failing()
+    )
     path = await store(sink, PNG)
 
     assert path.read_bytes() == PNG
@@ -241,7 +257,7 @@ async def test_a_directory_that_cannot_be_synced_keeps_the_picture(
 
 async def test_a_sink_can_start_over(tmp_path, threads):
     """Nothing of the bytes before a restart is in the file, written already or not."""
-    sink = FileSink(tmp_path / "x", "s", threads, LocalDisk())
+    sink = FileSink(threads, STEM, tmp_path / "x", LocalDisk())
     await sink.add(b"old")
     await sink.restart()
     await sink.add(bytes(BUFFER_BYTES) + b"old")
@@ -259,14 +275,14 @@ async def test_a_directory_that_cannot_be_listed_is_no_trouble(tmp_path, threads
     neighbour = tmp_path / ".a.01234567.part"
     neighbour.mkdir()
     os.utime(neighbour, (0, 0))
-    path = await store(FileSink(tmp_path / "x", "s", threads, LocalDisk()), PNG)
+    path = await store(FileSink(threads, STEM, tmp_path / "x", LocalDisk()), PNG)
 
     assert names(tmp_path) == [neighbour.name, path.name]
 
 
 async def test_discarding_an_unused_sink_is_fine(tmp_path, threads):
     """A sink that got nothing leaves nothing, twice."""
-    sink = FileSink(tmp_path / "x", "s", threads, LocalDisk())
+    sink = FileSink(threads, STEM, tmp_path / "x", LocalDisk())
     await sink.discard()
     await sink.discard()
 
@@ -275,7 +291,7 @@ async def test_discarding_an_unused_sink_is_fine(tmp_path, threads):
 
 async def test_a_discarded_sink_writes_no_more(tmp_path, threads):
     """A write that was under way when its caller was cancelled comes too late."""
-    sink = FileSink(tmp_path / "x", "s", threads, LocalDisk())
+    sink = FileSink(threads, STEM, tmp_path / "x", LocalDisk())
     await sink.discard()
     await sink.add(PNG + bytes(BUFFER_BYTES))
     await sink.finish()
@@ -288,7 +304,7 @@ async def test_cancelled_at_any_turn_it_is_all_or_nothing(turns, tmp_path, threa
     """Cancelling between any two turns leaves the whole file or none, and no part."""
     content = PNG + bytes(BUFFER_BYTES)
     task = asyncio.create_task(
-        store(FileSink(tmp_path / "x", "s", threads, LocalDisk()), content, content)
+        store(FileSink(threads, STEM, tmp_path / "x", LocalDisk()), content, content)
     )
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -303,7 +319,7 @@ async def test_a_file_is_as_private_as_the_umask_says(tmp_path, threads):
     """Permissions are those any new file of the user gets."""
     old = os.umask(0o027)
     try:
-        path = await store(FileSink(tmp_path / "x", "s", threads, LocalDisk()), PNG)
+        path = await store(FileSink(threads, STEM, tmp_path / "x", LocalDisk()), PNG)
     finally:
         os.umask(old)
 

@@ -39,8 +39,8 @@ def sink(tmp_path, threads):
     """Return a maker of sinks in one directory."""
 
     def make(name="fox", sidecar=None, *, disk=None, **keeping):
-        options, disk = Keeping(**keeping), disk or LocalDisk()
-        return FileSink(tmp_path / name, "stem", threads, disk, sidecar, None, options)
+        options = Keeping(stem="stem", sidecar=sidecar, **keeping)
+        return FileSink(threads, options, tmp_path / name, disk or LocalDisk())
 
     return make
 
@@ -256,7 +256,7 @@ async def test_a_directory_removed_meanwhile_is_made_again(sink, threads, tmp_pa
 
         gone = False
 
-    to = FileSink(tmp_path / "a" / "fox", "s", threads, Hasty())
+    to = FileSink(threads, Keeping(stem="s"), tmp_path / "a" / "fox", Hasty())
     assert (await store(to)).read_bytes() == PNG
 
 

@@ -34,6 +34,20 @@ async def test_a_body_that_nobody_ended_is_not_waited_for():
     assert arrived == b"half"
 
 
+async def test_a_body_that_came_whole_outlives_its_connection():
+    """What had its end before the loss is read as ever."""
+    loop = asyncio.get_running_loop()
+    protocol = ResponseHandler(loop)
+    payload = StreamReader(protocol, ENOUGH, loop=loop)
+    payload.feed_data(b"whole")
+    payload.feed_eof()
+    protocol.connection_lost(None)
+    arrived = bytearray()
+    await read_into(arrived, payload, protocol, ENOUGH)
+
+    assert arrived == b"whole"
+
+
 async def test_what_came_before_an_error_is_kept():
     """The error goes on, and the bytes that it overtook are there."""
     protocol, payload = lost()

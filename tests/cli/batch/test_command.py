@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
+from decimal import Decimal
 
 from cli.conftest import FAST
 from support.waiting import until
@@ -35,7 +37,9 @@ async def test_wrong_options_send_nothing(run, emulator, prompts):
     """They are refused with what to give instead, and end with 2."""
     wrong = {
         (): "--out is missing",
-        ("--out", "s3://bucket/D"): "--out is a folder of this machine",
+        ("--out", "ftp://bucket/D"): "s3://, gs://, az://, file://",
+        ("--out", "memory://D"): "would be gone with this command",
+        ("--out", "D", "--folder", "E"): "--folder goes with --out in object storage",
         ("--out", "D", "--speed", "5"): "--speed needs --emulator",
         ("--out", "D", "--emulator", "--speed", "-1"): "a number above 0",
         ("--out", "D", "--emulator", "--speed", "inf"): "a number above 0",
@@ -324,6 +328,19 @@ async def test_a_gallery_in_the_way_does_not_stop_a_batch(run, prompts, folder):
     assert done.err.count("The gallery cannot be written") == 1
     assert "1 of 1 saved" in done.out
     assert "gallery " not in done.out
+
+
+async def test_the_page_tells_what_it_took(run, prompts, folder):
+    """Models, spend over all runs and wall time are in its head, parameters below."""
+    for _ in range(2):
+        await run("batch", prompts("a fox", "a hare"), "--out", "D")
+    page = (folder / "D" / "index.html").read_text("utf-8")
+
+    facts = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert facts["models"] == "sparkpix-image"
+    assert Decimal(facts["spent"].removeprefix("$")) == Decimal("0.02")
+    assert facts["wall time"].endswith(" s, this run")
+    assert page.count('data-options="--model sparkpix-image"') == 2
 
 
 async def test_a_closed_pipe_ends_a_batch(program, environment, emulator, prompts):

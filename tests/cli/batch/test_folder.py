@@ -47,6 +47,7 @@ FORGED = [
     *(("prompts", name) for name in ("../x.txt", "/etc/passwd", "x.txt", "", 5, None)),
     *(("max_cost", text) for text in ("-1", "0", "NaN", "sNaN", "much", [1])),
     *(("max_pending", count) for count in (0, -1, 1e999, "many")),
+    *(("out", place) for place in ("memory:///x/", "s3://b/x", "../x", "", 5, [])),
     *(("speed", speed) for speed in (0, -1, float("nan"), float("inf"), "fast")),
 ]
 

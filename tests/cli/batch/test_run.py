@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 
 import pytest
+from attrs import evolve
 from cli.batch.conftest import progress_of
 
 from apimodels_async import ConfigurationError, PollPolicy, Session
 from apimodels_async.cli.batch.journal import read_entries
-from apimodels_async.cli.batch.rows import PromptFile
+from apimodels_async.cli.batch.rows import PromptFile, Row
+from apimodels_async.cli.batch.source import SessionSource
 from apimodels_async.cli.batch.summary import print_summary
 
 
@@ -20,13 +23,12 @@ async def outcome(run_of, emulator):
     async def outcome(**more):
         run = run_of(progress_of(total=1), "gpt-image-2", **more)
         run.folder.write(run.plan, PromptFile("p.txt", ".txt", b"a fox\n"))
-        await run.execute(
-            Session(
-                emulator.api_key,
-                base_url=emulator.base_url,
-                polling=PollPolicy.unchecked(interval=0.02),
-            )
+        session = Session(
+            emulator.api_key,
+            base_url=emulator.base_url,
+            polling=PollPolicy.unchecked(interval=0.02),
         )
+        await run.execute(SessionSource(session))
         return run
 
     return outcome
@@ -35,7 +37,39 @@ async def outcome(run_of, emulator):
 async def test_a_copy_that_is_gone_is_named(run_of):
     """Without its copy of the prompts a run does not begin."""
     with pytest.raises(ConfigurationError, match="the copy of the prompts"):
-        await run_of(progress_of()).execute(Session("k"))
+        await run_of(progress_of()).execute(SessionSource(Session("k")))
+
+
+async def test_nothing_is_ordered_that_nobody_hears_of(run_of):
+    """Once stdout takes no more, or too much went wrong, the rows are left."""
+    rows = [Row(number, {"prompt": "a fox"}) for number in range(3)]
+    heard, unheard, broken = (run_of(progress_of(total=3)) for _ in range(3))
+    unheard.output.stdout.file = Failed()
+    broken.progress.in_a_row = 99
+    given = [
+        [item async for item in run._items(iter(rows))]
+        for run in (heard, unheard, broken)
+    ]
+
+    assert [len(items) for items in given] == [3, 0, 0]
+    assert unheard.progress.stopping
+
+
+class Failed(io.StringIO):
+    """A stream whose reader has left."""
+
+    failure = OSError("gone")
+
+
+async def test_who_leaves_at_once_is_told_what_goes_on(run_of, folder):
+    """The last words name the folder, and the place in object storage."""
+    run = run_of(progress_of())
+    words = run._last_words(SessionSource(Session("k")))
+    run.plan = evolve(run.plan, out="s3://bucket/my deck/")
+    more = run._last_words(SessionSource(Session("k")))
+
+    assert words == f"Or all of them: apimodels resume {folder}\n"
+    assert more == f"{words.rstrip()} --out 's3://bucket/my deck/'\n"
 
 
 async def test_an_api_that_falls_silent_is_reported(outcome, capsys, emulator):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from apimodels_async import ConfigurationError
-from apimodels_async.cli.gallery.page import write_gallery
+from apimodels_async.cli.gallery.page import models_of, write_gallery
 
 HOSTILE = (
     """'"><script>window.pwned = 1</script><img src=x onerror="window.pwned = 1">"""
@@ -45,6 +45,7 @@ def test_everything_foreign_is_text(index, card):
     hostile = card(
         1,
         **dict.fromkeys(("prompt", "model", "task_id", "error"), HOSTILE),
+        params={HOSTILE: HOSTILE, "seed": HOSTILE},
         file=index.parent / HOSTILE.replace("/", ""),
     )
 
@@ -115,6 +116,29 @@ def test_what_is_not_known_is_left_out(index, card):
     assert '<p class="figures"></p>' in text
     assert 'class="id"' not in text
     assert "None" not in text
+
+
+def test_the_head_names_the_models(card):
+    """The commonest first, with how often; one alone without a number."""
+    cards = [card(n, model=f"m{min(n, 6)}") for n in range(1, 9)]
+
+    assert models_of(cards[:1]) == "m1"
+    assert models_of(cards[5:]) == "m6"
+    assert models_of([*cards[:2], *cards[5:]]) == "m6 (3), m1 (1), m2 (1)"
+    assert models_of(cards) == "m6 (3), m1 (1), m2 (1), m3 (1) and more"
+    assert models_of([]) == ""
+
+
+def test_a_card_without_a_picture_says_whether_it_was_charged(index, card):
+    """What failed or was refused was not charged; what is unknown may have been."""
+    lost = {"time_s": None, "cost": None}
+    states = ("failed", "refused", "unknown", "pending", "completed")
+    cards = [card(n, state=state, **lost) for n, state in enumerate(states)]
+    cards.append(card(9, state="failed", cost=Decimal("0.03")))
+    write_gallery(index, "Run", cards, {})
+
+    found = re.findall('<span class="charged">(.*?)<', page(index))
+    assert found == ["Not charged", "Not charged", "May have been charged"]
 
 
 def test_half_a_surrogate_pair_is_no_obstacle(index, card):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from typing import NamedTuple
 
 import pytest
+from attrs import evolve
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -108,6 +111,7 @@ def picture(path):
 def mixed(index, card):
     """Write a page with six pictures and one card of each other state."""
     cards = [card(n, file=picture(index.parent / f"{n} fox.png")) for n in range(1, 7)]
+    cards[2] = evolve(cards[2], params={"seed": 1003, "note": 'it\'s "odd"'})
     lost = {"time_s": None, "cost": None}
     cards += [
         card(7, state="failed", prompt="an owl", error="Content policy", **lost),
@@ -220,6 +224,30 @@ def test_a_larger_view_goes_through_what_is_shown(look):
 
 
 @pytest.mark.usefixtures("mixed")
+def test_a_larger_view_tells_what_was_ordered_and_how(look):
+    """Uncropped, with its pixels, its parameters, and a command that can be copied."""
+    seen = look(permissions=["clipboard-read", "clipboard-write"])
+    seen.page.locator('[data-number="3"] .shot').click()
+    view = seen.page.get_by_role("dialog")
+
+    expect(view.locator(".fact-pixels")).to_have_text("30 \u00d7 20")
+    shown = view.get_by_role("img")
+    assert shown.evaluate("one => getComputedStyle(one).objectFit") == "contain"
+    told = view.locator(".fact-parameters").inner_text()
+    assert told == 'seed 1003\nnote it\'s "odd"'
+    view.locator(".fact-command button").click()
+    expect(view.locator("#said")).to_have_text("Command copied")
+    copied = seen.page.evaluate("navigator.clipboard.readText()")
+    assert shlex.split(copied) == [
+        *("apimodels", "generate", "a red fox, take 3", "--model", "gpt-image-2"),
+        *("--seed", "1003", "--param", 'note=it\'s "odd"'),
+    ]
+    seen.press("ArrowRight")
+    expect(view.locator(".fact-command")).to_have_count(0)  # it was given none
+    expect(view.locator(".fact-pixels")).to_have_text("30 \u00d7 20")
+
+
+@pytest.mark.usefixtures("mixed")
 def test_a_larger_view_tells_why_there_is_no_picture(look):
     """What failed opens too, with its reason in full and no link to a file."""
     seen = look("#state=unknown")
@@ -309,6 +337,25 @@ def test_a_narrow_screen_scrolls_one_way_only(look):
     seen.page.locator('[data-number="1"] .shot').click()
     box = seen.page.get_by_role("button", name="Next").bounding_box()
     assert box["x"] + box["width"] <= 390
+
+
+@pytest.mark.usefixtures("mixed")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nobody_is_shut_out(look, tmp_path, scheme, width):
+    """Contrast, names and roles are right, in the grid and in the larger view."""
+    seen = look(color_scheme=scheme, viewport={"width": width, "height": 844})
+    opened = {"page": None, "view": 3, "failed": 7, "unknown": 9}
+
+    for name, number in opened.items():
+        if number is not None:
+            seen.page.locator(f'[data-number="{number}"] .shot').click()
+        shot = tmp_path / f"{name}-{width}-{scheme}.png"
+        shot.write_bytes(seen.page.screenshot())  # given a path, it leaves a thread
+        found = Axe().run(seen.page)
+        assert found.violations_count == 0, found.generate_report()
+        if number is not None:
+            seen.press("Escape")
 
 
 @pytest.mark.usefixtures("mixed")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
-from sim import adapters
+from sim.keyed.forgotten import Forgotten
 
 from apimodels_async import ImageResult, TaskHandle
 from apimodels_async.errors import InvalidRequestError, OutcomeUnknownError
@@ -49,6 +49,7 @@ class Keys:
         self._had = set()
         """Pictures that somebody has."""
         self._acked = set()
+        self.server = Forgotten(site, self)
         self.counts = Counter()
 
     # --- the store's side; each in the step in which its work is done
@@ -65,10 +66,19 @@ class Keys:
         """Take down that an owner has gone."""
         self._owned.pop(owner, None)
 
+    def reverted(self, leases, given, recovered):
+        """Take down what the store has forgotten of owners and of what they did."""
+        self._owned = leases
+        for attempt in given:
+            self._given.pop(attempt, None)
+        for attempt in recovered:
+            self._owners.pop(attempt, None)
+
     def claimed(self, ask, claim, owner):
         """Take down what a claim came to."""
         if claim.granted:
             self._owners[claim.record.attempt] = owner
+            self.server.granted.add(claim.record.attempt)
         if ask is None:
             return
         if claim.granted:
@@ -114,9 +124,9 @@ class Keys:
             self.counts["forgotten"] += 1
             self._audit.cases[int(key[1:])].allowed += 1
 
-    def recovered(self, record, owner):
+    def recovered(self, attempt, owner):
         """Take down that an order was handed to a later process."""
-        attempt, audit = record.attempt, self._audit
+        audit = self._audit
         self.counts["recovered"] += 1
         audit.note("recovered", attempt)
         before = self._owners.get(attempt)
@@ -131,7 +141,7 @@ class Keys:
         return until is not None and until > self._now
 
     def _state(self, attempt):
-        record = adapters.attempt_of(self._site.shared.memory, attempt)
+        record = self._site.shared.attempt(attempt)
         return None if record is None else record.state.value
 
     # --- the vendor's side
@@ -141,14 +151,21 @@ class Keys:
         audit, order = self._audit, purchase.order
         if ask.life.process.store:
             state = None if ask.attempt is None else self._state(ask.attempt)
-            if state not in LOST:
+            if state not in LOST and not self.server.has_no(ask.attempt):
                 detail = f"order {order.number} is {state} in the store"
                 audit.broke("record_before_order", detail, order.number)
             self._sold.setdefault(ask.attempt, []).append(purchase)
+            self.server.bought[purchase] = ask.attempt
             purchase.must_be_free = self._promised.get(ask.attempt, False)
         if ask.key is None:
             return
-        others = [p for p in case.bought if p is not purchase and not p.has_failed]
+        others = [
+            other
+            for other in case.bought
+            if other is not purchase
+            and not other.has_failed
+            and not self.server.excuses(purchase, other)
+        ]
         if len(others) >= case.allowed:
             named = [each.key for each in case.bought]
             detail = f"{named} for one key, {case.allowed} allowed"
@@ -182,7 +199,11 @@ class Keys:
             audit.broke("key_agrees", detail, number)
         told = self._told.setdefault(number, {})
         told[purchase.key] = purchase
-        alive = [key for key, each in told.items() if not each.has_failed]
+        alive = [
+            key
+            for key, each in told.items()
+            if not each.has_failed and not self.server.is_twin(each)
+        ]
         if len(alive) > case.allowed:
             audit.broke("key_agrees", f"{ask.key} is {alive}", number)
 
@@ -209,7 +230,10 @@ class Keys:
     def end(self):
         """Hold what the store has in the end against what was bought."""
         for attempt, purchases in self._sold.items():
-            record = adapters.attempt_of(self._site.shared.memory, attempt)
+            record = self._site.shared.attempt(attempt)
+            if record is None and self.server.is_gone(attempt):
+                self.counts["orders forgotten for good"] += len(purchases)
+                continue
             for purchase in purchases:
                 self._kept(purchase, record)
                 self._recoverable(purchase, record)
@@ -224,16 +248,17 @@ class Keys:
                 audit.broke("key_kept", detail, number)
             return
         case, order = audit.cases[number], purchase.order
-        if order.keyed and purchase.costs and case.allowed == 1:
-            found = adapters.current(self._site.shared.memory, key_of(order))
+        twin = self.server.is_twin(purchase)
+        if order.keyed and purchase.costs and case.allowed == 1 and not twin:
+            found = self._site.shared.current(key_of(order))
             if found != record.attempt:
                 detail = f"{key_of(order)} names {found}, not {record.attempt}"
                 audit.broke("key_kept", detail, number)
 
     def _recoverable(self, purchase, record):
         """Whoever counts as having it has it, or it is handed over again."""
-        attempt = record.attempt
-        if not record.handed_over or attempt in self._acked:
+        attempt = record and record.attempt
+        if record is None or not record.handed_over or attempt in self._acked:
             return
         if purchase.costs and purchase.url not in self._had:
             detail = f"{purchase.key} counts as handed over, and nobody has it"

@@ -30,9 +30,21 @@ class Shared:
         self._site = site
         self.memory = MemoryStore(clock=self.now)
 
+    def store(self, life, chance):
+        """Return the store as one process uses it."""
+        return SimStore(life, chance)
+
     def now(self):
         """Return the store's clock."""
         return adapters.utc(self._site.world.now + self._site.skews[None])
+
+    def attempt(self, number):
+        """Return the record of an attempt, or None."""
+        return adapters.attempt_of(self.memory, number)
+
+    def current(self, key):
+        """Return the number of the attempt that a key names, or None."""
+        return adapters.current(self.memory, key)
 
 
 class SlowStore:
@@ -241,7 +253,7 @@ class SimStore(SlowStore):
             found = self.hand_out(scope, owner)
             self._keys.alive(owner)
             if found is not None:
-                self._keys.recovered(found, owner)
+                self._keys.recovered(found.attempt, owner)
             return found
 
         return await self._do("recover", work)

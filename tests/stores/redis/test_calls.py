@@ -10,12 +10,14 @@ import time
 from contextlib import asynccontextmanager
 
 import pytest
+from redis.exceptions import ResponseError
 from support.orders import PICTURE, SCOPE, begin, begun
 from support.redis import SAFE
 from support.waiting import until
 
 from apimodels_async import JournalError
 from apimodels_async.stores import OrderState, RedisStore
+from apimodels_async.stores.redis.calls import Waiting
 
 
 @asynccontextmanager
@@ -27,6 +29,26 @@ async def open_store(url, **options):
         yield store
     finally:
         await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("waiting", "command", "kept", "lost", "words"),
+    [
+        (Waiting(), None, None, None, ""),
+        (Waiting(disk=True), "WAITAOF 1 0 3000", [1, 0], [0, 0], "disk"),
+        (Waiting(disk=True, replicas=2), "WAITAOF 1 2 3000", [1, 2], [1, 1], "1 repl"),
+        (Waiting(replicas=1), "WAIT 1 3000", 2, 0, "0 replicas"),
+        (Waiting(replicas=1), "WAIT 1 3000", 1, ResponseError("denied"), "denied"),
+    ],
+)
+def test_what_is_waited_for_is_had_or_said(waiting, command, kept, lost, words):
+    """The server's disk and its replicas, where it is asked for them."""
+    asked = waiting.command
+    assert (asked and " ".join(map(str, asked))) == command
+    if command is not None:
+        waiting.check(kept)
+        with pytest.raises(JournalError, match=words):
+            waiting.check(lost)
 
 
 async def test_nobody_there_is_said_in_time(tmp_path):

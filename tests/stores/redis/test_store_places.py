@@ -165,7 +165,7 @@ def test_a_loop_that_ended_is_forgotten(start):
         await store.open()
         await begun(store, key)
         for calls, _ in store._calls.values():
-            await calls._client.aclose()
+            await calls._connection.aclose()
 
     for key in ("a", "b"):
         asyncio.run(order(key))

@@ -370,7 +370,11 @@ async def test_a_folder_in_the_way_is_said(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
 
     assert "File exists" in await refused(tmp_path / "file" / "j.sqlite")
-    assert "it is no file" in await refused(tmp_path / "folder")
+    assert await refused(tmp_path / "folder") == (
+        f"the journal {tmp_path / 'folder'} cannot be used: it is a folder; name a file"
+        f" in it, such as {tmp_path / 'folder' / 'batch.sqlite'}"
+    )
+    assert not (tmp_path / "folder.lock").exists()
     assert "symbolic links" in await refused(tmp_path / "loop")
 
 

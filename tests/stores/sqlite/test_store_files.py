@@ -106,8 +106,9 @@ async def test_what_is_no_file_of_ours_is_refused(tmp_path):
         with closing(sqlite3.connect(tmp_path / f"v{version}")) as journal:
             journal.execute(f"PRAGMA user_version = {version}")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    inside = re.escape(str(tmp_path / "orders.sqlite"))
     cases = [
-        (tmp_path, "it is no file"),
+        (tmp_path, f"it is a folder; name a file in it, such as {inside}$"),
         (tmp_path / "pipe", "it is no file"),
         ("/dev/null", "it is no file"),
         (tmp_path / "text", "not a database"),

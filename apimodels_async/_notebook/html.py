@@ -4,12 +4,13 @@ What a notebook shows: HTML without a script, in which every text is escaped.
 Rules of this file:
 1. What the API said is text, never markup, and cannot steer a terminal either.
 2. A picture is shown by its address, if that is https, or http on this machine.
-   Nothing else becomes an address of the page: no ``javascript:``, no ``data:``.
+   Nothing else becomes an address of the page: no ``javascript:``, and no ``data:`` but
+   that of a small copy made here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from apimodels_async._text import escaped, is_loopback
@@ -55,6 +56,94 @@ def card(facts: Mapping[str, object], urls: Sequence[str] = (), alt: str = "") -
         if value is not None
     )
     return f"<div>{pictures}<table>{rows}</table></div>"
+
+
+class Figure(NamedTuple):
+    """A picture of a grid, or why there is none."""
+
+    url: str | None
+    """``data:``, made by us."""
+    size: tuple[int, int]
+    """Pixels."""
+    alt: str
+    caption: str
+    trouble: str
+
+
+def grid(figures: Sequence[Figure], side: int, more: int = 0) -> str:
+    """
+    Return HTML of small pictures beside and below each other, each *side* pixels wide.
+
+    Args:
+        more: How many there are besides.
+    """
+    shown = "".join(_figure(each, side) for each in figures)
+    tail = f"<p>and {more} more</p>" if more else ""
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start">'
+        f"{shown}</div>{tail}"
+    )
+
+
+def _figure(figure: Figure, side: int) -> str:
+    width, height = figure.size
+    picture = (
+        f'<img src="{figure.url}" alt="{_text(figure.alt)}" width="{width}" '
+        f'height="{height}" style="max-width:100%;height:auto">'
+        if figure.url
+        else '<div style="padding:1em;border:1px solid;overflow-wrap:anywhere">'
+        f"{_text(figure.trouble)}</div>"
+    )
+    return (
+        f'<figure style="margin:0;width:{side}px;max-width:100%">{picture}'
+        '<figcaption style="font-size:85%;overflow-wrap:anywhere">'
+        f"{_text(figure.caption)}</figcaption></figure>"
+    )
+
+
+def result_card(result: Any) -> str:
+    """Return HTML of an ``ImageResult``."""
+    alt = f"picture by {result.model or 'an unnamed model'}"
+    return card(_result_facts(result), result.urls, alt)
+
+
+def outcome_card(outcome: Any) -> str:
+    """Return HTML of an ``Outcome``: what was asked for, and what became of it."""
+    request, result, error = outcome.request, outcome.result, outcome.error
+    prompt = None if request is None else request.prompt
+    facts: dict[str, object] = {
+        "number": outcome.index,
+        "prompt": prompt,
+        "model": getattr(request, "model", None),
+    }
+    if result is not None:
+        known = _result_facts(result).items()
+        facts |= {name: value for name, value in known if value is not None}
+    facts["saved"] = ", ".join(map(str, outcome.paths)) or None
+    if error is not None:
+        facts |= {
+            "task": error.task_id or facts.get("task"),
+            "error": trouble_of(error),
+        }
+    return card(facts, () if result is None else result.urls, prompt or "picture")
+
+
+def trouble_of(error: Any) -> str:
+    """Return what went wrong, and whether it was charged."""
+    charged = {True: "charged", False: "not charged"}.get(
+        error.charged, "may have been charged"
+    )
+    return f"{type(error).__name__}: {error} ({charged})"
+
+
+def _result_facts(result: Any) -> dict[str, object]:
+    return {
+        "model": result.model,
+        "task": result.task_id,
+        "credits": result.credits,
+        "made in": seconds(result.duration_s),
+        "kept until": moment(result.expires_at),
+    }
 
 
 def moment(at: datetime | None) -> str | None:

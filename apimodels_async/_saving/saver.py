@@ -1,13 +1,9 @@
 """
-Saves pictures of results: where they go, and what is written beside or into them.
-
-Rules of this file:
-1. An address in object storage never becomes a path, which would fold its slashes.
+Saves pictures of results, and what is written beside or into them; uploads files.
 """
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,16 +12,15 @@ import anyio
 from attrs import define, field
 
 from apimodels_async._api import calls, requests
-from apimodels_async._api.checks import check_result, refuse
-from apimodels_async._core.files.keeping import FILE_BYTES_MAX, Keeping
+from apimodels_async._api.checks import check_result
+from apimodels_async._core.files.keeping import Keeping
 from apimodels_async._core.files.names import file_stem
-from apimodels_async._core.files.object_urls import ObjectURL
 from apimodels_async._core.files.provenance import describe, sidecar
-from apimodels_async._io.files.destinations import read_destination
 from apimodels_async._io.files.disk import LocalDisk
 from apimodels_async._io.files.inputs import load_file
-from apimodels_async._io.files.metadata import check_pillow, imprint
+from apimodels_async._io.files.metadata import imprint
 from apimodels_async._io.files.turns import StoppedError, Turns
+from apimodels_async._saving.places import Places, check_bytes
 from apimodels_async.errors import (
     ApiModelsError,
     DownloadError,
@@ -39,59 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-    from apimodels_async._core.files.embed import Splice
-    from apimodels_async._io.files.destinations import Destination, Known
     from apimodels_async._io.files.downloads import Files
     from apimodels_async._io.files.inputs import Source
-    from apimodels_async._io.files.objects import Bucket
     from apimodels_async._io.sender import Sender
     from apimodels_async._ports import File, Sink
+    from apimodels_async._saving.places import ObjectPlace, Target
     from apimodels_async.models import AnyRequest, ImageResult
 
 FILE_THREADS: Final = 4
-
-
-@define(frozen=True, kw_only=True)
-class Provenance:
-    """Where to write down what a picture was made of."""
-
-    sidecar: bool = False
-    """Beside it, as JSON."""
-    embed: bool = False
-    """Into it; needs Pillow."""
-
-    def check(self) -> None:
-        """Raise ``ConfigurationError`` if Pillow is needed and not installed."""
-        if self.embed:
-            check_pillow()
-
-
-def check_bytes(max_bytes: object) -> None:
-    """A limit in bytes is a whole number of at least 1."""
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
-        refuse("max_bytes", max_bytes, "a whole number of bytes, 1 or more")
-
-
-@define(frozen=True)
-class ObjectPlace:
-    """A key in a bucket; empty, or with a final slash: what begins so."""
-
-    bucket: Bucket
-    key: str
-
-
-@define(frozen=True, kw_only=True)
-class Target:
-    """Where pictures go, and what may be in the way."""
-
-    place: Path | ObjectPlace
-    folder: bool = False
-    """It is a directory, whether there is one yet or not."""
-    overwrite: bool = False
-    """Take the place of what is there."""
-    max_bytes: int = FILE_BYTES_MAX
-    """Of one picture."""
-    provenance: Provenance = field(factory=Provenance)
 
 
 @define(eq=False, repr=False)
@@ -109,63 +59,14 @@ class Saver:
         init=False, factory=lambda: anyio.CapacityLimiter(FILE_THREADS)
     )
     _disk: LocalDisk = field(init=False, factory=LocalDisk)
-    _buckets: dict[str, Bucket] = field(init=False, factory=dict[str, "Bucket"])
-    """Those in use, by what stands before their keys: each has its connections."""
+    places: Places = field(init=False)
     _downloads: Turns = field(init=False)
     _uploads: Turns = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.places = Places(self._seconds)
         self._downloads = Turns(self._most, self._seconds)
         self._uploads = Turns(self._most, self._seconds)
-
-    def place(self, known: Known, *, folder: bool = False) -> Path | ObjectPlace:
-        """
-        Return where that is, opened once for the session; *folder*: what is below it.
-
-        Raises:
-            ConfigurationError: The environment says too little to open it.
-        """
-        if isinstance(known, Path):
-            return known
-        from apimodels_async._io.files.objects import lent_bucket, open_bucket
-
-        if not isinstance(known, ObjectURL):
-            return ObjectPlace(lent_bucket(known), "")
-        url = known.as_folder() if folder else known
-        if url.root not in self._buckets:
-            self._buckets[url.root] = open_bucket(url, self._seconds)
-        return ObjectPlace(self._buckets[url.root], url.key)
-
-    def target(
-        self,
-        given: Destination,
-        overwrite: bool,  # noqa: FBT001  as its callers have it
-        max_bytes: int,
-        sidecar: bool,  # noqa: FBT001
-        embed: bool,  # noqa: FBT001
-    ) -> Target:
-        """
-        Return where a picture is to go; a final separator makes a directory.
-
-        Raises:
-            ConfigurationError: As :func:`read_destination`, or :meth:`place`.
-            InvalidRequestError: It is no path, or *max_bytes* no such number.
-        """
-        check_bytes(max_bytes)
-        known = read_destination(given, "target")
-        folder = True
-        if isinstance(known, ObjectURL):
-            folder = known.folder
-        elif isinstance(given, (str, os.PathLike)):
-            ends = (os.sep, os.altsep or os.sep)
-            folder = os.fspath(given).endswith(ends) or Path(given).name in {"", ".."}
-        return Target(
-            place=self.place(known),
-            folder=folder,
-            overwrite=overwrite,
-            max_bytes=max_bytes,
-            provenance=Provenance(sidecar=sidecar, embed=embed),
-        )
 
     async def save(
         self,
@@ -206,19 +107,37 @@ class Saver:
         stem = stem or file_stem(result.task_id, result.urls[index], prompt)
         if number is None and index:
             stem = f"{stem}-{index + 1}"
-        open_sink = self._sink_opener(
-            target,
-            stem,
-            sidecar(facts) if facts is not None and provenance.sidecar else None,
-            partial(imprint, facts) if facts is not None and provenance.embed else None,
-            Keeping(
-                folder=target.folder,
-                number=number or 1,
-                overwrite=target.overwrite,
-                max_bytes=target.max_bytes,
-                taken=frozenset(taken),
-            ),
+        beside = sidecar(facts) if facts and provenance.sidecar else None
+        change = partial(imprint, facts) if facts and provenance.embed else None
+        keeping = Keeping(
+            stem=stem,
+            sidecar=beside,
+            imprint=change,
+            folder=target.folder,
+            number=number or 1,
+            overwrite=target.overwrite,
+            max_bytes=target.max_bytes,
+            taken=frozenset(taken),
         )
+        open_sink = self._sink_opener(target.place, keeping)
+        return await self._download(result, index, open_sink)
+
+    async def fetch(self, result: ImageResult, index: int, max_bytes: int) -> bytearray:
+        """
+        Return picture *index* of *result*, which is kept nowhere.
+
+        Raises:
+            DownloadError: It cannot be had, or has more bytes.
+        """
+        from apimodels_async._io.files.memory import MemorySink
+
+        sink = MemorySink(self._threads, Keeping(stem="", max_bytes=max_bytes))
+        await self._download(result, index, lambda: sink)
+        return sink.data
+
+    async def _download(
+        self, result: ImageResult, index: int, open_sink: Callable[[], Sink]
+    ) -> Path | str:
         msg = (
             f"no whole file within {self._seconds:g} s: give it more with "
             "Timeouts(download=...)"
@@ -236,23 +155,13 @@ class Saver:
         raise DownloadError(msg, task_id=result.task_id)
 
     def _sink_opener(
-        self,
-        target: Target,
-        stem: str,
-        beside: bytes | None,
-        change: Callable[[bytes], Splice | None] | None,
-        keeping: Keeping,
+        self, place: Path | ObjectPlace, keeping: Keeping
     ) -> Callable[[], Sink]:
-        common, place = (beside, change, keeping), target.place
         if isinstance(place, Path):
-            return partial(
-                self._open_sink, place, stem, self._threads, self._disk, *common
-            )
+            return partial(self._open_sink, place, keeping, self._threads, self._disk)
         from apimodels_async._io.files.objects import ObjectSink
 
-        return partial(
-            ObjectSink, place.bucket, place.key, stem, self._threads, *common
-        )
+        return partial(ObjectSink, self._threads, keeping, place.bucket, place.key)
 
     async def save_all(
         self,
@@ -350,7 +259,7 @@ class Saver:
     async def aclose(self) -> None:
         """Close the connections to file hosts."""
         self.stop()
-        self._buckets.clear()
+        self.places.clear()
         await self.files.aclose()
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cases import check_all
+from support.pages import Page
 
-from apimodels_async._display import CHARS_MAX, card, is_showable
-from apimodels_async.models import ImageResult
+from apimodels_async._notebook.html import CHARS_MAX, card, is_showable
+from apimodels_async.errors import GenerationFailedError, OutcomeUnknownError
+from apimodels_async.models import ImageRequest, ImageResult, Outcome, SparkPixImage
 
 URL = "https://example.com/a.png?token=1&sign=2"
 FULL = ImageResult(
@@ -33,28 +34,6 @@ NASTY = [
     "a\r\nb\u2028c",
     "</table></div><iframe src=x>",
 ]
-
-
-class Page(HTMLParser):
-    """The elements of a page, with their attributes, and its text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements, self.text = [], ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        """Keep an element."""
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        """Keep a text."""
-        self.text += data
-
-    def images(self):
-        """Return the addresses of all pictures."""
-        return [attrs["src"] for tag, attrs in self.elements if tag == "img"]
 
 
 def page_of(result):
@@ -151,6 +130,39 @@ def test_every_text_is_escaped():
         assert {tag for tag, _ in Page(forms["text/html"]).elements} <= ALLOWED
         for form in forms.values():
             assert form.replace("\n", "").isprintable()
+
+    check_all(NASTY, check)
+
+
+def test_an_outcome_shows_what_was_asked_for_and_what_became_of_it():
+    """Prompt, model, picture and file; or the error, and whether it was charged."""
+    asked = ImageRequest("gpt-image-2", "a red fox")
+    saved = Page(Outcome(7, asked, FULL, paths=["out/7.png"])._repr_html_())
+    failed = GenerationFailedError("no", task_id="clx9")
+    unknown = OutcomeUnknownError("cut")
+
+    assert saved.images() == [URL]
+    for fact in ("7", "a red fox", "gpt-image-2", "clx1", "0.03", "out/7.png"):
+        assert fact in saved.text
+    html = Outcome(0, SparkPixImage(prompt="x"), error=failed)._repr_html_()
+    assert "GenerationFailedError: no (not charged)" in Page(html).text
+    assert "clx9" in Page(html).text
+    html = Outcome(0, None, error=unknown)._repr_html_()
+    assert "may have been charged" in Page(html).text
+
+
+def test_an_outcome_is_escaped():
+    """Markup in a prompt, a model, an error or a file name stays text."""
+
+    def check(text):
+        result = ImageResult(urls=(URL,), model=text, task_id=text)
+        outcome = Outcome(
+            0, ImageRequest(text, text), result, GenerationFailedError(text), [text]
+        )
+        html = outcome._repr_html_()
+
+        assert {tag for tag, _ in Page(html).elements} <= ALLOWED
+        assert html.replace("\n", "").isprintable()
 
     check_all(NASTY, check)
 

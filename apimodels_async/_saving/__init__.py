@@ -1,0 +1,6 @@
+"""Pictures of results to files: where they go, and how they get there."""
+
+from apimodels_async._saving.places import ObjectPlace, Provenance, Target
+from apimodels_async._saving.saver import Refresher, Saver
+
+__all__ = ["ObjectPlace", "Provenance", "Refresher", "Saver", "Target"]

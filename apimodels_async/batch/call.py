@@ -1,0 +1,194 @@
+"""
+``session.images.batch``: what it takes, checked and read before anything is ordered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from apimodels_async._api import checks
+from apimodels_async.errors import ConfigurationError, InvalidRequestError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import (
+        AsyncIterable,
+        Callable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
+    from decimal import Decimal
+
+    from apimodels_async._api.literals import (
+        AspectRatio,
+        KnownModelId,
+        Quality,
+        Resolution,
+    )
+    from apimodels_async._io.files.destinations import Destination
+    from apimodels_async._runtime import Runtime
+    from apimodels_async.batch.batch import Batch
+    from apimodels_async.models import AnyRequest
+
+    BatchItem: TypeAlias = str | Mapping[str, Any] | AnyRequest
+
+NAME_CHARS_MAX: Final = 200
+"""Of a batch; the rest of an idempotency key is its item's."""
+
+
+class BatchCall:
+    """What ``session.images`` can do with many at once."""
+
+    _runtime: Runtime
+
+    def batch(  # noqa: PLR0913  options, all by keyword
+        self,
+        source: Iterable[BatchItem] | AsyncIterable[BatchItem],
+        *,
+        max_pending: int = 50,
+        max_cost: Decimal | float | None = None,
+        price: Callable[[AnyRequest], Decimal | float | None] | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        download_to: Destination | None = None,
+        sidecar: bool = False,
+        embed: bool = False,
+        retry_failed: bool = False,
+        resubmit_unknown: bool = False,
+        start: int = 0,
+        step: int = 1,
+        model: KnownModelId | str | None = None,
+        aspect_ratio: AspectRatio | str | None = None,
+        resolution: Resolution | str | None = None,
+        quality: Quality | str | None = None,
+        size: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        n: int | None = None,
+        seed: int | None = None,
+        background: str | None = None,
+        image: str | None = None,
+        images: Sequence[str] | None = None,
+        image_url: str | Sequence[str] | None = None,
+        image_urls: Sequence[str] | None = None,
+        mask: str | None = None,
+        callback_url: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **defaults: Any,
+    ) -> Batch:
+        """
+        Order everything in *source*, a few at a time; yield outcomes as they finish.
+
+        Use it as ``async with session.images.batch(...) as outcomes`` and then
+        ``async for outcome in outcomes``. Costs money. Failures are values. Leaving
+        early stops ordering; what was paid for is in ``outcomes.pending`` (tracked) and
+        ``outcomes.unread``.
+
+        Args:
+            source: Prompts, request values, or mappings of parameters; read only as
+                fast as slots free up, at most *max_pending* ahead. Equal items are
+                orders in their own right.
+
+            max_pending: Most items under way at once.
+
+            max_cost: US dollars, for all runs with one journal together. Before an
+                order would pass it, ordering stops, and iteration ends with
+                ``BudgetExceededError``. Unknown outcomes count as spent.
+
+            price: Price of a request, 0 or more, where you know it (None: you do not);
+                else the published hint (:func:`known_models`). Once a result states its
+                credits, these count.
+
+            journal: SQLite file that survives a crash. Run the same batch again with
+                it: what ended is handed over again, what was accepted is attached, and
+                nothing of unknown fate is ordered anew.
+
+            name: Instead of a journal, the name of the batch in the session's store:
+                each item has an idempotency key within it, from its content, so that
+                the same batch again buys nothing twice. With a store, but without a
+                name, items are remembered under random keys.
+
+            download_to: Directory for the pictures, ``00041-prompt.png`` each; or where
+                in object storage, as in ``session.download``. A bucket is written to
+                once before anything is ordered.
+
+            sidecar, embed: Write prompt, model, seed and task id beside each picture,
+                or into it; as in ``session.download``.
+
+            retry_failed: Order again what an earlier run saw fail (not charged).
+
+            resubmit_unknown: Order again what an earlier run left unknown. This may pay
+                twice.
+
+            start: Number of the first item, in outcomes, journal and file names.
+
+            step: From one item's number to the next one's; with *start* the numbers of
+                a larger list, where this is a part of it.
+
+            model, aspect_ratio, ...: Parameters of every prompt, and of every mapping
+                that does not name them itself, as for ``generate``; a request value
+                says everything.
+
+            extra, defaults: Further ones: sent unchecked, and in the API's own names.
+
+        Raises:
+            ConfigurationError: *embed* without Pillow, or object storage without
+                obstore. Nothing was sent.
+            InvalidRequestError: A parameter is out of range. Nothing was sent.
+        """
+        from apimodels_async.batch.batch import Batch
+        from apimodels_async.batch.options import read_options
+
+        shared = {
+            "model": model,
+            "aspect_ratio": aspect_ratio,
+            "resolution": resolution,
+            "quality": quality,
+            "size": size,
+            "width": width,
+            "height": height,
+            "n": n,
+            "seed": seed,
+            "background": background,
+            "image": image,
+            "images": images,
+            "image_url": image_url,
+            "image_urls": image_urls,
+            "mask": mask,
+            "callback_url": callback_url,
+            "extra": extra,
+        }
+        _check_name(name, journal, self._runtime.options.store)
+        names = (BatchCall.batch.__kwdefaults__ or {}).keys() - shared.keys()
+        budget, options = read_options(
+            defaults={**shared, **defaults},
+            names={*names, "model", "extra"},
+            max_pending=max_pending,
+            max_cost=max_cost,
+            price=price,
+            journal=journal,
+            name=name,
+            download_to=download_to,
+            sidecar=sidecar,
+            embed=embed,
+            retry_failed=retry_failed,
+            resubmit_unknown=resubmit_unknown,
+            start=start,
+            step=step,
+        )
+        return Batch(source, self._runtime, budget, options)
+
+
+def _check_name(name: object, journal: object, store: object) -> None:
+    if name is None:
+        return
+    if len(checks.check_key(name, "name")) > NAME_CHARS_MAX:
+        msg = f"name has at most {NAME_CHARS_MAX} characters"
+        raise InvalidRequestError(msg, parameter="name")
+    if journal is not None:
+        msg = "give a batch a journal, or a name in the session's store, not both"
+        raise InvalidRequestError(msg, parameter="name")
+    if store is None:
+        msg = "name= needs a store: Session(store='orders.sqlite')"
+        raise ConfigurationError(msg)

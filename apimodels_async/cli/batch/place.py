@@ -1,0 +1,211 @@
+"""
+Where the pictures of a batch are, and the page over them: its folder, or a bucket.
+
+Rules of this file:
+1. The page lies beside the pictures and links to them by their names alone, so that it
+   can be opened wherever all of them are: from disk, from a web server, after a copy.
+2. In a bucket it replaces no page but one of ours: there may be a web site.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import quote
+
+import anyio.to_thread
+from attrs import define, field
+
+from apimodels_async import ConfigurationError, DownloadError
+from apimodels_async._core.files.names import name_in
+from apimodels_async.cli.gallery.page import MARK, render_gallery, write_gallery
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from apimodels_async._core.files.object_urls import ObjectURL
+    from apimodels_async._io.files.buckets import Bucket
+    from apimodels_async.cli.batch.folder import Folder, Plan
+    from apimodels_async.cli.gallery.page import Card
+    from apimodels_async.models import SavedAt
+
+PAGE_S: Final = 20.0
+"""How long a bucket may take for the page."""
+HEAD_BYTES: Final = 2048
+"""Of a page, in which ours says that it is."""
+
+
+class Place(Protocol):
+    """Where pictures and page are."""
+
+    @property
+    def pictures(self) -> Path | ObjectURL:
+        """What the pictures lie in."""
+        ...
+
+    @property
+    def target(self) -> Path | str:
+        """The same, as the library takes it."""
+        ...
+
+    @property
+    def page(self) -> SavedAt:
+        """The page."""
+        ...
+
+    async def check_new(self) -> None:
+        """
+        Find out whether a batch can begin there; nothing was ordered yet.
+
+        Raises:
+            ConfigurationError: It cannot be written to, or a batch has its page there.
+        """
+        ...
+
+    async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
+        """
+        Write the page over *cards*; whoever looks at it sees the old one or the new.
+
+        Raises:
+            ConfigurationError, DownloadError: It cannot be written.
+        """
+        ...
+
+
+def place_of(folder: Folder, plan: Plan) -> Place:
+    """Return where the pictures of the batch in *folder* go by its *plan*."""
+    if plan.destination is None:
+        return FolderPlace(folder)
+    part = "" if plan.shard is None else f"-{plan.shard.replace('/', '-of-')}"
+    return BucketPlace(plan.destination, f"index{part}.html")
+
+
+@define(eq=False)
+class FolderPlace:
+    """The folder that has the journal, too."""
+
+    _folder: Folder
+
+    @property
+    def pictures(self) -> Path:
+        """A directory of their own in it."""
+        return self._folder.pictures
+
+    @property
+    def target(self) -> Path:
+        """The same."""
+        return self._folder.pictures
+
+    @property
+    def page(self) -> Path:
+        """Above the pictures."""
+        return self._folder.index
+
+    async def check_new(self) -> None:
+        """Do nothing: what a folder has says what may go on there."""
+
+    async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
+        """Write the page; raises ``ConfigurationError``."""
+        title = self._folder.path.name
+        write = partial(write_gallery, self.page, title, cards, facts)
+        await anyio.to_thread.run_sync(write)
+
+
+@define(eq=False)
+class BucketPlace:
+    """A bucket, or what in it begins alike."""
+
+    _url: ObjectURL
+    """Of a folder."""
+    _name: str
+    """Of the page: each shard has its own."""
+    _seconds: float = PAGE_S
+    """For one page."""
+    _bucket: Bucket | None = field(init=False, default=None)
+    _is_ours: bool = field(init=False, default=False)
+    """The page that is there is ours."""
+
+    @property
+    def pictures(self) -> ObjectURL:
+        """What their names follow."""
+        return self._url
+
+    @property
+    def target(self) -> str:
+        """The same as text."""
+        return self._url.address
+
+    @property
+    def page(self) -> str:
+        """Beside the pictures."""
+        return self._url.address_of(self._name)
+
+    async def check_new(self) -> None:
+        """
+        Find out whether a batch can begin there.
+
+        Without its journal, on another machine say, all of it would be paid for again.
+        """
+        bucket = self._open()
+        await bucket.check(self._url.key, self._seconds)
+        msg = f"{self.page} cannot be read: nothing was ordered"
+        with contextlib.suppress(DownloadError, TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                head = await bucket.read_head(self._page_key, HEAD_BYTES)
+            if head is None or MARK not in head:
+                return
+            msg = (
+                f"{self.page} is the page of another batch, or of this one, whose "
+                "journal is elsewhere: nothing was ordered. Name its folder "
+                "(--folder), or give --out a prefix of its own"
+            )
+        raise ConfigurationError(msg)
+
+    async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
+        """Write the page; raises ``DownloadError`` in time."""
+
+        def render() -> bytes:
+            names = (self._url.key or self._url.bucket).strip("/")
+            return b"".join(render_gallery(names.split("/")[-1], cards, facts, _link))
+
+        content = await anyio.to_thread.run_sync(render)
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._put(content)
+                return
+        except TimeoutError:
+            pass
+        msg = f"{self.page}: no answer within {self._seconds:g} s"
+        raise DownloadError(msg)
+
+    def _open(self) -> Bucket:
+        from apimodels_async._io.files.buckets import open_bucket
+
+        self._bucket = self._bucket or open_bucket(self._url, self._seconds)
+        return self._bucket
+
+    @property
+    def _page_key(self) -> str:
+        return self._url.key + self._name
+
+    async def _put(self, content: bytes) -> None:
+        if self._is_ours or not await self._put_first(content):
+            await self._open().replace(self._page_key, content)
+
+    async def _put_first(self, content: bytes) -> bool:
+        """Put the page where none is; False: one of ours is there."""
+        bucket, key = self._open(), self._page_key
+        before = await bucket.read_head(key, HEAD_BYTES)
+        made = before is None and await bucket.create(key, content)
+        self._is_ours = made or (before is not None and MARK in before)
+        if not self._is_ours:
+            msg = f"{self.page} is another page: it stays, and the batch has none"
+            raise DownloadError(msg)
+        return made
+
+
+def _link(file: SavedAt) -> str:
+    return quote(name_in(str(file)), errors="replace")

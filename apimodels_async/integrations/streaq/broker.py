@@ -1,0 +1,128 @@
+"""
+The broker: streaq's client on a Redis server, with our address, our words and JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from coredis import exceptions
+from streaq import Worker
+
+from apimodels_async._text import printable
+from apimodels_async.errors import ConfigurationError, ConnectionFailedError
+from apimodels_async.integrations.redis.connection import Server
+from apimodels_async.stores.redis.address import SCHEMES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    import anyio
+    from anyio import CancelScope
+
+C = TypeVar("C")
+
+CONNECT_S: Final = 5.0
+IDLE_S: Final = 60.0
+"""Seconds after which what a silent worker had is given to others; streaq's own."""
+PASSING: Final = (
+    exceptions.ConnectionError,
+    exceptions.ReadOnlyError,
+    exceptions.TryAgainError,
+    OSError,  # TimeoutError is one
+)
+"""What a server that fails over, starts or is cut off answers with, or does not."""
+
+
+class BrokerWorker(Worker[C]):
+    """A worker that stops when it is asked to, also where there are no signals."""
+
+    stopping: anyio.Event | None = None
+    """Instead of signals: set, the worker takes no more and ends."""
+
+    async def signal_handler(self, scope: CancelScope) -> None:
+        """End what runs in *scope* at a signal, or when asked."""
+        if self.stopping is None:
+            await super().signal_handler(scope)
+            return
+        await self.stopping.wait()
+        scope.cancel("asked to stop")
+
+
+def make_worker(
+    url: str,
+    queue: str,
+    *,
+    lifespan: Callable[[], AbstractAsyncContextManager[C]],
+    concurrency: int = 1,
+    idle_timeout: float = IDLE_S,
+    grace_period: int = 0,
+) -> BrokerWorker[C]:
+    """
+    Return a worker for *queue* on the server at *url*; nothing is opened yet.
+
+    Raises:
+        ConfigurationError: *url* is no address of a Redis server.
+    """
+    scheme, _, rest = url.partition("://")
+    url = f"{SCHEMES.get(scheme, scheme)}://{rest}"
+    Server(url, queue)  # which looks at it, and tells no part of a password
+    options: dict[str, Any] = {
+        "decode_components": True,
+        "connect_timeout": CONNECT_S,
+        # A worker asks at least once in its idle time, and is answered within it: who
+        # hears nothing for so long is cut off, and nobody said so.
+        "max_idle_time": max(1, round(2 * idle_timeout)),
+    }
+    return BrokerWorker(
+        redis_url=url,
+        redis_kwargs=options,
+        concurrency=concurrency,
+        # What is taken and not begun waits for the next worker when this one is killed.
+        prefetch=1,
+        queue_name=queue,
+        lifespan=lifespan,
+        serializer=to_json,
+        deserializer=json.loads,
+        idle_timeout=idle_timeout,
+        grace_period=grace_period,
+    )
+
+
+def to_json(data: object) -> str:
+    """
+    Return *data* as JSON: the serializer of all who share a queue.
+
+    An exception, which streaq has in the place of a result, is told in words.
+    """
+    return json.dumps(data, default=lambda each: printable(str(each)))
+
+
+@asynccontextmanager
+async def no_lifespan() -> AsyncIterator[None]:
+    """Surround a worker that only enqueues."""
+    yield
+
+
+def is_passing(error: BaseException) -> bool:
+    """Return whether the broker may answer better later."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return all(is_passing(each) for each in group.exceptions)
+    return isinstance(error, PASSING)
+
+
+def in_words(error: BaseException) -> str:
+    """Return what the broker, or the way to it, said."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return printable(str(error) or type(error).__name__, 200)
+
+
+def cannot_open(error: BaseException) -> ConnectionFailedError | ConfigurationError:
+    """Return what to tell of a broker that could not be opened."""
+    msg = f"the broker cannot be used: {in_words(error)}"
+    return ConnectionFailedError(msg) if is_passing(error) else ConfigurationError(msg)

@@ -1,0 +1,259 @@
+"""
+The one task of the queue: order, wait, save, answer.
+
+Rules of this file:
+1. The idempotency key makes redelivery harmless: a job that comes again finds in the
+   store what it bought. So whatever passes (a store that is away, a worker that stops,
+   an account that is throttled) gives the job back to the queue, unanswered.
+2. An answer says what the order came to, an error included. It is no failure of the
+   job: streaq tries nothing again by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio import CancelScope
+from attrs import define, field
+from streaq import StreaqRetry
+
+from apimodels_async._api import checks, requests
+from apimodels_async._core.files.names import item_stem
+from apimodels_async._core.files.object_urls import BUCKETS, ObjectURL, read_object_url
+from apimodels_async._io.files.destinations import read_destination
+from apimodels_async.errors import (
+    ApiModelsError,
+    ConfigurationError,
+    DownloadError,
+    InvalidRequestError,
+    JournalError,
+    RateLimitError,
+    SessionClosedError,
+)
+from apimodels_async.integrations.streaq.broker import is_passing
+from apimodels_async.integrations.streaq.jobs import (
+    KEPT_S,
+    TASK,
+    Answer,
+    dump_answer,
+    job_id,
+)
+from apimodels_async.integrations.streaq.progress import progress_key
+from apimodels_async.models import ImageRequest, ImageResult
+from apimodels_async.policies import RETRY_AFTER_MAX_S
+from apimodels_async.stores.store import ask, scope_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streaq import Worker
+    from streaq.task import AsyncRegisteredTask
+
+    from apimodels_async.integrations.streaq.jobs import SaveTo
+    from apimodels_async.models import AnyRequest
+    from apimodels_async.session import Session
+    from apimodels_async.stores.store import OrderStore
+
+logger = logging.getLogger("apimodels_async.worker")
+
+STORE_AWAY_S: Final = 5
+"""Seconds after which a job is tried again whose store could not be used."""
+
+
+def _nothing(_answer: Answer, _seconds: float) -> None:
+    """Tell nobody."""
+
+
+@define(eq=False, kw_only=True)
+class OrderTask:
+    """Orders for one worker."""
+
+    worker: Worker[Any]
+    session: Callable[[], Session]
+    """The session of this process; it must have a store."""
+    store: OrderStore | None = None
+    """That store, to keep in it where pictures were saved."""
+    save_to: str | Path | None = None
+    """Where pictures go that a job says nothing of."""
+    told: Callable[[Answer, float], None] = _nothing
+    """Called with each answer, and the seconds it took."""
+    registered: AsyncRegisteredTask[Any, Any] = field(init=False)
+    closed: bool = field(init=False, default=False)
+    """Whether jobs are given back, rather than begun."""
+    _scopes: set[CancelScope] = field(init=False, factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        place = self.save_to
+        if place is not None and read_object_url(place, "save_to") is None:
+            self.save_to = Path(place)
+        if place is not None:
+            read_destination(place, "save_to")
+        register = self.worker.task(
+            name=TASK, max_tries=None, ttl=KEPT_S, silent=True, timeout=None
+        )
+        self.registered = register(self.order)
+
+    @property
+    def under_way(self) -> int:
+        """How many jobs are being worked at."""
+        return len(self._scopes)
+
+    def cut(self) -> None:
+        """Give back what is under way; what is paid for is attached by the next."""
+        self.closed = True
+        for scope in tuple(self._scopes):
+            scope.cancel()
+
+    async def order(
+        self,
+        request: Any,
+        idempotency_key: str,
+        save_to: SaveTo = None,
+        number: int | None = None,
+    ) -> dict[str, Any]:
+        """
+        Order a picture once, save it, and return the answer; costs money.
+
+        Args:
+            request: A prompt, or a mapping of the API's parameters, as for a batch.
+
+            idempotency_key: The caller's own name for the order. It is bought once.
+
+            save_to: Address in object storage; None: where this worker was told to;
+                False: nowhere.
+
+            number: In its batch, for the names of files.
+        """
+        began, answer = time.monotonic(), None
+        if not self.closed:
+            with CancelScope() as scope:
+                self._scopes.add(scope)
+                try:
+                    answer = await self._answer(
+                        request, idempotency_key, save_to, number
+                    )
+                finally:
+                    self._scopes.discard(scope)
+        if answer is None:
+            raise StreaqRetry(delay=0)  # for another worker, at once
+        self.told(answer, time.monotonic() - began)
+        return dump_answer(answer)
+
+    async def _answer(
+        self, request: Any, key: Any, save_to: SaveTo, number: int | None
+    ) -> Answer:
+        tries, session = self.registered.context.tries, self.session()
+        try:
+            key = checks.check_key(key)
+            place = self._place(save_to)
+            if number is not None:
+                checks.check_start(number)
+            asked = requests.read_request(request)
+            result = await self._buy(session, asked, key)
+        except RateLimitError as error:
+            # In a queue, as in a batch, a 429 fails nobody.
+            wait = min(error.retry_after or 1.0, RETRY_AFTER_MAX_S)
+            raise StreaqRetry(delay=max(1, math.ceil(wait))) from None
+        except JournalError as error:
+            logger.warning("%s: the store cannot be used: %s", key, error)
+            raise StreaqRetry(delay=STORE_AWAY_S) from None
+        except SessionClosedError:
+            raise StreaqRetry(delay=0) from None
+        except ApiModelsError as error:
+            return Answer.of(str(key), error, tries=tries)
+        kept_in = None
+        if self.store is not None:
+            kept_in = scope_of(self.store, session.base_url)
+        paths, trouble = list[str](), None
+        if place is not None:
+            paths, trouble = await self._save(session, result, asked, place, number)
+        if paths:
+            await self._write_down(session, key, paths)
+        return Answer.of(
+            key, result, trouble=trouble, paths=paths, tries=tries, kept_in=kept_in
+        )
+
+    def _place(self, save_to: Any) -> str | Path | None:
+        """
+        Return where a job wants its pictures.
+
+        Raises:
+            InvalidRequestError: Elsewhere than in a bucket: the files of this machine
+                are not for whoever may write to the broker.
+        """
+        if save_to is None:
+            return self.save_to
+        if save_to is False:
+            return None
+        found = read_object_url(save_to, "save_to")
+        if isinstance(found, ObjectURL) and found.scheme in BUCKETS:
+            read_destination(save_to, "save_to")
+            return str(save_to)
+        msg = "a job may have its pictures put into object storage (s3, gs, az) alone"
+        raise InvalidRequestError(msg, parameter="save_to")
+
+    async def _buy(self, session: Session, asked: AnyRequest, key: str) -> ImageResult:
+        if not isinstance(asked, ImageRequest):
+            return await session.images.generate(asked, idempotency_key=key)
+        handle = await session.images.submit(asked, idempotency_key=key)
+        if handle.task_id and not handle.done:
+            await self._tell_accepted(key, handle.task_id)
+        return await handle
+
+    async def _tell_accepted(self, key: str, task_id: str) -> None:
+        place = progress_key(self.worker.queue_name, job_id(key))
+        try:
+            await self.worker.redis.set(place, task_id, ex=KEPT_S)
+        except Exception as error:  # whoever asks is told less, and that is all
+            if not is_passing(error):
+                raise
+
+    async def _save(
+        self,
+        session: Session,
+        result: ImageResult,
+        asked: AnyRequest,
+        place: str | Path,
+        number: int | None,
+    ) -> tuple[list[str], DownloadError | None]:
+        paths, trouble = list[str](), None
+        if number is None:
+            try:
+                folder = f"{str(place).removesuffix('/')}/"
+                saved = await session.download_all(result, folder, request=asked)
+            except (DownloadError, ConfigurationError) as error:
+                trouble = _unsaved(error)
+                return [str(each) for each in trouble.saved], trouble
+            return [str(each) for each in saved], None
+        stem = item_stem(number, result.task_id, asked.prompt)
+        for index in range(len(result.urls)):
+            name = stem if not index else f"{stem}-{index + 1}"
+            target = f"{str(place).removesuffix('/')}/{name}"
+            try:
+                saved_at = await session.download(
+                    result, target, index=index, request=asked
+                )
+            except (DownloadError, ConfigurationError) as error:
+                trouble = trouble or _unsaved(error)
+            else:
+                paths.append(str(saved_at))
+        return paths, trouble
+
+    async def _write_down(self, session: Session, key: str, paths: list[str]) -> None:
+        if self.store is None:
+            return
+        try:
+            record = await session.find(key)
+            if record is not None:
+                await ask(self.store.saved, record.attempt, paths)
+        except JournalError as error:  # the pictures are there, and the answer says so
+            logger.warning("%s: its files are not in the store: %s", key, error)
+
+
+def _unsaved(error: DownloadError | ConfigurationError) -> DownloadError:
+    """Return why a picture is not saved that is paid for."""
+    return error if isinstance(error, DownloadError) else DownloadError(error.message)

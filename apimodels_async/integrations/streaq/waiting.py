@@ -1,0 +1,335 @@
+"""
+Waits for the answers of workers; puts what is to be worked at.
+
+Theory of operation: one task per queue, while anybody waits. It puts what has gathered,
+in chunks, and reads the answers of all that are waited for with one command a chunk.
+Nothing is pushed, so nothing is missed: a broker that restarts, or an answer that came
+while nobody looked, changes nothing. What the broker forgot is put again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field
+from coredis.exceptions import RedisError
+from streaq.constants import REDIS_GROUP
+
+from apimodels_async._text import printable
+from apimodels_async.errors import (
+    ConfigurationError,
+    DownloadError,
+    JournalError,
+    SessionClosedError,
+    UnexpectedResponseError,
+)
+from apimodels_async.integrations.streaq.broker import IDLE_S, in_words
+from apimodels_async.integrations.streaq.jobs import TASK, Answer, load_answer
+from apimodels_async.integrations.streaq.progress import progress_key
+from apimodels_async.stores.store import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from apimodels_async.errors import ApiModelsError
+    from apimodels_async.integrations.streaq.broker import BrokerWorker
+    from apimodels_async.integrations.streaq.jobs import Job
+    from apimodels_async.stores.redis.store import RedisStore
+
+logger = logging.getLogger("apimodels_async.worker")
+
+CHUNK: Final = 500
+"""Jobs in one message to the broker."""
+LOOK_S: Final = 0.25
+"""Seconds between two looks for answers."""
+AGAIN_S: Final = 30.0
+"""After which a job that is waited for is put again, in case the broker forgot it."""
+EXPIRED: Final = "Task expired!"
+"""streaq's word for a job whose text is gone."""
+COUNT_S: Final = 10.0
+"""Between two counts of the workers."""
+
+
+@define(eq=False)
+class Waiter:
+    """One who waits for a job."""
+
+    job: Job
+    accepted: Callable[[str], object]
+    """Called with its task, once that is known."""
+    ended: asyncio.Future[Answer]
+    fresh: bool
+    """Whether an answer that is there is an old one, and does not count."""
+    put_at: float | None = None
+    """When it was last put; None: it is not there yet."""
+    task_id: str | None = None
+
+
+@define(eq=False)
+class Waiting:
+    """Who waits for what, on one queue. Must be made in its loop."""
+
+    _worker: BrokerWorker[None]
+    _store: RedisStore
+    workers: int | None = field(init=False, default=None)
+    """Alive, when they were last counted."""
+    trouble: str | None = field(init=False, default=None)
+    """Why the broker cannot be used, while that is so."""
+    closed: bool = field(init=False, default=False)
+    _waiters: defaultdict[str, list[Waiter]] = field(
+        init=False, factory=lambda: defaultdict(list[Waiter])
+    )
+    """By the broker's id."""
+    _woken: asyncio.Event = field(init=False, factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = field(init=False, default=None)
+    _counted_at: float | None = field(init=False, default=None)
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.get_running_loop().create_task(
+            self._run(), name="apimodels-queue"
+        )
+
+    async def aclose(self) -> None:
+        """Stop looking; who waits gets ``SessionClosedError``."""
+        self.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self.closed = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                if not waiter.ended.done():
+                    waiter.ended.set_exception(_closed())
+                    waiter.ended.exception()  # some have not begun to wait
+        self._waiters.clear()
+
+    def enqueue(
+        self,
+        job: Job,
+        accepted: Callable[[str], object] = str,
+        *,
+        fresh: bool = False,
+        put: bool = True,
+    ) -> Waiter:
+        """
+        Have *job* put with the next ones; to be awaited by :meth:`answer_to`.
+
+        Args:
+            accepted: Called with the API's id of its task, once that is known.
+
+            fresh: Whether it is to be worked at again if it has ended.
+
+            put: Whether it is to be put now; else it is there already.
+
+        Raises:
+            SessionClosedError: This was closed; it was not put.
+        """
+        if self.closed:
+            raise _closed(charged=False)
+        loop = asyncio.get_running_loop()
+        waiter = Waiter(job, accepted, loop.create_future(), fresh)
+        if not put:
+            waiter.put_at = loop.time()
+        self._waiters[job.id].append(waiter)
+        self._woken.set()
+        return waiter
+
+    async def answer_to(self, waiter: Waiter) -> Answer:
+        """Wait for the answer; cancelled, the job goes on."""
+        try:
+            return await waiter.ended
+        finally:
+            self._drop(waiter)
+
+    def _drop(self, waiter: Waiter) -> None:
+        others = self._waiters.get(waiter.job.id)
+        if others is not None and waiter in others:
+            others.remove(waiter)
+            if not others:
+                del self._waiters[waiter.job.id]
+
+    async def put(self, jobs: Iterable[Job], *, fresh: Collection[str] = ()) -> None:
+        """
+        Put *jobs*; one that is there already stays as it is.
+
+        Args:
+            fresh: Ids of those whose answers, if there are any, do not count.
+        """
+        tasks = list[Any]()
+        await self._forget_ends(fresh)
+        for job in jobs:
+            arguments = (dict(job.request), job.key, job.save_to, job.number)
+            task = self._worker.enqueue_unsafe(TASK, *arguments)
+            task.id = job.id
+            tasks.append(task)
+        if tasks:
+            await self._worker.enqueue_many(tasks)
+
+    async def _run(self) -> None:
+        try:
+            await self._serve()
+        finally:
+            self.close()
+
+    async def _serve(self) -> None:
+        while True:
+            if not self._waiters:
+                self._woken.clear()
+                await self._woken.wait()
+            try:
+                await self._turn()
+            except (RedisError, OSError, ExceptionGroup) as error:
+                if self.trouble is None:
+                    logger.warning("the broker is away: %s", in_words(error))
+                self.trouble = in_words(error)
+            else:
+                if self.trouble is not None:
+                    logger.info("the broker answers again")
+                self.trouble = None
+            await asyncio.sleep(LOOK_S)
+
+    async def _turn(self) -> None:
+        now = asyncio.get_running_loop().time()
+        # Before anything is put: what has ended need not be put again.
+        there = [each for each, waiters in self._waiters.items() if not _new(waiters)]
+        for chunk in _chunks(there, CHUNK):
+            await self._look(chunk)
+        due = [
+            waiters[0]
+            for waiters in self._waiters.values()
+            if waiters[0].put_at is None or now - waiters[0].put_at > AGAIN_S
+        ]
+        for some in _chunks(due, CHUNK):
+            new = [each.job.id for each in some if _new([each])]
+            await self.put([each.job for each in some], fresh=new)
+            for each in some:
+                each.put_at = now
+        if self._counted_at is None or now - self._counted_at > COUNT_S:
+            self.workers, self._counted_at = await self._count(), now
+
+    async def _forget_ends(self, ids: Collection[str]) -> None:
+        worker = self._worker
+        places = [worker.results_key + each for each in ids]
+        places += [progress_key(worker.queue_name, each) for each in ids]
+        if places:
+            await worker.redis.delete(places)
+
+    async def _look(self, ids: list[str]) -> None:
+        worker = self._worker
+        places = [worker.results_key + each for each in ids]
+        places += [progress_key(worker.queue_name, each) for each in ids]
+        found = await worker.redis.mget(places)
+        for job, raw, task_id in zip(
+            ids, found[: len(ids)], found[len(ids) :], strict=True
+        ):
+            if task_id is not None:
+                self._tell_accepted(job, str(task_id))
+            if raw is None or job not in self._waiters:
+                continue
+            key = self._waiters[job][0].job.key
+            try:
+                answer = await self.read(key, raw)
+            except JournalError as error:
+                logger.warning("%s: its picture is not read yet: %s", key, error)
+            else:
+                if answer is not None:
+                    self._tell(job, answer)
+                    continue
+                for waiter in self._waiters[job]:  # to be put again
+                    waiter.fresh, waiter.put_at = True, None
+
+    def _tell_accepted(self, job: str, task_id: str) -> None:
+        for waiter in self._waiters.get(job, ()):
+            if waiter.task_id is None:
+                waiter.task_id = task_id
+                waiter.accepted(task_id)
+
+    def _tell(self, job: str, answer: Answer) -> None:
+        for waiter in self._waiters.pop(job, ()):
+            if not waiter.ended.done():
+                waiter.ended.set_result(answer)
+
+    async def read(self, key: str, raw: Any) -> Answer | None:
+        """
+        Return the answer that the broker has of a job, its pictures included.
+
+        None: its answer is lost. It was delivered twice, and the second worker found
+        its text gone, which streaq writes down in the place of what the first one said.
+
+        Raises:
+            JournalError: The store that has them cannot be used.
+        """
+        try:
+            data = await self._worker.deserialize(raw)
+            if data["s"]:
+                return await self._complete(load_answer(data["r"]))
+            if data["r"] == EXPIRED:
+                return None
+            # It never ran: no worker of this queue has the task, say.
+            why = printable(str(data["r"]), 200)
+            error: ApiModelsError = ConfigurationError(f"no worker could run it: {why}")
+        except UnexpectedResponseError as damage:
+            error = damage
+        return Answer.of(key, error)
+
+    async def _complete(self, answer: Answer) -> Answer:
+        """Put back the pictures that the API sent inline, out of the store."""
+        if answer.kept_in is None:
+            return answer
+        await ask(self._store.open)
+        try:
+            record = await ask(self._store.find, answer.kept_in, answer.idempotency_key)
+        finally:
+            await ask(self._store.aclose)
+        if record is None or record.result is None:
+            msg = "its picture was sent inline, and the workers' store is another one"
+            error = DownloadError(msg, task_id=answer.task_id)
+            return Answer.of(answer.idempotency_key, error, tries=answer.tries)
+        return Answer.of(answer.idempotency_key, record.result, tries=answer.tries)
+
+    async def _count(self) -> int:
+        worker, alive = self._worker, set[str]()
+        for priority in worker.priorities:
+            stream = worker.stream_key + priority
+            if not await worker.redis.exists([stream]):
+                continue
+            for group in await worker.redis.xinfo_groups(stream):
+                if group["name"] != REDIS_GROUP:
+                    continue
+                found: Any = await worker.redis.xinfo_consumers(stream, REDIS_GROUP)
+                alive |= {
+                    str(each["name"])
+                    for each in found
+                    # A worker asks at least once in its idle time.
+                    if int(each["idle"]) < 2 * IDLE_S * 1000
+                }
+        return len(alive)
+
+
+def _closed(*, charged: bool | None = None) -> SessionClosedError:
+    msg = "the queue was closed; what was put there goes on"
+    error = SessionClosedError(msg)
+    error.charged = charged
+    return error
+
+
+def _new(waiters: list[Waiter]) -> bool:
+    first = waiters[0]
+    return first.fresh and first.put_at is None
+
+
+def _chunks(source: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    left = iter(tuple(source))
+    while chunk := list(islice(left, size)):
+        yield chunk

@@ -1,0 +1,315 @@
+"""
+A worker process: one session with the account's store and limit, for one queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from attrs import define, field
+from coredis.exceptions import RedisError
+from streaq.constants import REDIS_GROUP
+
+from apimodels_async.errors import ApiModelsError, ConfigurationError
+from apimodels_async.integrations.redis import RedisLimit
+from apimodels_async.integrations.redis.worker import LEASE_S
+from apimodels_async.integrations.streaq.broker import (
+    IDLE_S,
+    cannot_open,
+    in_words,
+    make_worker,
+)
+from apimodels_async.integrations.streaq.jobs import QUEUE
+from apimodels_async.integrations.streaq.task import OrderTask
+from apimodels_async.session import Session
+from apimodels_async.stores import RedisStore
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Callable
+
+    from streaq import Worker
+    from streaq.task import AsyncRegisteredTask
+
+    from apimodels_async._ports import OrderLimit
+    from apimodels_async.integrations.streaq.broker import BrokerWorker
+    from apimodels_async.integrations.streaq.jobs import Answer
+    from apimodels_async.stores.store import OrderStore
+
+logger = logging.getLogger("apimodels_async.worker")
+
+CONCURRENCY: Final = 50
+GRACE_S: Final = 25
+"""For which orders under way may finish once a worker is to stop."""
+HAND_BACK_S: Final = 5.0
+PAUSE_S: Final = 1.0
+"""Between two tries to reach a broker that is away."""
+NOBODY: Final = "apimodels:nobody"
+"""A key that names no order: asking for it opens the store."""
+AT_ONCE_MAX: Final = 1000
+
+
+def add_order(
+    worker: Worker[Any],
+    session: Callable[[], Session],
+    *,
+    save_to: str | os.PathLike[str] | None = None,
+    store: OrderStore | None = None,
+) -> AsyncRegisteredTask[Any, Any]:
+    """
+    Add the task ``order(request, idempotency_key)`` to a streaq worker of your own.
+
+    Who enqueues by :class:`OrderQueue` writes JSON: it must have *to_json* as its
+    serializer, and ``json.loads`` as its deserializer.
+
+    Args:
+        session: Returns the session of this process, made with a store; say
+            ``lambda: worker.context.session``.
+
+        save_to: Folder, or address in object storage, for the pictures; None: answers
+            name the API's addresses, which are good for 7 days.
+
+        store: That of the session, to keep in it where pictures were saved.
+
+    Returns:
+        The task, to enqueue as any other.
+
+    Raises:
+        ConfigurationError: *save_to* needs obstore, which is not installed.
+    """
+    return _task(worker, session, save_to, store).registered
+
+
+def _task(
+    worker: Worker[Any],
+    session: Callable[[], Session],
+    save_to: str | os.PathLike[str] | None,
+    store: OrderStore | None,
+) -> OrderTask:
+    place = save_to if save_to is None or isinstance(save_to, str) else Path(save_to)
+    return OrderTask(worker=worker, session=session, save_to=place, store=store)
+
+
+def order_worker(
+    url: str,
+    *,
+    save_to: str | os.PathLike[str] | None = None,
+    concurrency: int = CONCURRENCY,
+    queue: str = QUEUE,
+    pending: int | None = None,
+    per_second: float | None = None,
+    idle_timeout: float = IDLE_S,
+    grace_period: int = GRACE_S,
+    **options: Any,
+) -> Worker[Session]:
+    """
+    Return a streaq worker that orders for all who enqueue; ``run_sync()`` runs it.
+
+    Its session has ``RedisStore(url)`` and ``RedisLimit(url)``: an order is bought once
+    however often it is delivered, and all workers together keep the account's limits.
+
+    Args:
+        url: Of the Redis server, 7.0 or newer, or Valkey: broker, store and limit.
+
+        save_to: As for :func:`add_order`; jobs may name another bucket.
+
+        concurrency: Most jobs at once in this process.
+
+        queue: Name of the queue.
+
+        pending, per_second: Of the whole account, as for ``RedisLimit``; the same for
+            all workers.
+
+        idle_timeout: Seconds after which the jobs of a worker that was killed are given
+            to others.
+
+        grace_period: Seconds for which jobs may end once the process is to stop.
+
+        options: As for ``Session``.
+
+    Raises:
+        ConfigurationError: *url* is no address of a Redis server, or *save_to* needs
+            obstore.
+    """
+    return WorkerProcess(
+        url=url,
+        save_to=save_to,
+        concurrency=concurrency,
+        queue=queue,
+        pending=pending,
+        per_second=per_second,
+        idle_timeout=idle_timeout,
+        grace_period=grace_period,
+        options=options,
+    ).worker
+
+
+@define(eq=False, kw_only=True)
+class WorkerProcess:
+    """One worker, its task, and what it has open while it runs: see order_worker()."""
+
+    url: str = field(repr=False)
+    save_to: str | os.PathLike[str] | None = None
+    concurrency: int = CONCURRENCY
+    queue: str = QUEUE
+    pending: int | None = None
+    per_second: float | None = None
+    idle_timeout: float = IDLE_S
+    grace_period: int = GRACE_S
+    options: dict[str, Any] = field(factory=dict[str, Any], repr=False)
+    store: OrderStore | None = None
+    """Instead of ``RedisStore(url)``."""
+    limit: OrderLimit | None = None
+    """Instead of ``RedisLimit(url)``; it is not closed here."""
+    worker: BrokerWorker[Session] = field(init=False)
+    task: OrderTask = field(init=False)
+    began: bool = field(init=False, default=False)
+    """Whether it came as far as taking jobs."""
+    _session: Session | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self.worker = make_worker(
+            self.url,
+            self.queue,
+            lifespan=self._lifespan,
+            concurrency=self.concurrency,
+            idle_timeout=self.idle_timeout,
+            grace_period=self.grace_period,
+        )
+        self.store = self.store or RedisStore(self.url)
+        self.task = _task(self.worker, self._current, self.save_to, self.store)
+
+    def _current(self) -> Session:
+        if self._session is None:
+            msg = "a job came before its worker's session was opened"
+            raise ConfigurationError(msg)
+        return self._session
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[Session]:
+        if isinstance(self.task.save_to, Path):
+            await anyio.Path(self.task.save_to).mkdir(parents=True, exist_ok=True)
+        # A job waits for a server that is away; it must not be told as refused.
+        shared = RedisLimit.unchecked(
+            self.url,
+            lease_s=LEASE_S,
+            away_s=math.inf,
+            pending=self.pending,
+            per_second=self.per_second,
+        )
+        session = Session(store=self.store, limit=self.limit or shared, **self.options)
+        try:
+            await session.find(NOBODY)  # nothing is taken that cannot be written down
+            self._session, self.began = session, True
+            yield session
+        finally:
+            # Shielded: a session that is cut while it closes loses paid answers.
+            with anyio.CancelScope(shield=True):
+                self.task.closed = True
+                if self.began:
+                    await self._hand_back()
+                await session.aclose()
+                await shared.aclose()
+
+    async def _hand_back(self) -> None:
+        """Give others at once what this worker was given and has not begun."""
+        worker = self.worker
+        with anyio.move_on_after(HAND_BACK_S):
+            try:
+                for priority in worker.priorities:
+                    await _hand_back(worker, worker.stream_key + priority)
+            except (RedisError, OSError) as error:
+                logger.warning("what was not begun is handed on later: %s", error)
+
+
+async def _hand_back(worker: Worker[Any], stream: str) -> None:
+    found: Any = await worker.redis.xpending(
+        stream, REDIS_GROUP, "-", "+", AT_ONCE_MAX, consumer=worker.id
+    )
+    left = [each.identifier for each in found]
+    if not left:
+        return
+    claimed: Any = await worker.redis.xclaim(stream, REDIS_GROUP, worker.id, 0, left)
+    async with worker.redis.pipeline(transaction=True) as pipe:
+        for entry in claimed:
+            pipe.xadd(stream, dict(entry.field_values))
+            pipe.xack(stream, REDIS_GROUP, [entry.identifier])
+            pipe.xdel(stream, [entry.identifier])
+
+
+@define(eq=False)
+class WorkerLoop:
+    """
+    Runs workers one after the other: a broker that was away is come back to.
+
+    For programs that handle signals themselves; ``order_worker(...).run_sync()`` ends
+    when its broker goes.
+    """
+
+    make: Callable[[], WorkerProcess]
+    """Makes the next one."""
+    told: Callable[[Answer, float], None]
+    """Called with each answer, and the seconds it took."""
+    _stopping: anyio.Event = field(init=False, factory=anyio.Event)
+    _now: WorkerProcess | None = field(init=False, default=None)
+
+    @property
+    def under_way(self) -> int:
+        """How many jobs are being worked at."""
+        return 0 if self._now is None else self._now.task.under_way
+
+    def stop(self) -> None:
+        """Take no more; what is under way may end within the worker's grace period."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """
+        Work until stopped.
+
+        Raises:
+            ConnectionFailedError: The broker was away when it began.
+            ConfigurationError: It cannot be used.
+            JournalError: The store cannot be used.
+        """
+        began = False
+        while not self._stopping.is_set():
+            try:
+                await self._run_one()
+            except* ApiModelsError as group:
+                trouble: BaseException = group
+            except* (RedisError, OSError) as group:
+                trouble = group
+            else:
+                return
+            process, self._now = self._now, None
+            began = began or (process is not None and process.began)
+            if not began:
+                raise _first(trouble) from None
+            logger.warning("the broker is away: %s", in_words(trouble))
+            with anyio.move_on_after(PAUSE_S):
+                await self._stopping.wait()
+
+    async def _run_one(self) -> None:
+        process = self._now = self.make()
+        process.worker.stopping = self._stopping
+        process.task.told = self.told
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._cut, process)
+            await process.worker.run_async()
+            group.cancel_scope.cancel()
+
+    async def _cut(self, process: WorkerProcess) -> None:
+        await self._stopping.wait()
+        await anyio.sleep(process.grace_period)
+        process.task.cut()
+
+
+def _first(error: BaseException) -> ApiModelsError:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, ApiModelsError) else cannot_open(error)

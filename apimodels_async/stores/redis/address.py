@@ -1,0 +1,51 @@
+"""
+Where a store on Redis is: its address as users write it, as redis-py has it, and as it
+may be shown.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from contextlib import suppress
+from typing import Final
+
+from apimodels_async.errors import ConfigurationError
+
+SCHEMES: Final = {
+    "redis": "redis",
+    "rediss": "rediss",
+    "unix": "unix",
+    "valkey": "redis",
+    "valkeys": "rediss",
+}
+"""Of an address -> as redis-py has it."""
+
+
+def read_address(url: str) -> tuple[str, str]:
+    """
+    Return *url* as redis-py has it, and without what is secret in it.
+
+    Raises:
+        ConfigurationError: It is none, or redis-py is not installed.
+    """
+    if importlib.util.find_spec("redis") is None:
+        msg = (
+            "a store on Redis needs redis-py, which is not installed; "
+            "run: pip install 'apimodels-async[redis]'"
+        )
+        raise ConfigurationError(msg)
+    from apimodels_async.stores.redis.connection import check_address
+
+    scheme, _, rest = url.partition("://")
+    known = SCHEMES.get(scheme)
+    # Not said as redis-py has it: its words may have a part of a password in them.
+    with suppress(ValueError):
+        if known is not None:
+            check_address(f"{known}://{rest}")
+            place = rest.partition("?")[0].rpartition("@")[2]
+            return f"{known}://{rest}", f"{scheme}://{place}"
+    msg = (
+        "store: that is no address of a Redis server; write "
+        "redis://[user:password@]host:port/number"
+    )
+    raise ConfigurationError(msg) from None

@@ -1,0 +1,33 @@
+"""What a shell completes of a command line."""
+
+from __future__ import annotations
+
+from cyclopts.completion._engine import compute_completions
+from support.cases import check_all
+
+from apimodels_async import known_models
+from apimodels_async.cli.app import build
+
+TASK = ("generate", "a fox", "--model", "gpt-image-2-all", "--param")
+
+
+def test_models_and_parameters_are_completed():
+    """Model ids; after --param the names that the model has, and then their values."""
+    app, known = build(["__complete"]), known_models()
+    named = {f"{name}=" for name in known["gpt-image-2-all"].params}
+    every = {f"{name}=" for each in known.values() for name in each.params}
+    values = {f"quality={word}" for word in ("low", "medium", "high", "auto")}
+    cases = [
+        (("generate", "a fox", "--model", ""), set(known)),
+        (("models", ""), set(known)),
+        ((*TASK, ""), named),
+        ((*TASK, "quality="), values),
+        ((*TASK, "n="), set()),
+        ((*TASK, "layers="), set()),
+        (("edit", "x", "--model", "new", "--param", ""), every),
+    ]
+
+    def check(words, expected):
+        assert {each.value for each in compute_completions(app, [*words])} == expected
+
+    check_all(cases, check)

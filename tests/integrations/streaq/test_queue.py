@@ -1,0 +1,225 @@
+"""A queue and its workers: put, bought once, answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from streaq import Worker
+from support.batches import prompts_ordered
+from support.redis import SAFE, RedisServer, needs_redis
+from support.waiting import until
+from support.workers import working
+
+from apimodels_async import (
+    ConfigurationError,
+    ConnectionFailedError,
+    GenerationFailedError,
+    OutcomeUnknownError,
+    SessionClosedError,
+)
+from apimodels_async.integrations.streaq import JobState, OrderQueue, add_order, to_json
+from apimodels_async.integrations.streaq.jobs import job_id
+from apimodels_async.stores import RedisStore
+
+pytestmark = needs_redis
+MOOSE = {"prompt": "a moose", "model": "gpt-image-2"}
+
+
+async def test_what_is_put_is_bought_once(queue, broker, emulator, tmp_path):
+    """However often it is put, before and after its end; its file is saved."""
+    orders = [("a fox", "fox"), (MOOSE, "moose")]
+    put = [await queue.put(orders), await queue.put(orders)]
+    waiting = await queue.look("moose")
+    async with working(broker.url, emulator, save_to=tmp_path / "out") as worker:
+        fox, moose = await asyncio.gather(queue.wait("fox"), queue.wait("moose"))
+        await queue.put(orders)
+        await until(lambda: len(worker.answers) == 4)
+        assert await queue.wait("moose") == moose
+        ended = await queue.look("moose")
+
+    assert put == [2, 2]
+    assert waiting.state is JobState.QUEUED
+    assert set(prompts_ordered(emulator).values()) == {1}
+    assert (ended.state, ended.task_id) == (JobState.ENDED, moose.task_id)
+    assert moose.task_id in emulator.tasks
+    assert moose.cost == emulator.tasks[moose.task_id].price
+    names = {path.name.partition(".")[0] for path in (tmp_path / "out").iterdir()}
+    assert names == {"a-fox", "a-moose"}
+    assert len(fox.paths) == 1
+    assert (await queue.look("none")).state is JobState.MISSING
+    with pytest.raises(ConfigurationError, match="nothing is put"):
+        await queue.wait("none")
+
+
+async def test_an_answer_says_what_a_session_says(queue, broker, emulator, session):
+    """A failure, a refusal and an unknown fate: the same error, the same words."""
+    emulator.fault("create", "drop", match="lost", times=None, after=True)
+    emulator.fault("create", "envelope", match="refused", times=None)
+    found = []
+    async with working(broker.url, emulator):
+        for word in ("[fail] fox", "refused", "lost"):
+            with pytest.raises(Exception) as caught:  # noqa: PT011  compared below
+                await session.images.generate(word, model="gpt-image-2")
+            await queue.put([({"prompt": word, "model": "gpt-image-2"}, word)])
+            answer = await queue.wait(word)
+            found.append((answer, caught.value))
+
+    for answer, error in found:
+        assert type(answer.error) is type(error)
+        assert str(answer.error).partition(" (")[0] == str(error).partition(" (")[0]
+        assert answer.error.charged is error.charged
+    assert [answer.state for answer, _ in found] == ["failed", "refused", "unknown"]
+    assert isinstance(found[0][1], GenerationFailedError)
+    assert isinstance(found[2][1], OutcomeUnknownError)
+
+
+async def test_a_job_may_not_name_files_of_the_worker(
+    queue, broker, emulator, tmp_path
+):
+    """Whoever may write to the broker may order, and not write files elsewhere."""
+    places = [str(tmp_path / "x"), f"file://{tmp_path}/x/", "memory://x/"]
+    async with working(broker.url, emulator):
+        for place in places:
+            await queue.put([("a fox", place)], save_to=place)
+        answers = [await queue.wait(place) for place in places]
+
+    assert {answer.state for answer in answers} == {"refused"}
+    assert "object storage (s3, gs, az) alone" in str(answers[0].error)
+    assert not emulator.generations
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_worker_that_stops_hands_back(queue, broker, emulator):
+    """What it had under way, and what it had not begun, another one ends; once."""
+    orders = [({"prompt": f"m{n}", "model": "gpt-image-2"}, f"m{n}") for n in range(6)]
+    await queue.put(orders)
+    async with working(broker.url, emulator, concurrency=2):
+        await until(lambda: len(emulator.tasks) >= 2)
+    async with working(broker.url, emulator) as second:
+        answers = await asyncio.gather(*(queue.wait(key) for _, key in orders))
+
+    assert {answer.state for answer in answers} == {"completed"}
+    assert set(prompts_ordered(emulator).values()) == {1}
+    assert len(second.answers) >= 4
+    assert max(answer.tries for answer in answers) > 1
+
+
+async def test_a_broker_that_restarts_is_come_back_to(emulator):
+    """Worker and queue go on; what was bought is not bought again."""
+    with RedisServer(SAFE) as server:
+        orders = [
+            ({"prompt": f"m{n}", "model": "gpt-image-2"}, f"m{n}") for n in range(5)
+        ]
+        async with (
+            OrderQueue(server.url, base_url=emulator.base_url) as queue,
+            working(server.url, emulator),
+        ):
+            await queue.put(orders)
+            waiting = [asyncio.create_task(queue.wait(key)) for _, key in orders]
+            await until(lambda: emulator.tasks and queue.stats().waiting == 5)
+            server.kill()
+            await until(lambda: queue.stats().trouble)
+            with pytest.raises(
+                ConnectionFailedError, match="the broker cannot be used"
+            ):
+                await queue.put([("a fox", "fox")])
+            server.start()
+            answers = await asyncio.gather(*waiting)
+
+    assert {answer.state for answer in answers} == {"completed"}
+    assert set(prompts_ordered(emulator).values()) == {1}
+
+
+async def test_a_broker_that_is_away_at_first_is_told(emulator, tmp_path, caplog):
+    """Queue and worker say so, and no word of a password."""
+    url = "redis://:canary-secret@127.0.0.1:1/0"
+    with pytest.raises(ConnectionFailedError) as queue_error:
+        async with OrderQueue(url):
+            pass
+    with pytest.raises(ConnectionFailedError) as worker_error:
+        async with working(url, emulator) as worker:
+            await worker.task
+    for error in (queue_error.value, worker_error.value):
+        assert str(error).startswith("the broker cannot be used")
+        assert "canary" not in f"{error!r} {caplog.text}"
+    for bad in ("http://a.b", "redis://:canary-secret@h:x"):
+        with pytest.raises(ConfigurationError, match="no address of a Redis") as caught:
+            OrderQueue(bad)
+        assert "canary" not in repr(caught.value)
+
+
+async def test_a_picture_that_was_sent_inline_comes_from_the_store(
+    queue, broker, emulator
+):
+    """The broker has its digest alone; whoever waits gets the picture."""
+    more = {"size": "1024x1024", "response_format": "b64_json"}
+    order = {**MOOSE, "model": "gpt-image-2-all", **more}
+    async with working(broker.url, emulator):
+        await queue.put([(order, "inline")])
+        answer = await queue.wait("inline")
+
+    assert answer.result.url.startswith("data:image/")
+    with broker.client() as client:
+        (kept,) = client.keys("streaq:*:results:*")
+        assert len(client.get(kept)) < 4000
+
+
+async def test_the_task_goes_into_a_worker_of_ones_own(broker, emulator, connect):
+    """Beside other tasks, with the session of its own lifespan."""
+    session = connect(emulator, store=RedisStore(broker.url))
+    how = {
+        "redis_url": broker.url,
+        "queue_name": "mine",
+        "serializer": to_json,
+        "deserializer": json.loads,
+    }
+    worker, other = Worker(**how), Worker(**how)
+    add_order(worker, lambda: session)
+    running = asyncio.create_task(worker.run_async())
+    try:
+        async with other:
+            task = await other.enqueue_unsafe("order", "a fox", "fox")
+            ended = await task.result(timeout=30)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+    assert ended.result["state"] == "completed"
+    assert list(prompts_ordered(emulator)) == ["a fox"]
+
+
+async def test_words_of_the_engine_are_no_answers(queue, broker, emulator):
+    """A job that nobody can run is told; one whose answer it lost is put again."""
+    said = {"none": "Missing function order!", "lost": "Task expired!"}
+    await queue.put((f"a {key}", key) for key in said)
+    waiting = [asyncio.create_task(queue.wait(key)) for key in said]
+    await until(lambda: queue.stats().waiting == 2)
+    with broker.client() as client:
+        for key, words in said.items():
+            place = f"streaq:apimodels:task:results:{job_id(key)}"
+            client.set(place, json.dumps({"s": False, "r": words}))
+        none = await waiting[0]
+        await until(lambda: not client.exists(place))
+    async with working(broker.url, emulator):
+        lost = await waiting[1]
+
+    assert str(none.error) == "no worker could run it: Missing function order!"
+    assert lost.state == "completed"
+
+
+async def test_a_queue_that_is_left_tells_who_waits(broker, emulator):
+    """Whoever waits gets an error; the job stays there."""
+    async with OrderQueue(broker.url, base_url=emulator.base_url) as queue:
+        await queue.put([("a fox", "fox")])
+        waiting = asyncio.create_task(queue.wait("fox"))
+        await until(lambda: queue.stats().waiting)
+        queue.close()
+        with pytest.raises(SessionClosedError, match="goes on"):
+            await waiting
+    with pytest.raises(KeyError, match="redis"):  # and no group of errors
+        async with OrderQueue(broker.url, base_url=emulator.base_url):
+            raise KeyError(broker.url)
+    async with OrderQueue(broker.url, base_url=emulator.base_url) as queue:
+        assert (await queue.look("fox")).state is JobState.QUEUED
