@@ -67,14 +67,14 @@ PORTABLE = tuple(
         *("stores/sqlite/test_reader.py", "stores/sqlite/test_store_files.py"),
         *("stores/sqlite/test_store_opening.py", "sync"),
         *("webhooks/test_expected_sessions.py", "cli/batch/test_command.py"),
-        *("cli/batch/test_folder.py", "cli/batch/test_ls.py", "cli/test_asking.py"),
-        *("cli/test_context.py", "cli/test_files.py"),
+        *("cli/batch/test_folder.py", "cli/batch/test_ls.py"),
+        *("cli/test_context.py", "cli/test_files.py", "cli/terminal/test_asking.py"),
     )
 )
 """What touches files, locks, sockets, signals and terminals."""
 SEARCHED = (
     *("tests/_api", "tests/_core", "tests/_io/test_config.py"),
-    *("tests/test_display.py", "tests/test_text.py"),
+    *("tests/_notebook/test_html.py", "tests/test_text.py"),
 )
 """Where hypothesis looks for more at night: what is pure."""
 

@@ -20,7 +20,7 @@ from apimodels_async.cli.help.mistakes import explain
 from apimodels_async.cli.help.topics import GROUPS, MORE, USAGES, epilogue
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.prompts import STDIN
-from apimodels_async.cli.streams import standard_streams
+from apimodels_async.cli.terminal.streams import standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -187,7 +187,7 @@ async def _show(
     drawn = paths and not delivery.no_preview and output.interactive
     if not (drawn or delivery.open):
         return
-    from apimodels_async.cli import viewing  # which loads Pillow
+    from apimodels_async.cli.terminal import viewing  # which loads Pillow
 
     if drawn and viewing.can_preview(output):
         await viewing.preview(output, paths[0])

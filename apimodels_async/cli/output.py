@@ -6,7 +6,7 @@ Rules of this file:
 2. Results go to stdout; what is said about them (errors, notes) to stderr.
 3. Colour and movement are for a terminal; ``NO_COLOR`` takes the colour only (rich
    reads it).
-4. Nothing here fails: ``streams`` sees to what stdout or stderr cannot take.
+4. Nothing here fails: ``terminal.streams`` sees to what stdout or stderr cannot take.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Output:
 
     @property
     def failed(self) -> bool:
-        """Whether stdout takes no more (``streams``)."""
+        """Whether stdout takes no more (``terminal.streams``)."""
         return getattr(self.stdout.file, "failure", None) is not None
 
     def line(self, text: str, style: str = "") -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from apimodels_async import InvalidRequestError
-from apimodels_async.cli.asking import in_thread, read_pieces
+from apimodels_async.cli.terminal.asking import in_thread, read_pieces
 
 SIGN: Final = "@"
 STDIN: Final = "@-"

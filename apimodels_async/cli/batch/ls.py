@@ -21,7 +21,7 @@ from apimodels_async.cli.commands.orders import print_orders
 from apimodels_async.cli.options import Flag
 from apimodels_async.cli.output import Output, truncated
 from apimodels_async.cli.store import Store
-from apimodels_async.cli.tables import Column, Rows
+from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.stores import OrderRecord, OrderState, SqliteStore, read_history
 from apimodels_async.stores.reading import store_at
 from apimodels_async.stores.sqlite.journal import holder_of

@@ -17,8 +17,8 @@ from apimodels_async import (
 )
 from apimodels_async._api.catalogue import near_models, sends_as_it_is
 from apimodels_async._api.spelling import did_you_mean, reworded
-from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.commands.account import price_dates
+from apimodels_async.cli.terminal.asking import confirm
 from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:

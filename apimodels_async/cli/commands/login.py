@@ -13,11 +13,11 @@ from apimodels_async import (
     ConfigurationError,
 )
 from apimodels_async._io.config import CREDENTIALS, KEY_VARIABLE, locate_key
-from apimodels_async.cli.asking import read_secret
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.files import replace_file
 from apimodels_async.cli.options import Common, Flag
 from apimodels_async.cli.output import Output, spinner
+from apimodels_async.cli.terminal.asking import read_secret
 from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:

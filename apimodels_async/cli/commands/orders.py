@@ -9,12 +9,12 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from apimodels_async import ConfigurationError
-from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.batch.journal import is_journal
 from apimodels_async.cli.options import Count, Flag, Model, StorePlace
 from apimodels_async.cli.output import Output, truncated
 from apimodels_async.cli.store import Store, existing_store, place_of
-from apimodels_async.cli.tables import Column, Rows
+from apimodels_async.cli.terminal.asking import confirm
+from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.errors import CHARGED
 from apimodels_async.stores import (
     OrderRecord,

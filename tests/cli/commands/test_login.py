@@ -12,9 +12,9 @@ import termios
 import pytest
 from cli.conftest import Done, Terminal
 
-from apimodels_async.cli.asking import read_secret
 from apimodels_async.cli.commands.login import masked
 from apimodels_async.cli.output import Output, screen
+from apimodels_async.cli.terminal.asking import read_secret
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from cli.conftest import Terminal, plain
 
 from apimodels_async.cli.output import Output, screen
-from apimodels_async.cli.tables import AT_ONCE, Column, Rows
+from apimodels_async.cli.terminal.tables import AT_ONCE, Column, Rows
 
 COLUMNS = (
     Column("no.", right=True),

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from apimodels_async.cli.output import Output
-from apimodels_async.cli.viewing import half_blocks, preview
+from apimodels_async.cli.terminal.viewing import half_blocks, preview
 
 BLOCK = "\u2580"
 
