@@ -6,10 +6,11 @@ import pytest
 
 from apimodels_async import PollPolicy, check_request
 from apimodels_async._api.checks import check_image, check_size
+from apimodels_async._api.refusals import name_the_base
 from apimodels_async._core.money.orders import FORGET_HINT
 from apimodels_async._io.config import resolve_base_url, resolve_key
 from apimodels_async.cli.words import plain_words, split_tip
-from apimodels_async.errors import ApiModelsError
+from apimodels_async.errors import ApiModelsError, NotFoundError
 
 PYTHON = ("=", "None", "()", "PollPolicy", "api_key", "base_url", "session.", "{")
 
@@ -36,6 +37,10 @@ def refusals(monkeypatch, tmp_path):
         with pytest.raises(ApiModelsError) as caught:
             call()
         said.append(str(caught.value))
+    for base_url in ("https://example.com", "https://example.com/v1"):
+        missing = NotFoundError("the API does not know this", status=404)
+        name_the_base(missing, b"", base_url, "images")
+        said.append(str(missing))
     return said
 
 
