@@ -371,7 +371,26 @@ class Session(StoredOrders):
         *,
         side: int | None = None,
     ) -> PictureGrid:
-        """As ``Session.show``: pictures that a saved notebook keeps; free."""
+        """
+        Return pictures for a notebook that a saved notebook keeps; free.
+
+        ``session.show(outcomes)`` as the last line of a cell shows them in a grid, with
+        their prompts, also as texts for those who cannot see them, and with the reason
+        where there is none. They are scaled down, some 10 kB each, and hold no address;
+        of more than 100 the first 100 are shown. Pictures that a batch saved are read
+        from there. Needs the extra ``[notebook]``.
+
+        Args:
+            results: A result, an outcome, or a list of them.
+
+            side: Longest side in pixels, 16 to 2048; else 512 for one picture and 256
+                for several.
+
+        Raises:
+            ConfigurationError: Pillow is not installed. Nothing was fetched.
+            InvalidRequestError: *results* are none, or *side* is out of range.
+            SessionClosedError: The session is closed.
+        """
         warn_outside()
         make_grid = self._inner._make_grid  # noqa: SLF001  ours
         return self._portal.call(make_grid, results, side)

@@ -8,8 +8,11 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+import time
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 
 import obstore
 import pytest
@@ -55,21 +58,24 @@ def serve_s3():
     """Run moto's server; skips the test where there is none."""
     if importlib.util.find_spec("moto") is None:
         pytest.skip("moto is not installed: no S3 service to try")
-    with subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    ) as server:
+    # Into a file: a pipe that nobody reads is full after some 600 requests, and then
+    # the service waits for ever.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        (Path(folder) / "said").open("wb") as said,
+        subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as server,
+    ):
         try:
-            for line in server.stdout:
-                found = re.search(r"http://127\.0\.0\.1:\d+", line)
-                if found is not None:
-                    break
-            else:
-                pytest.fail("moto's server ended before it listened")
+            while (found := _address_in(said.name)) is None:
+                if server.poll() is not None:
+                    pytest.fail("moto's server ended before it listened")
+                time.sleep(0.02)
             yield S3(found[0])
         finally:
             server.kill()
@@ -85,6 +91,11 @@ def at_s3(server, monkeypatch, **options):
         retry_config={"max_retries": 0},
         **options,
     )
+
+
+def _address_in(file):
+    text = Path(file).read_text(encoding="utf-8", errors="replace")
+    return re.search(r"http://127\.0\.0\.1:\d+", text)
 
 
 def objects(store):

@@ -28,13 +28,7 @@ from redis import exceptions
 
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async.errors import JournalError
-from apimodels_async.stores.redis.connection import (
-    DISK_S,
-    FINAL,
-    PASSING,
-    in_words,
-    passes,
-)
+from apimodels_async.stores.redis.connection import DISK_S, in_words, passes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -176,12 +170,10 @@ class Calls:
                 async with asyncio.timeout_at(until):
                     answers = await self._connection.send([*before, *numbered, *after])
                 error = next((each for each in answers if passes(each)), None)
-            except FINAL as refused:
-                raise in_words(refused) from None
-            except PASSING as passing:
-                error = passing
-            except exceptions.RedisError as strange:
-                raise in_words(strange) from None
+            except (exceptions.RedisError, OSError) as caught:
+                if not passes(caught):
+                    raise in_words(caught) from None
+                error = caught
             finally:
                 tries.count += not answers
             if error is None:
@@ -250,7 +242,7 @@ class _Lane:
             self._sending = None
             left, self._waiting = [*group, *self._waiting], []
             for _, done in left:
-                if not done.done():  # it was cancelled
+                if not done.done():  # this was cancelled
                     done.set_exception(JournalError("the store on Redis was cut off"))
 
     async def _send_group(
@@ -262,8 +254,6 @@ class _Lane:
         except JournalError as error:
             answers = [error] * len(group)
         for (_, done), answer in zip(group, answers, strict=True):
-            if done.done():
-                continue
             if isinstance(answer, Exception):
                 done.set_exception(in_words(answer))
             else:

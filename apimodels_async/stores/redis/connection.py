@@ -96,4 +96,7 @@ def in_words(error: Exception) -> JournalError:
 
 def passes(answer: object) -> bool:
     """Return whether *answer* is an error that a later try may mend."""
-    return isinstance(answer, PASSING) and not isinstance(answer, FINAL)
+    # What is refused while connecting is given as a connection that failed.
+    cause = getattr(answer, "__cause__", None)
+    found = cause if isinstance(cause, exceptions.RedisError) else answer
+    return isinstance(found, PASSING) and not isinstance(found, FINAL)

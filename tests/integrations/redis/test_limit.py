@@ -288,6 +288,24 @@ async def test_a_probe_whose_leave_was_lost_is_let_go_again(make, proxy):
         end([await waiting])
 
 
+async def test_leave_that_came_after_half_a_lease_is_asked_for_again(
+    make, proxy, server
+):
+    """By then it may be another's."""
+    server.ask("CONFIG", "RESETSTAT")
+    (limit,) = await make(proxy.url, count=1, lease_s=1.0, pending=1)
+    proxy.held.clear()
+    waiting = asyncio.create_task(limit.acquire())
+    await asyncio.sleep(0.7)
+    proxy.held.set()
+    await waiting
+
+    assert numbers(server)[0] == 1
+    with server.client() as client:
+        steps = client.info("commandstats")["cmdstat_evalsha"]
+    assert steps["calls"] - steps["failed_calls"] >= 2
+
+
 async def test_leave_that_comes_too_late_is_given_back(make, proxy, server):
     """Cancelled while its leave was on the way, a probe holds nobody up."""
     (limit,), (other,) = await make(proxy.url, count=1), await make(count=1)
@@ -603,6 +621,18 @@ async def test_it_closes_itself_when_nothing_is_left(server):
     await until(is_over)
     end([await limit.acquire()])
     await limit.aclose()
+
+
+def test_a_loop_that_ended_is_forgotten(running_server):
+    """An object that serves one loop after the other keeps the last one's part."""
+    limit = RedisLimit(running_server.url)
+
+    async def order():
+        (await limit.acquire()).release()
+
+    for _ in range(3):
+        asyncio.run(order())
+    assert len(limit._workers) == 1
 
 
 def test_what_makes_no_sense_is_refused():

@@ -153,6 +153,24 @@ async def test_a_claim_that_nobody_waits_for_is_taken_back(start):
                 assert (await begin(store, f"k{pauses}")).granted
 
 
+async def test_who_waits_as_the_loop_ends_is_told(start):
+    """What carries the calls is cancelled: nobody waits for ever."""
+    server = start(*SAFE)
+    async with open_store(server.url) as store:
+        os.kill(server.process.pid, signal.SIGSTOP)
+        claims = [asyncio.create_task(begin(store, key)) for key in ("k", "l")]
+
+        def carrying():
+            return [t for t in asyncio.all_tasks() if t.get_name() == "apimodels-redis"]
+
+        await until(carrying)
+        for task in carrying():
+            task.cancel()
+        ends = await asyncio.gather(*claims, return_exceptions=True)
+        os.kill(server.process.pid, signal.SIGCONT)
+    assert [str(end) for end in ends] == ["the store on Redis was cut off"] * 2
+
+
 async def test_a_full_server_orders_nothing_and_takes_words_again(start):
     """At maxmemory a claim is refused in words; with more room all goes on."""
     server = start(*SAFE)

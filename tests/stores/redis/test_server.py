@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.keyspace import InMemory, StoreInMemory
 from support.redis import SAFE
 
 from apimodels_async import JournalError
@@ -11,9 +12,9 @@ from apimodels_async.stores import RedisStore
 RIGHTS = "+@read +@write +@scripting +@connection +info +time"
 
 
-async def opened(url):
+async def opened(url, *, patience_s=1.0):
     """Open a store and close it."""
-    store = RedisStore.unchecked(url, patience_s=1.0)
+    store = RedisStore.unchecked(url, patience_s=patience_s)
     await store.open()
     await store.aclose()
 
@@ -69,9 +70,26 @@ async def test_the_rights_that_the_docs_name_are_enough(start, caplog):
     await store.aclose()
     assert "secret" not in repr(store) + store.address + caplog.text
 
+    # At once: no patience mends it.
     with pytest.raises(JournalError, match="invalid username-password") as raised:
-        await opened(f"unix://shop:wrong-secret@{server.path}")
+        await opened(f"unix://shop:wrong-secret@{server.path}", patience_s=600)
     assert "secret" not in str(raised.value)
+
+
+async def test_a_sentinel_is_refused():
+    """It knows where the server is, and keeps no orders."""
+
+    class Sentinel(InMemory):
+        def answer(self, *words):
+            mode = {"redis_mode": "sentinel"}
+            return mode if words[0] == "INFO" else super().answer(*words)
+
+    class Store(StoreInMemory):
+        def _connect(self):
+            return Sentinel(self._keyspace)
+
+    with pytest.raises(JournalError, match="Sentinel; give the address of the server"):
+        await Store().open()
 
 
 async def test_a_user_without_rights_is_told(start):

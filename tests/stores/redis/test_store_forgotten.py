@@ -164,6 +164,24 @@ async def test_a_session_that_closes_takes_its_lost_claims_back(server):
                 assert (await begin(other, key)).granted
 
 
+async def test_a_claim_that_could_not_be_taken_back_is_the_next_time(server):
+    """Nothing else is ordered until then, and the lease is renewed all the same."""
+    async with open_store(server, SpoiledStore, patience_s=0.3) as store:
+        await store.renew("us")
+        store.way.unanswered[b"begin"] = 2
+        with pytest.raises(JournalError):
+            await begin(store)
+        store.way.late[b"take_back"] = 4
+        await store.renew("us")
+        with pytest.raises(JournalError):
+            await begin(store, "l")
+        assert (await store.find(SCOPE, "k")).state is OrderState.INTENDED
+        await store.renew("us")
+
+        assert (await store.find(SCOPE, "k")).state is REFUSED
+        assert (await begin(store)).granted
+
+
 # --- forgotten --------------------------------------------------------------------
 
 
