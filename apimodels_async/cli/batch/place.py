@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from functools import partial
+import threading
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
@@ -88,6 +88,9 @@ class FolderPlace:
     """The folder that has the journal, too."""
 
     _folder: Folder
+    _asked: int = field(init=False, default=0)
+    """Pages so far."""
+    _turn: threading.Lock = field(init=False, factory=threading.Lock)
 
     @property
     def pictures(self) -> Path:
@@ -109,9 +112,16 @@ class FolderPlace:
 
     async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
         """Write the page; raises ``ConfigurationError``."""
-        title = self._folder.path.name
-        write = partial(write_gallery, self.page, title, cards, facts)
-        await anyio.to_thread.run_sync(write)
+        self._asked += 1
+        await anyio.to_thread.run_sync(self._write, self._asked, cards, facts)
+
+    def _write(
+        self, number: int, cards: Sequence[Card], facts: Mapping[str, str]
+    ) -> None:
+        # Who is cancelled leaves its thread behind, which may come after the next one.
+        with self._turn:
+            if number == self._asked:
+                write_gallery(self.page, self._folder.path.name, cards, facts)
 
 
 @define(eq=False)

@@ -13,7 +13,8 @@ from support.raw import RawServer, hang, message
 
 from apimodels_async import ConfigurationError, DownloadError
 from apimodels_async._core.files.object_urls import read_object_url
-from apimodels_async.cli.batch.place import BucketPlace
+from apimodels_async.cli.batch.folder import Folder
+from apimodels_async.cli.batch.place import BucketPlace, FolderPlace
 from apimodels_async.cli.gallery.page import MARK
 
 pytestmark = pytest.mark.usefixtures("object_storage")
@@ -203,3 +204,13 @@ async def test_a_page_may_go_by_its_own_mark(folder):
     assert MARK in page.read_bytes()
     assert "ended" in page.read_text("utf-8")
     assert [path.name for path in folder.iterdir()] == ["index.html"]
+
+
+async def test_a_page_that_was_given_up_never_comes_after_the_next(folder):
+    """The thread of a writer who was cancelled leaves the later page as it is."""
+    place = FolderPlace(Folder(folder))
+    await place.write_page([], {"state": "running"})
+    await place.write_page([], {"state": "ended"})
+    place._write(1, [], {"state": "running"})  # in its thread, late
+
+    assert "<dd>ended</dd>" in place.page.read_text("utf-8")
