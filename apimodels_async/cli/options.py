@@ -138,7 +138,7 @@ class Limits:
     """How much at once, and how much in all."""
 
     max_pending: Count = None
-    """Pictures under way at once, 50 unless given."""
+    """Pictures under way at once, 50 unless given; 1000 with --broker."""
 
     max_cost: Dollars = None
     """US dollars, for all runs with this folder together; stops before it is passed."""
