@@ -54,9 +54,9 @@ GROUP_MAX: Final = 500
 CROWD: Final = 4
 GATHER_S: Final = 0.003
 """
-How long a group waits for more where the last one was a crowd. Each commit costs the
-thread a dozen turns at the GIL and the loop as many interruptions: 50 orders at once
-are a fifth faster for it (measured 2026-11-28), and one by itself never waits.
+How long a group waits for more where the last one was a crowd. Each statement of a
+commit waits for the GIL and interrupts the loop: 50 orders at once are a tenth to a
+fifth faster for it (measured 2026-11-28). One that no crowd came before never waits.
 """
 OPENING_S: Final = 60.0
 """Seconds to wait for a file to open at most."""
