@@ -67,8 +67,8 @@ PORTABLE = tuple(
         *("stores/sqlite/test_reader.py", "stores/sqlite/test_store_files.py"),
         *("stores/sqlite/test_store_opening.py", "sync"),
         *("webhooks/test_expected_sessions.py", "cli/batch/test_command.py"),
-        *("cli/batch/test_folder.py", "cli/batch/test_ls.py", "cli/test_asking.py"),
-        *("cli/test_context.py", "cli/test_files.py"),
+        *("cli/batch/test_folder.py", "cli/batch/test_ls.py"),
+        *("cli/test_context.py", "cli/test_files.py", "cli/terminal/test_asking.py"),
     )
 )
 """What touches files, locks, sockets, signals and terminals."""

@@ -131,6 +131,7 @@ PROGRAMS_SHARE = {
     "_core.money.orders",  # the hint that programs have other words for
     *("_api.catalogue", "_api.parameters", "_api.spelling"),
     *("_core.files.media", "_core.files.names"),  # types, and what journals hold
+    "_io.config",  # where the key is, for login and whoami
     # What --out means, before anything is paid for, and the page of a batch there.
     *("_core.files.object_urls", "_io.files.buckets", "_io.files.destinations"),
 }

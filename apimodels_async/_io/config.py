@@ -5,7 +5,6 @@ Key and base URL: from the argument, the environment, or the credentials file.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 from attrs import evolve
 
 from apimodels_async._api.checks import BASE_URL, has_plain_brackets
+from apimodels_async._core.credentials import key_in
 from apimodels_async._ports import Secret
 from apimodels_async._text import is_loopback
 from apimodels_async.errors import ConfigurationError
@@ -37,8 +37,6 @@ _READ: Final = (
     | getattr(os, "O_NONBLOCK", 0)
 )
 _user: Final[Callable[[], int | None]] = getattr(os, "geteuid", lambda: None)
-_NAME: Final = r"^(export\s+)?\w+\s*=\s*(?!=|$)|^\w+\s*=$"
-"""Of ``name=key``; not the end of ``abc==``."""
 
 
 def resolve_key(api_key: str | Secret | None) -> Secret:
@@ -52,7 +50,7 @@ def resolve_key(api_key: str | Secret | None) -> Secret:
     """
     # Locals are shown by whatever shows tracebacks, so no frame that raises has text.
     given, api_key = Secret.of(api_key), None
-    key = given or Secret.of(os.environ.get(KEY_VARIABLE)) or _stored_key()
+    key, _ = locate_key(given)
     if key is None:
         msg = (
             f"no API key: pass api_key=, set {KEY_VARIABLE}, or write it to "
@@ -65,14 +63,29 @@ def resolve_key(api_key: str | Secret | None) -> Secret:
     return key
 
 
+def locate_key(given: Secret | None = None) -> tuple[Secret | None, str]:
+    """
+    Return the key, and where it is from, in words; None: there is none.
+
+    Raises:
+        ConfigurationError: The credentials file cannot be used.
+    """
+    if given is not None:
+        return given, "the argument"
+    key = Secret.of(os.environ.get(KEY_VARIABLE))
+    if key is not None:
+        return key, KEY_VARIABLE
+    return _stored_key(), str(Path(CREDENTIALS).expanduser())
+
+
 def _fits_header(key: Secret) -> bool:
     text = key.reveal()
     return text.isascii() and text.isprintable() and " " not in text and bool(text)
 
 
 def _stored_key() -> Secret | None:
-    """Return the key in the credentials file: alone on a line, or as ``name=key``."""
-    path = Path(CREDENTIALS).expanduser()
+    """Return the key in the credentials file."""
+    path, key = Path(CREDENTIALS).expanduser(), None
     try:
         # Not waiting: a pipe in its place would keep us here for ever.
         descriptor = os.open(path, _READ)
@@ -85,8 +98,9 @@ def _stored_key() -> Secret | None:
             # The open file is asked, not the path: nobody can swap it in between.
             reason = credentials_problem(os.fstat(descriptor), _user(), path)
             if reason is None:
-                found = os.read(descriptor, 4096).decode(errors="replace")
-                return Secret.of(_first_value(found))
+                key, reason = _read_key(descriptor)
+            if reason is None:
+                return key
         finally:
             os.close(descriptor)
     msg = f"{path} is not used: {reason}"
@@ -113,12 +127,9 @@ def credentials_problem(
     return None if found.st_uid in {0, user} else "it is somebody else's"
 
 
-def _first_value(text: str) -> str | None:
-    for line in text.splitlines():
-        value = line.strip()
-        if value and not value.startswith("#"):
-            return re.sub(_NAME, "", value).strip("\"'")
-    return None
+def _read_key(descriptor: int) -> tuple[Secret | None, str | None]:
+    key, reason = key_in(os.read(descriptor, 4096).decode(errors="replace"))
+    return Secret.of(key), reason
 
 
 def callback_secret(secret: str | Secret | None) -> Secret:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group
+from cyclopts.help import format_usage
 
 from apimodels_async import ApiModelsError, InvalidRequestError, __version__
 from apimodels_async.cli.context import InterruptedCommand, interruptible
 from apimodels_async.cli.errors import ExitCode, exit_code
+from apimodels_async.cli.help.formatter import PlainHelp
+from apimodels_async.cli.help.mistakes import explain
+from apimodels_async.cli.help.topics import GROUPS, MORE, USAGES, epilogue
 from apimodels_async.cli.output import Output, screen
-from apimodels_async.cli.streams import standard_streams
+from apimodels_async.cli.prompts import STDIN
+from apimodels_async.cli.terminal.streams import standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,61 +28,9 @@ if TYPE_CHECKING:
 HELP: Final = """\
 Pictures from the apimodels API, from the command line.
 
-The key is read from APIMODELS_API_KEY or ~/.apimodels/credentials (mode
-600), never from an option: everybody on a machine can see command lines.
-"""
-
-EXITS: Final = """\
-Exit codes:
-  0    all is well
-  1    it failed: generation failed, refused, network
-  2    usage, invalid input or set-up; nothing was sent
-  3    no credit, or the key was refused
-  4    outcome unknown: it may have been, or may still be, charged
-  130  Ctrl-C (128 + signal)
-  141  whoever read stdout left; 1 where stdout fails otherwise. What was for it
-       is on stderr then, if it was paid for.
-
-Errors are one line on stderr: what happened, whether it was charged, and
-what to do next.
-
-With --json, stdout has one object a line. Its "event" says what it is:
-  submitted  task_id, model, state, and with a store ordered_before
-  state      task_id, state, and at (where it changed), idempotency_key (where
-             it was asked for by that)
-  result     url, urls, path, paths, task_id, model, credits, duration_s,
-             created_at, completed_at, expires_at, and with a store
-             ordered_before (true: nothing was charged now)
-  running    task_id: it goes on after Ctrl-C
-  error      type, message, task_id, status, code,
-             charged (true, false, or null: unknown), idempotency_key
-  order      idempotency_key, attempt, state (intended, accepted, completed,
-             failed, refused, unknown), model, prompt, price, credits, task_id,
-             urls, files, error, ordered_at, ended_at
-  forgotten  as order: what the idempotency_key named
-  recovered  idempotency_key, model, prompt, task_id, credits, urls, path,
-             paths, ordered_at
-  balance    balance, total, frozen, currency
-  model      id, modality, endpoint, prices, prices_read_on; of one that was
-             named id, prices, prices_read_on, image_price, image_field,
-             images_min, images_max, parameters
-  emulator   base_url, api_key
-  picture    number, model, prompt, path, duration_s, credits, error
-  bad_row    line, reason
-  priced     model, count, usd, unpriced; one a model
-  dry_run    rows, usd, unpriced, prices_read_on
-  progress   total, completed, pending, failed, images_s, spent, reserved, eta_s
-  outcome    number, state (completed, unsaved, failed, refused, unknown,
-             pending), prompt, path, paths, task_id, credits, error
-  batch      total, earlier, not_ordered, a count for each state, spent,
-             reserved, wall_s, gallery, folder, next
-  worker     broker, queue, concurrency
-  answer     idempotency_key, state (as of order), task_id, credits, paths,
-             error, tries, seconds
-  item       number, state (completed, pending, failed, refused, unknown),
-             model, prompt, credits, price, task_id, path, paths, seed,
-             duration_s, error
-  demo       saved, failed, wall_s, service_s, polls, connections, spent, page
+"apimodels login" stores the API key. It is read from APIMODELS_API_KEY, else from
+~/.apimodels/credentials, never from an option: everybody on a machine can see
+command lines.
 """
 
 EXAMPLES: Final = {
@@ -89,7 +42,8 @@ EXAMPLES: Final = {
   apimodels generate "a moose" --model gpt-image-2 --resolution 2K --out moose
   apimodels generate "a moose" --model gpt-image-2 --no-wait
   apimodels generate "a fox" --store orders.sqlite --idempotency-key msg17
-  apimodels generate "a moose" --param prompt_upsampling=true --json""",
+  apimodels generate "a moose" --param prompt_upsampling=true --json
+  apimodels generate @prompt.txt --sidecar --out pictures/""",
     "edit": """\
   apimodels edit "at sunset" --image photo.jpg --out sunset
   apimodels edit "put image 1 into image 2" --image a.png --image https://x.org/b.png""",
@@ -107,6 +61,7 @@ EXAMPLES: Final = {
   apimodels status --idempotency-key msg17 --store orders.sqlite""",
     "wait": """\
   apimodels wait clx123 --out moose.png --timeout 300
+  apimodels wait clx123 clx124 clx125 --out pictures
   apimodels wait --idempotency-key msg17 --store orders.sqlite""",
     "batch": """\
   apimodels batch prompts.txt --dry-run
@@ -129,71 +84,125 @@ EXAMPLES: Final = {
   apimodels ls orders.sqlite --state pending
   apimodels ls prompts.jsonl.batch
   apimodels ls tarot --json | jq -r 'select(.state == "completed") | .path'""",
+    "login": """\
+  apimodels login
+  apimodels login < key.txt""",
+    "logout": """\
+  apimodels logout""",
+    "whoami": """\
+  apimodels whoami""",
     "balance": """\
   apimodels balance --json""",
     "models": """\
   apimodels models | grep gpt
   apimodels models gpt-image-2""",
+    "help": """\
+  apimodels help generate
+  apimodels help json""",
     "mcp": """\
   apimodels mcp --max-cost 5
   apimodels mcp --store orders.sqlite
   apimodels mcp --inline""",
     "emulator": """\
   apimodels emulator --speed 10
-  apimodels emulator --port 0 --fault poll:status:0.2 --fault create:rate_limit:0.1""",
+  apimodels emulator --speed 10 --fault poll:status:0.2 --fault create:drop:0.1""",
 }
 
 
-# In the order of the help.
+# In the order of the help, group by group.
 COMMANDS: Final = (
     *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
     *("commands.tasks:status", "commands.tasks:wait"),
     *("commands.orders:history", "commands.recover:recover", "commands.orders:forget"),
     *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
     "commands.worker:worker",
+    *("commands.login:login", "commands.login:logout", "commands.login:whoami"),
     *("commands.account:balance", "commands.account:models"),
     *("mcp.command:mcp", "commands.emulator:emulator"),
+    "commands.help:help",
 )
 
 
+INSTALL: Final = "--install-completion"
+INSTALL_HELP: Final = "Let Tab complete commands, options and model ids in your shell."
+NAMES: Final = frozenset(path.partition(":")[2] for path in COMMANDS)
+FLAGS: Final = {"--help": "Show this page.", "--version": "Show the version."}
+TITLES: Final = tuple(dict.fromkeys(GROUPS.values()))
 FREE: Final = frozenset(
-    {"demo", "history", "forget", "ls", "balance", "models", "emulator", "mcp"}
+    {
+        *("demo", "history", "forget", "ls", "balance", "models", "emulator", "mcp"),
+        *("help", "login", "logout", "whoami", INSTALL, "__complete"),
+    }
 )
 """Commands whose output was not paid for."""
 ORDERING: Final = frozenset({"generate", "edit"})
 HELPS: Final = frozenset({"--help", "-h", "--version"})
 
 
-def build(*, whole: bool) -> App:
+def build(argv: Sequence[str]) -> App:
     """
-    Return the program.
+    Return the program, with as much of it as *argv* needs.
 
-    Args:
-        whole: Load all commands: the list of them quotes what each does.
+    The list of commands quotes what each does, and loads all of them for that.
     """
+    whole = not argv or argv[0] in HELPS
+    helps = whole or not HELPS.isdisjoint(argv)
+    width = screen(sys.stdout).width
     app = App(
         name="apimodels",
         help=HELP,
-        help_epilogue=EXITS,
+        help_epilogue=MORE,
         help_format="plaintext",
+        help_formatter=PlainHelp(),
+        group_arguments=Group("Arguments", sort_key=0),
+        group_parameters=Group("Options", sort_key=1),
         version=__version__,
     )
-    for path in COMMANDS:
+    groups = {title: Group(title, sort_key=at) for at, title in enumerate(TITLES)}
+    for flag, words in FLAGS.items():
+        app[flag].group = groups[TITLES[-1]]
+        app[flag].help = words
+    if whole or argv[0] == INSTALL:
+        app.register_install_completion_command(
+            name=INSTALL,
+            help=INSTALL_HELP,
+            group=groups[TITLES[-1]],
+            sort_key=len(COMMANDS),
+        )
+    for at, path in enumerate(COMMANDS):
         name = path.partition(":")[2]
-        epilogue = f"Examples:\n{EXAMPLES[name]}\n\n{EXITS}"
-        app.command(f"apimodels_async.cli.{path}", help_epilogue=epilogue)
+        app.command(
+            f"apimodels_async.cli.{path}",
+            group=groups[GROUPS.get(name, TITLES[-1])],
+            help_epilogue=epilogue(name, EXAMPLES.get(name, ""), width)
+            if helps
+            else None,
+            sort_key=at,
+            usage=USAGES.get(name),
+        )
         if whole:
             _ = app[name]  # which loads it
     return app
 
 
+def _normal(argv: Sequence[str]) -> Sequence[str]:
+    """
+    Return *argv* with ``help COMMAND`` as ``COMMAND --help``, and the prompt ``-`` as
+    ``@-``, which looks like no option.
+    """
+    if argv and argv[0] in ORDERING:
+        return [STDIN if word == "-" else word for word in argv]
+    if argv[:1] != ["help"]:
+        return argv
+    named = [word for word in argv[1:2] if word in NAMES]
+    if len(argv) > 2 or (argv[1:] and not named):  # noqa: PLR2004
+        return argv
+    return [*named, "--help"]
+
+
 def _only_lists(argv: Sequence[str]) -> bool:
     """Return whether stdout gets nothing that was paid for."""
     return not argv or argv[0] in FREE or not HELPS.isdisjoint(argv)
-
-
-def _lists_commands(argv: Sequence[str]) -> bool:
-    return not argv or argv[0] in HELPS
 
 
 async def execute(argv: Sequence[str]) -> int:
@@ -214,9 +223,12 @@ async def execute(argv: Sequence[str]) -> int:
 
 
 async def _execute(argv: Sequence[str]) -> int:
-    output = Output(json="--json" in argv)
+    named = argv[0] if argv else ""
+    output = Output(json="--json" in argv, costs=named not in FREE)
+    argv = _normal(list(argv))
+    app = build(argv)
     try:
-        code = await build(whole=_lists_commands(argv)).run_async(
+        code = await app.run_async(
             argv,
             console=screen(sys.stdout),
             print_error=False,
@@ -224,18 +236,14 @@ async def _execute(argv: Sequence[str]) -> int:
             result_action="return_value",
         )
     except CycloptsError as error:
-        output.error(InvalidRequestError(f"{error} ({_advice(error, argv)})"))
+        message, tip = explain(error, NAMES)
+        chain = [named] if named in NAMES else []
+        see = f"see: {' '.join(('apimodels', *chain, '--help'))}"
+        wrong = InvalidRequestError(message)
+        usage = USAGES.get(named) or str(format_usage(app, chain)).strip()
+        output.error(wrong, tip=f"{tip} ({see})" if tip else see, usage=usage)
         return ExitCode.USAGE
     except ApiModelsError as error:
         output.error(error)
-        return exit_code(error, ordered=argv[0] in ORDERING)
+        return exit_code(error, ordered=named in ORDERING)
     return code if isinstance(code, int) else ExitCode.OK
-
-
-def _advice(error: CycloptsError, argv: Sequence[str]) -> str:
-    names = {path.partition(":")[2] for path in COMMANDS}
-    words = [word for word in argv[:1] if word in names]
-    see = " ".join(("see: apimodels", *words, "--help"))
-    if isinstance(error, UnusedCliTokensError):
-        return f"put quotes around what has blanks in it; {see}"
-    return see

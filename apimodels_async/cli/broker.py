@@ -30,7 +30,10 @@ def find_broker(given: str | None) -> str | None:
         return None
     address_of(url)
     if importlib.util.find_spec("streaq") is None:
-        msg = "workers need streaq: pip install 'apimodels-async[distributed]'"
+        msg = (
+            "workers need streaq, which is not installed; "
+            "run: pip install 'apimodels-async[distributed]'"
+        )
         raise ConfigurationError(msg)
     # It writes a traceback for each try to reach a server that is away; we say so once.
     logging.getLogger("coredis").setLevel(logging.CRITICAL)

@@ -31,6 +31,8 @@ from apimodels_async import (
 from apimodels_async._text import escaped, is_loopback
 from apimodels_async.cli.errors import next_step, signal_exit_code
 from apimodels_async.cli.output import addresses, print_result
+from apimodels_async.cli.words import plain_words
+from apimodels_async.errors import CHARGED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -138,13 +140,14 @@ def unfinished_words(session: Session, found: Iterable[Unfinished] = ()) -> str:
         elif isinstance(each, ImageResult):
             lines.append(f"Finished and paid for: {addresses(each)}")
         else:
-            lines.append(f"{each} | charged: unknown | next: {next_step(each)}")
+            said = plain_words(str(each))
+            lines.append(f"{said} | {CHARGED[None]} | tip: {next_step(each)}")
     lines += [task_words(task_id, ended) for task_id, ended in tasks.items()]
     open_orders = session.stats().under_way
     if open_orders:
         lines.append(
-            f"Paid requests without an answer: {open_orders}; whether they are charged "
-            "is unknown. Compare: apimodels balance"
+            f"Paid requests without an answer: {open_orders}; they {CHARGED[None]}. "
+            "Compare: apimodels balance"
         )
     return "".join(f"{escaped(line)}\n" for line in lines)
 
@@ -247,9 +250,11 @@ async def command_context(
             raise
 
 
-def open_session(common: Common, store: OrderStore | None = None) -> Session:
+def open_session(
+    common: Common, store: OrderStore | None = None, api_key: str | None = None
+) -> Session:
     """Return a session with the options every command has."""
-    return Session(store=store, **session_options(common))
+    return Session(api_key, store=store, **session_options(common))
 
 
 def session_options(common: Common) -> dict[str, Any]:

@@ -6,6 +6,9 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+from cyclopts import Parameter
+
 from apimodels_async import (
     DownloadError,
     ImageResult,
@@ -13,6 +16,7 @@ from apimodels_async import (
     TaskTimeoutError,
 )
 from apimodels_async.cli.destinations import read_out
+from apimodels_async.cli.options import DELIVERY, Flag, Out
 from apimodels_async.cli.output import print_result, spinner
 
 if TYPE_CHECKING:
@@ -20,8 +24,39 @@ if TYPE_CHECKING:
 
     from apimodels_async import TaskHandle
     from apimodels_async.cli.context import CommandContext
+    from apimodels_async.cli.output import Output
     from apimodels_async.cli.store import StoredOrder
-    from apimodels_async.models import SavedAt
+    from apimodels_async.models import AnyRequest, SavedAt
+
+
+@Parameter(name="*", group=DELIVERY)
+@frozen(kw_only=True)
+class Delivery:
+    """Where pictures go."""
+
+    out: Out = None
+    """File, or a folder: one that is there, or whose name ends in a separator; else the
+    current one, and the file is named after the prompt. Without a suffix it gets that
+    of its content. Or an address in object storage: s3://bucket/prefix/ (gs, az,
+    file)."""
+
+    no_save: Flag = False
+    """Print the URL only; the API keeps the picture for 7 days."""
+
+    overwrite: Flag = False
+    """Take the place of a file of that name; else the new one gets a number."""
+
+    sidecar: Flag = False
+    """Write prompt, model, seed and task id beside each picture, as JSON."""
+
+    embed: Flag = False
+    """Write them into the picture."""
+
+    open: Flag = False
+    """Show the picture in the system's own viewer."""
+
+    no_preview: Flag = False
+    """Draw no small picture on the terminal."""
 
 
 async def follow(
@@ -98,6 +133,9 @@ async def deliver(
     result: ImageResult,
     target: str | None,
     order: StoredOrder | None = None,
+    *,
+    delivery: Delivery | None = None,
+    request: AnyRequest | None = None,
 ) -> None:
     """
     Save the pictures of *result* unless *target* is None, and say where they are.
@@ -107,23 +145,56 @@ async def deliver(
     Args:
         order: What bought it, if this command did or would have.
 
+        delivery: How it is saved and shown.
+
+        request: What it was ordered with; its file is named after the prompt.
+
     Raises:
         DownloadError: One could not be saved; its URL was said.
     """
-    context.due[:] = [result]
+    others = [each for each in context.due if not _is_of(each, result)]
+    context.due[:] = [*others, result]
+    delivery = delivery or Delivery()
     paths: list[SavedAt] = []
     failure: DownloadError | None = None
     if target is not None:
         try:
             with spinner(context.output, "saving"):
-                paths = await context.session.download_all(result, target)
+                paths = await context.session.download_all(
+                    result,
+                    target,
+                    overwrite=delivery.overwrite,
+                    sidecar=delivery.sidecar,
+                    embed=delivery.embed,
+                    request=request,
+                )
         except DownloadError as error:
             paths = [*error.saved]
             failure = error
     before = None if order is None else order.ordered_before(context)
     print_result(context.output, result, paths, ordered_before=before)
-    context.due.clear()
+    await _show(context.output, result, paths, delivery)
+    context.due[:] = others
     if order is not None:
         await order.delivered(context, paths, whole=failure is None)
     if failure is not None:
         raise failure
+
+
+async def _show(
+    output: Output, result: ImageResult, paths: list[SavedAt], delivery: Delivery
+) -> None:
+    drawn = paths and not delivery.no_preview and output.interactive
+    if not (drawn or delivery.open):
+        return
+    from apimodels_async.cli.terminal import viewing  # which loads Pillow
+
+    if drawn and viewing.can_preview(output):
+        await viewing.preview(output, paths[0])
+    if delivery.open:
+        await viewing.open_viewer(output, result, paths)
+
+
+def _is_of(due: TaskHandle | ImageResult, result: ImageResult) -> bool:
+    """Return whether *due* is what became *result*."""
+    return (due.task_id or None) == result.task_id

@@ -28,6 +28,7 @@ from apimodels_async import (
     TaskTimeoutError,
     TransportError,
 )
+from apimodels_async.errors import CHARGED
 
 
 class ExitCode(IntEnum):
@@ -55,9 +56,12 @@ _CODES: Final[tuple[tuple[type[ApiModelsError], ExitCode], ...]] = (
 
 _WAIT: Final = "it may still finish: apimodels wait {task_id}"
 _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
-    (ConfigurationError, "fix the set-up and run it again"),
-    (InvalidRequestError, "fix the command and run it again"),
-    (AuthenticationError, "check APIMODELS_API_KEY or ~/.apimodels/credentials"),
+    (ConfigurationError, ""),  # they say themselves what to do
+    (InvalidRequestError, ""),
+    (
+        AuthenticationError,
+        "see which key is used: apimodels whoami; APIMODELS_API_KEY goes first",
+    ),
     (PermissionDeniedError, "check what this key may do in the vendor's console"),
     (InsufficientCreditsError, "top up the account; see: apimodels balance"),
     (RateLimitError, "wait a little and run it again"),
@@ -105,8 +109,15 @@ def charged_word(charged: bool | None) -> str:  # noqa: FBT001  three values, no
     return {True: "yes", False: "no", None: "unknown"}[charged]
 
 
+def charge(error: ApiModelsError) -> str:
+    """Return whether *error* cost anything; "" where it is clear that nothing did."""
+    if error.charged is False and exit_code(error) is ExitCode.USAGE:
+        return ""
+    return CHARGED[error.charged]
+
+
 def next_step(error: ApiModelsError) -> str:
-    """Return what to do about *error*, in one clause."""
+    """Return what to do about *error*, in one clause, or ""."""
     if isinstance(error, OutcomeUnknownError):
         # Without an id there is nothing to attach; with one, asking is free.
         return _WAIT.format(task_id=error.task_id) if error.task_id else _STEPS[-1][1]

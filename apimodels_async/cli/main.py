@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in EXTRA:
         if find_spec(name) is None:
             print(
-                f"apimodels: {name} is not installed; "
-                "run: pip install 'apimodels-async[cli]'",
+                f"apimodels: error: {name} is not installed | "
+                "tip: run: pip install 'apimodels-async[cli]'",
                 file=sys.stderr,
             )
             return USAGE

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from attrs import asdict, frozen
-from cyclopts import Parameter, validators
+from cyclopts import Group, Parameter, validators
 
 from apimodels_async import InvalidRequestError
-from apimodels_async._api.spelling import reworded
 from apimodels_async.cli.completion import complete_model, complete_parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from cyclopts import Token
 
@@ -28,12 +26,15 @@ Params = Annotated[
     Parameter(name="--param", negative="", completer=complete_parameter),
 ]
 """``name=value``, repeatable."""
-Model = Annotated[str, Parameter(completer=complete_model)]
-OptionalModel = Annotated[
-    str | None, Parameter(completer=complete_model, show_default=False)
-]
 Extra = Annotated[list[str] | None, Parameter(name="--extra", negative="")]
 """As *Params*; not checked."""
+Model = Annotated[
+    str | None,
+    Parameter(("--model", "-m"), show_default=False, completer=complete_model),
+]
+ModelName = Annotated[str, Parameter(("--model", "-m"), completer=complete_model)]
+Out = Annotated[str | None, Parameter(name=("--out", "-o"), show_default=False)]
+DELIVERY: Final = Group("Delivery", sort_key=3)
 StorePlace = Annotated[str | None, Parameter(show_default=False)]
 Count = Annotated[
     int | None, Parameter(validator=validators.Number(gte=1), show_default=False)
@@ -62,7 +63,7 @@ Amount = Annotated[
 ]
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Connection and output", sort_key=9))
 @frozen(kw_only=True)
 class Common:
     """Options of every command that talks to the API."""
@@ -80,7 +81,7 @@ class Common:
     """One JSON object a line instead of text; money is a string, times ISO 8601."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Store", sort_key=4))
 @frozen(kw_only=True)
 class Remembering:
     """Where orders are remembered."""
@@ -107,7 +108,7 @@ class Ordered:
     """Instead of a task id: the name that the order was given."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Picture", sort_key=2))
 @frozen(kw_only=True)
 class Picture:
     """The common parameters of a picture, in the API's own names."""
@@ -131,19 +132,19 @@ class Picture:
     """Same seed, same picture."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Limits", sort_key=3))
 @frozen(kw_only=True)
 class Limits:
     """How much at once, and how much in all."""
 
     max_pending: Count = None
-    """Pictures under way at once, 50 unless given."""
+    """Pictures under way at once, 50 unless given; 1000 with --broker."""
 
     max_cost: Dollars = None
     """US dollars, for all runs with this folder together; stops before it is passed."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Workers", sort_key=6))
 @frozen(kw_only=True)
 class Workers:
     """Who orders, if not this program."""
@@ -156,7 +157,7 @@ class Workers:
     """Name of the workers' queue."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Ordering again", sort_key=4))
 @frozen(kw_only=True)
 class Reorder:
     """What is ordered although an earlier run ordered it."""
@@ -171,7 +172,7 @@ class Reorder:
     """Do not ask."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Practice", sort_key=5))
 @frozen(kw_only=True)
 class EmbeddedEmulator:
     """The emulator instead of the API."""
@@ -216,20 +217,6 @@ def _gather(
             msg = f"parameter {name!r} is given twice"
             raise InvalidRequestError(msg, parameter=name)
         found[name] = read_value(value)
-
-
-@contextlib.contextmanager
-def said_for_a_command() -> Iterator[None]:
-    """Say what the library refuses with options in place of Python."""
-    try:
-        yield
-    except InvalidRequestError as error:
-        words = reworded(
-            str(error),
-            extra="To send it all the same: --extra name=value",
-            upload="a local file is uploaded, but there is none of that name",
-        )
-        raise InvalidRequestError(words, parameter=error.parameter) from None
 
 
 def read_value(text: str) -> Any:

@@ -4,8 +4,9 @@ Output: lines for people, JSON for programs, errors for both.
 Rules of this file:
 1. Text from elsewhere is escaped (``_text.escaped``) and never read as markup.
 2. Results go to stdout; what is said about them (errors, notes) to stderr.
-3. Colour and movement are for a terminal without ``NO_COLOR``.
-4. Nothing here fails: ``streams`` sees to what stdout or stderr cannot take.
+3. Colour and movement are for a terminal; ``NO_COLOR`` takes the colour only (rich
+   reads it).
+4. Nothing here fails: ``terminal.streams`` sees to what stdout or stderr cannot take.
 """
 
 from __future__ import annotations
@@ -15,27 +16,26 @@ import json
 import os
 import sys
 from datetime import date, datetime
-from typing import IO, TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from attrs import define, field
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.style import Style
 from rich.text import Text
 
-from apimodels_async._core.money.orders import FORGET_HINT
 from apimodels_async._text import escaped
-from apimodels_async.cli.errors import charged_word, next_step
+from apimodels_async.cli.errors import charge, next_step
+from apimodels_async.cli.words import plain_words, split_tip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
 
     from apimodels_async import ApiModelsError, ImageResult
     from apimodels_async.models import SavedAt
-
-
-OTHER_KEY: Final = "To risk paying twice, order it under another --idempotency-key"
 
 
 def truncated(text: str, most: int) -> str:
@@ -44,12 +44,8 @@ def truncated(text: str, most: int) -> str:
 
 
 def is_interactive(stream: IO[str]) -> bool:
-    """Return whether colours and moving lines are welcome on *stream*."""
-    return (
-        stream.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM") != "dumb"
-    )
+    """Return whether moving lines and several of them are welcome on *stream*."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def screen(stream: IO[str]) -> Console:
@@ -74,6 +70,8 @@ class Output:
 
     json: bool = False
     """One JSON object a line on stdout, instead of text."""
+    costs: bool = True
+    """Errors say whether they were charged; not in a command that cannot cost."""
     stdout: Console = field(factory=lambda: screen(sys.stdout))
     stderr: Console = field(factory=lambda: screen(sys.stderr))
 
@@ -84,7 +82,7 @@ class Output:
 
     @property
     def failed(self) -> bool:
-        """Whether stdout takes no more (``streams``)."""
+        """Whether stdout takes no more (``terminal.streams``)."""
         return getattr(self.stdout.file, "failure", None) is not None
 
     def line(self, text: str, style: str = "") -> None:
@@ -96,7 +94,8 @@ class Output:
         """Print one line a fact, for people; those that are None are left out."""
         for name, value in facts.items():
             if value is not None and not self.json:
-                shown = Text(f"{name:<9}", "dim") + Text(escaped(str(value)))
+                text = value if isinstance(value, Text) else escaped(str(value))
+                shown = Text.assemble((f"{name:<9}", "dim"), text)
                 self.stdout.print(shown, soft_wrap=True)
 
     def show(self, picture: RenderableType) -> None:
@@ -113,28 +112,45 @@ class Output:
         """Print a note on stderr."""
         self.stderr.print(Text(escaped(text), style), soft_wrap=True)
 
-    def error(self, error: ApiModelsError) -> None:
+    def error(self, error: ApiModelsError, *, tip: str = "", usage: str = "") -> None:
         """
-        Print in one line what happened, whether it was charged, and what to do next.
+        Print what happened, whether it was charged, and what to do next.
+
+        In one line, but on a terminal.
+
+        Args:
+            tip: What to do; else as the error itself says, or its kind.
+
+            usage: How the command is called, where that was the mistake.
         """
-        kind = type(error).__name__
-        message = str(error).replace(FORGET_HINT, OTHER_KEY)
-        charged = charged_word(error.charged)
-        line = Text("apimodels: ", "bold red") + Text(escaped(f"{kind}: {message}"))
-        line += Text(
-            escaped(f" | charged: {charged} | next: {next_step(error)}"), "dim"
-        )
-        self.stderr.print(line, soft_wrap=True)
+        said = plain_words(str(error))
+        message, own = split_tip(said)
+        tip = tip or own or next_step(error)
+        charged = charge(error) if self.costs else ""
+        if self.stderr.is_terminal:
+            self._show_error(message, charged, tip, usage)
+        else:
+            tip = tip and f"tip: {tip}"
+            line = " | ".join(filter(None, (message, charged, tip)))
+            self.note(f"apimodels: error: {line}", "")
         self.record(
             "error",
-            type=kind,
-            message=message,
+            type=type(error).__name__,
+            message=said,
             task_id=error.task_id,
             status=error.status,
             code=error.code,
             charged=error.charged,
             idempotency_key=error.idempotency_key,
         )
+
+    def _show_error(self, message: str, charged: str, tip: str, usage: str) -> None:
+        parts: list[str | tuple[str, str]] = []
+        parts += [("error: ", "bold red"), escaped(message)]
+        parts += [("\nnote: ", "bold yellow"), charged] if charged else []
+        parts += [("\n  tip: ", "bold green"), escaped(tip)] if tip else []
+        parts += [("\n\nusage: ", "bold"), escaped(usage)] if usage else []
+        self.stderr.print(Text.assemble(*parts), soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -159,6 +175,28 @@ def addresses(result: ImageResult) -> str:
     return " ".join(url if url.startswith("http") else inline for url in result.urls)
 
 
+def linked(addresses: Iterable[tuple[str, str]]) -> Text | None:
+    """Return texts that a terminal makes links of: text, address; None without any."""
+    texts = [
+        Text(escaped(text), Style(link=address) if address else "")
+        for text, address in addresses
+    ]
+    return Text(" ").join(texts) if texts else None
+
+
+def _link(path: SavedAt) -> tuple[str, str]:
+    link = path.absolute().as_uri() if isinstance(path, Path) else ""
+    return str(path), link
+
+
+def _linked_urls(result: ImageResult) -> Text | None:
+    # What is no plain text could end the escape sequence early.
+    urls = [url for url in result.urls if url.startswith("http")]
+    pairs = [(url, url if url.isascii() and url.isprintable() else "") for url in urls]
+    inline = [("(sent inline)", "")] * (len(result.urls) - len(urls))
+    return linked([*pairs, *inline])
+
+
 def print_result(
     output: Output,
     result: ImageResult,
@@ -174,10 +212,10 @@ def print_result(
     """
     cost = None if result.credits is None else f"${result.credits}"
     if ordered_before:
-        cost = f"{cost or 'paid'} before; nothing was charged now"
+        cost = f"{cost or 'paid'} before; not charged now"
     output.facts(
-        url=addresses(result),
-        saved=" ".join(map(str, paths)) or None,
+        url=_linked_urls(result),
+        saved=linked(map(_link, paths)),
         task=result.task_id,
         cost=cost,
         time=None if result.duration_s is None else f"{result.duration_s:.1f} s",

@@ -99,22 +99,25 @@ OPTION = "To send it all the same: --extra name=value"
 COMMANDS = [
     (
         ("generate", "a fox", "--param", "sede=1"),
-        f"`sede`: did you mean seed? {OPTION}",
+        f'there is no parameter "sede" | tip: did you mean seed? {OPTION}',
     ),
     (
         ("generate", "a fox", "--model", TASK, "--resolution", "8K"),
-        f"resolution='8K' is not allowed: one of 1K, 2K, 4K. {OPTION}",
+        (
+            '--resolution "8K" is not allowed: one of 1K, 2K, 4K | tip: to send it all '
+            "the same: --extra name=value"
+        ),
     ),
     (
         ("generate", "x", "--model", TASK, "--param", "image_url=gone.png"),
         (
-            "image_url='gone.png' is not allowed: an http(s) URL, a data: URI or "
+            'image_url "gone.png" is not allowed: an http(s) URL, a data: URI or '
             "base64; a local file is uploaded, but there is none of that name"
         ),
     ),
     (
         ("edit", "x", "--image", "photo.png", "--param", "trubo=false"),
-        f"`trubo`: did you mean turbo? {OPTION}",
+        f'there is no parameter "trubo" | tip: did you mean turbo? {OPTION}',
     ),
 ]
 COLUMN = 'To send it all the same, put it into "extra": {...}'
@@ -128,13 +131,13 @@ FILES = [
     ),
     (
         ("b.csv", "promt,seed\na fox,1\n"),
-        ["must name the columns, not: promt, seed; did you mean prompt?"],
+        ["must name the columns, not: promt, seed | tip: did you mean prompt?"],
     ),
     (
         ("c.jsonl", '"a fox"\n{"promt": "a hare"}\n{"prompt": "a", "seed": "x"}\n'),
         [
             f"c.jsonl:2: `promt`: did you mean prompt? {COLUMN}",
-            f"c.jsonl:3: seed='x' is not allowed: a whole number. {COLUMN}",
+            f'c.jsonl:3: seed "x" is not allowed: a whole number. {COLUMN}',
             "2 of 3 rows cannot be ordered; nothing was sent",
         ],
     ),
@@ -307,7 +310,7 @@ async def test_an_id_close_to_a_known_one_is_said_on_one_line(run, emulator, fol
 async def test_a_mistake_in_the_command_line_says_what_to_do(run, emulator):
     """A prompt without quotes, and a wait that nothing could be waited for."""
     for words, expected in (
-        (["generate", "a", "fox"], "put quotes around what has blanks in it; see"),
+        (["generate", "a", "fox"], "put quotes around what has blanks in it"),
         (["generate"], "see: apimodels generate --help"),
         (["nonsense"], "see: apimodels --help"),
         (["generate", "a", "--no-wait"], "leave out --no-wait"),

@@ -13,7 +13,7 @@ TASK = ("generate", "a fox", "--model", "gpt-image-2-all", "--param")
 
 def test_models_and_parameters_are_completed():
     """Model ids; after --param the names that the model has, and then their values."""
-    app, known = build(whole=True), known_models()
+    app, known = build(["__complete"]), known_models()
     named = {f"{name}=" for name in known["gpt-image-2-all"].params}
     every = {f"{name}=" for each in known.values() for name in each.params}
     values = {f"quality={word}" for word in ("low", "medium", "high", "auto")}

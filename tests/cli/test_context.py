@@ -108,8 +108,8 @@ async def test_last_words_name_whatever_may_be_paid_for(session, emulator):
     assert words.count("clmine") == 2  # once each: the sentence and its command
     assert "Find it again: apimodels wait clother" in words
     assert "Finished and paid for: https://x.org/a.png (sent inline)" in words
-    assert "Paid requests without an answer: 1; whether" in words
-    assert "gone | charged: unknown | next: it may still finish" in lost
+    assert "Paid requests without an answer: 1; they" in words
+    assert "gone | may have been charged | tip: it may still finish" in lost
     assert "apimodels wait cllost" in lost
     await ordering
     assert "without an answer" not in context.last_words()

@@ -26,7 +26,7 @@ async def test_markup_in_a_reason_is_shown_as_text(run):
 
 
 def test_colours_are_for_terminals_that_want_them(monkeypatch):
-    """A terminal has colours unless NO_COLOR or TERM say otherwise; a file has none."""
+    """NO_COLOR takes the colours only, TERM=dumb all that moves; a file has none."""
     ours, theirs = pty.openpty()
     with (
         os.fdopen(theirs, "w") as terminal,
@@ -35,7 +35,9 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch):
     ):
         assert screen(terminal).is_terminal
         assert not screen(file).is_terminal
-        for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
-            with monkeypatch.context() as patch:
-                patch.setenv(name, value)
-                assert not screen(terminal).is_terminal
+        with monkeypatch.context() as patch:
+            patch.setenv("NO_COLOR", "1")
+            assert screen(terminal).is_terminal
+            assert screen(terminal).no_color
+            patch.setenv("TERM", "dumb")
+            assert not screen(terminal).is_terminal

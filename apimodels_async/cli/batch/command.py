@@ -46,6 +46,8 @@ from apimodels_async.cli.options import (
     EmbeddedEmulator,
     Flag,
     Limits,
+    Model,
+    Out,
     Reorder,
     Workers,
 )
@@ -74,7 +76,7 @@ async def batch(  # noqa: PLR0913  options, all by keyword
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     *,
     delivery: Delivery | None = None,
-    model: str | None = None,
+    model: Model = None,
     shard: str | None = None,
     dry_run: Flag = False,
     limits: Limits | None = None,
@@ -158,7 +160,7 @@ async def batch(  # noqa: PLR0913  options, all by keyword
 async def resume(
     folder: Path,
     *,
-    out: Annotated[str | None, Parameter(show_default=False)] = None,
+    out: Out = None,
     limits: Limits | None = None,
     reorder: Reorder | None = None,
     workers: Workers | None = None,

@@ -14,6 +14,7 @@ from apimodels_async import InvalidRequestError
 from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.rows import STDIN
 from apimodels_async.cli.destinations import read_out
+from apimodels_async.cli.options import DELIVERY, Out
 
 
 def read_address(out: str) -> str | None:
@@ -28,12 +29,12 @@ def read_address(out: str) -> str | None:
     return None if isinstance(known, Path) else known.as_folder().address
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=DELIVERY)
 @frozen(kw_only=True)
 class Delivery:
     """Where a batch puts what it makes, and what it needs to go on."""
 
-    out: Annotated[str | None, Parameter(show_default=False)] = None
+    out: Out = None
     """Folder for pictures, index.html, journal.sqlite and batch.json. Or an address in
     object storage, s3://bucket/prefix (gs, az, file), for pictures and index.html."""
 

@@ -8,11 +8,8 @@ from typing import Annotated
 
 import anyio.to_thread
 from cyclopts import Parameter
-from rich.table import Table
-from rich.text import Text
 
 from apimodels_async._core.files.names import name_in
-from apimodels_async._text import escaped
 from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.journal import (
     JournalEntry,
@@ -24,13 +21,18 @@ from apimodels_async.cli.commands.orders import print_orders
 from apimodels_async.cli.options import Flag
 from apimodels_async.cli.output import Output, truncated
 from apimodels_async.cli.store import Store
+from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.stores import OrderRecord, OrderState, SqliteStore, read_history
 from apimodels_async.stores.reading import store_at
 from apimodels_async.stores.sqlite.journal import holder_of
 
 States = Annotated[list[State] | None, Parameter(negative="")]
 PROMPT_CHARS = 40
-STYLES = {"completed": "green", "pending": "cyan", "unknown": "magenta"}
+COLUMNS = (
+    *(Column("no.", right=True), Column("state", state=True)),
+    *(Column("cost", right=True), Column("task", rank=2), Column("file", rank=1)),
+    Column("prompt"),
+)
 
 
 async def ls(
@@ -76,11 +78,9 @@ async def ls(
     running = pid is not None
     entries = await read_entries(journal, pictures, running=running or queued)
     shown = [entry for entry in entries if not state or entry.state in state]
-    if output.interactive and shown:
-        output.show(_table(shown))
+    rows = Rows(output, COLUMNS)
     for entry in shown:
-        if not output.interactive:
-            output.line(_line(entry))
+        rows.add(*_cells(entry))
         output.record(
             "item",
             number=entry.number,
@@ -96,6 +96,7 @@ async def ls(
             duration_s=entry.time_s,
             error=entry.error,
         )
+    rows.close()
     counts = Counter(entry.state for entry in entries)
     words = [f"{count} {word}" for word, count in counts.most_common()]
     if ordered is not None:
@@ -135,26 +136,5 @@ def _word(record: OrderRecord) -> str:
 def _cells(entry: JournalEntry) -> tuple[str, ...]:
     cost = f"${entry.cost}" if entry.cost is not None else "-"
     file = ", ".join(name_in(str(each)) for each in entry.files) or "-"
-    return (str(entry.number), entry.state, cost, entry.task_id or "-", file)
-
-
-def _line(entry: JournalEntry) -> str:
-    number, state, cost, task_id, file = _cells(entry)
-    return (
-        f"{number:>6}  {state:<9}  {cost:>8}  {task_id:<14}  {file}  "
-        f"{truncated(entry.prompt, PROMPT_CHARS)}"
-    )
-
-
-def _table(entries: list[JournalEntry]) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    table.add_column("no.", justify="right")
-    for title in ("state", "cost", "task", "file", "prompt"):
-        table.add_column(title)
-    for entry in entries:
-        style = STYLES.get(entry.state, "red")
-        cells = [Text(escaped(cell)) for cell in _cells(entry)]
-        cells[1].stylize(style)
-        prompt = truncated(entry.prompt, PROMPT_CHARS)
-        table.add_row(*cells, Text(escaped(prompt), "dim"))
-    return table
+    prompt = truncated(entry.prompt, PROMPT_CHARS)
+    return (str(entry.number), entry.state, cost, entry.task_id or "-", file, prompt)

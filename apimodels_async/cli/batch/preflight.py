@@ -16,9 +16,10 @@ from apimodels_async import (
     check_request,
 )
 from apimodels_async._api.catalogue import near_models, sends_as_it_is
-from apimodels_async._api.spelling import UPLOAD_HINT, did_you_mean, reworded
-from apimodels_async.cli.asking import confirm
+from apimodels_async._api.spelling import did_you_mean, reworded
 from apimodels_async.cli.commands.account import price_dates
+from apimodels_async.cli.terminal.asking import confirm
+from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from apimodels_async.cli.batch.rows import Row
     from apimodels_async.cli.output import Output
 
+HOSTED: Final = "a row needs the address of a picture, not its file"
 _SHARD: Final = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})", re.ASCII)
 
 
@@ -140,7 +142,8 @@ def _check(row: Row, found: Preflight, *, limited: bool, mine: bool) -> str | No
         if error.parameter == "prompt" and "prompt" not in row.item:
             return "has no prompt"
         extra = 'To send it all the same, put it into "extra": {...}'
-        reason = reworded(str(error), extra=extra, upload=UPLOAD_HINT)
+        words = reworded(str(error), extra=extra, upload=HOSTED)
+        reason = plain_words(words, options=False)
         if row.header is not None and reason.startswith("`"):
             raise _BadColumnError(row.header, f"column {reason}") from None
         return reason

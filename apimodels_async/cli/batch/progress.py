@@ -21,6 +21,7 @@ from apimodels_async import (
     OutcomeUnknownError,
     TransportError,
 )
+from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -89,7 +90,13 @@ class Progress:
             return state
         prompt = outcome.request.prompt if outcome.request else ""
         self.failures.append(
-            Failure(outcome.index, state, str(error), prompt or "", error.task_id)
+            Failure(
+                outcome.index,
+                state,
+                plain_words(str(error)),
+                prompt or "",
+                error.task_id,
+            )
         )
         trouble = isinstance(error, (TransportError, OutcomeUnknownError))
         if trouble or state == "unsaved":

@@ -13,8 +13,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 from attrs import evolve, field, frozen
@@ -22,6 +23,7 @@ from attrs import evolve, field, frozen
 from apimodels_async import InvalidRequestError, check_request
 from apimodels_async._api.spelling import did_you_mean, nearest
 from apimodels_async.cli.options import read_value
+from apimodels_async.cli.words import JSON_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 STDIN: Final = "-"
 TEXT_COLUMNS: Final = frozenset({"prompt", "model"})
 """Cells that are text also where they could be read as JSON: the prompt 1984."""
+DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
+HEADER_CHARS: Final = 10_000
+"""Of a first line that is looked at; csv takes no cell above 128 KiB."""
+_SEP: Final = re.compile(r"sep=([,;\t])", re.IGNORECASE)
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -149,7 +155,8 @@ def _txt(lines: IO[str], _: str) -> Iterator[Row]:
 
 
 def _csv(lines: IO[str], name: str) -> Iterator[Row]:
-    reader = csv.reader(lines, strict=True)
+    delimiter, rows = _delimiter(lines)
+    reader = csv.reader(rows, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     header_line = 1
     try:
@@ -159,11 +166,34 @@ def _csv(lines: IO[str], name: str) -> Iterator[Row]:
             if header is None:
                 header, header_line = _header(cells, name), reader.line_num
             else:
-                row = _csv_row(reader.line_num, header, cells)
+                row = _csv_row(reader.line_num, header, cells, delimiter)
                 yield evolve(row, header=header_line)
     except csv.Error as error:
         # What follows cannot be trusted: an open quote swallows the rest of the file.
         yield Row(reader.line_num, problem=f"cannot be read as CSV: {error}")
+
+
+def _delimiter(lines: Iterator[str]) -> tuple[str, Iterator[str]]:
+    """
+    Return what separates the cells, by the header, and all of *lines*.
+
+    Spreadsheets write semicolons where the comma is in numbers, and may say so in a
+    line of their own, "sep=;".
+    """
+    seen = list[str]()
+    for line in lines:
+        told = _SEP.fullmatch(line.strip())
+        if told:  # a blank line in its place keeps the numbers of the others
+            return told[1], chain(seen, ["\n"], lines)
+        seen.append(line)
+        if line.strip():
+            break
+    header = [line[:HEADER_CHARS] for line in seen[-1:]]
+    for delimiter in DELIMITERS:
+        cells = next(csv.reader(header, delimiter=delimiter), [])
+        if not TEXT_COLUMNS.isdisjoint(cell.strip() for cell in cells):
+            return delimiter, chain(seen, lines)
+    return ",", chain(seen, lines)
 
 
 def _header(cells: list[str], name: str) -> list[str]:
@@ -181,10 +211,12 @@ def _header(cells: list[str], name: str) -> list[str]:
     return header
 
 
-def _csv_row(line: int, header: list[str], cells: list[str]) -> Row:
+def _csv_row(line: int, header: list[str], cells: list[str], delimiter: str) -> Row:
     if len(cells) > len(header):
         counts = f"{len(cells)} cells under {len(header)} columns"
-        return Row(line, problem=f"{counts}: quote text that has commas")
+        return Row(
+            line, problem=f"{counts}: quote text that has {DELIMITERS[delimiter]}"
+        )
     given = {
         name: cell if name in TEXT_COLUMNS else read_value(cell)
         for name, cell in zip(header, cells, strict=False)
@@ -209,8 +241,8 @@ def _json_row(line: int, text: str) -> Row:
     if isinstance(found, str):
         return Row(line, {"prompt": found})
     if not isinstance(found, dict):
-        kind = type(found).__name__
-        return Row(line, problem=f"needs an object or a string, not a {kind}")
+        kind = JSON_NAMES.get(type(found).__name__, "this")
+        return Row(line, problem=f"needs an object or a string, not {kind}")
     return Row(line, found)
 
 

@@ -32,6 +32,7 @@ from apimodels_async.cli.batch.progress import (
 from apimodels_async.cli.batch.rows import read_rows
 from apimodels_async.cli.context import on_signals
 from apimodels_async.cli.gallery.page import Card, models_of
+from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -174,7 +175,7 @@ class Run:
             paths=outcome.paths,
             task_id=(result and result.task_id) or (error and error.task_id),
             credits=result and result.credits,
-            error=error and str(error),
+            error=error and plain_words(str(error)),
         )
 
     async def _report_progress(self, money: Spending) -> None:

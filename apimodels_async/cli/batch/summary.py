@@ -20,6 +20,7 @@ from apimodels_async.cli.batch.journal import Totals, read_totals
 from apimodels_async.cli.batch.progress import duration
 from apimodels_async.cli.errors import ExitCode, exit_code, signal_exit_code
 from apimodels_async.cli.output import truncated
+from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ async def print_summary(run: Run) -> int:
     elif progress.broken:
         output.note(
             f"Stopped: {progress.in_a_row} orders in a row went wrong: "
-            f"{progress.last_error}",
+            f"{plain_words(str(progress.last_error))}",
             "red",
         )
     for line in group_failures(progress.failures):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from attrs import asdict
+from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
@@ -13,14 +14,19 @@ from apimodels_async._api.catalogue import find_model, near_models
 from apimodels_async._api.parameters import describe
 from apimodels_async._api.spelling import did_you_mean
 from apimodels_async._text import escaped
+from apimodels_async.cli.completion import complete_model
 from apimodels_async.cli.context import command_context, open_session
-from apimodels_async.cli.options import Common, OptionalModel
+from apimodels_async.cli.options import Common
 from apimodels_async.cli.output import Output, spinner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apimodels_async import KnownModel, ModelInfo
+
+KnownModelId = Annotated[
+    str | None, Parameter(completer=complete_model, show_default=False)
+]
 
 
 async def balance(*, common: Common | None = None) -> None:
@@ -44,7 +50,7 @@ async def balance(*, common: Common | None = None) -> None:
         )
 
 
-async def models(model: OptionalModel = None, *, common: Common | None = None) -> None:
+async def models(model: KnownModelId = None, *, common: Common | None = None) -> None:
     """
     List the models the API has now, with price hints; free.
 
@@ -90,8 +96,8 @@ def _show_model(output: Output, model: str) -> None:
     known = find_model(model)
     if known is None:
         near = near_models(model)
-        hint = f": {did_you_mean(near)}" if near else ""
-        msg = f"model {model!r} is not known{hint}; `apimodels models` lists all"
+        hint = f": {did_you_mean(near)}" if near else "; see: apimodels models"
+        msg = f"model {model!r} is not known{hint}"
         raise InvalidRequestError(msg, parameter="model")
     output.facts(model=known.id, prices=_prices(known), images=_images(known))
     width = max(len(name) for name in known.params)

@@ -80,15 +80,19 @@ async def emulator(
         msg = f"--fault: {error}"
         raise InvalidRequestError(msg, parameter="fault") from error
     with interruptible():
-        await _serve(server, output)
+        await _serve(server, output, speed)
 
 
-async def _serve(server: Emulator, output: Output) -> None:
+async def _serve(server: Emulator, output: Output, speed: float) -> None:
     async with serving(server):
         output.line(f"export APIMODELS_BASE_URL={server.base_url}")
         output.line(f"export APIMODELS_API_KEY={server.api_key}")
         output.record("emulator", base_url=server.base_url, api_key=server.api_key)
-        output.note("Serving; Ctrl-C stops it.")
+        output.note(f"Serving; its page is at {server.origin}/. Ctrl-C stops it.")
+        if speed <= 1:
+            output.note(
+                "Tasks take as long as real ones, up to minutes: --speed 10 is faster."
+            )
         try:
             await asyncio.get_running_loop().create_future()
         finally:

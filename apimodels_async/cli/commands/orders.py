@@ -7,16 +7,15 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from cyclopts import Parameter
-from rich.table import Table
-from rich.text import Text
 
 from apimodels_async import ConfigurationError
-from apimodels_async._text import escaped
-from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.batch.journal import is_journal
-from apimodels_async.cli.options import Count, Flag, StorePlace
+from apimodels_async.cli.options import Count, Flag, Model, StorePlace
 from apimodels_async.cli.output import Output, truncated
 from apimodels_async.cli.store import Store, existing_store, place_of
+from apimodels_async.cli.terminal.asking import confirm
+from apimodels_async.cli.terminal.tables import Column, Rows
+from apimodels_async.errors import CHARGED
 from apimodels_async.stores import (
     OrderRecord,
     OrderState,
@@ -27,7 +26,11 @@ from apimodels_async.stores import (
 )
 
 PROMPT_CHARS: Final = 40
-STYLES: Final = {"completed": "green", "accepted": "cyan", "unknown": "magenta"}
+COLUMNS: Final = (
+    *(Column("when"), Column("state", state=True), Column("cost", right=True)),
+    *(Column("model", rank=1), Column("task", rank=2), Column("key", rank=3)),
+    *(Column("files", rank=4), Column("prompt")),
+)
 
 Since = Annotated[datetime | None, Parameter(show_default=False)]
 
@@ -36,7 +39,7 @@ async def history(
     *,
     store: StorePlace = None,
     state: OrderState | None = None,
-    model: str | None = None,
+    model: Model = None,
     since: Since = None,
     text: str | None = None,
     limit: Count = None,
@@ -90,18 +93,14 @@ async def print_orders(
     limit: int | None = None,
 ) -> int:
     """Print what was *found* in *store*, the first *limit* at most; return how many."""
-    table, count = _table(), 0
+    rows, count = Rows(output, COLUMNS), 0
     async for record in found:
         count += 1
-        if output.interactive:
-            _add_row(table, record)
-        else:
-            output.line(_line(record))
+        rows.add(*_cells(record))
         _print_record(output, record)
         if output.failed or count == limit:
             break
-    if output.interactive and count:
-        output.show(table)
+    rows.close()
     if not output.failed:
         # What was paid for at another address is not to be denied.
         hint = "" if count else " fit; those of another address need --base-url"
@@ -154,27 +153,8 @@ def _cells(record: OrderRecord) -> tuple[str, ...]:
         record.task_id or "-",
         record.idempotency_key,
         " ".join(record.files) or "-",
+        truncated(record.prompt or "", PROMPT_CHARS),
     )
-
-
-def _line(record: OrderRecord) -> str:
-    when, state, cost, *rest = _cells(record)
-    prompt = truncated(record.prompt or "", PROMPT_CHARS)
-    return "  ".join((when, f"{state:<9}", f"{cost:>7}", *rest, prompt))
-
-
-def _table() -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    for title in ("when", "state", "cost", "model", "task", "key", "files", "prompt"):
-        table.add_column(title)
-    return table
-
-
-def _add_row(table: Table, record: OrderRecord) -> None:
-    cells = [Text(escaped(cell)) for cell in _cells(record)]
-    cells[1].stylize(STYLES.get(record.state, "red"))
-    prompt = truncated(record.prompt or "", PROMPT_CHARS)
-    table.add_row(*cells, Text(escaped(prompt), "dim"))
 
 
 async def forget(
@@ -233,7 +213,7 @@ async def forget(
 
 def _told_cost(record: OrderRecord) -> str:
     if not record.may_be_charged:
-        return "nothing was charged"
+        return CHARGED[False]
     if record.state is OrderState.COMPLETED:
-        return f"{_cost(record)}, charged"
-    return f"{_cost(record)}, may be charged"
+        return f"{_cost(record)}, {CHARGED[True]}"
+    return f"{_cost(record)}, {CHARGED[None]}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from attrs import frozen
 from cyclopts import Parameter
 
 from apimodels_async import (
@@ -17,26 +16,27 @@ from apimodels_async import (
 )
 from apimodels_async._api.catalogue import find_model, sends_as_it_is
 from apimodels_async.cli.context import command_context, open_session
-from apimodels_async.cli.delivery import deliver, follow, target_of
+from apimodels_async.cli.delivery import Delivery, deliver, follow, target_of
 from apimodels_async.cli.destinations import check_out
 from apimodels_async.cli.options import (
+    DELIVERY,
     Common,
     Extra,
-    Flag,
-    Model,
+    ModelName,
     Params,
     Picture,
     Remembering,
     gather_parameters,
-    said_for_a_command,
 )
 from apimodels_async.cli.output import Output, spinner
+from apimodels_async.cli.prompts import read_prompt
 from apimodels_async.cli.store import StoredOrder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apimodels_async.cli.context import CommandContext
+    from apimodels_async.models import AnyRequest
 
 SPARKPIX: Final = "sparkpix-image"
 SPARKPIX_EDIT: Final = "sparkpix-image-edit"
@@ -45,33 +45,18 @@ TO_COME: Final = "https://apimodels.app/to-be-uploaded"
 PATH_CHARS_MAX: Final = 4096
 _IMAGE_TYPES: Final = {"image", "images", "urls"}
 
+NoWait = Annotated[bool, Parameter(negative="", show_default=False, group=DELIVERY)]
 Images = Annotated[list[str], Parameter(name="--image", negative="")]
 
 
-@Parameter(name="*")
-@frozen(kw_only=True)
-class Delivery:
-    """Where the picture goes."""
-
-    out: str | None = None
-    """File, or a folder: one that is there, or whose name ends in a separator; else the
-    current one. Without a suffix the file gets that of its content. Or an address in
-    object storage: s3://bucket/prefix/ (gs, az, file)."""
-
-    no_save: Flag = False
-    """Print the URL only; the API keeps the picture for 7 days."""
-
-    no_wait: Flag = False
-    """Submit, print the task id and leave; not for SparkPix, which has no tasks."""
-
-
 async def generate(
-    prompt: str,
+    prompt: str | None = None,
     *,
-    model: Model = SPARKPIX,
+    model: ModelName = SPARKPIX,
     picture: Picture | None = None,
     param: Params = None,
     extra: Extra = None,
+    no_wait: NoWait = False,
     delivery: Delivery | None = None,
     remembering: Remembering | None = None,
     common: Common | None = None,
@@ -80,7 +65,8 @@ async def generate(
     Make a picture of PROMPT; costs money once the API accepts it.
 
     Args:
-        prompt: What to draw.
+        prompt: What to draw; @FILE reads it from a file, - from stdin. Some models
+            need none.
 
         model: As listed by "apimodels models".
 
@@ -88,19 +74,23 @@ async def generate(
             read as JSON where it is JSON; repeatable. Files for images are uploaded.
 
         extra: As --param, but sent as it is, unchecked.
+
+        no_wait: Submit, print the task id and leave; not for SparkPix, which has no
+            tasks.
     """
     params = gather_parameters(picture, param, extra)
-    await _make(prompt, model, params, (), delivery, remembering, common)
+    await _make(prompt, model, params, (), no_wait, delivery, remembering, common)
 
 
-async def edit(
-    prompt: str,
+async def edit(  # noqa: PLR0913  options, all by keyword
+    prompt: str | None = None,
     *,
     image: Images,
-    model: Model = SPARKPIX_EDIT,
+    model: ModelName = SPARKPIX_EDIT,
     picture: Picture | None = None,
     param: Params = None,
     extra: Extra = None,
+    no_wait: NoWait = False,
     delivery: Delivery | None = None,
     remembering: Remembering | None = None,
     common: Common | None = None,
@@ -109,7 +99,8 @@ async def edit(
     Edit or fuse pictures as PROMPT says; costs money once the API accepts it.
 
     Args:
-        prompt: What to do; "image 1" is the first --image.
+        prompt: What to do; "image 1" is the first --image. @FILE reads it from a
+            file, - from stdin. Some models need none.
 
         image: File or http(s) URL; files are uploaded first (free); repeatable.
 
@@ -119,16 +110,20 @@ async def edit(
             read as JSON where it is JSON; repeatable. Files for images are uploaded.
 
         extra: As --param, but sent as it is, unchecked.
+
+        no_wait: Submit, print the task id and leave; not for SparkPix, which has no
+            tasks.
     """
     params = gather_parameters(picture, param, extra)
-    await _make(prompt, model, params, image, delivery, remembering, common)
+    await _make(prompt, model, params, image, no_wait, delivery, remembering, common)
 
 
 async def _make(
-    prompt: str,
+    prompt: str | None,
     model: str,
     params: dict[str, Any],
     images: Sequence[str],
+    no_wait: bool,  # noqa: FBT001
     delivery: Delivery | None,
     remembering: Remembering | None,
     common: Common | None,
@@ -141,11 +136,11 @@ async def _make(
         field = _image_field(model, len(images))
         params = _with_images(params, field, images)
     files = _files(model, params)
-    with said_for_a_command():
-        check_request({"prompt": prompt, "model": model, **_placed(params, files)})
+    prompt = await read_prompt(prompt)
+    _request(prompt, model, _placed(params, files))
     known = known_models().get(model)
     at_once = known is not None and known.synchronous
-    if at_once and delivery.no_wait:
+    if at_once and no_wait:
         msg = f"{model} answers at once, so there is no task: leave out --no-wait"
         raise InvalidRequestError(msg, parameter="no_wait")
     warning = sends_as_it_is(model)
@@ -156,22 +151,42 @@ async def _make(
         await check_out(target)
         addresses = {file: await _hosted(context, file) for file in files}
         params = _placed(params, addresses)
+        request = _request(prompt, model, params)
         if at_once:
             result = await _order(context, order, prompt, model, params)
         else:
             handle = await _submit(context, order, prompt, model, params)
             # Some models answer at once: then there is no id to come back with.
             again = order.ordered_before(context)
-            if delivery.no_wait and not handle.done:
+            if no_wait and not handle.done:
                 output.facts(task=handle.task_id, state=handle.state)
                 if again:
-                    output.note("It was ordered before; nothing was charged now.")
+                    output.note("It was ordered before; not charged now.")
                 return
             if not (handle.done or output.json):
                 done = "ordered before" if again else "submitted"
                 output.note(f"task {handle.task_id} {done}")
             result = await follow(context, handle)
-        await deliver(context, result, target, order)
+        await deliver(
+            context, result, target, order, delivery=delivery, request=request
+        )
+
+
+def _request(prompt: str | None, model: str, params: dict[str, Any]) -> AnyRequest:
+    """
+    Return what is ordered, checked as the library does.
+
+    Raises:
+        InvalidRequestError: It would be refused.
+    """
+    given = {} if prompt is None else {"prompt": prompt}
+    try:
+        return check_request({**given, "model": model, **params}).request
+    except InvalidRequestError as error:
+        if prompt is not None or error.parameter != "prompt":
+            raise
+        msg = f"PROMPT is missing: {model} needs one; see: apimodels generate --help"
+        raise InvalidRequestError(msg, parameter="prompt") from None
 
 
 def image_value(field: str, urls: list[Any]) -> Any:
@@ -251,7 +266,7 @@ async def _hosted(context: CommandContext, image: str | Path) -> str:
 async def _order(
     context: CommandContext,
     order: StoredOrder,
-    prompt: str,
+    prompt: str | None,
     model: str,
     params: dict[str, Any],
 ) -> ImageResult:
@@ -268,7 +283,7 @@ async def _order(
 async def _submit(
     context: CommandContext,
     order: StoredOrder,
-    prompt: str,
+    prompt: str | None,
     model: str,
     params: dict[str, Any],
 ) -> TaskHandle:

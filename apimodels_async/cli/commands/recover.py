@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from attrs import define, field
+from cyclopts import Parameter
 
 from apimodels_async import (
     ApiModelsError,
@@ -45,7 +46,7 @@ OPEN: Final = (OrderState.INTENDED, OrderState.ACCEPTED, OrderState.UNKNOWN)
 async def recover(
     *,
     store: StorePlace = None,
-    out: str = os.curdir,
+    out: Annotated[str, Parameter(("--out", "-o"))] = os.curdir,
     drop_lost: Flag = False,
     common: Common | None = None,
 ) -> int:

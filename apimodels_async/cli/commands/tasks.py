@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from apimodels_async import (
     ApiModelsError,
     InvalidRequestError,
@@ -13,8 +15,15 @@ from apimodels_async import (
     TransportError,
 )
 from apimodels_async.cli.context import command_context, open_session
-from apimodels_async.cli.delivery import deliver, first_answer, follow, target_of
-from apimodels_async.cli.options import Common, Flag, Ordered, Positive
+from apimodels_async.cli.delivery import (
+    Delivery,
+    deliver,
+    first_answer,
+    follow,
+    target_of,
+)
+from apimodels_async.cli.errors import ExitCode, exit_code
+from apimodels_async.cli.options import Common, Ordered, Positive
 from apimodels_async.cli.output import Output, spinner
 from apimodels_async.cli.store import StoredOrder, existing_store
 from apimodels_async.stores import OrderState
@@ -128,37 +137,85 @@ async def answered(session: Session, handle: TaskHandle) -> None:
 
 
 async def wait(
-    task_id: str | None = None,
-    *,
-    out: str | None = None,
-    no_save: Flag = False,
+    *task_id: str,
     timeout: Positive | None = None,  # noqa: ASYNC109  an option
+    delivery: Delivery | None = None,
     ordered: Ordered | None = None,
     common: Common | None = None,
-) -> None:
+) -> int:
     """
-    Wait for a task and save its picture; free.
+    Wait for tasks and save their pictures; free.
+
+    Of several tasks each is saved as it ends, in a folder; one that fails stops no
+    other, and the exit code is the highest.
 
     Args:
-        task_id: As printed by "apimodels generate --no-wait".
+        task_id: As printed by "apimodels generate --no-wait"; one or more.
 
-        out: File, or a folder: one that is there, or whose name ends in a separator;
-            else the current one. Without a suffix the file gets that of its content. Or
-            an address in object storage: s3://bucket/prefix/ (gs, az, file).
-
-        no_save: Print the URL only.
-
-        timeout: Seconds, at most; the task goes on after that (exit code 4).
+        timeout: Seconds, at most; the tasks go on after that (exit code 4).
     """
-    common = common or Common()
-    output, target = Output(common.json), target_of(out, no_save=no_save)
-    order = _order_of(task_id, ordered)
+    common, delivery = common or Common(), delivery or Delivery()
+    output = Output(common.json)
+    target = target_of(delivery.out, no_save=delivery.no_save)
+    if len(task_id) > 1 and (ordered is None or ordered.idempotency_key is None):
+        ids = list(dict.fromkeys(task_id))
+        if target is not None and not target.endswith("/"):
+            target += "/"  # a folder, made if it is missing
+        async with command_context(open_session(common), output) as context:
+            quiet = evolve(delivery, no_preview=True)
+            return await _wait_for_all(context, ids, timeout, target, quiet)
+    if len(task_id) > 1:
+        msg = "task ids and --idempotency-key name different orders: give one"
+        raise InvalidRequestError(msg, parameter="task_id")
+    named = task_id[0] if task_id else None
+    order = _order_of(named, ordered)
     async with command_context(open_session(common, order.store), output) as context:
         try:
             async with asyncio.timeout(timeout):  # another program may be sending it
-                handle = await _take_up(context, task_id, order)
+                handle = await _take_up(context, named, order)
         except TimeoutError:
             msg = f"the order was still being sent after {timeout:g} s"
             raise TaskTimeoutError(msg) from None
         result = await follow(context, handle, timeout)
-        await deliver(context, result, target, order if order.key else None)
+        before = order if order.key else None
+        await deliver(context, result, target, before, delivery=delivery)
+    return ExitCode.OK
+
+
+async def _wait_for_all(
+    context: CommandContext,
+    task_ids: list[str],
+    timeout: float | None,  # noqa: ASYNC109  of each handle's own
+    target: str | None,
+    delivery: Delivery,
+) -> int:
+    """Save the pictures of each task as it ends; return the highest exit code."""
+    handles = [context.session.images.attach(each) for each in task_ids]
+    context.handles.extend(handles)
+    context.due.extend(handles)
+    worst = ExitCode.OK
+    waiting = {
+        asyncio.create_task(each.result(timeout=timeout), name="apimodels-wait"): each
+        for each in handles
+    }
+    try:
+        while waiting:
+            text = f"{len(handles) - len(waiting)} of {len(handles)} tasks have ended"
+            with spinner(context.output, text):
+                ended, _ = await asyncio.wait(
+                    waiting, return_when=asyncio.FIRST_COMPLETED
+                )
+            for each in ended:
+                handle = waiting.pop(each)
+                state = handle.state.value
+                context.output.record("state", task_id=handle.task_id, state=state)
+                try:
+                    await deliver(context, await each, target, delivery=delivery)
+                except ApiModelsError as error:
+                    worst = max(worst, exit_code(error))
+                    context.output.error(error)
+    finally:
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    return worst

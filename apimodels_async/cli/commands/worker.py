@@ -17,8 +17,9 @@ from apimodels_async.cli.broker import BROKER_VARIABLE, address_of, find_broker
 from apimodels_async.cli.context import on_signals, session_options
 from apimodels_async.cli.destinations import check_out
 from apimodels_async.cli.errors import ExitCode, signal_exit_code
-from apimodels_async.cli.options import Common, Count, Positive
+from apimodels_async.cli.options import Common, Count, Out, Positive
 from apimodels_async.cli.output import Output
+from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
     from apimodels_async.integrations.streaq import Answer, WorkerLoop
@@ -34,7 +35,7 @@ Seconds = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 async def worker(
     broker: Annotated[str | None, Parameter(show_default=False)] = None,
     *,
-    out: Annotated[str | None, Parameter(show_default=False)] = None,
+    out: Out = None,
     concurrency: Annotated[
         int, Parameter(validator=validators.Number(gte=1))
     ] = CONCURRENCY,
@@ -78,7 +79,10 @@ async def worker(
     output = Output(common.json)
     url = find_broker(broker)
     if url is None:
-        msg = f"no broker is named: apimodels worker redis://HOST, or {BROKER_VARIABLE}"
+        msg = (
+            "no broker is named; run: apimodels worker redis://HOST, or set "
+            f"{BROKER_VARIABLE}"
+        )
         raise ConfigurationError(msg)
     await check_out(out)
     from apimodels_async.integrations.streaq import WorkerLoop, WorkerProcess
@@ -128,8 +132,8 @@ class WorkerLog:
         self.again += answer.tries > 1
         self.spent += answer.cost or 0
         cost = "-" if answer.cost is None else f"${answer.cost}"
-        what = str(answer.error) if answer.error is not None else ""
-        what = " ".join((*answer.paths, *([what] if what else [])))
+        error = None if answer.error is None else plain_words(str(answer.error))
+        what = " ".join((*answer.paths, *([error] if error else [])))
         tries = f", try {answer.tries}" if answer.tries > 1 else ""
         self.output.line(
             f"{answer.state.value:<9}  {answer.idempotency_key}  "
@@ -142,7 +146,7 @@ class WorkerLog:
             task_id=answer.task_id,
             credits=answer.cost,
             paths=answer.paths,
-            error=answer.error and str(answer.error),
+            error=error,
             tries=answer.tries,
             seconds=round(seconds, 3),
         )

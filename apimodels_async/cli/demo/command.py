@@ -48,7 +48,7 @@ Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=500))]
 
 async def demo(
     *,
-    out: Path = Path("demo"),
+    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("demo"),
     count: Count = 48,
     speed: Positive = 20.0,
     port: Port = 0,
@@ -92,10 +92,7 @@ async def _demo(
     output.line(
         f"emulator: {emulator.base_url}, {speed:g} times as fast as the real service"
     )
-    output.line(
-        f"polling:  every {interval:g} s instead of {INTERVAL_S} s, to match "
-        "(PollPolicy.unchecked)"
-    )
+    output.line(f"polling:  every {interval:g} s instead of {INTERVAL_S} s, to match")
     session = emulator_session(emulator, speed)
     async with command_context(session, output, lasting=False):
         board = Board.of(orders, time.monotonic())

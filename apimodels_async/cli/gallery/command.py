@@ -57,6 +57,8 @@ def command_of(
             words += ["--param", f"{name}={_typed(value)}"]
     if any(len(word) > VALUE_CHARS_MAX for word in words) or not prompt:
         return None
+    if prompt == "-":  # stdin, on a command line
+        return None
     # What begins with a dash would be an option.
     if prompt.startswith("-"):
         return f"apimodels {call} {shlex.join(words)} --", ""

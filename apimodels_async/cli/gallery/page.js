@@ -147,7 +147,8 @@ document.addEventListener("DOMContentLoaded", () => {
   picture.addEventListener("load", tellPixels);
 
   function commandOf(card) {
-    const { call, options } = card.dataset, prompt = part(card, ".prompt");
+    const { call, options } = card.dataset, text = part(card, ".prompt");
+    const prompt = text.startsWith("@") ? `@${text}` : text;  // one would name a file
     const quoted = /^[\w@%+=:,./-]+$/.test(prompt) ? prompt : `'${prompt.replaceAll("'", `'"'"'`)}'`;
     return call ? `${call} ${quoted} ${options}`.trim() : "";
   }

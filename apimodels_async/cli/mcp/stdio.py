@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from apimodels_async.cli.streams import Failure
+from apimodels_async.cli.terminal.streams import Failure
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer

@@ -1,5 +1,6 @@
 """Control endpoints beside the API: live page, state, tasks, faults."""
 
+import html
 import time
 from importlib.resources import files
 from itertools import islice
@@ -23,10 +24,11 @@ _POLICY = (
 _FAULT_FIELDS = frozenset({"where", "kind", "times", "probability", "match", "after"})
 
 
-async def page(_world: World, _request: web.Request) -> web.Response:
-    """GET /: the live page."""
+async def page(world: World, _request: web.Request) -> web.Response:
+    """GET /: the live page, with the key: it guards nothing."""
+    text = _read_resource("page.html").replace("{key}", html.escape(world.api_key))
     return web.Response(
-        text=_read_resource("page.html"),
+        text=text.replace("{speed}", f"{world.durations.speed:g}"),
         content_type="text/html",
         headers={"Content-Security-Policy": _POLICY},
     )

@@ -123,7 +123,7 @@ async def test_another_file_is_said_to_be_none_of_these(run, folder, content):
 
     assert done.code == 1
     assert "other" in done.err
-    assert "JournalError" in done.err
+    assert "apimodels: error: " in done.err
 
 
 async def test_a_journal_of_an_earlier_release_is_listed_and_left_as_it_is(run, folder):

@@ -32,6 +32,24 @@ def test_rows_are_read_from_each_kind_of_file():
     assert found == files
 
 
+def test_spreadsheets_write_semicolons():
+    """The header says what separates the cells; "sep=;" may say so before it."""
+    expected = [{"prompt": "a, b", "seed": 3}]
+    for text in (
+        "\ufeffprompt;seed\r\na, b;3\r\n",
+        "\nprompt;seed\na, b;3\n",
+        "sep=;\r\nprompt;seed\r\na, b;3\r\n",
+        "prompt\tseed\na, b\t3\n",
+        'seed,prompt\n3,"a, b"\n',
+    ):
+        assert [row.item for row in rows(text, ".csv")] == expected
+    (row,) = rows("sep=;\nprompt;seed\na;b;3\n", ".csv")
+
+    assert row.problem == "3 cells under 2 columns: quote text that has semicolons"
+    assert row.line == 3
+    assert [*rows("", ".csv")] == []
+
+
 def test_a_bad_row_is_a_value():
     """What is wrong with one row stands in its place, for all to be named at once."""
     bad = {
@@ -40,7 +58,7 @@ def test_a_bad_row_is_a_value():
         (".jsonl", "{]\n"): "is not JSON: ",
         (".jsonl", '{"a":1,"a":2}\n'): "'a' is given twice",
         (".jsonl", "[" * 100_000 + "\n"): "cannot be read",
-        (".jsonl", "7\n"): "needs an object or a string, not a int",
+        (".jsonl", "7\n"): "needs an object or a string, not a number",
     }
     found = {
         (suffix, text): [row.problem for row in rows(text, suffix) if row.problem]

@@ -83,4 +83,6 @@ async def test_a_model_that_is_not_known_is_said(run):
     done = await run("models", "gpt-image-3")
 
     assert done.code == 2
-    assert "model 'gpt-image-3' is not known: did you mean gpt-image-2?" in done.err
+    assert "model 'gpt-image-3' is not known | tip: did you mean gpt-image-2?" in (
+        done.err
+    )

@@ -49,7 +49,7 @@ async def test_history_needs_neither_key_nor_network(run, emulator, monkeypatch)
     done = await run("history")
 
     assert done.code == 0
-    assert "completed    $0.01  sparkpix-image  -  fox  " in done.out
+    assert "completed  $0.01  sparkpix-image  -  fox  " in done.out
     assert done.out.endswith("  a fox\n")
     assert len(emulator.requests) == asked
 

@@ -83,7 +83,7 @@ async def test_sparkpix_has_no_task_to_leave_behind(run, emulator):
     done = await run("generate", "a fox", "--no-wait")
 
     assert done.code == 2
-    assert "charged: no" in done.err
+    assert "charged" not in done.err
     assert emulator.requests == []
 
 
@@ -94,7 +94,7 @@ async def test_bad_input_is_refused_before_anything_is_sent(run, emulator):
         ("--param", "=1"): "name=value",
         ("--param", "seed=1", "--seed", "2"): "given twice",
         ("--param", "model=x"): "given twice",
-        ("--width", "3"): "width=3",
+        ("--width", "3"): "--width 3 is not allowed",
         ("--width", "three"): "three",
         ("--bogus",): "--bogus",
     }
@@ -237,3 +237,25 @@ async def test_an_out_that_cannot_be_used_costs_nothing(run, emulator):
     assert "s3://, gs://, az://, file:// or memory://" in " ".join(done[0].err.split())
     assert "canary" not in done[2].err
     assert emulator.generations == {}
+
+
+async def test_a_file_is_named_after_its_prompt(run, folder):
+    """Another picture of the same name is numbered, or takes its place if asked."""
+    for more in ((), ("--seed", 5), ("--seed", 6, "--overwrite")):
+        done = await run("generate", "A red fox!", *more)
+        assert done.code == 0, done
+
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a-red-fox-2.jpg",
+        "a-red-fox.jpg",
+    ]
+
+
+async def test_what_a_picture_was_made_of_is_written_down(run, folder):
+    """--sidecar writes it beside the picture, --embed into it."""
+    done = await run("generate", "a red fox", "--seed", 7, "--sidecar", "--embed")
+    (sidecar,) = folder.glob("*.json")
+
+    assert done.code == 0
+    assert '"a red fox"' in sidecar.read_text()
+    assert b"a red fox" in (folder / "a-red-fox.jpg").read_bytes()

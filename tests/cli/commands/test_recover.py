@@ -108,7 +108,7 @@ async def test_what_fails_is_told_and_the_rest_is_saved(run, folder, emulator):
     done = await run("recover", *STORE, "--out", "rec")
 
     assert done.code == 1
-    assert "charged: no" in done.err
+    assert "not charged" in done.err
     assert "1 saved, 1 failed." in done.err
     assert [path.name for path in (folder / "rec").iterdir()] == ["a-hare.jpg"]
 
@@ -186,5 +186,5 @@ async def test_a_task_ordered_before_is_attached(run, emulator):
     (task_id,) = emulator.tasks
     assert task_id in first.out
     assert task_id in again.out
-    assert "nothing was charged now" in again.err
+    assert "not charged now" in again.err
     assert f"task {task_id} ordered before" in waited.err

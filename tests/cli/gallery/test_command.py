@@ -39,10 +39,11 @@ async def test_what_is_copied_orders_the_same(emulator, capsys):
 
 
 def test_what_no_command_line_holds_has_no_command():
-    """A picture sent as text, and an order without a prompt."""
+    """A picture sent as text, an order without a prompt, and what is read as stdin."""
     inline = "data:image/png;base64," + "A" * 1000
     assert command_of("a fox", "gpt-image-2", {"image_urls": [inline]}) is None
     assert command_of("", "real-esrgan", {"image": URL}) is None
+    assert command_of("-", "gpt-image-2", {}) is None  # stdin, as a word
 
 
 def test_parameters_are_told_as_they_are_typed():

@@ -245,6 +245,10 @@ def test_a_larger_view_tells_what_was_ordered_and_how(look):
     seen.press("ArrowRight")
     expect(view.locator(".fact-command")).to_have_count(0)  # it was given none
     expect(view.locator(".fact-pixels")).to_have_text("30 \u00d7 20")
+    prompt = seen.page.locator('[data-number="3"] .prompt')
+    prompt.evaluate("one => { one.textContent = '@home' }")
+    seen.press("ArrowLeft")  # with one @ it would be read from a file
+    expect(view.locator(".fact-command")).to_contain_text(" @@home --model")
 
 
 @pytest.mark.usefixtures("mixed")

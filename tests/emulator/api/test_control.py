@@ -1,5 +1,8 @@
 """The live page, the state, the list of tasks, faults over HTTP."""
 
+import operator
+import re
+
 BAD_FAULTS = [
     b"no json",
     b"[]",
@@ -26,6 +29,49 @@ async def test_the_page_is_served_and_escapes_by_construction(api, emulator):
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "color-scheme: light dark" in text
     assert "innerHTML" not in text
+
+
+async def test_the_page_says_how_to_use_it(api, emulator):
+    """It has units, the key, a line for curl and links that lead somewhere."""
+    _, _, body = await api.send("GET", f"{emulator.origin}/", key="")
+    text = body.decode()
+    links = re.findall(r'href="(/[^"]+)"', text)
+
+    assert f"export APIMODELS_API_KEY={emulator.api_key}\n" in text
+    assert "curl -X POST" in text
+    assert f"Authorization: Bearer {emulator.api_key}" in text
+    assert text.count("US dollars") == 3
+    assert re.search(r">\d+ times as fast", text)
+    assert len(links) == 3
+    for link in links:
+        status, _, _ = await api.send("GET", f"{emulator.origin}{link}", key="")
+        assert status == 200
+
+
+def luminance(colour):
+    """Return the relative luminance of #rrggbb, as WCAG defines it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [
+        p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts
+    ]
+    return sum(map(operator.mul, (0.2126, 0.7152, 0.0722), linear))
+
+
+async def test_the_page_can_be_read(api, emulator):
+    """Every colour of text has 4.5:1 on both backgrounds, light and dark (WCAG AA)."""
+    _, _, body = await api.send("GET", f"{emulator.origin}/", key="")
+    schemes = re.findall(r":root \{([^}]*)\}", body.decode())
+    weak = []
+    for scheme in schemes:
+        colours = dict(re.findall(r"--(\w+): (#\w{6})", scheme))
+        for name in ("text", "soft", "good", "bad", "busy", "link"):
+            for ground in ("back", "card"):
+                pair = [luminance(colours[each]) + 0.05 for each in (name, ground)]
+                ratio = max(pair) / min(pair)
+                weak += [(name, ground, ratio)] * (ratio < 4.5)
+
+    assert len(schemes) == 2
+    assert weak == []
 
 
 async def test_the_state_counts(api, emulator):

@@ -12,8 +12,8 @@ from cli.conftest import Terminal
 from support.waiting import until
 
 from apimodels_async import ConfigurationError, InvalidRequestError
-from apimodels_async.cli.asking import confirm
 from apimodels_async.cli.output import Output, screen
+from apimodels_async.cli.terminal.asking import confirm
 
 WORDS = {"needed": "say so with --yes", "otherwise": "nothing was done"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from apimodels_async.cli.streams import Stream, standard_streams
+from apimodels_async.cli.terminal.streams import Stream, standard_streams
 
 MODEL = ("--model", "gpt-image-2")
 

@@ -1,0 +1,76 @@
+"""What the help says besides options, and that it is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from apimodels_async.cli.app import EXAMPLES, NAMES
+from apimodels_async.cli.errors import ExitCode
+from apimodels_async.cli.help.topics import (
+    COMMAND_EVENTS,
+    EVENTS,
+    EXITS,
+    GROUPS,
+    SCHEMA,
+)
+
+ROOT = Path(__file__).parents[3]
+RECORDED = re.compile(r'(?:record\(|event: str = |_record\(\w+, \w+, )\s*"([a-z_]+)"')
+
+
+def test_every_event_is_in_the_schema():
+    """What the commands record has a line in the help, and in the documentation."""
+    sources = (ROOT / "apimodels_async" / "cli").rglob("*.py")
+    recorded = set[str]()
+    for path in sources:
+        recorded.update(RECORDED.findall(path.read_text(encoding="utf-8")))
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    missing = [
+        name for name, words in EVENTS.items() if f"`{name}` | {words}" not in page
+    ]
+
+    assert recorded == set(EVENTS)
+    assert {name for names in COMMAND_EVENTS.values() for name in names} | {
+        "error"
+    } == set(EVENTS)
+    assert missing == []
+    assert f"version {SCHEMA}" in page
+
+
+def test_every_exit_code_is_explained():
+    """The codes of the program, of Ctrl-C and of a closed pipe are in both places."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+    assert {*map(int, ExitCode), 130, 141} == set(EXITS)
+    assert [
+        code for code, words in EXITS.items() if f"{code} | {words}" not in page
+    ] == []
+
+
+def test_every_command_has_its_place():
+    """Each command is listed in a group and has examples."""
+    assert set(GROUPS) == NAMES
+    assert set(EXAMPLES) == NAMES
+
+
+async def test_a_page_has_its_own_events_only(run):
+    """The help of a command names its events, and where the rest is explained."""
+    page = (await run("balance", "--help")).out
+
+    assert "\n  balance  balance, total, frozen, currency\n" in page
+    assert "submitted" not in page
+    assert "outcome unknown" not in page
+    assert "apimodels help json" in page
+
+
+async def test_help_explains_topics_and_commands(run):
+    """``help`` is --help, of a command too; other topics are named."""
+    assert (await run("help")).out == (await run("--help")).out
+    assert (await run("help", "wait")).out == (await run("wait", "--help")).out
+    assert "ordered_before" in (await run("help", "json")).out
+    assert "outcome unknown" in (await run("help", "exits")).out
+    done = await run("help", "jsno")
+    assert (done.code, "did you mean json?" in done.err) == (2, True)
+    done = await run("help", "nothing-like-it")
+    assert "exits" in done.err
