@@ -544,14 +544,16 @@ def use_alone(session: nox.Session, version: str, built: Path, tmp: Path) -> Non
 def use_on_debian(session: nox.Session, suite: str, folder: Path) -> None:
     """Do what a newcomer does, on a root of its own, with each Python of *suite*."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"^\$ (python3 .* apimodels demo)\b", readme, re.MULTILINE)
+    command = re.search(r"^\$ (python3 .*apimodels demo)\b", readme, re.MULTILINE)
     program = re.search(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    (folder / "program.py").write_text(program[1] if program else "", encoding="utf-8")
+    if command is None or program is None:
+        session.error("README.md has no `python3 ... apimodels demo`, or no program")
+    (folder / "program.py").write_text(program[1], encoding="utf-8")
     (folder / "start.py").write_text(START, encoding="utf-8")
     shutil.copy(ROOT / ".ci" / "newcomer", folder)
     packages = ",".join(f"{python}-venv" for python in DEBIAN[suite])
     steps = "; ".join(
-        f"./newcomer {python} {shlex.quote(command.replace('python3', python))}"
+        f"./newcomer {python} {shlex.quote(command[1].replace('python3', python))}"
         for python in DEBIAN[suite]
     )
     run = (str(ROOT / ".ci" / "debian"), suite, packages, str(folder))
@@ -572,7 +574,7 @@ def release(session: nox.Session) -> None:
     parts = session.posargs or ("extras", "sdist", "debian")
     if set(ALONE) - {""} != set(PROJECT["project"]["optional-dependencies"]):
         session.error("ALONE in noxfile.py and the extras of pyproject.toml differ")
-    tmp = session.cache_dir / "release"
+    tmp = session.cache_dir.resolve() / "release"  # not create_tmp(): see run_tests
     tmp.mkdir(exist_ok=True)
     with timed("built twice, alike, and checked for the index"):
         sdist, built = distributions(session, tmp)
