@@ -373,6 +373,14 @@ def browser(session: nox.Session) -> None:
 
 
 @step(tags=["full"])
+def contract(session: nox.Session) -> None:
+    """Hold the emulator against its OpenAPI document; arguments go to contract.py."""
+    session.install(".[emulator]", *group("contract"))
+    arguments = session.posargs or ("--examples", "10")
+    session.run("python", "tests/soak/contract.py", *arguments)
+
+
+@step(tags=["full"])
 def load(session: nox.Session) -> None:
     """Put 200 clients on a web application; arguments go to load.py."""
     session.install(".[cli]", *group("web"))
@@ -614,7 +622,7 @@ def release(session: nox.Session) -> None:
 @step(default=False)
 def nightly(session: nox.Session) -> None:
     """Load, break and kill for half an hour."""
-    session.install(EXTRAS, *group("test", "cloud", "web"))
+    session.install(EXTRAS, *group("test", "cloud", "web", "contract"))
     soak = "tests/soak"
     pytest = ("python", "-P", "-m", "pytest", "--timeout=3600", "-n", "2")
     session.run(*pytest, soak, env={"SOAK": "1"})
@@ -632,6 +640,7 @@ def nightly(session: nox.Session) -> None:
         session.run("python", f"{soak}/redis_cuts.py", "--cut", "20", "--kills")
     session.run("python", f"{soak}/callbacks.py")
     session.run("python", f"{soak}/accounting.py")
+    session.run("python", f"{soak}/contract.py", "--examples", "200")
 
 
 @step(default=False)
@@ -663,7 +672,7 @@ FULL = (
         "portable",
         "examples",
     ),
-    *("browser", "load", "instructions", "wheel"),
+    *("browser", "contract", "load", "instructions", "wheel"),
 )
 LATER = ("nightly", "bench", "release")
 

@@ -1,10 +1,11 @@
 """
 Schemathesis asks the emulator what its OpenAPI document allows, and what it does not.
 
-It holds each answer against the document: status, type, schema, headers, what is taken
-and what is refused, what needs the key. ``python tests/soak/contract.py --examples 300``
-looks for longer; ``--seed N`` repeats a run. Nothing leaves this machine: addresses in
-requests are replaced by the emulator's own.
+    python tests/soak/contract.py [--examples 20] [--seed 1]
+
+Each answer is held against the document: status, type, schema, headers, what is taken
+and what is refused, what needs the key; contract.toml says what is not. Nothing leaves
+this machine: addresses in requests are replaced by the emulator's own.
 """
 
 from __future__ import annotations
