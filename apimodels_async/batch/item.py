@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores.sent import SentOrders
 
-logger = logging.getLogger("apimodels_async.batch")
+logger: logging.Logger = logging.getLogger("apimodels_async.batch")
 
 STOPS: Final = (
     AuthenticationError,

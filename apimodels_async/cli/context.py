@@ -57,7 +57,7 @@ class InterruptedCommand(Exception):  # noqa: N818  not an error: somebody asked
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.exit_code = signal_exit_code(number)
+        self.exit_code: int = signal_exit_code(number)
 
 
 @contextlib.contextmanager

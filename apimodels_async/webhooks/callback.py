@@ -75,9 +75,9 @@ class Callback:
             raise ConfigurationError(msg)
         _check_seconds("interval", interval)
         _check_seconds("patience", patience)
-        self.url = url.rstrip("/")
-        self.interval = float(interval)
-        self.patience = float(patience)
+        self.url: str = url.rstrip("/")
+        self.interval: float = float(interval)
+        self.patience: float = float(patience)
         self.relay: Relay = relay or MemoryRelay()
         self._secret = callback_secret(given)
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.jobs import SaveTo
     from apimodels_async.models import AnyRequest
 
-logger = logging.getLogger("apimodels_async.worker")
+logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -100,10 +100,10 @@ class OrderQueue:
         self._worker: BrokerWorker[None] = make_worker(url, queue, lifespan=no_lifespan)
         self.store: RedisStore = RedisStore(url)
         """Where the workers remember orders."""
-        self.base_url = resolve_base_url(base_url)
+        self.base_url: str = resolve_base_url(base_url)
         self.network: Network = resolve_network(way, None, None, self.base_url)
         """How pictures are fetched here."""
-        self.waiting = Waiting(self._worker, self.store)
+        self.waiting: Waiting = Waiting(self._worker, self.store)
         """Who waits for what."""
         self._closers = list["Callable[[], Awaitable[None]]"]()
 

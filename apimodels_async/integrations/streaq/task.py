@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from apimodels_async.session import Session
     from apimodels_async.stores.store import OrderStore
 
-logger = logging.getLogger("apimodels_async.worker")
+logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
 STORE_AWAY_S: Final = 5
 """Seconds after which a job is tried again whose store could not be used."""

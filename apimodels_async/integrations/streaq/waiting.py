@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.jobs import Job
     from apimodels_async.stores.redis.store import RedisStore
 
-logger = logging.getLogger("apimodels_async.worker")
+logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
 CHUNK: Final = 500
 """Jobs in one message to the broker."""

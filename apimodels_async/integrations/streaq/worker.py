@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.jobs import Answer
     from apimodels_async.stores.store import OrderStore
 
-logger = logging.getLogger("apimodels_async.worker")
+logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
 CONCURRENCY: Final = 50
 GRACE_S: Final = 25

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from apimodels_async.stores.redis.connection import Connection
     from apimodels_async.stores.store import HistoryQuery
 
-logger = logging.getLogger("apimodels_async.stores")
+logger: logging.Logger = logging.getLogger("apimodels_async.stores")
 
 ATTEMPT_MAX: Final = 2**53 - 1
 PAGE: Final = 200
