@@ -219,8 +219,8 @@ class OrderQueue:
         )
         if raw is None:  # it ended in between
             return await self.wait(idempotency_key)
-        request, key, save_to, number = (await self._worker.deserialize(raw))["a"]
-        job = Job(key, request, save_to, number)
+        request, key, *more = (await self._worker.deserialize(raw))["a"]
+        job = Job(key, request, *more)
         return await self.waiting.answer_to(self.waiting.enqueue(job, put=False))
 
     async def look(self, idempotency_key: str) -> Progress:

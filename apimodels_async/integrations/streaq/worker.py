@@ -20,6 +20,7 @@ from apimodels_async.integrations.redis import RedisLimit
 from apimodels_async.integrations.redis.worker import LEASE_S
 from apimodels_async.integrations.streaq.broker import (
     IDLE_S,
+    PAUSE_S,
     cannot_open,
     in_words,
     make_worker,
@@ -47,8 +48,6 @@ CONCURRENCY: Final = 50
 GRACE_S: Final = 25
 """For which orders under way may finish once a worker is to stop."""
 HAND_BACK_S: Final = 5.0
-PAUSE_S: Final = 1.0
-"""Between two tries to reach a broker that is away."""
 NOBODY: Final = "apimodels:nobody"
 """A key that names no order: asking for it opens the store."""
 AT_ONCE_MAX: Final = 1000
