@@ -28,6 +28,7 @@ from streaq import StreaqRetry
 from apimodels_async._api import checks, requests
 from apimodels_async._core.files.names import item_stem
 from apimodels_async._core.files.object_urls import BUCKETS, ObjectURL, read_object_url
+from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.files.destinations import read_destination
 from apimodels_async.errors import (
     ApiModelsError,
@@ -39,7 +40,6 @@ from apimodels_async.errors import (
     RateLimitError,
     SessionClosedError,
 )
-from apimodels_async._core.money.resume import OrderState
 from apimodels_async.integrations.streaq.broker import PUT_AT, is_passing
 from apimodels_async.integrations.streaq.jobs import (
     KEPT_S,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from streaq import Worker
     from streaq.task import AsyncRegisteredTask
 
+    from apimodels_async.handle import TaskHandle
     from apimodels_async.integrations.streaq.jobs import SaveTo
     from apimodels_async.models import AnyRequest
     from apimodels_async.session import Session
@@ -234,7 +235,7 @@ class OrderTask:
         record = await session.find(key) if since < math.inf else None
         if record is not None and record.intended_at.timestamp() >= since:
             try:
-                return await (await session.images.follow(key))
+                return await self._ended(key, await session.images.follow(key))
             except GenerationFailedError as error:
                 ended = await session.find(key)
                 if ended is not None and ended.state is OrderState.FAILED:
@@ -247,17 +248,18 @@ class OrderTask:
         if not isinstance(asked, ImageRequest):
             return await session.images.generate(asked, idempotency_key=key)
         handle = await session.images.submit(asked, idempotency_key=key)
-        if handle.task_id and not handle.done:
-            await self._tell_accepted(key, handle.task_id)
-        return await handle
+        return await self._ended(key, handle)
 
-    async def _tell_accepted(self, key: str, task_id: str) -> None:
-        place = progress_key(self.worker.queue_name, job_id(key))
-        try:
-            await self.worker.redis.set(place, task_id, ex=KEPT_S)
-        except Exception as error:  # whoever asks is told less, and that is all
-            if not is_passing(error):
-                raise
+    async def _ended(self, key: str, handle: TaskHandle) -> ImageResult:
+        """Return the result of a task; whoever asks meanwhile is told its id."""
+        if handle.task_id and not handle.done:
+            place = progress_key(self.worker.queue_name, job_id(key))
+            try:
+                await self.worker.redis.set(place, handle.task_id, ex=KEPT_S)
+            except Exception as error:  # whoever asks is told less, and that is all
+                if not is_passing(error):
+                    raise
+        return await handle
 
     async def _save(
         self,
