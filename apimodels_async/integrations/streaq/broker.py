@@ -39,8 +39,11 @@ PASSING: Final = (
     exceptions.ReadOnlyError,
     exceptions.TryAgainError,
     OSError,  # TimeoutError is one
+    IndexError,  # coredis 6.9 makes one of a pipeline that is not answered in time
 )
 """What a server that fails over, starts or is cut off answers with, or does not."""
+UNUSABLE: Final = (exceptions.RedisError, OSError, IndexError)
+"""What any question to the broker may end with, passing or not, alone or in a group."""
 PAUSE_S: Final = 1.0
 """Between two tries to reach a broker that is away."""
 WARNED_S: Final = 30.0
@@ -184,6 +187,8 @@ def in_words(error: BaseException) -> str:
     """Return what the broker, or the way to it, said."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    if isinstance(error, IndexError):
+        return "no answer in time"
     return printable(str(error) or type(error).__name__, 200)
 
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from attrs import frozen
-from coredis.exceptions import RedisError
 from streaq import TaskStatus
 from streaq.constants import REDIS_RETRY
 
@@ -21,6 +20,7 @@ from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._text import Value
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
 from apimodels_async.integrations.streaq.broker import (
+    UNUSABLE,
     cannot_open,
     in_words,
     make_worker,
@@ -123,7 +123,7 @@ class OrderQueue:
         trouble: BaseException | None = None
         try:
             await self._worker.__aenter__()
-        except (RedisError, OSError, ExceptionGroup) as error:
+        except (*UNUSABLE, ExceptionGroup) as error:
             trouble = error
         if trouble is not None:
             raise cannot_open(trouble)
@@ -148,7 +148,7 @@ class OrderQueue:
         # Without the error of the body: it would come out as a group.
         try:
             await self._worker.__aexit__(None, None, None)
-        except (RedisError, OSError, ExceptionGroup) as error:
+        except (*UNUSABLE, ExceptionGroup) as error:
             logger.debug("the broker was left in trouble: %s", in_words(error))
 
     def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
@@ -353,7 +353,7 @@ class OrderQueue:
         trouble: BaseException
         try:
             return await question
-        except (RedisError, OSError, ExceptionGroup) as error:
+        except (*UNUSABLE, ExceptionGroup) as error:
             trouble = error
         raise cannot_open(trouble)
 

@@ -16,7 +16,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field
-from coredis.exceptions import RedisError
 from streaq.constants import REDIS_GROUP
 
 from apimodels_async._text import printable
@@ -27,7 +26,7 @@ from apimodels_async.errors import (
     SessionClosedError,
     UnexpectedResponseError,
 )
-from apimodels_async.integrations.streaq.broker import IDLE_S, in_words
+from apimodels_async.integrations.streaq.broker import IDLE_S, UNUSABLE, in_words
 from apimodels_async.integrations.streaq.jobs import TASK, Answer, load_answer
 from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.stores.store import ask
@@ -190,7 +189,7 @@ class Waiting:
                 await self._woken.wait()
             try:
                 await self._turn()
-            except (RedisError, OSError, ExceptionGroup) as error:
+            except (*UNUSABLE, ExceptionGroup) as error:
                 if self.trouble is None:
                     logger.warning("the broker is away: %s", in_words(error))
                 self.trouble = in_words(error)

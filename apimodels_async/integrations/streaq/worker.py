@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from attrs import define, field
-from coredis.exceptions import RedisError
 from streaq.constants import REDIS_GROUP
 
 from apimodels_async.errors import (
@@ -25,6 +24,7 @@ from apimodels_async.integrations.redis.worker import LEASE_S
 from apimodels_async.integrations.streaq.broker import (
     IDLE_S,
     PAUSE_S,
+    UNUSABLE,
     cannot_open,
     in_words,
     make_worker,
@@ -229,7 +229,7 @@ class WorkerProcess:
             try:
                 for priority in worker.priorities:
                     await _hand_back(worker, worker.stream_key + priority)
-            except (RedisError, OSError) as error:
+            except (*UNUSABLE, ExceptionGroup) as error:
                 logger.warning("what was not begun is handed on later: %s", error)
 
 
@@ -306,7 +306,7 @@ class WorkerLoop:
                 await self._run_one()
             except* ApiModelsError as group:
                 trouble: BaseException = group
-            except* (RedisError, OSError) as group:
+            except* UNUSABLE as group:
                 trouble = group
             else:
                 return
