@@ -219,7 +219,7 @@ class ItemRunner:
         if item.order is None or self.prefix is None:
             return None
         try:
-            return await item.order.look()
+            return await self.ordering.look(item.order)
         except JournalError as error:
             raise HaltError(error) from None
 

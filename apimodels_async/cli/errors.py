@@ -54,6 +54,7 @@ _CODES: Final[tuple[tuple[type[ApiModelsError], ExitCode], ...]] = (
     (ApiModelsError, ExitCode.FAILED),
 )
 
+BROKER_VARIABLE: Final = "APIMODELS_BROKER"
 _WAIT: Final = "it may still finish: apimodels wait {task_id}"
 _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (ConfigurationError, ""),  # they say themselves what to do
@@ -123,6 +124,8 @@ def next_step(error: ApiModelsError) -> str:
         return _WAIT.format(task_id=error.task_id) if error.task_id else _STEPS[-1][1]
     if isinstance(error, SessionClosedError) and error.charged is False:
         return "nothing was sent: run it again"
+    if isinstance(error, TransportError) and error.message.startswith("the broker"):
+        return f"start its server, or name another: --broker, {BROKER_VARIABLE}"
     step = next(step for kind, step in _STEPS if isinstance(error, kind))
     if isinstance(error, APIStatusError) and error.charged is None and error.task_id:
         step += f"; {_WAIT}"  # a verdict on the key, not on the task

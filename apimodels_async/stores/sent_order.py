@@ -194,6 +194,7 @@ class SentOrder:
             self.orders.lease.renewed(began)
             if claim.granted:
                 self.attempt, self.elsewhere = claim.record.attempt, False
+                self._task_id, self.durable = None, False  # those of the one before
                 return None
             standing = standing_of(claim.record, self.digest)
             late = self.orders.clock.time() >= until

@@ -206,9 +206,11 @@ class Campaign:
     async def kill_now_and_then(self) -> None:
         """End one worker by SIGKILL every few seconds, and begin another."""
         chance = random.Random(self.given.seed)
-        while sum(life.killed for life in self.lives) < self.given.kills:
+        while True:
             await asyncio.sleep(self.given.kill_every)
             self._look()
+            if sum(life.killed for life in self.lives) >= self.given.kills:
+                continue
             # One that has begun to work: on a busy machine that takes a while.
             old = [each for each in self._running if each.at_work]
             if not old:

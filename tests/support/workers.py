@@ -14,7 +14,7 @@ QUICK = PollPolicy.unchecked(interval=0.05)
 class RunningWorker:
     """One worker, and what it answered."""
 
-    def __init__(self, url, emulator, **options):
+    def __init__(self, url, emulator, *, api_key=None, **options):
         self.answers = []
         how = {"idle_timeout": 2, "grace_period": 0, "concurrency": 10} | options
 
@@ -22,7 +22,7 @@ class RunningWorker:
             return WorkerProcess(
                 url=url,
                 options={
-                    "api_key": emulator.api_key,
+                    "api_key": api_key or emulator.api_key,
                     "base_url": emulator.base_url,
                     "polling": QUICK,
                 },

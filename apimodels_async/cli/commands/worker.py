@@ -13,10 +13,10 @@ from attrs import define, field
 from cyclopts import Parameter, validators
 
 from apimodels_async import ConfigurationError
-from apimodels_async.cli.broker import BROKER_VARIABLE, address_of, find_broker
+from apimodels_async.cli.broker import address_of, find_broker
 from apimodels_async.cli.context import on_signals, session_options
 from apimodels_async.cli.destinations import check_out
-from apimodels_async.cli.errors import ExitCode, signal_exit_code
+from apimodels_async.cli.errors import BROKER_VARIABLE, ExitCode, signal_exit_code
 from apimodels_async.cli.options import Common, Count, Out, Positive
 from apimodels_async.cli.output import Output
 from apimodels_async.cli.words import plain_words

@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from attrs import define, field
-from coredis.exceptions import RedisError
 from streaq.constants import REDIS_GROUP
 
-from apimodels_async.errors import ApiModelsError, ConfigurationError
+from apimodels_async.errors import (
+    ApiModelsError,
+    AuthenticationError,
+    ConfigurationError,
+)
 from apimodels_async.integrations.redis import RedisLimit
 from apimodels_async.integrations.redis.worker import LEASE_S
 from apimodels_async.integrations.streaq.broker import (
     IDLE_S,
+    PAUSE_S,
+    UNUSABLE,
     cannot_open,
     in_words,
     make_worker,
@@ -47,8 +52,8 @@ CONCURRENCY: Final = 50
 GRACE_S: Final = 25
 """For which orders under way may finish once a worker is to stop."""
 HAND_BACK_S: Final = 5.0
-PAUSE_S: Final = 1.0
-"""Between two tries to reach a broker that is away."""
+KEY_S: Final = 10.0
+"""For the API to say, as a worker begins, whether it accepts the key."""
 NOBODY: Final = "apimodels:nobody"
 """A key that names no order: asking for it opens the store."""
 AT_ONCE_MAX: Final = 1000
@@ -205,6 +210,7 @@ class WorkerProcess:
         session = Session(store=self.store, limit=self.limit or shared, **self.options)
         try:
             await session.find(NOBODY)  # nothing is taken that cannot be written down
+            await _check_key(session)
             self._session, self.began = session, True
             yield session
         finally:
@@ -223,8 +229,25 @@ class WorkerProcess:
             try:
                 for priority in worker.priorities:
                     await _hand_back(worker, worker.stream_key + priority)
-            except (RedisError, OSError) as error:
+            except (*UNUSABLE, ExceptionGroup) as error:
                 logger.warning("what was not begun is handed on later: %s", error)
+
+
+async def _check_key(session: Session) -> None:
+    """
+    Ask for the balance: a worker whose key is refused would be the quickest of all, and
+    have every row of the queue refused.
+
+    Raises:
+        AuthenticationError: The API does not accept the key.
+    """
+    with anyio.move_on_after(KEY_S):
+        try:
+            await session.balance()
+        except AuthenticationError:
+            raise
+        except ApiModelsError as error:  # orders will tell
+            logger.warning("the API does not say whether the key is good: %s", error)
 
 
 async def _hand_back(worker: Worker[Any], stream: str) -> None:
@@ -275,6 +298,7 @@ class WorkerLoop:
             ConnectionFailedError: The broker was away when it began.
             ConfigurationError: It cannot be used.
             JournalError: The store cannot be used.
+            AuthenticationError: The API does not accept the key.
         """
         began = False
         while not self._stopping.is_set():
@@ -282,7 +306,7 @@ class WorkerLoop:
                 await self._run_one()
             except* ApiModelsError as group:
                 trouble: BaseException = group
-            except* (RedisError, OSError) as group:
+            except* UNUSABLE as group:
                 trouble = group
             else:
                 return
@@ -290,7 +314,7 @@ class WorkerLoop:
             began = began or (process is not None and process.began)
             if not began:
                 raise _first(trouble) from None
-            logger.warning("the broker is away: %s", in_words(trouble))
+            logger.warning("the worker begins again: %s", in_words(trouble))
             with anyio.move_on_after(PAUSE_S):
                 await self._stopping.wait()
 

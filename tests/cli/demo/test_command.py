@@ -62,6 +62,17 @@ async def test_the_demo_refuses_a_folder_it_cannot_write(run, folder):
     assert "cannot be written" in done.err
 
 
+async def test_the_demo_makes_no_folder_of_an_address(run, folder):
+    """An address of object storage is refused, and nothing is called so."""
+    done = await run("demo", "--out", "s3://bucket/demo")
+    kept = await run("resume", "s3://bucket/deck")
+
+    assert (done.code, kept.code) == (2, 2)
+    assert "give a path" in done.err
+    assert "--folder or FILE.batch" in kept.err
+    assert list(folder.iterdir()) == []
+
+
 async def test_the_demo_fails_if_pictures_are_missing(run, folder):
     """Pictures that cannot be saved are failures nobody asked for: code 1."""
     # So deep that the page has a path the system takes, and no picture has.

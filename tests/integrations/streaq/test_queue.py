@@ -10,12 +10,14 @@ from streaq import Worker
 from support.batches import prompts_ordered
 from support.redis import SAFE, RedisServer, needs_redis
 from support.waiting import until
-from support.workers import working
+from support.workers import RunningWorker, working
 
 from apimodels_async import (
+    AuthenticationError,
     ConfigurationError,
     ConnectionFailedError,
     GenerationFailedError,
+    InvalidRequestError,
     OutcomeUnknownError,
     SessionClosedError,
 )
@@ -73,6 +75,39 @@ async def test_an_answer_says_what_a_session_says(queue, broker, emulator, sessi
     assert [answer.state for answer, _ in found] == ["failed", "refused", "unknown"]
     assert isinstance(found[0][1], GenerationFailedError)
     assert isinstance(found[2][1], OutcomeUnknownError)
+
+
+async def test_a_key_of_another_request_is_refused(queue, broker, emulator):
+    """While that waits, in one call too, and after its end; spelling does not count."""
+    await queue.put([(MOOSE | {"seed": 1}, "k")])
+    await queue.put([(MOOSE | {"seed": 1.0}, "k")])
+    with pytest.raises(InvalidRequestError, match="'k' names another request") as found:
+        await queue.put([("a fox", "k")])
+    with pytest.raises(InvalidRequestError, match="'n' names another request"):
+        await queue.put([("a fox", "n"), ("a hare", "n")])
+    async with working(broker.url, emulator):
+        first = await queue.wait("k")
+        await queue.put([("a fox", "k")])
+        second = await queue.wait("k")
+
+    assert found.value.parameter == "idempotency_key"
+    assert first.state == "completed"
+    assert type(second.error) is InvalidRequestError
+    assert list(prompts_ordered(emulator)) == ["a moose"]
+
+
+async def test_a_worker_whose_key_is_refused_takes_nothing(queue, broker, emulator):
+    """It ends as it begins: being the quickest, it would have all rows refused."""
+    await queue.put([("a fox", "fox")])
+    wrong = RunningWorker(broker.url, emulator, api_key="sk-of-another-service")
+    with pytest.raises(AuthenticationError):
+        await wrong.task
+    emulator.fault("balance", "status", status=503, times=None)  # says nothing of a key
+    async with working(broker.url, emulator):
+        answer = await queue.wait("fox")
+
+    assert wrong.answers == []
+    assert (answer.state, answer.tries) == ("completed", 1)
 
 
 async def test_a_job_may_not_name_files_of_the_worker(
