@@ -65,7 +65,7 @@ _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (PermissionDeniedError, "check what this key may do in the vendor's console"),
     (InsufficientCreditsError, "top up the account; see: apimodels balance"),
     (RateLimitError, "wait a little and run it again"),
-    (BadRequestError, "change the prompt or the parameters"),
+    (BadRequestError, "change the prompt, the model or the parameters"),
     (NotFoundError, "check APIMODELS_BASE_URL or --base-url"),
     (ServerError, "run it again later"),
     (GenerationFailedError, "change the prompt, or try again"),

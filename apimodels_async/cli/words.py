@@ -77,6 +77,7 @@ _PLAIN: Final[tuple[tuple[str, str], ...]] = (
         r"no connection to the API (\1)",
     ),
     (r": attach them by id with a key that works", ""),
+    (r"\(the API does not know this \(HTTP (\d+)\): ", r"(HTTP \1: "),
     (r"the session was closed", "the command was stopped"),
     (r"\((?:[A-Z]\w*(?:Error|Exception)): ", "("),
     (r" \([A-Z]\w*(?:Error|Exception)\)", ""),
