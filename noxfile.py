@@ -361,7 +361,7 @@ def examples(session: nox.Session) -> None:
 
 @step(tags=["full"])
 def browser(session: nox.Session) -> None:
-    """Run what needs Chromium: the gallery, and the page that a batch leaves."""
+    """Run what needs Chromium: the gallery, the emulator's page, and a batch's."""
     if shutil.which("chromium") is None:
         ENDED[session.name] = "no chromium on PATH; on Debian: apt-get install chromium"
         session.skip(ENDED[session.name])
@@ -369,6 +369,8 @@ def browser(session: nox.Session) -> None:
     # One after the other: a process can have the driver's event loop but once.
     command = ("python", "-P", "-m", "pytest")
     run_tests(session, *command, "examples/gallery", at_once=2)
+    page = "tests/emulator/api/test_control_page_in_browser.py"
+    run_tests(session, *command, page, at_once=0)
     run_tests(session, *command, "tests/cli/gallery/test_page_in_browser.py", at_once=0)
 
 

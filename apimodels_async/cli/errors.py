@@ -66,8 +66,8 @@ _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (PermissionDeniedError, "check what this key may do in the vendor's console"),
     (InsufficientCreditsError, "top up the account; see: apimodels balance"),
     (RateLimitError, "wait a little and run it again"),
-    (BadRequestError, "change the prompt or the parameters"),
-    (NotFoundError, "check APIMODELS_BASE_URL or --base-url: it ends in /api/v1"),
+    (BadRequestError, "change the prompt, the model or the parameters"),
+    (NotFoundError, "check APIMODELS_BASE_URL or --base-url"),
     (ServerError, "run it again later"),
     (GenerationFailedError, "change the prompt, or try again"),
     (TaskTimeoutError, _WAIT),
@@ -105,15 +105,20 @@ def signal_exit_code(number: int) -> int:
     return 128 + number
 
 
-def charged_word(charged: bool | None) -> str:  # noqa: FBT001  three values, no flag
-    """Return yes, no or unknown."""
-    return {True: "yes", False: "no", None: "unknown"}[charged]
+def charge(error: ApiModelsError, *, orders: bool) -> str:
+    """
+    Return whether *error* cost anything; "" where it is clear that nothing could.
 
-
-def charge(error: ApiModelsError) -> str:
-    """Return whether *error* cost anything; "" where it is clear that nothing did."""
-    if error.charged is False and exit_code(error) is ExitCode.USAGE:
-        return ""
+    Args:
+        orders: Whether what failed orders something. What only asks is free; what it
+            asked about may not be.
+    """
+    if error.charged is None and not orders:
+        return f"asking is free, but what was ordered {CHARGED[None]}"
+    if error.charged is False:
+        silent = exit_code(error) is ExitCode.USAGE
+        if silent or not (orders or isinstance(error, GenerationFailedError)):
+            return ""
     return CHARGED[error.charged]
 
 

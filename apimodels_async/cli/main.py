@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if find_spec(name) is None:
             print(
                 f"apimodels: error: {name} is not installed | "
-                "tip: run: pip install 'apimodels-async[cli]'",
+                'tip: run: pip install "apimodels-async[cli]"',
                 file=sys.stderr,
             )
             return USAGE

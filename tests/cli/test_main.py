@@ -142,10 +142,10 @@ def test_a_missing_extra_is_one_line():
     assert out.split() == ["2"] * len(names)
     assert lines == [
         f"apimodels: error: {name} is not installed | tip: run: pip install "
-        "'apimodels-async[cli]'"
+        '"apimodels-async[cli]"'
         for name in EXTRA
     ]
-    assert "mcp is not installed | tip: run: pip install 'apimodels-async[mcp]'" in last
+    assert 'mcp is not installed | tip: run: pip install "apimodels-async[mcp]"' in last
 
 
 def test_a_command_loads_what_it_needs():

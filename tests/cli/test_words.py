@@ -70,6 +70,20 @@ def test_options_are_called_as_they_are_typed():
     )
 
 
+def test_one_kind_of_quotes():
+    """What is quoted has double ones, but where a shell would read more in them."""
+    assert plain_words("model 'm-3' is not known") == 'model "m-3" is not known'
+    for same in ("the API's word isn't ours", "run: apimodels ls '$HOME'"):
+        assert plain_words(same) == same
+
+
+def test_who_did_not_answer_is_said():
+    """Of a connection that was refused the address counts, not the call."""
+    said = "POST images/generations failed while connecting (refused at 127.0.0.1:9)"
+
+    assert plain_words(said) == "no connection to the API (refused at 127.0.0.1:9)"
+
+
 def test_what_to_do_is_told_apart():
     """A question, a command to run and the way round a check become the tip."""
     cases = {

@@ -254,9 +254,10 @@ class Folder:
         """
         plan = self.plan()
         if plan is None:
+            what = "has no batch.json" if self.path.is_dir() else "is not there"
             msg = (
-                f"{self.path} is not the folder of a batch: it has no batch.json "
-                "(start one: apimodels batch FILE --out DIR)"
+                f"{self.path} is not the folder of a batch: it {what}; "
+                "run: apimodels batch FILE --out DIR"
             )
             raise ConfigurationError(msg)
         return plan

@@ -145,7 +145,7 @@ async def _make(
         raise InvalidRequestError(msg, parameter="no_wait")
     warning = sends_as_it_is(model)
     if warning is not None:
-        output.note(warning, "yellow")
+        output.warning(warning)
     session = open_session(common, order.store)
     async with command_context(session, output) as context:
         await check_out(target)
@@ -185,7 +185,9 @@ def _request(prompt: str | None, model: str, params: dict[str, Any]) -> AnyReque
     except InvalidRequestError as error:
         if prompt is not None or error.parameter != "prompt":
             raise
-        msg = f"PROMPT is missing: {model} needs one; see: apimodels generate --help"
+        # What edits has pictures to edit.
+        call = "edit" if model == SPARKPIX_EDIT else "generate"
+        msg = f"PROMPT is missing: {model} needs one; see: apimodels {call} --help"
         raise InvalidRequestError(msg, parameter="prompt") from None
 
 

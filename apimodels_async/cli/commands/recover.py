@@ -24,6 +24,7 @@ from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.options import Common, Flag, StorePlace
 from apimodels_async.cli.output import Output, spinner, truncated
 from apimodels_async.cli.store import existing_store, place_of, record_files
+from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.stores import OrderState, read_history
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from apimodels_async.stores import RecoveredOrder
 
 PROMPT_CHARS: Final = 40
+COLUMNS: Final = (
+    *(Column("file"), Column("cost", right=True), Column("task", rank=1)),
+    Column("prompt"),
+)
 AT_ONCE: Final = 50
 """Orders that are waited for and saved at the same time."""
 LOST: Final = (OutcomeUnknownError, ResultExpiredError, TaskNotFoundError)
@@ -73,8 +78,11 @@ async def recover(
     session = open_session(common, kept)
     async with command_context(session, output) as context:
         recovery = Recovery(context, kept, folder, drop_lost)
-        with spinner(output, "looking for orders") as say:
-            await recovery.run(say)
+        try:
+            with spinner(output, "looking for orders") as say:
+                await recovery.run(say)
+        finally:  # what was saved before Ctrl-C is told, too
+            recovery.rows.close()
     output.note(recovery.summary(session.base_url))
     if not recovery.count:
         await note_if_journal(output, kept)
@@ -90,6 +98,7 @@ class Recovery:
     folder: str
     """Ends in a separator: it is made if it is missing."""
     drop_lost: bool
+    rows: Rows = field(init=False)
     worst: ExitCode = field(init=False, default=ExitCode.OK)
     saved: int = field(init=False, default=0)
     failed: int = field(init=False, default=0)
@@ -97,6 +106,10 @@ class Recovery:
     """Nobody can fetch their pictures."""
     others: int = field(init=False, default=0)
     """They belong to programs that live, or died less than a lease ago."""
+
+    def __attrs_post_init__(self) -> None:
+        """Print each order as it is saved; on a terminal all of them in the end."""
+        self.rows = Rows(self.context.output, COLUMNS, at_once=1)
 
     @property
     def count(self) -> int:
@@ -148,18 +161,14 @@ class Recovery:
     def _print_saved(
         self, order: RecoveredOrder, result: ImageResult, paths: list[SavedAt]
     ) -> None:
-        output, cost = self.context.output, result.credits
-        output.line(
-            "  ".join(
-                (
-                    " ".join(map(str, paths)),
-                    "-" if cost is None else f"${cost}",
-                    order.task_id or "-",
-                    truncated(order.prompt or "", PROMPT_CHARS),
-                )
-            )
+        cost = result.credits
+        self.rows.add(
+            " ".join(map(str, paths)),
+            "-" if cost is None else f"${cost}",
+            order.task_id or "-",
+            truncated(order.prompt or "", PROMPT_CHARS),
         )
-        output.record(
+        self.context.output.record(
             "recovered",
             idempotency_key=order.idempotency_key,
             model=order.model,

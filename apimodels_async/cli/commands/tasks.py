@@ -155,7 +155,7 @@ async def wait(
         timeout: Seconds, at most; the tasks go on after that (exit code 4).
     """
     common, delivery = common or Common(), delivery or Delivery()
-    output = Output(common.json)
+    output = Output(common.json, orders=False)
     target = target_of(delivery.out, no_save=delivery.no_save)
     if len(task_id) > 1 and (ordered is None or ordered.idempotency_key is None):
         ids = list(dict.fromkeys(task_id))

@@ -45,7 +45,7 @@ async def test_what_may_be_charged_is_forgotten_after_a_yes(run, emulator, monke
     assert "unknown and may be paid for twice: say so with --yes" in refused.err
     assert "state    unknown" in forgotten.out
     assert "may have been charged" in forgotten.out
-    assert "there is no order under 'moose'" in again.err
+    assert 'there is no order under "moose"' in again.err
     assert kept.records == listed.records
     assert (bought.code, len(emulator.tasks)) == (0, 2)
 

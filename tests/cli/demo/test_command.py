@@ -25,6 +25,9 @@ async def test_the_demo_saves_its_pictures_and_explains_its_failures(run, folder
     assert done.out.count("failed as asked") == 2
     assert text.count("Content policy violation") == 2
     assert "5 saved, 2 failed" in done.out
+    assert text.count('data-call="apimodels generate"') == 6
+    assert text.count('data-call="apimodels edit"') == 1
+    assert re.search(r'data-options="--model \S+ --image demo/\S+jpg --seed 4"', text)
 
 
 async def test_the_demo_for_programs(run):
