@@ -246,7 +246,7 @@ class InsufficientCreditsError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the key may not do this; *charged* as for :class:`AuthenticationError`."""
+    """403: the key may not do this; *charged* as for ``AuthenticationError``."""
 
 
 class NotFoundError(APIStatusError):

@@ -200,7 +200,7 @@ class SparkPixEdit(Value):
     seed: int | None = None
     callback_url: str | None = None
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
-    """As for :class:`SparkPixImage`."""
+    """As for ``SparkPixImage``."""
 
 
 @frozen(eq=False, repr=False)
@@ -208,7 +208,7 @@ class ImageRequest(Value):
     """
     A request for any other model.
 
-    Costs money when sent. What is known of the model (:func:`known_models`) is checked
+    Costs money when sent. What is known of the model (``known_models``) is checked
     before that; unknown models and parameters pass through.
     """
 
@@ -218,7 +218,7 @@ class ImageRequest(Value):
     params: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
     """JSON-ready, in the API's own names; ``callback_url`` among them."""
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
-    """As for :class:`SparkPixImage`; not checked, whatever is known of the model."""
+    """As for ``SparkPixImage``; not checked, whatever is known of the model."""
 
 
 AnyRequest: TypeAlias = SparkPixImage | SparkPixEdit | ImageRequest
@@ -234,7 +234,7 @@ class CheckedRequest(Value):
     request: AnyRequest
     model: str
     price: Decimal | None
-    """US dollars by the published hint (:func:`known_models`); None: there is none."""
+    """US dollars by the published hint (``known_models``); None: there is none."""
 
 
 SavedAt: TypeAlias = Path | Any
@@ -332,7 +332,7 @@ class Reconciliation(Value):
     reason: str
     """On what the verdict rests, for humans."""
     task_id: str | None = None
-    """To ``attach``; with :attr:`Verdict.FOUND`."""
+    """To ``attach``; with ``Verdict.FOUND``."""
 
 
 @frozen(eq=False, repr=False, kw_only=True)

@@ -62,7 +62,7 @@ class PollPolicy(Value):
 
     Raises:
         ConfigurationError: *interval* is outside 2-3 seconds, which is what the API
-            asks for. :meth:`unchecked` lifts that for tests and emulators.
+            asks for. ``unchecked`` lifts that for tests and emulators.
     """
 
     interval: float = field(default=2.5, validator=_positive)

@@ -56,7 +56,7 @@ class Request:
     at: float
     """Arrival, seconds after the emulator began to listen."""
     status: int | None = None
-    """As :attr:`Order.status`."""
+    """As ``Order.status``."""
     task_id: str | None = None
     """The task it made or asked about."""
     fault: str | None = None

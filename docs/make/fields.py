@@ -1,8 +1,8 @@
 """
-For the reference: classes of attrs are shown with the constructor they have.
+For the reference: what mkdocstrings does not see, as it reads the source and runs nothing.
 
-mkdocstrings reads the source and runs nothing, so the ``__init__`` that attrs makes is
-not there. Griffe knows those of dataclasses alone.
+Classes of attrs get the constructor that they have, and calls whose parameters stand in
+their overloads, for editors and type checkers, get these in their one shown signature.
 """
 
 from __future__ import annotations
@@ -14,51 +14,84 @@ import griffe
 DECORATORS = {"frozen", "define", "attrs.frozen", "attrs.define"}
 
 
-class AttrsFields(griffe.Extension):
-    """Gives classes of attrs an ``__init__``, and their fields the plain defaults."""
+class Signatures(griffe.Extension):
+    """Completes the signatures of one package."""
 
-    def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
-        """Add what attrs would make, unless it is written by hand."""
-        options = [
-            each.value
-            for each in cls.decorators
-            if str(each.value).partition("(")[0] in DECORATORS
-        ]
-        if not options:
-            return
-        kind = griffe.ParameterKind
-        by_keyword = any("kw_only=True" in str(each) for each in options)
-        place = kind.keyword_only if by_keyword else kind.positional_or_keyword
-        parameters = [griffe.Parameter("self", kind=kind.positional_or_keyword)]
-        for name, each in list(cls.attributes.items()):
-            if "class-attribute" in each.labels and "instance-attribute" not in each.labels:
-                continue
-            default = default_of(each.value)
-            each.value = default
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Go through all that is defined in *pkg*."""
+        waiting: list[griffe.Module | griffe.Class] = [pkg]
+        while waiting:
+            holder = waiting.pop()
+            if isinstance(holder, griffe.Class):
+                add_constructor(holder)
+            for member in holder.members.values():
+                if isinstance(member, griffe.Module | griffe.Class):
+                    waiting.append(member)
+                elif isinstance(member, griffe.Function) and member.overloads:
+                    merge_overloads(member)
+
+
+def add_constructor(cls: griffe.Class) -> None:
+    """Add what attrs would make, unless it is written by hand."""
+    made = [
+        str(each.value)
+        for each in cls.decorators
+        if str(each.value).partition("(")[0] in DECORATORS
+    ]
+    if not made:
+        return
+    kinds = griffe.ParameterKind
+    kind = kinds.positional_or_keyword
+    parameters = [griffe.Parameter("self", kind=kind)]
+    if any("kw_only=True" in each for each in made):
+        kind = kinds.keyword_only
+    for name, field in cls.attributes.items():
+        if field.annotation is None or "ClassVar" in str(field.annotation):
+            continue
+        init, field.value = default_of(field.value)
+        if init and "property" not in field.labels:
             parameters.append(
                 griffe.Parameter(
                     name.lstrip("_"),
-                    annotation=each.annotation,
-                    kind=place,
-                    default=default,
+                    annotation=field.annotation,
+                    kind=kind,
+                    default=field.value,
                 )
             )
-        if "__init__" not in cls.members:
-            init = griffe.Function(
-                "__init__", parameters=griffe.Parameters(*parameters), returns="None"
-            )
-            cls.set_member("__init__", init)
+    if "__init__" not in cls.members:
+        signature = griffe.Parameters(*parameters)
+        cls.set_member(
+            "__init__",
+            griffe.Function("__init__", parameters=signature, returns="None"),
+        )
 
 
-def default_of(value: Any) -> Any:
-    """Return the default of a field, written ``field(...)`` or as it is."""
+def default_of(value: Any) -> tuple[bool, Any]:
+    """Return whether a field is an argument, and its default as it would be written."""
     if not str(value).startswith("field("):
-        return value
+        return True, value
+    init, default = True, None
     for argument in getattr(value, "arguments", ()):
         name = getattr(argument, "name", None)
-        if name == "default":
-            return argument.value
-        if name == "factory":
+        if name == "init":
+            init = str(argument.value) != "False"
+        elif name == "default":
+            default = argument.value
+        elif name == "factory":
             made = str(argument.value).partition("[")[0]
-            return {"dict": "{}", "list": "[]"}.get(made, f"{made}()")
-    return None
+            default = {"dict": "{}", "list": "[]"}.get(made, f"{made}()")
+    return init, default
+
+
+def merge_overloads(function: griffe.Function) -> None:
+    """Give *function* the keyword parameters that only its overloads name."""
+    own = list(function.parameters)
+    rest = [each for each in own if each.kind is griffe.ParameterKind.var_keyword]
+    known = {each.name for each in own}
+    for overload in function.overloads or ():
+        for each in overload.parameters:
+            if each.name not in known:
+                known.add(each.name)
+                own.insert(len(own) - len(rest), each)
+    function.parameters = griffe.Parameters(*own)
+    function.overloads = None

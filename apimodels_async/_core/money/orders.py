@@ -146,7 +146,7 @@ class OrderRecord(Value):
 
 @define(frozen=True, eq=False, repr=False)
 class Claim(Value):
-    """What a store answers to :class:`NewOrder`."""
+    """What a store answers to ``NewOrder``."""
 
     granted: bool
     """Whether it may be sent; then *record* is that of the new attempt."""

@@ -178,7 +178,7 @@ def dump_answer(answer: Answer) -> dict[str, Any]:
 
 def load_answer(found: Mapping[str, Any]) -> Answer:
     """
-    Return the answer that :func:`dump_answer` wrote.
+    Return the answer that ``dump_answer`` wrote.
 
     Raises:
         UnexpectedResponseError: It cannot be read; the order may be paid for.
@@ -214,7 +214,7 @@ def dump_error(error: ApiModelsError) -> dict[str, Any]:
 
 
 def load_error(found: Mapping[str, Any]) -> ApiModelsError:
-    """Return the error that :func:`dump_error` wrote; one of its kind, where known."""
+    """Return the error that ``dump_error`` wrote; one of its kind, where known."""
     name = found["kind"]
     kind = getattr(errors, name) if name in errors.__all__ else ApiModelsError
     if not (isinstance(kind, type) and issubclass(kind, ApiModelsError)):

@@ -64,7 +64,7 @@ def add_order(
     """
     Add the task ``order(request, idempotency_key)`` to a streaq worker of your own.
 
-    Who enqueues by :class:`OrderQueue` writes JSON: it must have *to_json* as its
+    Who enqueues by ``OrderQueue`` writes JSON: it must have *to_json* as its
     serializer, and ``json.loads`` as its deserializer.
 
     Args:
@@ -116,14 +116,16 @@ def order_worker(
     Args:
         url: Of the Redis server, 7.0 or newer, or Valkey: broker, store and limit.
 
-        save_to: As for :func:`add_order`; jobs may name another bucket.
+        save_to: As for ``add_order``; jobs may name another bucket.
 
         concurrency: Most jobs at once in this process.
 
         queue: Name of the queue.
 
-        pending, per_second: Of the whole account, as for ``RedisLimit``; the same for
-            all workers.
+        pending: Most orders of the whole account that have not ended, as for
+            ``RedisLimit``; the same for all workers.
+
+        per_second: Most orders of the whole account begun in a second; the same for all.
 
         idle_timeout: Seconds after which the jobs of a worker that was killed are given
             to others.
