@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import AnyRequest, Balance, ImageResult, ModelInfo
+    from apimodels_async.model_info import ModelInfo
+    from apimodels_async.models import AnyRequest, Balance, ImageResult
     from apimodels_async.stores.recovered import TakeUp
     from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.store import OrderStore

@@ -32,10 +32,10 @@ from apimodels_async.errors import (
     GenerationFailedError,
     UnexpectedResponseError,
 )
+from apimodels_async.model_info import ModelInfo
 from apimodels_async.models import (
     Balance,
     ImageResult,
-    ModelInfo,
     TaskSnapshot,
     TaskState,
 )

@@ -61,6 +61,7 @@ class Answer:
     """What an HTTP client is told of an error."""
 
     status: int
+    """HTTP status."""
     headers: dict[str, str]
     """``Retry-After``, where the same may be sent again after a while."""
     body: dict[str, Any]

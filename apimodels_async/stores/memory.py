@@ -59,8 +59,10 @@ class MemoryStore:
     """
 
     scope: str = ""
+    """As given."""
     _clock: Callable[[], datetime] = _now
     lease_s: float = LEASE_S
+    """Seconds for which an owner counts as alive after it was last heard of."""
     _attempts: dict[int, _Attempt] = field(init=False, factory=dict)
     """Number -> attempt, oldest first."""
     _current: dict[tuple[str, str], int] = field(init=False, factory=dict)

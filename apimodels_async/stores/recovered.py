@@ -88,7 +88,7 @@ class RecoveredOrder:
         Raises:
             OutcomeUnknownError: Nobody knows whether it was charged.
             GenerationFailedError: The task failed; it is not charged.
-            As ``TaskHandle.result``.
+            ApiModelsError: Otherwise as ``TaskHandle.result``.
         """
         if self._product is None:
             self._product = await self._take_up(self._log, self.record)

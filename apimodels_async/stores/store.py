@@ -46,7 +46,9 @@ class HistoryQuery(Value):
     """Which orders to list."""
 
     state: OrderState | None = None
+    """In this state; None: in any."""
     model: str | None = None
+    """Of this model; None: of any."""
     since: datetime | None = None
     """Ordered then or later."""
     text: str | None = None

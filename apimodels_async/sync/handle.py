@@ -172,7 +172,7 @@ class RecoveredOrder:
         Raises:
             OutcomeUnknownError: Nobody knows whether it was charged.
             GenerationFailedError: The task failed; it is not charged.
-            As ``TaskHandle.result``.
+            ApiModelsError: Otherwise as ``TaskHandle.result``.
         """
         return self._portal.call(self._inner.result)
 

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from apimodels_async._notebook.show import PictureGrid
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
+    from apimodels_async.model_info import ModelInfo
     from apimodels_async.models import (
         AnyRequest,
         Balance,
         ImageResult,
-        ModelInfo,
         Outcome,
         Reconciliation,
         SavedAt,

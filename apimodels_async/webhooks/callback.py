@@ -76,9 +76,13 @@ class Callback:
         _check_seconds("interval", interval)
         _check_seconds("patience", patience)
         self.url = url.rstrip("/")
+        """As given, without a slash at the end."""
         self.interval = float(interval)
+        """Seconds between two polls of a task while callbacks arrive."""
         self.patience = float(patience)
+        """Seconds that an order of unknown fate waits for its callback."""
         self.relay: Relay = relay or MemoryRelay()
+        """How hints get from receivers to sessions."""
         self._secret = callback_secret(given)
 
     def new_nonce(self) -> str:

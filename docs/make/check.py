@@ -82,11 +82,17 @@ def bad_docstrings() -> tuple[list[str], list[str]]:
                 if not name.startswith("_")
             ]
         for shown, member in waiting:
-            if member.docstring is None or not member.docstring.value.strip():
-                bad.append(f"{shown} has no docstring")
-            else:
+            if member.docstring is not None and member.docstring.value.strip():
                 member.docstring.parse("google")
+            elif member is value or not is_documented_above(value, member.name):
+                bad.append(f"{shown} has no docstring")
     return names, bad + heard.lines
+
+
+def is_documented_above(cls: griffe.Class, name: str) -> bool:
+    """Return whether a base of *cls* says what the member *name* is."""
+    above = (base.members.get(name) for base in cls.mro())
+    return any(each is not None and each.docstring is not None for each in above)
 
 
 # --- the built site ---------------------------------------------------------------
@@ -114,7 +120,11 @@ class Page(HTMLParser):
         if tag == "a" and "href" in given:
             self.links.append(given["href"])
         for name in given:
-            passive = tag == "link" and given.get("rel") in {"canonical", "next", "prev"}
+            passive = tag == "link" and given.get("rel") in {
+                "canonical",
+                "next",
+                "prev",
+            }
             if (tag, name) in LOADING and not passive:
                 self.loads.append(given[name])
 
@@ -161,7 +171,9 @@ def bad_pages(site: Path, names: Iterable[str], nav: Iterable[str]) -> list[str]
                 if unquote(anchor) not in there.ids and anchor != "__top":
                     bad.append(f"{place}: dead anchor: {link}")
     shown = set[str]().union(*(page.ids for page in pages.values()))
-    bad += [f"{name} has no place in the reference" for name in names if name not in shown]
+    bad += [
+        f"{name} has no place in the reference" for name in names if name not in shown
+    ]
     listed = {each.removesuffix(".md") for each in nav}
     there = {each.removesuffix(".html") for each in pages} - {"404"}
     bad += [f"{each} is not in the navigation" for each in sorted(there - listed)]

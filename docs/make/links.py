@@ -101,4 +101,6 @@ def for_site(text: str, source: str, staged: str, places: Mapping[str, str]) -> 
         where = posixpath.relpath(place, posixpath.dirname(staged) or ".")
         return f"{bang}[{words}]({where}{mark}{anchor})"
 
-    return "".join(part if code else LINK.sub(rewrite, part) for code, part in spans(text))
+    return "".join(
+        part if code else LINK.sub(rewrite, part) for code, part in spans(text)
+    )

@@ -38,7 +38,9 @@ def models() -> str:
     rows = (
         (
             f"[`{each.id}`](#{slug(each.id)})",
-            "the picture, directly" if each.synchronous else "a task"
+            "the picture, directly"
+            if each.synchronous
+            else "a task"
             if each.answers_with_task
             else "a task, or the picture",
             prices(each),
@@ -107,7 +109,9 @@ def values(known: KnownParameter) -> str:
     unit = " px a side" if known.type == "size" else ""
     if known.low is not None or known.high is not None:
         low, high = number(known.low), number(known.high)
-        said.append(f"{low} to {high}{unit}" if low and high else f"{low or high}{unit}")
+        said.append(
+            f"{low} to {high}{unit}" if low and high else f"{low or high}{unit}"
+        )
     if known.step is not None:
         said.append(f"multiples of {known.step}")
     if known.pixels is not None:

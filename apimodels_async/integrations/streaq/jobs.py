@@ -84,10 +84,12 @@ class Answer(Value):
     """How a job ended."""
 
     idempotency_key: str
+    """Name of the order."""
     state: OrderState
     """``completed``, ``accepted`` (its task lives on), ``failed``, ``refused`` or
     ``unknown``."""
     result: ImageResult | None = None
+    """The picture, where it was made."""
     error: ApiModelsError | None = None
     """Besides a result: a picture of it could not be saved."""
     paths: tuple[str, ...] = ()

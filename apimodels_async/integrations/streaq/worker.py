@@ -156,20 +156,31 @@ class WorkerProcess:
     """One worker, its task, and what it has open while it runs: see order_worker()."""
 
     url: str = field(repr=False)
+    """Of the Redis server: broker, store and limit."""
     save_to: str | os.PathLike[str] | None = None
+    """Where pictures are saved; None: nowhere."""
     concurrency: int = CONCURRENCY
+    """Most jobs at once in this process."""
     queue: str = QUEUE
+    """Name of the queue."""
     pending: int | None = None
+    """Most orders of the whole account that have not ended."""
     per_second: float | None = None
+    """Most orders of the whole account begun in a second."""
     idle_timeout: float = IDLE_S
+    """Seconds after which the jobs of a killed worker are given to others."""
     grace_period: int = GRACE_S
+    """Seconds for which jobs may end once the process is to stop."""
     options: dict[str, Any] = field(factory=dict[str, Any], repr=False)
+    """As for ``Session``."""
     store: OrderStore | None = None
     """Instead of ``RedisStore(url)``."""
     limit: OrderLimit | None = None
     """Instead of ``RedisLimit(url)``; it is not closed here."""
     worker: BrokerWorker[Session] = field(init=False)
+    """streaq's worker; ``run_sync()`` runs it."""
     task: OrderTask = field(init=False)
+    """What it does with a job."""
     began: bool = field(init=False, default=False)
     """Whether it came as far as taking jobs."""
     _session: Session | None = field(init=False, default=None)

@@ -99,7 +99,9 @@ class RedisStore:
         self, url: str, *, scope: str = "", name: str = "apimodels", replicas: int = 0
     ) -> None:
         self.scope = scope
+        """As given."""
         self.lease_s = LEASE_S
+        """Seconds for which an owner counts as alive after it was last heard of."""
         self._url, self._address = read_address(url)
         self._name = f"{{{name}}}"
         given: object = replicas

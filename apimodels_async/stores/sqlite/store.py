@@ -97,7 +97,9 @@ class SqliteStore:
     def __init__(self, path: str | os.PathLike[str], *, scope: str = "") -> None:
         check_path("store", path)
         self.scope = scope
+        """As given."""
         self.lease_s = LEASE_S
+        """Seconds for which an owner counts as alive after it was last heard of."""
         self._path = Path(path).absolute()
         self._writers: list[Writer | Reader] = []
         """One for each time it was opened."""
