@@ -1,8 +1,8 @@
 """
-Checks what Zensical does not: docstrings, the built pages, and that nothing is fetched.
+Checks what Zensical does not: docstrings, built pages, and that nothing is fetched.
 
-``python docs/make/check.py`` reads the package and the built site, prints a sentence for
-each thing that is wrong, and fails if there is one.
+``python docs/make/check.py`` reads the package and the built site, prints a sentence
+for each thing that is wrong, and fails if there is one.
 
 - Every public name has a docstring, and so has each of its public members.
 - A docstring describes no argument that is not there, and types each once.
@@ -119,14 +119,9 @@ class Page(HTMLParser):
             self.broken.append(given.get("identifier", ""))
         if tag == "a" and "href" in given:
             self.links.append(given["href"])
-        for name in given:
-            passive = tag == "link" and given.get("rel") in {
-                "canonical",
-                "next",
-                "prev",
-            }
-            if (tag, name) in LOADING and not passive:
-                self.loads.append(given[name])
+        if tag == "link" and given.get("rel") in {"canonical", "next", "prev"}:
+            return
+        self.loads += [each for name, each in given.items() if (tag, name) in LOADING]
 
     def handle_endtag(self, tag: str) -> None:
         """Note the end of one tag."""

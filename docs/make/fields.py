@@ -1,5 +1,5 @@
 """
-For the reference: what mkdocstrings does not see, as it reads the source and runs nothing.
+For the reference: what mkdocstrings does not see, as it reads and runs nothing.
 
 Classes of attrs get the constructor that they have, and calls whose parameters stand in
 their overloads, for editors and type checkers, get these in their one shown signature.

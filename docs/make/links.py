@@ -1,8 +1,8 @@
 """
 Links of Markdown documents: where they lead, and how a page on the site spells them.
 
-A document is read in two places: in a checkout, where a link leads to a file, and on the
-site, where the same file is a page, a picture, or nothing. Written is the first spelling.
+A document is read in two places: in a checkout, where a link leads to a file, and on
+the site, where that file is a page, a picture, or nothing. Written is the first one.
 """
 
 from __future__ import annotations

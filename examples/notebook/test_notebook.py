@@ -71,7 +71,7 @@ def test_the_notebook_runs(executed, tmp_path):
 
 @pytest.mark.filterwarnings("default::DeprecationWarning")
 def test_the_blocks_in_the_docs_run(tmp_path):
-    """The live handle and the grid of docs/guides/scripts.md are shown as they are printed."""
+    """The live handle and the grid of the guide are shown as they are printed."""
     text = SCRIPTS.read_text(encoding="utf-8")
     blocks = re.findall(
         r"test_notebook.py runs it -->\n```python\n(.*?)```", text, re.DOTALL

@@ -125,7 +125,7 @@ def order_worker(
         pending: Most orders of the whole account that have not ended, as for
             ``RedisLimit``; the same for all workers.
 
-        per_second: Most orders of the whole account begun in a second; the same for all.
+        per_second: Most orders of the whole account begun in a second; the same, too.
 
         idle_timeout: Seconds after which the jobs of a worker that was killed are given
             to others.
