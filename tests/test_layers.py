@@ -1,5 +1,5 @@
 """
-Imports point down. The picture is in CONTRIBUTING.md; this is its enforcement.
+Imports point down. The picture is in docs/how-it-works.md; this is its enforcement.
 
 Every import counts: those inside functions, and those under ``TYPE_CHECKING`` (a type
 from above is knowledge of what is above).

@@ -65,7 +65,7 @@ def dead_links(root: Path, document: Path) -> list[str]:
         shown = f"{document.relative_to(root).as_posix()}: {path}#{anchor}".rstrip("#")
         if not target.exists():
             dead.append(f"{shown}: no such file")
-        elif anchor and not anchor.startswith(f"{API}."):
+        elif anchor and target.suffix == ".md" and not anchor.startswith(f"{API}."):
             there = anchors(target.read_text(encoding="utf-8"))
             if anchor not in there:
                 dead.append(f"{shown}: no such heading")
