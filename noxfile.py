@@ -480,6 +480,25 @@ def wheel(session: nox.Session) -> None:
         session.run(program, "--help", silent=True, external=True)
 
 
+@step(tags=["full"])
+def docs(session: nox.Session) -> None:
+    """
+    Build the documentation into out/site/; ``nox -s docs -- serve`` shows it.
+
+    A warning of any of its parts is a failure, and so is what docs/make/check.py finds.
+    """
+    session.install(EXTRAS, *group("docs"))
+    session.run("python", "docs/make/stage.py")
+    if session.posargs:
+        session.run("zensical", *session.posargs)
+        return
+    said = str(session.run("zensical", "build", "--clean", "--strict", silent=True))
+    session.log(said.strip())
+    if re.search(r"(?im)^griffe:|warning|error", said):
+        session.error("a warning is an error here")
+    session.run("python", "docs/make/check.py")
+
+
 ALONE = {
     "": "import apimodels_async.sync as a; a.Session(api_key='k').close()",
     "emulator": "import apimodels_async.emulator as a; a.Emulator()",
@@ -674,7 +693,7 @@ FULL = (
         "portable",
         "examples",
     ),
-    *("browser", "contract", "load", "instructions", "wheel"),
+    *("browser", "contract", "load", "instructions", "docs", "wheel"),
 )
 LATER = ("nightly", "bench", "release")
 

@@ -127,6 +127,15 @@ if TYPE_CHECKING:
     from apimodels_async.images import (
         Images as Images,
     )
+    from apimodels_async.model_info import (
+        KnownModel as KnownModel,
+    )
+    from apimodels_async.model_info import (
+        KnownParameter as KnownParameter,
+    )
+    from apimodels_async.model_info import (
+        ModelInfo as ModelInfo,
+    )
     from apimodels_async.models import (
         Balance as Balance,
     )
@@ -138,15 +147,6 @@ if TYPE_CHECKING:
     )
     from apimodels_async.models import (
         ImageResult as ImageResult,
-    )
-    from apimodels_async.models import (
-        KnownModel as KnownModel,
-    )
-    from apimodels_async.models import (
-        KnownParameter as KnownParameter,
-    )
-    from apimodels_async.models import (
-        ModelInfo as ModelInfo,
     )
     from apimodels_async.models import (
         Reconciliation as Reconciliation,
@@ -225,9 +225,9 @@ _HOME = {
     "CheckedRequest": "models",
     "ImageRequest": "models",
     "ImageResult": "models",
-    "KnownModel": "models",
-    "KnownParameter": "models",
-    "ModelInfo": "models",
+    "KnownModel": "model_info",
+    "KnownParameter": "model_info",
+    "ModelInfo": "model_info",
     "Reconciliation": "models",
     "SessionStats": "models",
     "SparkPixEdit": "models",

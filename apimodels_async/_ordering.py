@@ -121,7 +121,7 @@ class Ordering:
         return self._handle(product, request.model, record)
 
     async def follow(self, record: OrderLog, known: OrderRecord) -> TaskHandle:
-        """Return the handle of what was recorded before; as :meth:`take_up`."""
+        """Return the handle of what was recorded before; as ``take_up``."""
         product = await self.take_up(record, known)
         return self._handle(product, known.model, record)
 

@@ -249,7 +249,7 @@ class Transport(Protocol):
     """
     Sends one request and returns what came back; no retry, no parsing.
 
-    Where the API repeats the key, what comes back has it masked (:meth:`Secret.mask`):
+    Where the API repeats the key, what comes back has it masked (``Secret.mask``):
     from here on nothing can show it.
     """
 
@@ -345,7 +345,7 @@ class Sink(Protocol):
         ...
 
     async def discard(self) -> None:
-        """Leave nothing behind, unless :meth:`finish` is through."""
+        """Leave nothing behind, unless ``finish`` is through."""
         ...
 
 
@@ -437,5 +437,5 @@ class Clock(Protocol):
         ...
 
     async def wait(self, event: Waitable, until: float | None) -> None:
-        """Wait for *event*, at most until *until* on :meth:`time` (None: for ever)."""
+        """Wait for *event*, at most until *until* on ``time`` (None: for ever)."""
         ...

@@ -79,6 +79,7 @@ class RequestInfo(Value):
     """What an error may say about the request behind it: no key, no prompt."""
 
     method: str
+    """``GET``, ``POST`` or ``PUT``."""
     path: str
     """Relative to the base URL, without its query."""
     digest: str | None = None
@@ -115,6 +116,7 @@ class ApiModelsError(Exception):
     """
 
     default_charged: ClassVar[bool | None] = False
+    """What *charged* is unless it is said otherwise."""
     _added: tuple[str, ...] = ()
 
     def __init__(
@@ -246,7 +248,7 @@ class InsufficientCreditsError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the key may not do this; *charged* as for :class:`AuthenticationError`."""
+    """403: the key may not do this; *charged* as for ``AuthenticationError``."""
 
 
 class NotFoundError(APIStatusError):

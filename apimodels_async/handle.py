@@ -84,7 +84,7 @@ class TaskHandle:
 
         Args:
             timeout: Seconds this caller waits at most; None: until the task's own
-                deadline (:attr:`PollPolicy.deadline`).
+                deadline (``PollPolicy.deadline``).
 
         Raises:
             GenerationFailedError: The task failed; it is not charged.

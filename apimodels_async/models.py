@@ -5,7 +5,7 @@ Values: what people ask for and what they get. Frozen, without I/O.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -26,9 +26,6 @@ __all__ = [
     "CheckedRequest",
     "ImageRequest",
     "ImageResult",
-    "KnownModel",
-    "KnownParameter",
-    "ModelInfo",
     "Outcome",
     "Reconciliation",
     "SessionStats",
@@ -56,6 +53,7 @@ class TaskState(StrEnum):
     PENDING = "pending"
     """Queued, waiting to start."""
     PROCESSING = "processing"
+    """A worker has it."""
     COMPLETED = "completed"
     """Done: image URLs are there."""
     FAILED = "failed"
@@ -85,7 +83,9 @@ class TaskEvent(Value):
     """A task was seen in a new state."""
 
     state: TaskState
+    """The new state."""
     task_id: str
+    """The API's id of the task."""
     at: datetime
     """UTC time at which this session learnt of it."""
 
@@ -109,7 +109,9 @@ class ImageResult(Value):
     duration_s: float | None = None
     """Seconds of service time, by the API's own clock, where it states them."""
     created_at: datetime | None = None
+    """UTC; when the API took the order, by its own clock."""
     completed_at: datetime | None = None
+    """UTC; when it was done, by the API's own clock."""
     expires_at: datetime | None = None
     """UTC; the file is kept for 7 days after completion. Source: API page."""
     raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
@@ -163,6 +165,7 @@ class SparkPixImage(Value):
     """
 
     prompt: str
+    """What to draw."""
     aspect_ratio: ImageRatio | str | None = None
     """``custom`` (the API's default), 1:1, 16:9, 9:16, 4:3, 3:4, 3:2, 2:3."""
     width: int | None = None
@@ -172,11 +175,13 @@ class SparkPixImage(Value):
     prompt_upsampling: bool | None = None
     """Let the API rewrite the prompt with a language model."""
     seed: int | None = None
+    """Same seed, same picture."""
     lora_weights: str | None = None
     """``huggingface.co/<owner>/<model>[/<file.safetensors>]``."""
     lora_scale: float | None = None
     """-1 to 3."""
     callback_url: str | None = None
+    """Where the API tells that it is done."""
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
     """Further parameters, sent as they are: the API may know more than this class."""
 
@@ -198,9 +203,11 @@ class SparkPixEdit(Value):
     turbo: bool | None = None
     """The API's default is true; off is advised for hard tasks."""
     seed: int | None = None
+    """Same seed, same picture."""
     callback_url: str | None = None
+    """Where the API tells that it is done."""
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
-    """As for :class:`SparkPixImage`."""
+    """As for ``SparkPixImage``."""
 
 
 @frozen(eq=False, repr=False)
@@ -208,17 +215,18 @@ class ImageRequest(Value):
     """
     A request for any other model.
 
-    Costs money when sent. What is known of the model (:func:`known_models`) is checked
+    Costs money when sent. What is known of the model (``known_models``) is checked
     before that; unknown models and parameters pass through.
     """
 
     model: KnownModelId | str
+    """Model id, as the API spells it."""
     prompt: str | None = None
     """None for the models that take none (upscalers)."""
     params: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
     """JSON-ready, in the API's own names; ``callback_url`` among them."""
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=brief)
-    """As for :class:`SparkPixImage`; not checked, whatever is known of the model."""
+    """As for ``SparkPixImage``; not checked, whatever is known of the model."""
 
 
 AnyRequest: TypeAlias = SparkPixImage | SparkPixEdit | ImageRequest
@@ -232,9 +240,11 @@ class CheckedRequest(Value):
     """
 
     request: AnyRequest
+    """The request, ready to be ordered."""
     model: str
+    """Its model id."""
     price: Decimal | None
-    """US dollars by the published hint (:func:`known_models`); None: there is none."""
+    """US dollars by the published hint (``known_models``); None: there is none."""
 
 
 SavedAt: TypeAlias = Path | Any
@@ -259,7 +269,9 @@ class Outcome(Value):
     request: AnyRequest | None
     """None if the item could not be read as a request."""
     result: ImageResult | None = None
+    """The picture, where it was made."""
     error: ApiModelsError | None = None
+    """Why there is none, or why a file could not be saved."""
     paths: tuple[SavedAt, ...] = ()
     """
     Where its pictures were saved, with ``download_to``; in the result's order. In
@@ -307,8 +319,11 @@ class Balance(Value):
     balance: Decimal
     """What can be spent: total minus frozen."""
     total: Decimal | None = None
+    """What the account holds, what is frozen included."""
     frozen: Decimal | None = None
+    """Set aside for orders under way."""
     currency: str = "USD"
+    """As the API names it."""
 
 
 class Verdict(StrEnum):
@@ -329,92 +344,11 @@ class Reconciliation(Value):
     """The answer of ``session.reconcile``."""
 
     verdict: Verdict
+    """What was found out."""
     reason: str
     """On what the verdict rests, for humans."""
     task_id: str | None = None
-    """To ``attach``; with :attr:`Verdict.FOUND`."""
-
-
-@frozen(eq=False, repr=False, kw_only=True)
-class ModelInfo(Value):
-    """One row of the API's catalogue."""
-
-    id: str
-    modality: str | None = None
-    endpoint: str | None = None
-    known: KnownModel | None = field(default=None, eq=False, repr=False)
-    """What was published of it: parameters, prices, input images, and on which day."""
-    raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
-
-
-@frozen(eq=False, repr=False, kw_only=True)
-class KnownParameter(Value):
-    """
-    What is known of one parameter of a model; what is not known is not checked.
-    """
-
-    name: str
-    type: str
-    """
-    ``text``; ``whole`` or ``number``; ``flag`` (true or false); ``ratio`` (``16:9`` or
-    ``auto``); ``size`` (``1024x1024``, ``2K`` or ``auto``); ``url`` and ``urls``
-    (http or https); ``image`` and ``images`` (also ``data:`` and base64).
-    """
-    source: str
-    """
-    ``api page``; ``vendor page``; ``vendor code``, the vendor's catalogue and tools; or
-    ``public code``: programs of others, where it was seen and is not promised.
-    """
-    values: tuple[str, ...] = ()
-    """All that are allowed, where the vendor lists them; ``2k`` stands for ``2K``."""
-    low: float | None = None
-    """Smallest value; of a ``size`` the shorter side, pixels."""
-    high: float | None = None
-    """Largest value; of a ``size`` the longer side, pixels."""
-    step: int | None = None
-    """Of what it, or each side of a ``size``, must be a multiple."""
-    pixels: tuple[int, int] | None = None
-    """Fewest and most pixels of a ``size``."""
-    ratio_max: float | None = None
-    """Of a ``size``: how many times the shorter side the longer one may be."""
-
-
-@frozen(eq=False, repr=False, kw_only=True)
-class KnownModel(Value):
-    """
-    What was published about a model on the day this catalogue was read.
-
-    Never complete, and prices drift: they are hints for a human, not what the API will
-    charge.
-    """
-
-    id: str
-    read_on: date
-    prices: Mapping[str, Decimal] = field(factory=dict[str, Decimal])
-    """US dollars an image, by ``""`` (flat), ``"2K"`` or ``"2K/high"``."""
-    image_price: Decimal = Decimal(0)
-    """US dollars more for each input image."""
-    params: Mapping[str, KnownParameter] = field(factory=dict[str, KnownParameter])
-    """By name, ``prompt`` left out."""
-    image_field: str | None = None
-    """Parameter that takes input images; None: the model takes none."""
-    images_max: int | None = None
-    """Most input images, where it was published."""
-    images_min: int = 0
-    """Fewest input images."""
-    prompt: bool = True
-    """Whether a prompt is required."""
-    prompt_unless: str | None = None
-    """The flag that makes the prompt optional."""
-    prompt_max: int | None = None
-    """Most characters of a prompt, where it was published."""
-    synchronous: bool = False
-    """Answered directly, without a task."""
-    answers_with_task: bool = False
-    """
-    Whether orders are known to be answered with a task within seconds; others may be
-    answered with the picture itself, and are waited for as long as that takes.
-    """
+    """To ``attach``; with ``Verdict.FOUND``."""
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -434,6 +368,7 @@ class SessionStats(Value):
     unknown: int = 0
     """Paid requests of unknown fate."""
     polls: int = 0
+    """Status requests sent."""
     poll_errors: int = 0
     """Polls without a readable answer; their tasks stay pending."""
     lateness_s: float = 0.0

@@ -62,7 +62,7 @@ class PollPolicy(Value):
 
     Raises:
         ConfigurationError: *interval* is outside 2-3 seconds, which is what the API
-            asks for. :meth:`unchecked` lifts that for tests and emulators.
+            asks for. ``unchecked`` lifts that for tests and emulators.
     """
 
     interval: float = field(default=2.5, validator=_positive)
@@ -76,6 +76,7 @@ class PollPolicy(Value):
     """Polls a second at most, over all tasks: with many pending, each is polled less
     often. None: as many as the interval asks for."""
     checked: bool = field(default=True, repr=False, eq=False, kw_only=True)
+    """Whether *interval* has to be 2-3 seconds; see ``unchecked``."""
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.learned, bool):
@@ -116,7 +117,9 @@ class RetryPolicy(Value):
     """Tries in all, the first included. An order's tries that met a 429 are counted
     apart from those that could not be sent."""
     base: float = field(default=0.25, validator=_positive)
+    """Seconds; the longest first pause."""
     cap: float = field(default=8.0, validator=_positive)
+    """Seconds; the longest pause."""
 
 
 @frozen(eq=False, repr=False)

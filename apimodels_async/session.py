@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
     from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import AnyRequest, Balance, ImageResult, ModelInfo
+    from apimodels_async.model_info import ModelInfo
+    from apimodels_async.models import AnyRequest, Balance, ImageResult
     from apimodels_async.stores.recovered import TakeUp
     from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.store import OrderStore
@@ -41,7 +42,7 @@ class Session(StoredOrders, ShowsPictures):
     """
     One connection pool and one tracker coroutine for all your pictures.
 
-    Use it as ``async with Session() as session:``, or call :meth:`aclose` yourself.
+    Use it as ``async with Session() as session:``, or call ``aclose`` yourself.
     It opens on first use, inside the running event loop, and belongs to that loop.
     A background task (``apimodels-tracker``) polls the pending tasks; it sleeps while
     there are none and ends with the session.
@@ -52,8 +53,12 @@ class Session(StoredOrders, ShowsPictures):
         base_url: Else ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
             https only; plain http for loopback alone.
 
-        polling, retry, timeouts: When to ask, to send again, and to give up. On
-            loopback ``APIMODELS_POLL_INTERVAL`` (seconds) is the interval, if set.
+        polling: When to ask. On loopback ``APIMODELS_POLL_INTERVAL`` (seconds) is the
+            interval, if set.
+
+        retry: When to send again what may be sent again.
+
+        timeouts: When to give up.
 
         max_connections: Most sockets to the API at once.
 
@@ -68,18 +73,18 @@ class Session(StoredOrders, ShowsPictures):
             moment, or a stray answer left on it, makes an outcome unknown.
 
         callback: Where the API tells that a task has ended
-            (:mod:`apimodels_async.webhooks`): tasks are polled less, and orders whose
+            (``apimodels_async.webhooks``): tasks are polled less, and orders whose
             answer was lost are found again.
 
-        limit: Says when the next order may be sent; else a :class:`LocalLimit`, which
+        limit: Says when the next order may be sent; else a ``LocalLimit``, which
             holds nobody back until the API's first 429 and then finds the pace. Give
             several sessions one object, several processes a ``RedisLimit`` of
-            ``integrations.redis``, or one of your own (:class:`OrderLimit`).
+            ``integrations.redis``, or one of your own (``OrderLimit``).
 
-        store: Where orders are remembered (:mod:`apimodels_async.stores`): path of a
+        store: Where orders are remembered (``apimodels_async.stores``): path of a
             SQLite file, ``redis://host/0`` (extra ``[redis]``), or any
-            :class:`OrderStore`. Needed by ``idempotency_key=``, :meth:`recover` and
-            :meth:`history`.
+            ``OrderStore``. Needed by ``idempotency_key=``, ``recover`` and
+            ``history``.
 
         proxy: URL of an HTTP proxy, ``http://user:password@host:port`` with
             percent-encoded credentials; False: none; else ``HTTPS_PROXY``,
@@ -199,7 +204,7 @@ class Session(StoredOrders, ShowsPictures):
     def take_orphans(
         self,
     ) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
-        """Return :attr:`orphans` and forget them; a long-lived program calls this."""
+        """Return ``orphans`` and forget them; a long-lived program calls this."""
         parts = self._runtime.parts
         return parts.ordering.take_orphans() if parts else ()
 
@@ -229,10 +234,8 @@ class Session(StoredOrders, ShowsPictures):
 
         Its callback may have come since. A task id salvaged from a broken answer is
         asked for. Failing that, the balance is compared with the last one this session
-        saw: call :meth:`balance` before ordering, if you want that evidence.
-
-        Raises:
-            As :meth:`balance`.
+        saw: call ``balance`` before ordering, if you want that evidence.
+        Raises what ``balance`` raises.
         """
         ordering = self._runtime.open().ordering
         found = await ordering.lost.look_up(error)
@@ -251,8 +254,7 @@ class Session(StoredOrders, ShowsPictures):
         """
         Return the models the API lists now, in its order; free.
 
-        Raises:
-            As :meth:`balance`.
+        Raises what ``balance`` raises.
         """
         sender = self._runtime.open().sender
         from apimodels_async._api import calls
@@ -370,13 +372,8 @@ class Session(StoredOrders, ShowsPictures):
         Store every picture of *result* and return the paths, in their order; free.
 
         They are ``fox.png``, ``fox-2.png``, ... One that cannot be had stops no other:
-        the error comes at the end, and those that were stored stay.
-
-        Args:
-            target, overwrite, max_bytes, sidecar, embed, request: As in one download.
-
-        Raises:
-            As :meth:`download`.
+        the error comes at the end, and those that were stored stay. Arguments and
+        errors are those of ``download``.
         """
         saver = self._runtime.open().saver
         where = saver.places.target(target, overwrite, max_bytes, sidecar, embed)

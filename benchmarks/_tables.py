@@ -81,7 +81,7 @@ def _goals(found: dict[str, Any], runs: Runs) -> str:
     for name, aim, measured, met in judge(found, runs):
         word = {True: "met", False: "**missed**", None: "not measured"}[met]
         lines.append(f"| {name} | {aim} | {measured} | {word} |")
-    where = "[docs/polling.md](../docs/polling.md#what-a-poll-costs)"
+    where = "[Polling](../docs/behaviour/polling.md#what-a-poll-costs)"
     told = f"Where a goal is missed, {where} says where the time goes."
     return "\n".join([*lines, "", told])
 

@@ -23,7 +23,7 @@ MODULES_MAX = 15  # in one folder
 APART = {"portable", "support", "sim", "soak", "samples", "typing"}
 """Folders of the tests that stand for none of the package's."""
 OF_SEVERAL = {
-    ".": {"conftest", "exports", "house", "layers", "readme", "virtual_time"},
+    ".": {"conftest", "docs", "exports", "house", "layers", "readme", "virtual_time"},
     "_io": {"transports"},
 }
 """What the tests of a folder are about, other than a module of it."""

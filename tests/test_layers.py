@@ -1,5 +1,5 @@
 """
-Imports point down. The picture is in CONTRIBUTING.md; this is its enforcement.
+Imports point down. The picture is in docs/how-it-works.md; this is its enforcement.
 
 Every import counts: those inside functions, and those under ``TYPE_CHECKING`` (a type
 from above is knowledge of what is above).
@@ -25,6 +25,7 @@ LAYERS = {
     "policies": 0,
     "_notebook.html": 0,
     "models": 0,
+    "model_info": 0,
     "_ports": 0,
     "_text": 0,
     "_api": 1,
@@ -59,6 +60,7 @@ SAME_LAYER = {
     ("models", "errors"),
     ("models", "_notebook.html"),
     ("models", "_text"),
+    ("model_info", "_text"),
     ("_notebook.html", "_text"),
     ("models", "policies"),
     ("_ports", "errors"),

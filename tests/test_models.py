@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from support.cases import check_all
 
 from apimodels_async import models
+from apimodels_async.model_info import ModelInfo
 from apimodels_async.models import (
     Balance,
     ImageRequest,
     ImageResult,
-    ModelInfo,
     Outcome,
     SessionStats,
     SparkPixEdit,

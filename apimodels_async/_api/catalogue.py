@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Final
 
 from apimodels_async._api.spelling import nearest
-from apimodels_async.models import KnownModel, KnownParameter
+from apimodels_async.model_info import KnownModel, KnownParameter
 
 SPARKPIX_IMAGE: Final = "sparkpix-image"
 SPARKPIX_EDIT: Final = "sparkpix-image-edit"

@@ -23,7 +23,7 @@ from apimodels_async.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from apimodels_async.models import KnownModel, KnownParameter
+    from apimodels_async.model_info import KnownModel, KnownParameter
 
 IMAGE_NAMES: Final = ("image", "image_reference", "image_url", "image_urls", "images")
 """The parameters for input images, by whatever name; masks are not among them."""

@@ -32,7 +32,7 @@ from apimodels_async.models import AnyRequest, ImageRequest, SparkPixEdit, Spark
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from apimodels_async.models import KnownModel
+    from apimodels_async.model_info import KnownModel
 
 logger: logging.Logger = logging.getLogger("apimodels_async.models")
 

@@ -1,7 +1,7 @@
 """
 What the API answers, as values: one function a kind of answer.
 
-Four shapes of a successful create call exist; :func:`read_created` knows them all:
+Four shapes of a successful create call exist; ``read_created`` knows them all:
 a pending task, a task already completed, SparkPix's single ``url``, and OpenAI's
 ``{created, data: [{url | b64_json}]}``.
 """
@@ -32,10 +32,10 @@ from apimodels_async.errors import (
     GenerationFailedError,
     UnexpectedResponseError,
 )
+from apimodels_async.model_info import ModelInfo
 from apimodels_async.models import (
     Balance,
     ImageResult,
-    ModelInfo,
     TaskSnapshot,
     TaskState,
 )

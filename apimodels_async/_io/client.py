@@ -3,7 +3,7 @@ aiohttp's client, for what the wire does not do: a lent session, whose hooks are
 called; uploads; an aiohttp that is built otherwise.
 
 What aiohttp raises stays here: its exceptions carry request headers in their repr, so
-they become plain :class:`Failure` values, built outside the ``except`` blocks.
+they become plain ``Failure`` values, built outside the ``except`` blocks.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class AiohttpTransport:
         return self._pool.connections
 
     async def send(self, request: Request, sent: Sent) -> Reply | Failure:
-        """Send *request* once; see :class:`~apimodels_async._ports.Transport`."""
+        """Send *request* once; see ``Transport``."""
         kind = request.kind
         if not self._places.take(kind):
             await self._places.wait(kind)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LoopClock:
-    """The :class:`~apimodels_async._ports.Clock` of one event loop."""
+    """The ``Clock`` of one event loop."""
 
     def __init__(self) -> None:
         self._time = asyncio.get_running_loop().time

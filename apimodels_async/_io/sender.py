@@ -40,7 +40,7 @@ logger: logging.Logger = logging.getLogger("apimodels_async.sender")
 class GuardedLimit:
     """
     The limit, which may be a user's own: once an order is answered, nothing that its
-    permit raises may cost it. What :meth:`acquire` raises ends an order unsent.
+    permit raises may cost it. What ``acquire`` raises ends an order unsent.
     """
 
     _limit: OrderLimit

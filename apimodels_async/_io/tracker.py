@@ -2,10 +2,10 @@
 Finds out how pending tasks end: one coroutine sweeps them all, some pollers ask.
 
 Rules of this file:
-1. It carries; :mod:`apimodels_async._core.polling.ledger` decides.
+1. It carries; ``apimodels_async._core.polling.ledger`` decides.
 2. A poll that fails in any way is an answer like any other: it goes to the ledger,
    which keeps the task.
-3. Nobody waits for a dead tracker: however :meth:`Tracker.run` ends, every waiter is
+3. Nobody waits for a dead tracker: however ``Tracker.run`` ends, every waiter is
    told, and later calls are refused before money is spent.
 
 Theory of operation:

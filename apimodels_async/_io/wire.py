@@ -107,7 +107,7 @@ class WireTransport:
         return self._pool.connections
 
     async def send(self, request: Request, sent: Sent) -> Reply | Failure:
-        """Send *request* once; see :class:`~apimodels_async._ports.Transport`."""
+        """Send *request* once; see ``Transport``."""
         body = request.body
         if request.file is not None or (body is not None and len(body) > BODY_MAX):
             if self._other is None:

@@ -48,7 +48,7 @@ OUTSIDE: Final = (
 
 @frozen(eq=False, repr=False)
 class PictureGrid:
-    """What :meth:`Session.show` returns: a notebook shows it, and keeps it."""
+    """What ``Session.show`` returns: a notebook shows it, and keeps it."""
 
     html: str
     """All of it, pictures included, without a script."""

@@ -106,7 +106,7 @@ class Places:
         Return where a picture is to go; a final separator makes a directory.
 
         Raises:
-            ConfigurationError: As :func:`read_destination`, or :meth:`place`.
+            ConfigurationError: As ``read_destination``, or ``place``.
             InvalidRequestError: It is no path, or *max_bytes* no such number.
         """
         check_bytes(max_bytes)

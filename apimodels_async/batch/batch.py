@@ -2,7 +2,7 @@
 Many pictures under one bound: read as slots free up, handed over as they finish.
 
 Rules of this file:
-1. Failures of single items are values (:class:`Outcome`); what stops the whole batch is
+1. Failures of single items are values (``Outcome``); what stops the whole batch is
    raised after every paid outcome has been handed over.
 2. Nothing that may be paid for is cut: leaving early cancels workers that wait for a
    task or a file, never one that is ordering.

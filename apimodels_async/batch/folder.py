@@ -73,7 +73,7 @@ class BatchFolder:
         Save the pictures of item *index*, named after its place and prompt.
 
         Returns:
-            As :meth:`Saver.save_all`.
+            As ``Saver.save_all``.
         """
         stem = item_stem(index, result.task_id, request.prompt)
         return await self._saver.save_all(

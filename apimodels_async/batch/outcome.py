@@ -32,5 +32,7 @@ if TYPE_CHECKING:
         error: ApiModelsError  # pyright: ignore[reportGeneralTypeIssues]
 
     Outcome: TypeAlias = CompletedOutcome | FailedOutcome
+    """How one item of a batch ended; ``error is None`` says that there is a result."""
 else:
     Outcome = models.Outcome
+    """How one item of a batch ended; ``error is None`` says that there is a result."""

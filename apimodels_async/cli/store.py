@@ -95,7 +95,7 @@ class StoredOrder:
 
     @property
     def manual_ack(self) -> bool:
-        """Whether it counts as handed over by :meth:`delivered` alone."""
+        """Whether it counts as handed over by ``delivered`` alone."""
         return self.store is not None
 
     async def delivered(

@@ -28,7 +28,7 @@ class Emulator:
     """
     A fake of the image API that listens on a real socket.
 
-    Use it as an async context manager, or call :meth:`start` and :meth:`aclose`.
+    Use it as an async context manager, or call ``start`` and ``aclose``.
     It is deterministic: *seed* decides ids, service times and faults.
 
     Args:
@@ -170,7 +170,7 @@ class Emulator:
             where: create, sync, edit, edits, poll, balance, models, upload,
                 file, callback; ``paid`` for the first four, or ``*`` for all.
 
-            kind: A name of :data:`apimodels_async.emulator.faults.kinds.KINDS`.
+            kind: A name of ``apimodels_async.emulator.faults.kinds.KINDS``.
 
             times: How often; None for ever.
 

@@ -61,6 +61,7 @@ class Answer:
     """What an HTTP client is told of an error."""
 
     status: int
+    """HTTP status."""
     headers: dict[str, str]
     """``Retry-After``, where the same may be sent again after a while."""
     body: dict[str, Any]
@@ -111,20 +112,16 @@ def answer_to(error: ApiModelsError) -> Answer:
     """
     Return the HTTP answer for *error*; it shows no address, path or key of ours.
 
-    ====== =========================================================================
-    Status
-    ====== =========================================================================
-    400    refused as invalid, here or by the API; the message says what to mend
-    402    no credit left, or the budget is spent
-    404    the API does not know the task
-    410    the picture is gone
-    422    the generation failed (content policy, say); the message says why
-    429    too many orders: ``Retry-After``
-    500    the session is not set up right
-    502    sent, and the outcome is not known; or an answer, or a file, that is no use
-    503    the API cannot be reached or does not accept the key: ``Retry-After``
-    504    not ready in time; ``task_id`` names what to ask for again
-    ====== =========================================================================
+    - 400: refused as invalid, here or by the API; the message says what to mend
+    - 402: no credit left, or the budget is spent
+    - 404: the API does not know the task
+    - 410: the picture is gone
+    - 422: the generation failed (content policy, say); the message says why
+    - 429: too many orders; ``Retry-After``
+    - 500: the session is not set up right
+    - 502: sent, and the outcome is not known; or an answer, or a file, that is no use
+    - 503: the API cannot be reached or does not accept the key; ``Retry-After``
+    - 504: not ready in time; ``task_id`` names what to ask for again
     """
     row = next((row for kind, row in _ROWS if isinstance(error, kind)), _OTHERS)
     free = error.charged is False

@@ -59,8 +59,10 @@ class MemoryStore:
     """
 
     scope: str = ""
+    """As given."""
     _clock: Callable[[], datetime] = _now
     lease_s: float = LEASE_S
+    """Seconds for which an owner counts as alive after it was last heard of."""
     _attempts: dict[int, _Attempt] = field(init=False, factory=dict)
     """Number -> attempt, oldest first."""
     _current: dict[tuple[str, str], int] = field(init=False, factory=dict)
@@ -77,7 +79,7 @@ class MemoryStore:
         """Do nothing."""
 
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         await self.renew(order.owner)
         place = (order.scope, order.idempotency_key)
         before = self._current.get(place)
@@ -93,7 +95,7 @@ class MemoryStore:
         return Claim(True, self._read(self._last))  # noqa: FBT003
 
     async def accepted(self, attempt: int, task_id: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         self._write(attempt, OrderState.ACCEPTED, task_id=task_id)
 
     async def ended(
@@ -105,7 +107,7 @@ class MemoryStore:
         result: ImageResult | None = None,
         error: str | None = None,
     ) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         found = self._attempts.get(attempt)
         if found is not None:
             self._write(
@@ -122,34 +124,34 @@ class MemoryStore:
                 self._current[place] = found.replaces
 
     async def handed_over(self, *attempts: int) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         for attempt in attempts:
             if (found := self._attempts.get(attempt)) is not None:
                 found.record = attrs.evolve(found.record, handed_over=True)
 
     async def saved(self, attempt: int, files: Sequence[str]) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         if (found := self._attempts.get(attempt)) is not None:
             found.record = attrs.evolve(found.record, files=tuple(files))
 
     async def uploaded(self, scope: str, address: str, digest: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         self._uploads[scope, address] = digest, self._clock()
 
     async def contents(
         self, scope: str, addresses: Collection[str]
     ) -> Mapping[str, str]:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         known = {each: self._uploads.get((scope, each)) for each in addresses}
         return {each: found[0] for each, found in known.items() if found is not None}
 
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         number = self._current.get((scope, idempotency_key))
         return None if number is None else self._read(number)
 
     async def money(self, scope: str, prefix: str) -> tuple[Decimal, Decimal]:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         spent = reserved = Decimal(0)
         for attempt in self._attempts.values():
             record = attempt.record
@@ -164,26 +166,26 @@ class MemoryStore:
         return spent, reserved
 
     async def find_task(self, scope: str, task_id: str) -> OrderRecord | None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         for number, attempt in reversed(self._attempts.items()):
             if attempt.scope == scope and attempt.record.task_id == task_id:
                 return self._read(number)
         return None
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         return self._current.pop((scope, idempotency_key), None) is not None
 
     async def renew(self, owner: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         self._alive_until[owner] = self._clock() + timedelta(seconds=self.lease_s)
 
     async def release(self, owner: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         self._alive_until.pop(owner, None)
 
     async def recover(self, scope: str, owner: str) -> OrderRecord | None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         await self.renew(owner)
         for number, attempt in self._attempts.items():
             record = self._read(number)
@@ -198,7 +200,7 @@ class MemoryStore:
     async def history(
         self, scope: str, query: HistoryQuery, *, before: int | None, limit: int
     ) -> list[OrderRecord]:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         found: list[OrderRecord] = []
         for number in reversed(self._attempts):
             if len(found) == limit:
@@ -210,7 +212,7 @@ class MemoryStore:
         return found
 
     async def prune(self, older_than: timedelta) -> int:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         check_span("older_than", older_than)
         until = self._clock() - older_than
         old = {

@@ -61,7 +61,13 @@ async def read_history(
     Args:
         base_url: Address of the API that was ordered at, as for ``Session``.
 
-        state, model, since, text: As for ``Session.history``.
+        state: As for ``Session.history``.
+
+        model: As for ``Session.history``.
+
+        since: As for ``Session.history``.
+
+        text: As for ``Session.history``.
 
     Raises:
         ConfigurationError: *base_url* is not usable.
@@ -83,7 +89,7 @@ async def find_order(
     store: OrderStore, idempotency_key: str, *, base_url: str | None = None
 ) -> OrderRecord | None:
     """
-    Return what *store* knows of an idempotency key; as :func:`read_history`, alone.
+    Return what *store* knows of an idempotency key; as ``read_history``, alone.
 
     Raises:
         ConfigurationError: *base_url* is not usable.

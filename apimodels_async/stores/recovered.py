@@ -37,7 +37,7 @@ class RecoveredOrder:
     """
     An order that an earlier process paid for, or may have, and never saw the end of.
 
-    It is this session's now; until :meth:`ack` it is recovered again by the next one.
+    It is this session's now; until ``ack`` it is recovered again by the next one.
     """
 
     record: OrderRecord
@@ -88,7 +88,7 @@ class RecoveredOrder:
         Raises:
             OutcomeUnknownError: Nobody knows whether it was charged.
             GenerationFailedError: The task failed; it is not charged.
-            As :meth:`TaskHandle.result`.
+            ApiModelsError: Otherwise as ``TaskHandle.result``.
         """
         if self._product is None:
             self._product = await self._take_up(self._log, self.record)

@@ -46,7 +46,9 @@ class HistoryQuery(Value):
     """Which orders to list."""
 
     state: OrderState | None = None
+    """In this state; None: in any."""
     model: str | None = None
+    """Of this model; None: of any."""
     since: datetime | None = None
     """Ordered then or later."""
     text: str | None = None
@@ -123,7 +125,7 @@ class OrderStore(Protocol):
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
         """
         Grant *order*, if its idempotency key has no current attempt, or one that
-        :func:`is_replaceable`: record an attempt that is ``intended`` and the current
+        ``is_replaceable``: record an attempt that is ``intended`` and the current
         one from now on. Else return what is there. Renews the owner's lease, for
         eleven twelfths of its length at least.
         """
@@ -217,7 +219,7 @@ class OrderStore(Protocol):
     async def prune(self, older_than: timedelta) -> int:
         """
         Delete what ended longer ago than that; return how many. What was uploaded is
-        known for :data:`HOSTED` longer: orders that are kept may be of it.
+        known for ``HOSTED`` longer: orders that are kept may be of it.
 
         What is pending or of unknown fate stays. A deleted key is ordered anew.
 

@@ -1,7 +1,7 @@
 """
 The same session for scripts and notebooks that cannot await.
 
-No second implementation: every call is handed to a :class:`apimodels_async.Session` on
+No second implementation: every call is handed to a ``apimodels_async.Session`` on
 an event loop in a thread of its own, and waited for.
 """
 

@@ -93,7 +93,7 @@ class BatchCall:
                 ``BudgetExceededError``. Unknown outcomes count as spent.
 
             price: Price of a request, 0 or more, where you know it (None: you do not);
-                else the published hint (:func:`known_models`). Once a result states its
+                else the published hint (``known_models``). Once a result states its
                 credits, these count.
 
             journal: SQLite file that survives a crash. Run the same batch again with
@@ -109,8 +109,10 @@ class BatchCall:
                 in object storage, as in ``session.download``. A bucket is written to
                 once before anything is ordered.
 
-            sidecar, embed: Write prompt, model, seed and task id beside each picture,
-                or into it; as in ``session.download``.
+            sidecar: Write prompt, model, seed and task id beside each picture, as in
+                ``session.download``.
+
+            embed: Write them into each picture, as there.
 
             retry_failed: Order again what an earlier run saw fail (not charged).
 
@@ -122,11 +124,13 @@ class BatchCall:
             step: From one item's number to the next one's; with *start* the numbers of
                 a larger list, where this is a part of it.
 
-            model, aspect_ratio, ...: Parameters of every prompt, and of every mapping
-                that does not name them itself, as for ``generate``; a request value
-                says everything.
+            model: Of every prompt, and of every mapping that does not name it itself;
+                a request value says everything. So are ``aspect_ratio`` and the other
+                parameters, as for ``generate``.
 
-            extra, defaults: Further ones: sent unchecked, and in the API's own names.
+            extra: Of the same: sent unchecked.
+
+            defaults: Of the same: any other parameter, in the API's own names.
 
         Raises:
             ConfigurationError: *embed* without Pillow, or object storage without

@@ -64,7 +64,7 @@ class TaskHandle:
 
         Args:
             timeout: Seconds this caller waits at most; None: until the task's own
-                deadline (:attr:`PollPolicy.deadline`).
+                deadline (``PollPolicy.deadline``).
 
         Raises:
             GenerationFailedError: The task failed; it is not charged.
@@ -122,7 +122,7 @@ class RecoveredOrder:
     """
     An order that an earlier process paid for, or may have, and never saw the end of.
 
-    It is this session's now; until :meth:`ack` it is recovered again by the next one.
+    It is this session's now; until ``ack`` it is recovered again by the next one.
     """
 
     record: OrderRecord
@@ -172,7 +172,7 @@ class RecoveredOrder:
         Raises:
             OutcomeUnknownError: Nobody knows whether it was charged.
             GenerationFailedError: The task failed; it is not charged.
-            As :meth:`TaskHandle.result`.
+            ApiModelsError: Otherwise as ``TaskHandle.result``.
         """
         return self._portal.call(self._inner.result)
 

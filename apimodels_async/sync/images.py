@@ -112,7 +112,7 @@ class Images(BatchCall):
             prompt: What to draw; or a request value that says everything.
 
             model: Model id; unknown ones pass through, with a warning in the log where
-                a known id is close. What each takes, :func:`known_models` says.
+                a known id is close. What each takes, ``known_models`` says.
 
             aspect_ratio: Width to height, such as "16:9".
 
@@ -171,7 +171,7 @@ class Images(BatchCall):
         Raises:
             InvalidRequestError: Refused here; also what looks like a misspelt name of a
                 known model's parameter, or is not in its list of values
-                (:func:`known_models`). Nothing was sent.
+                (``known_models``). Nothing was sent.
             InsufficientCreditsError: Not enough credit. Nothing was created.
             RateLimitError: Retries ran out, or the API wants more than 120 s.
             APIStatusError: Any other refusal; not charged.
@@ -251,10 +251,18 @@ class Images(BatchCall):
 
             seed: Same seed, same picture.
 
-            callback_url, extra, idempotency_key, manual_ack: As for :meth:`generate`.
+            callback_url: As for ``generate``.
+
+            extra: As for ``generate``.
+
+            idempotency_key: As for ``generate``.
+
+            manual_ack: As for ``generate``.
+
+            params: Further parameters, in the API's own names.
 
         Raises:
-            As :meth:`generate`.
+            ApiModelsError: As for ``generate``, but for what concerns tasks.
 
         Source:
             API page, "SparkPix Image Edit params".
@@ -329,14 +337,18 @@ class Images(BatchCall):
 
             model: Model id of one that is answered by a task: any but SparkPix.
 
-            aspect_ratio, ...: As for :meth:`generate`, and so is *extra*.
+            extra: As for ``generate``.
 
-            idempotency_key, manual_ack: As for :meth:`generate`; the same key again
-                brings the same task.
+            idempotency_key: As for ``generate``; the same key again brings the same
+                task.
+
+            manual_ack: As for ``generate``.
+
+            params: ``aspect_ratio`` and all others, as for ``generate``.
 
         Raises:
             InvalidRequestError: Refused here; also for SparkPix, which has no tasks.
-            Otherwise as :meth:`generate`, short of waiting.
+            ApiModelsError: Otherwise as ``generate``, short of waiting.
 
         Source:
             API page, "POST /api/v1/images/generations".
@@ -361,11 +373,11 @@ class Images(BatchCall):
         """
         Take up what was ordered under an idempotency key; nothing is sent, it is free.
 
-        What another caller is sending now is waited for, as by :meth:`generate`. What
+        What another caller is sending now is waited for, as by ``generate``. What
         has completed gives a handle that is done.
 
         Args:
-            manual_ack: As for :meth:`generate`.
+            manual_ack: As for ``generate``.
 
         Raises:
             InvalidRequestError: The key names no order.

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from apimodels_async._notebook.show import PictureGrid
     from apimodels_async._ports import Observer, OrderLimit
     from apimodels_async.errors import OutcomeUnknownError
+    from apimodels_async.model_info import ModelInfo
     from apimodels_async.models import (
         AnyRequest,
         Balance,
         ImageResult,
-        ModelInfo,
         Outcome,
         Reconciliation,
         SavedAt,
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 
 class Session(StoredOrders):
     """
-    :class:`apimodels_async.Session` without ``await``.
+    ``apimodels_async.Session`` without ``await``.
 
     Use it as ``with Session() as session:``, or just make one, as in a notebook, and
-    call :meth:`close` at the end. It opens on first use, in a thread of its own. Any
+    call ``close`` at the end. It opens on first use, in a thread of its own. Any
     number of threads may use it. Inside a running event loop its calls block that loop
     until they return: bearable in a notebook, wrong in a server.
 
     Ctrl-C ends the waiting call alone. A paid request that has left goes on, and what
-    becomes of it is in :attr:`orphans`. A session still open at exit is closed then.
+    becomes of it is in ``orphans``. A session still open at exit is closed then.
     There is no ``http``: an ``aiohttp.ClientSession`` belongs to another event loop.
 
     Args:
@@ -62,8 +62,12 @@ class Session(StoredOrders):
         base_url: Else ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
             https only; plain http for loopback alone.
 
-        polling, retry, timeouts: When to ask, to send again, and to give up. On
-            loopback ``APIMODELS_POLL_INTERVAL`` (seconds) is the interval, if set.
+        polling: When to ask. On loopback ``APIMODELS_POLL_INTERVAL`` (seconds) is the
+            interval, if set.
+
+        retry: When to send again what may be sent again.
+
+        timeouts: When to give up.
 
         max_connections: Most sockets to the API at once.
 
@@ -78,18 +82,18 @@ class Session(StoredOrders):
             moment, or a stray answer left on it, makes an outcome unknown.
 
         callback: Where the API tells that a task has ended
-            (:mod:`apimodels_async.webhooks`): tasks are polled less, and orders whose
+            (``apimodels_async.webhooks``): tasks are polled less, and orders whose
             answer was lost are found again.
 
-        limit: Says when the next order may be sent; else a :class:`LocalLimit`, which
+        limit: Says when the next order may be sent; else a ``LocalLimit``, which
             holds nobody back until the API's first 429 and then finds the pace. Give
             several sessions one object, several processes a ``RedisLimit`` of
-            ``integrations.redis``, or one of your own (:class:`OrderLimit`).
+            ``integrations.redis``, or one of your own (``OrderLimit``).
 
-        store: Where orders are remembered (:mod:`apimodels_async.stores`): path of a
+        store: Where orders are remembered (``apimodels_async.stores``): path of a
             SQLite file, ``redis://host/0`` (extra ``[redis]``), or any
-            :class:`OrderStore`. Needed by ``idempotency_key=``, :meth:`recover` and
-            :meth:`history`.
+            ``OrderStore``. Needed by ``idempotency_key=``, ``recover`` and
+            ``history``.
 
         proxy: URL of an HTTP proxy, ``http://user:password@host:port`` with
             percent-encoded credentials; False: none; else ``HTTPS_PROXY``,
@@ -181,7 +185,7 @@ class Session(StoredOrders):
     def take_orphans(
         self,
     ) -> tuple[TaskHandle | ImageResult | OutcomeUnknownError, ...]:
-        """Return :attr:`orphans` and forget them; a long-lived program calls this."""
+        """Return ``orphans`` and forget them; a long-lived program calls this."""
         taken = self.orphans
         self._portal.drop_orphans(len(taken))  # last: Ctrl-C before it takes nothing
         return taken
@@ -205,10 +209,8 @@ class Session(StoredOrders):
 
         Its callback may have come since. A task id salvaged from a broken answer is
         asked for. Failing that, the balance is compared with the last one this session
-        saw: call :meth:`balance` before ordering, if you want that evidence.
-
-        Raises:
-            As :meth:`balance`.
+        saw: call ``balance`` before ordering, if you want that evidence.
+        Raises what ``balance`` raises.
         """
         return self._portal.call(self._inner.reconcile, error)
 
@@ -216,8 +218,7 @@ class Session(StoredOrders):
         """
         Return the models the API lists now, in its order; free.
 
-        Raises:
-            As :meth:`balance`.
+        Raises what ``balance`` raises.
         """
         return self._portal.call(self._inner.models)
 
@@ -343,13 +344,8 @@ class Session(StoredOrders):
         Store every picture of *result* and return the paths, in their order; free.
 
         They are ``fox.png``, ``fox-2.png``, ... One that cannot be had stops no other:
-        the error comes at the end, and those that were stored stay.
-
-        Args:
-            target, overwrite, max_bytes, sidecar, embed, request: As in one download.
-
-        Raises:
-            As :meth:`download`.
+        the error comes at the end, and those that were stored stay. Arguments and
+        errors are those of ``download``.
         """
 
         async def call() -> list[SavedAt]:

@@ -2,7 +2,7 @@
 The pytest plugin: fixtures for tests of programs that use this package.
 
 pytest loads it in every run where the package is installed, so it imports nothing until
-a fixture is asked for. What the fixtures give is in :mod:`apimodels_async.testing`.
+a fixture is asked for. What the fixtures give is in ``apimodels_async.testing``.
 """
 
 from __future__ import annotations

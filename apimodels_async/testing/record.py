@@ -28,7 +28,9 @@ class Order:
     """
 
     model: str
+    """Model id."""
     prompt: str | None = None
+    """As it was sent; None: none was."""
     params: Mapping[str, Any] = field(factory=dict[str, Any], hash=False)
     """What else was sent, in the API's own names."""
     path: str = field(default="", eq=False, kw_only=True)
@@ -38,6 +40,7 @@ class Order:
     status: int | None = field(default=None, eq=False, kw_only=True)
     """Status answered; None if the connection was cut, or it is still unanswered."""
     task_id: str | None = field(default=None, eq=False, kw_only=True)
+    """The task it made; None: none."""
     charged: bool = field(default=False, eq=False, kw_only=True)
     """Whether it has been paid for by now."""
     fault: str | None = field(default=None, eq=False, kw_only=True)
@@ -49,6 +52,7 @@ class Request:
     """One request, paid or free."""
 
     method: str
+    """``GET``, ``POST`` or ``PUT``."""
     path: str
     """Without the query."""
     endpoint: str
@@ -56,7 +60,7 @@ class Request:
     at: float
     """Arrival, seconds after the emulator began to listen."""
     status: int | None = None
-    """As :attr:`Order.status`."""
+    """As ``Order.status``."""
     task_id: str | None = None
     """The task it made or asked about."""
     fault: str | None = None

@@ -29,7 +29,7 @@ INTERVAL_S: Final = 0.05
 
 class ServedEmulator:
     """
-    A running emulator, for the thread of the test. Made by :func:`serve_emulator`.
+    A running emulator, for the thread of the test. Made by ``serve_emulator``.
 
     Its calls take microseconds and may be made inside a running event loop.
     """
@@ -139,7 +139,7 @@ def serve_emulator(
         speed: How many times as fast as the real service pictures are made.
 
         poll_interval: Seconds between two polls of a task, by the sessions that it
-            makes and those that find it through :attr:`ServedEmulator.environment`.
+            makes and those that find it through ``ServedEmulator.environment``.
 
         options: Those of ``Emulator``: credits, seed, service_times, ...
 

@@ -32,7 +32,7 @@ class Callback:
 
     Each order gets an address of its own below *url*. A callback to it is a hint and no
     more: the session looks at that task with its key, and what the API answers counts.
-    One object may serve several sessions, and a :class:`Receiver` at the same time.
+    One object may serve several sessions, and a ``Receiver`` at the same time.
 
     Args:
         url: Where the receiver is reached from the internet, without query.
@@ -49,8 +49,8 @@ class Callback:
             (``session.orphans``).
 
         relay: How hints get from receivers to sessions: within this process if not
-            given; :class:`SocketRelay` within one machine; ``RedisRelay`` of
-            ``integrations.redis`` over several; or your own :class:`Relay`.
+            given; ``SocketRelay`` within one machine; ``RedisRelay`` of
+            ``integrations.redis`` over several; or your own ``Relay``.
 
     Raises:
         ConfigurationError: Not an http(s) URL, a short secret, a number out of range.
@@ -76,9 +76,13 @@ class Callback:
         _check_seconds("interval", interval)
         _check_seconds("patience", patience)
         self.url: str = url.rstrip("/")
+        """As given, without a slash at the end."""
         self.interval: float = float(interval)
+        """Seconds between two polls of a task while callbacks arrive."""
         self.patience: float = float(patience)
+        """Seconds that an order of unknown fate waits for its callback."""
         self.relay: Relay = relay or MemoryRelay()
+        """How hints get from receivers to sessions."""
         self._secret = callback_secret(given)
 
     def new_nonce(self) -> str:

@@ -67,7 +67,7 @@ class Desk(Protocol):
 
 
 class Studio:
-    """Orders under way. Use :meth:`open`."""
+    """Orders under way. Use ``open``."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
 """
-The three lines of the README, and the application of docs/scaling.md, as printed.
+The three lines of the README, and the application of the guide, as printed.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ async def test_two_processes_draw_what_was_clicked_twice_once(shell, emulator):
     port = free_port()
     shell(f"redis-server --port {port} --save ''")
     await asyncio.to_thread(reached, int(port))
-    page = (HERE.parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    guide = HERE.parents[1] / "docs" / "guides" / "scaling.md"
+    page = guide.read_text(encoding="utf-8")
     (code,) = PYTHON.findall(page)
     code = code.replace("redis://queue.example", f"redis://127.0.0.1:{port}")
     servers = []

@@ -36,7 +36,7 @@ async def serve(port: int) -> None:
 
 
 async def serve_emulated(port: int) -> None:
-    """As :func:`serve`, against an emulator that lives and dies with it."""
+    """As ``serve``, against an emulator that lives and dies with it."""
     from apimodels_async.emulator import Emulator
 
     async with Emulator(service_times={"*": EMULATED_S}) as emulator:

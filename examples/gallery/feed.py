@@ -77,7 +77,7 @@ def stream(
     feed: Feed, source: Source, seen: int, draw: Callable[[Card], str]
 ) -> EventSourceResponse:
     """
-    Return :func:`events` as a response with heartbeats; ends when the server stops.
+    Return ``events`` as a response with heartbeats; ends when the server stops.
     """
     return EventSourceResponse(
         events(feed, source, seen, draw), ping=HEARTBEAT_S, send_timeout=HEARTBEAT_S

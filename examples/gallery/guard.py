@@ -42,7 +42,7 @@ async def same_origin(
 
 
 class SafeHeaders:
-    """Adds :data:`HEADERS` to every answer; passes streams on as they are."""
+    """Adds ``HEADERS`` to every answer; passes streams on as they are."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

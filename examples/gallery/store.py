@@ -35,7 +35,7 @@ class UsedTokenError(ValueError):
 
 
 class Store:
-    """All cards, past and present; made by :func:`opened`."""
+    """All cards, past and present; made by ``opened``."""
 
     def __init__(self, session: Session, orders: SqliteStore, feed: Feed) -> None:
         self._session = session
@@ -112,7 +112,7 @@ class Store:
         return True
 
     def end(self, card_id: int, trouble: Trouble, **more: Any) -> bool:
-        """Leave a card where *trouble* put it; *more* as for :meth:`change`."""
+        """Leave a card where *trouble* put it; *more* as for ``change``."""
         return self.change(card_id, **asdict(trouble), **more)
 
     async def saved(self, card: Card, files: Sequence[str]) -> None:

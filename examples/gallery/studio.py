@@ -42,7 +42,7 @@ LOOK_S = 10.0  # between two looks for what a killed process had on its way
 
 
 class Studio:
-    """Orders and follows; one for each process, made by :func:`opened`."""
+    """Orders and follows; one for each process, made by ``opened``."""
 
     def __init__(
         self, session: Session, store: Store, folder: Path, budget: Decimal | None

@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 NOTEBOOK = Path(__file__).parent / "apimodels.ipynb"
-SCRIPTS = Path(__file__).parents[2] / "docs" / "scripts.md"
+SCRIPTS = Path(__file__).parents[2] / "docs" / "guides" / "scripts.md"
 BEFORE = """
 from apimodels_async import PollPolicy, Session
 from apimodels_async.emulator import Emulator
@@ -71,7 +71,7 @@ def test_the_notebook_runs(executed, tmp_path):
 
 @pytest.mark.filterwarnings("default::DeprecationWarning")
 def test_the_blocks_in_the_docs_run(tmp_path):
-    """The live handle and the grid of docs/scripts.md are shown as they are printed."""
+    """The live handle and the grid of the guide are shown as they are printed."""
     text = SCRIPTS.read_text(encoding="utf-8")
     blocks = re.findall(
         r"test_notebook.py runs it -->\n```python\n(.*?)```", text, re.DOTALL

@@ -1,5 +1,5 @@
 """
-The web applications printed in docs/, each under a server, as it is printed.
+The web applications printed in docs/guides/, each under a server, as it is printed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from apimodels_async.emulator import Emulator
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "guides"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -100,7 +100,7 @@ async def test_a_client_that_asks_again_has_the_same_answer(emulator):
 
 async def test_the_receiver_is_mounted(emulator):
     """The whole program starts, and its receiver answers a stranger with no."""
-    app = printed("webhooks.md", "FastAPI")
+    app = printed("callbacks.md", "FastAPI")
     async with (
         serving(app) as url,
         aiohttp.ClientSession() as client,

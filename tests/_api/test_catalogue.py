@@ -14,7 +14,7 @@ from apimodels_async._api.catalogue import (
     find_model,
     known_models,
 )
-from apimodels_async.models import KnownModel
+from apimodels_async.model_info import KnownModel
 
 
 def test_a_model_is_known_with_its_price_and_day():

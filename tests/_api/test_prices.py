@@ -17,7 +17,7 @@ from apimodels_async import (
 )
 from apimodels_async._api.catalogue import known_models
 from apimodels_async._api.prices import price_hint, price_of
-from apimodels_async.models import KnownModel
+from apimodels_async.model_info import KnownModel
 
 
 def dollars(price):

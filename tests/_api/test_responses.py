@@ -31,10 +31,10 @@ from apimodels_async.errors import (
     NotFoundError,
     UnexpectedResponseError,
 )
+from apimodels_async.model_info import ModelInfo
 from apimodels_async.models import (
     Balance,
     ImageResult,
-    ModelInfo,
     TaskSnapshot,
     TaskState,
 )

@@ -33,10 +33,10 @@ from apimodels_async.errors import (
     RateLimitError,
     ServerError,
 )
+from apimodels_async.model_info import ModelInfo
 from apimodels_async.models import (
     Balance,
     ImageResult,
-    ModelInfo,
     TaskSnapshot,
     TaskState,
 )

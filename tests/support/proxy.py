@@ -2,7 +2,7 @@
 A TCP proxy on loopback that breaks what passes through it, by a schedule.
 
 It knows where requests and answers end (Content-Length), so that each misdeed can be
-aimed at one request. The schedule maps a request's name to a :class:`Fault`. Paid POSTs
+aimed at one request. The schedule maps a request's name to a ``Fault``. Paid POSTs
 are named after their prompt ("post 17" for a prompt with ``intent-17.``), everything
 else by its number ("get 3"), connections as well ("connection 5"). A schedule
 that was drawn from a seed is therefore the same in every run, and can be shrunk.

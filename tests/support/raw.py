@@ -306,7 +306,7 @@ HEADLESS = {
     "slow head",
     "junk chunk",  # aiohttp fails before it hands over the head
 }
-"""Those of :data:`CUTS` that show no status."""
+"""Those of ``CUTS`` that show no status."""
 
 STATUS_OF = {
     "307": 307,
@@ -320,7 +320,7 @@ STATUS_OF = {
     "524": 524,
     "204": 204,
 }
-"""Statuses of :data:`CUTS` that are not 200."""
+"""Statuses of ``CUTS`` that are not 200."""
 
 REFUSALS = {
     400: "BadRequestError",

@@ -27,7 +27,7 @@ SERVERS = FOUND or list(PROGRAMS[:1])
 ABSENT = "no redis-server on PATH; on Debian: apt-get install redis-server"
 needs_redis = pytest.mark.skipif(not FOUND, reason=ABSENT)
 SAFE = ("--appendonly", "yes", "--appendfsync", "always")
-"""What docs/stores.md advises."""
+"""What docs/guides/stores.md advises."""
 END_WITH = ("sh", "-c", 'read line; kill -9 "$0"')
 READING, _HELD = os.pipe()
 """Ends as this process does, however that is; and then its servers do."""

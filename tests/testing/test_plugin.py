@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-GUIDE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "testing.md").read_text(encoding="utf-8")
 PRINTED = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 def test_a_printed_test_passes(project):
-    """Each example of docs/testing.md is a test file that passes."""
+    """Each example of docs/guides/testing.md is a test file that passes."""
     files = {f"test_{n}_dot_py": source for n, source in enumerate(PRINTED)}
     done = project("-W", "error", **files)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 HEAD_BYTES: Final = 32
-"""As many as :func:`suffix_of` looks at."""
+"""As many as ``suffix_of`` looks at."""
 
 _AVIF_BRANDS: Final = {b"avif", b"avis"}
 _TYPES: Final = {

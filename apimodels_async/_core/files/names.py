@@ -115,7 +115,7 @@ def dump_files(files: Iterable[str]) -> str:
 
 
 def load_files(text: str | None) -> tuple[str, ...]:
-    """Return the files that :func:`dump_files` wrote, or an older release."""
+    """Return the files that ``dump_files`` wrote, or an older release."""
     if text is None:
         return ()
     if text.startswith("["):

@@ -59,10 +59,13 @@ class NewOrder(Value):
     scope: str
     """Whose idempotency keys these are: the API's address, and the account's name."""
     idempotency_key: str
+    """Its name within *scope*."""
     digest: str
     """Of what is ordered."""
     model: str
+    """Model id."""
     prompt: str | None
+    """What history searches; None: it has none."""
     request: str
     """JSON, as it is sent."""
     price: Decimal | None
@@ -99,19 +102,27 @@ class OrderRecord(Value):
     """
 
     idempotency_key: str
+    """Name of the order."""
     attempt: int
     """A number above 0 that no other attempt of the store has."""
     digest: str
+    """Of what was ordered."""
     model: str
+    """Model id."""
     prompt: str | None
+    """None where the request has none."""
     request: str
     """JSON, as it was sent."""
     price: Decimal | None
     """US dollars, by the published hint; None: none is known."""
     state: OrderState
+    """How far it has got."""
     task_id: str | None = None
+    """The API's id of its task, once accepted."""
     result: ImageResult | None = None
+    """Its result, once completed."""
     error: str | None = None
+    """Why it ended without one, in words."""
     files: tuple[str, ...] = ()
     """Where its pictures were saved."""
     nonce: str | None = None
@@ -123,7 +134,9 @@ class OrderRecord(Value):
     handed_over: bool = False
     """Whether its end reached a caller."""
     intended_at: datetime
+    """When it was written down, before it was sent."""
     ended_at: datetime | None = None
+    """When its end was written down; None: it has not ended."""
     age_s: float = 0.0
     """Seconds since it was intended."""
 
@@ -146,11 +159,12 @@ class OrderRecord(Value):
 
 @define(frozen=True, eq=False, repr=False)
 class Claim(Value):
-    """What a store answers to :class:`NewOrder`."""
+    """What a store answers to ``NewOrder``."""
 
     granted: bool
     """Whether it may be sent; then *record* is that of the new attempt."""
     record: OrderRecord
+    """The new attempt, or the one that is in its place."""
 
 
 def is_replaceable(record: OrderRecord, anew: Collection[OrderState]) -> bool:

@@ -68,7 +68,7 @@ def dump_result(result: ImageResult) -> str:
 
 def load_result(text: str) -> ImageResult:
     """
-    Return the result that :func:`dump_result` wrote.
+    Return the result that ``dump_result`` wrote.
 
     Raises:
         ValueError: It is another text, or damaged.

@@ -25,6 +25,7 @@ class OrderState(StrEnum):
     ACCEPTED = "accepted"
     """The API named a task: attach it."""
     COMPLETED = "completed"
+    """Its result is known; charged."""
     FAILED = "failed"
     """The generation failed; not charged."""
     REFUSED = "refused"

@@ -81,7 +81,7 @@ class Grid:
             heapq.heappush(self._ticks, tick)
 
     def next_due(self) -> float:
-        """Return when :meth:`take` will next have something; infinite if never."""
+        """Return when ``take`` will next have something; infinite if never."""
         if self._backlog:
             pause = (1.0 - self._tokens) / self._rate
             return self._counted_at + max(self._tick, pause)

@@ -128,7 +128,7 @@ class Latency:
         return saved
 
     def load(self, saved: Mapping[str, Sequence[float]]) -> None:
-        """Begin with what :meth:`save` returned."""
+        """Begin with what ``save`` returned."""
         for name, durations in saved.items():
             # The oldest of their cohort: what is seen from now on replaces them.
             samples = (Sample(name, 0.0, each) for each in durations[:COHORT])

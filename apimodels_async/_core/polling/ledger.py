@@ -5,8 +5,8 @@ Rules of this file:
 1. Everything that decides about pending tasks is here; nothing here waits, sends or
    reads a clock. Times are monotonic seconds, given by the caller as *now*.
 2. An entry leaves the ledger only by settling (result, failure, 404, refused key,
-   deadline) or by :meth:`Ledger.close`. No other answer removes it. What nobody waits
-   for, a mere look (:attr:`Entry.glance`), may be given up by :meth:`Ledger.drop`.
+   deadline) or by ``Ledger.close``. No other answer removes it. What nobody waits
+   for, a mere look (``Entry.glance``), may be given up by ``Ledger.drop``.
 3. An entry settles once. Answers about an id that is not here change nothing: the
    deadline or a close may have settled it while its poll was under way.
 4. Only the word "failed" is free of charge. Whatever else ends a wait says nothing
@@ -15,9 +15,9 @@ Rules of this file:
    believed after three times, and a 404 only from the API itself.
 
 Theory of operation:
-1. :meth:`due` hands out what is due and takes it off the grid (``grid.py``): an entry
+1. ``due`` hands out what is due and takes it off the grid (``grid.py``): an entry
    is either on the grid or being polled, so no task ever has two polls in flight.
-2. :meth:`apply` takes the answer and puts the entry back, one interval after the
+2. ``apply`` takes the answer and puts the entry back, one interval after the
    *start* of its last poll, or settles it.
 3. All deadlines are the same span after watching, so the oldest entry always has the
    next one; the dict's order is the deadline order.

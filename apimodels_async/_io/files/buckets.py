@@ -111,7 +111,7 @@ class Bucket:
 
     async def read_head(self, key: str, most: int) -> bytes | None:
         """
-        Return how an object begins, in at most *most* bytes; None: as :meth:`find`.
+        Return how an object begins, in at most *most* bytes; None: as ``find``.
 
         Raises:
             DownloadError: The bucket does not say.
@@ -155,7 +155,7 @@ class Bucket:
         return True
 
     async def replace(self, key: str, content: Content) -> None:
-        """Store an object, whatever has its key; raises as :meth:`create`."""
+        """Store an object, whatever has its key; raises as ``create``."""
         self._checked(await _tried(_put(self._store, key, content, "overwrite")), key)
 
     async def equals(self, key: str, content: Content) -> bool:

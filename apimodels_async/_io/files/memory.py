@@ -41,7 +41,7 @@ class MemorySink:
         Return "": it is nowhere but in *data*.
 
         Raises:
-            CutError: It is not whole; more may be added after :meth:`restart`.
+            CutError: It is not whole; more may be added after ``restart``.
             DownloadError: Not a picture.
         """
         picture_suffix(bytes(self.data[:HEAD_BYTES]))

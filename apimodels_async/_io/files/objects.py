@@ -47,7 +47,7 @@ class ObjectSink(PictureSink):
         the picture is.
 
         Raises:
-            CutError: It is not whole; more may be added after :meth:`restart`.
+            CutError: It is not whole; more may be added after ``restart``.
             DownloadError: Not a picture, or the bucket does not take it.
         """
         suffix = self._suffix()
@@ -66,7 +66,7 @@ class ObjectSink(PictureSink):
         raise DownloadError(msg)
 
     async def discard(self) -> None:
-        """Leave nothing behind, unless :meth:`finish` is through."""
+        """Leave nothing behind, unless ``finish`` is through."""
         await super().discard()
         with anyio.move_on_after(CLEAN_UP_S, shield=True):
             await self._take_back()

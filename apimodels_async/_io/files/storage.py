@@ -58,7 +58,7 @@ class FileSink(PictureSink):
         final name before the picture does.
 
         Raises:
-            CutError: It is not whole; more may be added after :meth:`restart`.
+            CutError: It is not whole; more may be added after ``restart``.
             DownloadError: Not a picture, or the disk refuses.
         """
         await self._in_thread(partial(self._publish, self._suffix()))

@@ -90,7 +90,7 @@ class Turns:
 
         Raises:
             TimeoutError: The body took longer than it may.
-            StoppedError: :meth:`stop` was called, now or before.
+            StoppedError: ``stop`` was called, now or before.
         """
         if self.stopped:
             raise StoppedError

@@ -49,7 +49,7 @@ class Connector(aiohttp.TCPConnector):
     Hands out no idle connection that has something to read: bytes nobody asked for,
     or its end.
 
-    See :mod:`apimodels_async._io.http.silence`.
+    See ``apimodels_async._io.http.silence``.
 
     Args:
         judge: Called with each address before it is connected to; may raise.

@@ -1,5 +1,5 @@
 """
-What aiohttp raises, as plain :class:`Failure` values: its exceptions carry request
+What aiohttp raises, as plain ``Failure`` values: its exceptions carry request
 headers in their repr, and so the key.
 """
 

@@ -161,7 +161,9 @@ class Hosts:
         Return the context of an answer; no redirect is followed.
 
         Args:
-            connect, read: Seconds, for a connection and of silence.
+            connect: Seconds for a connection.
+
+            read: Seconds of silence; None: any.
 
         Raises:
             ForbiddenAddressError: Here, or on entering.

@@ -4,7 +4,7 @@ How requests leave: by which proxy, and whom they trust. For the API and for fil
 Said once, when a session is made; no part of it asks the environment later. Read by a
 session that has not opened yet, so nothing here imports aiohttp.
 
-Credentials of a proxy are in one place, :attr:`Proxy.authorization`, and go to the
+Credentials of a proxy are in one place, ``Proxy.authorization``, and go to the
 proxy alone: no text, repr or frame that raises has them.
 """
 

@@ -52,7 +52,9 @@ def choose_folder(
     Args:
         file: Of the prompts.
 
-        delivery, shard: As typed.
+        delivery: As typed.
+
+        shard: As typed.
 
     Raises:
         ConfigurationError: The extra for object storage is missing.

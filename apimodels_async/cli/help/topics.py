@@ -1,7 +1,7 @@
 """
 What the help says besides options: groups of commands, exit codes, events of --json.
 
-``docs/cli.md`` has the same; a test compares them.
+The reference on the site is made of this (``docs/make/made.py``).
 """
 
 from __future__ import annotations

@@ -27,17 +27,28 @@ class Fault:
     """
 
     where: str
+    """Place, or group of places."""
+
     kind: str
+    """What goes wrong."""
+
     times: int | None = 1
     """How often; None means for ever."""
 
     probability: float = 1.0
+    """Of each request that it fits, 0 to 1."""
+
     match: str | None = None
     """Hits only when this is part of the prompt, the task id or a file's path."""
 
     after: bool = False
+    """Whether the request takes effect before its answer is lost."""
+
     options: dict[str, Any] = field(factory=dict)
+    """What the kind takes."""
+
     hits: int = 0
+    """How often it has hit."""
 
     def __attrs_post_init__(self) -> None:
         _check_choice("where", self.where, WHERES | GROUPS.keys())

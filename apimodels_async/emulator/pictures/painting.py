@@ -82,7 +82,7 @@ def _edited(rng: random.Random, sketch: Sketch, sides: tuple[int, int]) -> Image
 
 
 def _layer(rng: random.Random, sketch: Sketch, sides: tuple[int, int]) -> Image.Image:
-    """Return one transparent layer of the picture that :func:`_scene` makes."""
+    """Return one transparent layer of the picture that ``_scene`` makes."""
     colours = art.palette(rng)
     canvas = _canvas(sides)
     background = art.background(rng, colours, canvas)

@@ -4,7 +4,7 @@ The emulator's clock, and the timers on it.
 Rules: all due actions live in one heap with one loop timer, so ten thousand
 tasks cost ten thousand heap entries and no asyncio task. Actions are plain
 functions and run in order of due time, whether the clock moved by itself or by
-:meth:`Timeline.advance`.
+``Timeline.advance``.
 """
 
 import asyncio

@@ -28,6 +28,8 @@ class RequestRecord:
     """One request that reached the emulator, in order of arrival."""
 
     method: str
+    """``GET``, ``POST`` or ``PUT``."""
+
     path: str
     """Path without the query."""
 
@@ -38,8 +40,14 @@ class RequestRecord:
     """Arrival, seconds of ``time.monotonic()``."""
 
     task_id: str | None = None
+    """The task it made or asked about."""
+
     body: dict[str, Any] | None = None
+    """JSON that was sent, if any."""
+
     prompt: str | None = None
+    """The prompt in it, if any."""
+
     status: int | None = None
     """Status answered; None while unanswered or when the connection was cut."""
 
@@ -110,13 +118,23 @@ class EmulatedTask:
     """One generation as the service sees it; `state` follows the emulator's clock."""
 
     id: str
+    """Task id."""
+
     model: str
+    """Model id."""
+
     prompt: str
+    """What to draw."""
+
     params: dict[str, Any]
     """The request body without model and prompt."""
 
     created_ms: int
+    """When it was accepted, milliseconds since 1970."""
+
     price: Decimal
+    """US dollars."""
+
     endpoint: str
     """create, sync, edit or edits."""
 
@@ -127,6 +145,8 @@ class EmulatedTask:
     """When it is settled, clock seconds; infinite for a stuck one."""
 
     clock: Callable[[], float] = field(repr=False)
+    """The emulator's clock, seconds."""
+
     sketches: tuple[tuple[str, Sketch], ...] = field(default=(), repr=False)
     """File name and drawing of each picture it will give."""
 
@@ -134,13 +154,29 @@ class EmulatedTask:
     """Result addresses, shown once completed."""
 
     layers: list[dict[str, Any]] = field(factory=list, repr=False)
+    """What the API says of each layer, of a model that gives some."""
+
     failure: Failure | None = None
+    """Why it fails; None: it does not."""
+
     callback_url: str | None = None
+    """Where its end is told; None: nowhere."""
+
     record: RequestRecord | None = field(default=None, repr=False)
+    """The request that made it."""
+
     settled: bool = False
+    """Whether it has ended."""
+
     completed_ms: int | None = None
+    """When it ended, milliseconds since 1970."""
+
     charged: bool = False
+    """Whether it has been paid for."""
+
     polls: int = 0
+    """How often it was asked for."""
+
     poll_times: list[float] = field(factory=list, repr=False)
     """Arrival of each poll, seconds of ``time.monotonic()``."""
 

@@ -135,7 +135,7 @@ async def listen(
 
 
 async def stop(hearing: asyncio.Task[None]) -> None:
-    """Cancel what :func:`listen` does, and return once it has ended."""
+    """Cancel what ``listen`` does, and return once it has ended."""
     for _ in range(STOPS_MAX):  # the client may take a cancellation for a time limit
         hearing.cancel()
         await asyncio.wait([hearing], timeout=STOP_S)

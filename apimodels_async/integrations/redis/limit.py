@@ -28,7 +28,7 @@ class RedisLimit:
     """
     The limit of one account over all its processes; for ``Session(limit=...)``.
 
-    It does what :class:`LocalLimit` does, for all that name the same server: a 429 to
+    It does what ``LocalLimit`` does, for all that name the same server: a 429 to
     one holds up all. Processes that wait take turns, one order each; within one, orders
     go in the sequence they came. What a process has is given to others 60 s after it
     was last heard of. One object may serve several sessions, in any event loops.

@@ -91,10 +91,12 @@ class Answer(Value):
     """How a job ended."""
 
     idempotency_key: str
+    """Name of the order."""
     state: OrderState
     """``completed``, ``accepted`` (its task lives on), ``failed``, ``refused`` or
     ``unknown``."""
     result: ImageResult | None = None
+    """The picture, where it was made."""
     error: ApiModelsError | None = None
     """Besides a result: a picture of it could not be saved."""
     paths: tuple[str, ...] = ()
@@ -185,7 +187,7 @@ def dump_answer(answer: Answer) -> dict[str, Any]:
 
 def load_answer(found: Mapping[str, Any]) -> Answer:
     """
-    Return the answer that :func:`dump_answer` wrote.
+    Return the answer that ``dump_answer`` wrote.
 
     Raises:
         UnexpectedResponseError: It cannot be read; the order may be paid for.
@@ -221,7 +223,7 @@ def dump_error(error: ApiModelsError) -> dict[str, Any]:
 
 
 def load_error(found: Mapping[str, Any]) -> ApiModelsError:
-    """Return the error that :func:`dump_error` wrote; one of its kind, where known."""
+    """Return the error that ``dump_error`` wrote; one of its kind, where known."""
     name = found["kind"]
     kind = getattr(errors, name) if name in errors.__all__ else ApiModelsError
     if not (isinstance(kind, type) and issubclass(kind, ApiModelsError)):

@@ -22,6 +22,7 @@ class JobState(StrEnum):
     RUNNING = "running"
     """A worker has it; or had it, and is gone: then another one will."""
     ENDED = "ended"
+    """Its answer is there."""
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -29,6 +30,7 @@ class Progress(Value):
     """What the broker says of one job."""
 
     state: JobState
+    """Where the job is."""
     tries: int = 0
     """How often it was given to a worker."""
     task_id: str | None = None

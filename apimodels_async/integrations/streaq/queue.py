@@ -103,6 +103,7 @@ class OrderQueue:
         self.store: RedisStore = RedisStore(url)
         """Where the workers remember orders."""
         self.base_url: str = resolve_base_url(base_url)
+        """Address of the API that the workers order at."""
         self.network: Network = resolve_network(way, None, None, self.base_url)
         """How pictures are fetched here."""
         self.waiting: Waiting = Waiting(self._worker, self.store)

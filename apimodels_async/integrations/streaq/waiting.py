@@ -122,7 +122,7 @@ class Waiting:
         put: bool = True,
     ) -> Waiter:
         """
-        Have *job* put with the next ones; to be awaited by :meth:`answer_to`.
+        Have *job* put with the next ones; to be awaited by ``answer_to``.
 
         Args:
             accepted: Called with the API's id of its task, once that is known.

@@ -69,7 +69,7 @@ def add_order(
     """
     Add the task ``order(request, idempotency_key)`` to a streaq worker of your own.
 
-    Who enqueues by :class:`OrderQueue` writes JSON: it must have *to_json* as its
+    Who enqueues by ``OrderQueue`` writes JSON: it must have *to_json* as its
     serializer, and ``json.loads`` as its deserializer.
 
     Args:
@@ -121,14 +121,16 @@ def order_worker(
     Args:
         url: Of the Redis server, 7.0 or newer, or Valkey: broker, store and limit.
 
-        save_to: As for :func:`add_order`; jobs may name another bucket.
+        save_to: As for ``add_order``; jobs may name another bucket.
 
         concurrency: Most jobs at once in this process.
 
         queue: Name of the queue.
 
-        pending, per_second: Of the whole account, as for ``RedisLimit``; the same for
-            all workers.
+        pending: Most orders of the whole account that have not ended, as for
+            ``RedisLimit``; the same for all workers.
+
+        per_second: Most orders of the whole account begun in a second; the same, too.
 
         idle_timeout: Seconds after which the jobs of a worker that was killed are given
             to others.
@@ -159,20 +161,31 @@ class WorkerProcess:
     """One worker, its task, and what it has open while it runs: see order_worker()."""
 
     url: str = field(repr=False)
+    """Of the Redis server: broker, store and limit."""
     save_to: str | os.PathLike[str] | None = None
+    """Where pictures are saved; None: nowhere."""
     concurrency: int = CONCURRENCY
+    """Most jobs at once in this process."""
     queue: str = QUEUE
+    """Name of the queue."""
     pending: int | None = None
+    """Most orders of the whole account that have not ended."""
     per_second: float | None = None
+    """Most orders of the whole account begun in a second."""
     idle_timeout: float = IDLE_S
+    """Seconds after which the jobs of a killed worker are given to others."""
     grace_period: int = GRACE_S
+    """Seconds for which jobs may end once the process is to stop."""
     options: dict[str, Any] = field(factory=dict[str, Any], repr=False)
+    """As for ``Session``."""
     store: OrderStore | None = None
     """Instead of ``RedisStore(url)``."""
     limit: OrderLimit | None = None
     """Instead of ``RedisLimit(url)``; it is not closed here."""
     worker: BrokerWorker[Session] = field(init=False)
+    """streaq's worker; ``run_sync()`` runs it."""
     task: OrderTask = field(init=False)
+    """What it does with a job."""
     began: bool = field(init=False, default=False)
     """Whether it came as far as taking jobs."""
     _session: Session | None = field(init=False, default=None)

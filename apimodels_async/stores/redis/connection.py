@@ -53,7 +53,7 @@ class Connection(Protocol):
 
 
 class RedisConnection:
-    """Connections of redis-py, as many as there are calls of :meth:`send` at once."""
+    """Connections of redis-py, as many as there are calls of ``send`` at once."""
 
     def __init__(self, url: str) -> None:
         self._client = redis.Redis.from_url(
@@ -64,7 +64,7 @@ class RedisConnection:
         )
 
     async def send(self, commands: Sequence[Words]) -> list[Any]:
-        """See :class:`Connection`."""
+        """See ``Connection``."""
         async with self._client.pipeline(transaction=False) as pipe:
             for each in commands:
                 pipe.execute_command(*each)
@@ -72,7 +72,7 @@ class RedisConnection:
             return answers
 
     async def aclose(self) -> None:
-        """See :class:`Connection`."""
+        """See ``Connection``."""
         await self._client.aclose()
 
 

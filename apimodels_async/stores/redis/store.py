@@ -99,7 +99,9 @@ class RedisStore:
         self, url: str, *, scope: str = "", name: str = "apimodels", replicas: int = 0
     ) -> None:
         self.scope = scope
+        """As given."""
         self.lease_s = LEASE_S
+        """Seconds for which an owner counts as alive after it was last heard of."""
         self._url, self._address = read_address(url)
         self._name = f"{{{name}}}"
         given: object = replicas
@@ -152,7 +154,7 @@ class RedisStore:
         return frozenset(self._damaged)
 
     async def open(self) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         from apimodels_async.stores.redis.calls import PATIENCE_S, Calls
         from apimodels_async.stores.redis.server import look_at_server
 
@@ -182,7 +184,7 @@ class RedisStore:
         return RedisConnection(self._url)
 
     async def aclose(self) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # that of its session is closed, and its connections are
@@ -204,7 +206,7 @@ class RedisStore:
         return calls
 
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         request, pictures = take_out(order.request)
         await keep_pictures(self._open, pictures)
         fields, digests = fields_of(order, request), " ".join(digests_in(request))
@@ -247,7 +249,7 @@ class RedisStore:
                 raise error
 
     async def accepted(self, attempt: int, task_id: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         before = words_of(BEFORE[OrderState.ACCEPTED])
         await self._say("accepted", attempt, before, task_id)
 
@@ -260,7 +262,7 @@ class RedisStore:
         result: ImageResult | None = None,
         error: str | None = None,
     ) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         text = cost = None
         pictures: dict[tuple[str, str], bytes] = {}
         if result is not None:
@@ -293,22 +295,22 @@ class RedisStore:
             raise JournalError(msg)
 
     async def handed_over(self, *attempts: int) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         for start in range(0, len(attempts), PAGE):
             await self._open.run("handed_over", *attempts[start : start + PAGE])
 
     async def saved(self, attempt: int, files: Sequence[str]) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         await self._open.run("saved", attempt, json.dumps(list(files)))
 
     async def uploaded(self, scope: str, address: str, digest: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         await self._open.run("uploaded", scope, address, digest)
 
     async def contents(
         self, scope: str, addresses: Collection[str]
     ) -> Mapping[str, str]:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         known = await self._open.ask("HMGET", f"uploads:{scope}", *addresses)
         return {
             address: digest.decode()
@@ -317,7 +319,7 @@ class RedisStore:
         }
 
     async def money(self, scope: str, prefix: str) -> tuple[Decimal, Decimal]:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         spent = reserved = Decimal(0)
         after: str | bytes = f"[{prefix}"
         while after:
@@ -331,29 +333,29 @@ class RedisStore:
         return spent, reserved
 
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         row = await self._open.run("find", scope, idempotency_key)
         return None if row is None else await self._read_whole(row)
 
     async def find_task(self, scope: str, task_id: str) -> OrderRecord | None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         row = await self._open.run("find_task", scope, task_id)
         return None if row is None else await self._read_whole(row)
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         call = uuid.uuid4().hex
         words = (scope, idempotency_key, call)
         return bool(await self._open.run_durably("forget", *words))
 
     async def renew(self, owner: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         await self._open.run("renew", owner, self.lease_s)
         with suppress(JournalError):  # it is renewed, and they stay in the list
             await self._take_back()
 
     async def release(self, owner: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         for attempt, begun in list(self._begun.items()):
             if begun.owner == owner:
                 self._begun.pop(attempt, None)
@@ -363,7 +365,7 @@ class RedisStore:
             await self._open.run("release", owner)
 
     async def recover(self, scope: str, owner: str) -> OrderRecord | None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         place = scope, owner
         while True:
             # One whose answer was lost: what it took is ours, and nobody has it.
@@ -385,7 +387,7 @@ class RedisStore:
     async def history(
         self, scope: str, query: HistoryQuery, *, before: int | None, limit: int
     ) -> list[OrderRecord]:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         below = before or ATTEMPT_MAX
         found: list[OrderRecord] = []
         count = min(limit, PAGE)
@@ -403,7 +405,7 @@ class RedisStore:
                 return found
 
     async def prune(self, older_than: timedelta) -> int:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         check_span("older_than", older_than)
         seconds = older_than.total_seconds()
         hosted = (older_than + HOSTED).total_seconds()

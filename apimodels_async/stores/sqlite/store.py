@@ -97,7 +97,9 @@ class SqliteStore:
     def __init__(self, path: str | os.PathLike[str], *, scope: str = "") -> None:
         check_path("store", path)
         self.scope = scope
+        """As given."""
         self.lease_s = LEASE_S
+        """Seconds for which an owner counts as alive after it was last heard of."""
         self._path = Path(path).absolute()
         self._writers: list[Writer | Reader] = []
         """One for each time it was opened."""
@@ -146,7 +148,7 @@ class SqliteStore:
         return self._path
 
     async def open(self) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         left = False
 
         def work() -> Writer | Reader | None:
@@ -175,7 +177,7 @@ class SqliteStore:
         prepare(connection, self._path)
 
     async def aclose(self) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         if not self._writers:
             return
         writer = self._writers.pop()
@@ -187,7 +189,7 @@ class SqliteStore:
         await outcome_of(loop.run_in_executor(None, writer.release))
 
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         work = Alike(self._begin, (order, anew))
         claim: Claim | Sequence[Any] = await self._do(work)
         if isinstance(claim, Claim):
@@ -248,7 +250,7 @@ class SqliteStore:
         )
 
     async def accepted(self, attempt: int, task_id: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         await self._do(Alike(accept_all, (attempt, task_id)))
 
     async def ended(
@@ -260,7 +262,7 @@ class SqliteStore:
         result: ImageResult | None = None,
         error: str | None = None,
     ) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         if result is not None:
             cost = None if result.credits is None else str(result.credits)
             end = (attempt, task_id, cost, dump_result(result))
@@ -282,26 +284,26 @@ class SqliteStore:
         for_all(db, COMPLETED, rows)
 
     async def handed_over(self, *attempts: int) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         pages = range(0, len(attempts), PAGE)
         rows = [[(each,) for each in attempts[at : at + PAGE]] for at in pages]
         await self._do(lambda db: [for_all(db, HANDED_OVER, some) for some in rows])
 
     async def saved(self, attempt: int, files: Sequence[str]) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         text = json.dumps(list(files), ensure_ascii=False)
         sql = "UPDATE orders SET files = ? WHERE attempt = ?"
         await self._write(sql, text, attempt)
 
     async def uploaded(self, scope: str, address: str, digest: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         sql = f"INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, {NOW})"
         await self._write(sql, scope, address, digest)
 
     async def contents(
         self, scope: str, addresses: Collection[str]
     ) -> Mapping[str, str]:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         sql = "SELECT address, digest FROM uploads WHERE scope = ? AND address = ?"
 
         def work(db: Connection) -> dict[str, str]:
@@ -311,19 +313,19 @@ class SqliteStore:
         return await self._do(work)
 
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         place = (scope, idempotency_key)
         row = await self._do(lambda db: db.execute(FIND, place).fetchone())
         return None if row is None else await self._rows.read_whole(row)
 
     async def find_task(self, scope: str, task_id: str) -> OrderRecord | None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         place = (scope, task_id)
         row = await self._do(lambda db: db.execute(FIND_TASK, place).fetchone())
         return None if row is None else await self._rows.read_whole(row)
 
     async def money(self, scope: str, prefix: str) -> tuple[Decimal, Decimal]:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
 
         def work(db: Connection) -> tuple[Decimal, Decimal]:
             spent = reserved = Decimal(0)
@@ -337,7 +339,7 @@ class SqliteStore:
         return await self._do(work)
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         sql = (
             "UPDATE orders SET current = 0 "
             "WHERE scope = ? AND idempotency_key = ? AND current"
@@ -346,15 +348,15 @@ class SqliteStore:
         return await self._do(lambda db: db.execute(sql, place).rowcount > 0)
 
     async def renew(self, owner: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         await self._do(lambda db: self._renew(db, owner))
 
     async def release(self, owner: str) -> None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         await self._write("DELETE FROM owners WHERE owner = ?", owner)
 
     async def recover(self, scope: str, owner: str) -> OrderRecord | None:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
 
         def work(db: Connection) -> OrderRecord | None:
             self._renew(db, owner)
@@ -371,7 +373,7 @@ class SqliteStore:
     async def history(
         self, scope: str, query: HistoryQuery, *, before: int | None, limit: int
     ) -> list[OrderRecord]:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         sql, values = history_of(scope, query)
         text, below = (query.text or "").casefold(), before or ATTEMPT_MAX
         found: list[OrderRecord] = []
@@ -389,7 +391,7 @@ class SqliteStore:
                 return found
 
     async def prune(self, older_than: timedelta) -> int:
-        """See :class:`OrderStore`."""
+        """See ``OrderStore``."""
         check_span("older_than", older_than)
 
         def work(db: Connection) -> int:

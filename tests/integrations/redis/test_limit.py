@@ -463,7 +463,7 @@ async def test_who_may_not_publish_asks_instead(make, server):
 
 
 async def test_the_rights_in_the_docs_are_enough(make, server, caplog):
-    """A user with no more than docs/web-apps.md names is all that it needs."""
+    """A user with no more than docs/guides/web-apps.md names is all that it needs."""
     with server.client() as client:
         client.acl_setuser(
             *("small", True),

@@ -108,7 +108,7 @@ async def test_junk_is_not_passed_on(relay, server, message):
 
 
 async def test_the_rights_in_the_docs_are_enough(server):
-    """A user with no more than docs/webhooks.md names is all that it needs."""
+    """A user with no more than docs/guides/callbacks.md names is all that it needs."""
     with server.client() as client:
         client.acl_setuser(
             *("small", True),
