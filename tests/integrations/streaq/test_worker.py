@@ -13,7 +13,7 @@ pytestmark = needs_redis
 STUCK = {"prompt": "[stuck] moose", "model": "gpt-image-2"}
 
 
-async def test_a_broker_that_is_back_is_taken_from_at_once(emulator):
+async def test_a_broker_that_is_back_is_taken_from_at_once(emulator, caplog):
     """However long the slowest order takes that was under way as it went."""
     with RedisServer(SAFE) as server:
         async with (
@@ -23,6 +23,7 @@ async def test_a_broker_that_is_back_is_taken_from_at_once(emulator):
             await queue.put([(STUCK, "stuck")])
             await until(lambda: emulator.tasks)
             server.kill()
+            await until(lambda: "the broker is away" in caplog.text)
             server.start()
             await queue.put([("a fox", "fox")])
             fox = await queue.wait("fox")
