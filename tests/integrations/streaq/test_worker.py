@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from support.batches import prompts_ordered
 from support.redis import SAFE, RedisProxy, RedisServer, needs_redis
 from support.waiting import until
 from support.workers import working
 
+from apimodels_async import ConfigurationError
 from apimodels_async.integrations.streaq import OrderQueue
 
 pytestmark = needs_redis
@@ -53,3 +55,13 @@ async def test_a_broker_that_is_silent_is_come_back_to(emulator, broker, caplog)
     assert not worker.task.exception()
     assert set(prompts_ordered(emulator).values()) == {1}
     assert "begins again" not in caplog.text
+
+
+async def test_a_folder_that_cannot_be_made_is_told(emulator, broker, tmp_path):
+    """As the worker begins, in its own words: it is no trouble of the broker's."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"pictures cannot be saved in .*file"):
+        async with working(
+            broker.url, emulator, save_to=tmp_path / "file" / "x"
+        ) as one:
+            await one.task
