@@ -16,6 +16,8 @@ class RunningWorker:
 
     def __init__(self, url, emulator, *, api_key=None, **options):
         self.answers = []
+        self.then = lambda: None
+        """Called after each answer, before the broker has it."""
         how = {"idle_timeout": 2, "grace_period": 0, "concurrency": 10} | options
 
         def make():
@@ -35,6 +37,7 @@ class RunningWorker:
     def told(self, answer, _seconds):
         """Take down an answer."""
         self.answers.append(answer)
+        self.then()
 
     async def stop(self):
         """Stop, and return once it has ended."""
