@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from apimodels_async import PollPolicy
+from apimodels_async import PollPolicy, RetryPolicy
 from apimodels_async.integrations.streaq import WorkerLoop, WorkerProcess
 
 QUICK = PollPolicy.unchecked(interval=0.05)
@@ -14,7 +14,7 @@ QUICK = PollPolicy.unchecked(interval=0.05)
 class RunningWorker:
     """One worker, and what it answered."""
 
-    def __init__(self, url, emulator, *, api_key=None, **options):
+    def __init__(self, url, emulator, *, api_key=None, attempts=4, **options):
         self.answers = []
         self.then = lambda: None
         """Called after each answer, before the broker has it."""
@@ -27,6 +27,7 @@ class RunningWorker:
                     "api_key": api_key or emulator.api_key,
                     "base_url": emulator.base_url,
                     "polling": QUICK,
+                    "retry": RetryPolicy(attempts=attempts),
                 },
                 **how,
             )
