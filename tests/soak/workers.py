@@ -364,7 +364,8 @@ def show(campaign: Campaign, bucket: str, wall: float) -> bool:
     print(
         f"       {given.pictures} pictures, {len(taken)} taken, {len(saved)} saved, "
         f"{len(there)} objects; {len(campaign.lives)} lives, {len(killed)} killed, "
-        f"{campaign.late} began in vain, Redis restarted {campaign.restarts} times; {again} messages redelivered, of "
+        f"{campaign.late} began in vain, Redis restarted {campaign.restarts} times; "
+        f"{again} messages redelivered, of "
         f"{sum(number > 1 for number in tries.values())} jobs; {wall:.0f} s, "
         f"{given.pictures / wall:.1f} pictures a second"
     )
