@@ -65,3 +65,19 @@ async def test_a_folder_that_cannot_be_made_is_told(emulator, broker, tmp_path):
             broker.url, emulator, save_to=tmp_path / "file" / "x"
         ) as one:
             await one.task
+
+
+async def test_a_broker_that_forgot_everything_is_begun_with_anew(
+    emulator, broker, queue, caplog
+):
+    """A worker joins the queue again, and what is put since is worked at."""
+    async with working(broker.url, emulator):
+        await queue.put([("a fox", "fox")])
+        await queue.wait("fox")
+        with broker.client() as client:
+            client.flushall()
+        await queue.put([("a hare", "hare")])
+        hare = await queue.wait("hare")
+
+    assert hare.state == "completed"
+    assert "the worker begins again" in caplog.text
