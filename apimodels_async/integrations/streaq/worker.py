@@ -278,10 +278,10 @@ async def _hand_back(worker: Worker[Any], stream: str) -> None:
 @define(eq=False)
 class WorkerLoop:
     """
-    Runs workers one after the other: a broker that was away is come back to.
+    Runs workers one after the other: a broker that forgot all is begun with anew.
 
-    For programs that handle signals themselves; ``order_worker(...).run_sync()`` ends
-    when its broker goes.
+    For programs that handle signals themselves. One whose broker is away for a while
+    waits for it, also by ``order_worker(...).run_sync()``.
     """
 
     make: Callable[[], WorkerProcess]
