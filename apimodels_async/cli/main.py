@@ -33,11 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return USAGE
 
     from apimodels_async.cli.app import execute
+    from apimodels_async.cli.log import showing_log
 
     # The commands say themselves, in words for a terminal, what the library logs.
     logging.getLogger("apimodels_async").addHandler(logging.NullHandler())
     try:
-        return asyncio.run(execute(sys.argv[1:] if argv is None else argv))
+        with showing_log("redis"):  # that it is waited for
+            return asyncio.run(execute(sys.argv[1:] if argv is None else argv))
     except (KeyboardInterrupt, asyncio.CancelledError):
         # Outside the commands, which handle the signal themselves.
         return INTERRUPTED

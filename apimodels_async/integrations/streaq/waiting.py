@@ -23,6 +23,7 @@ from apimodels_async.errors import (
     ConfigurationError,
     DownloadError,
     JournalError,
+    OutcomeUnknownError,
     SessionClosedError,
     UnexpectedResponseError,
 )
@@ -49,6 +50,8 @@ AGAIN_S: Final = 30.0
 """After which a job that is waited for is put again, in case the broker forgot it."""
 EXPIRED: Final = "Task expired!"
 """streaq's word for a job whose text is gone."""
+MISSING: Final = "Missing function"
+"""How streaq begins to say that no worker of the queue has the task."""
 COUNT_S: Final = 10.0
 """Between two counts of the workers."""
 
@@ -277,9 +280,12 @@ class Waiting:
                 return await self._complete(load_answer(data["r"]))
             if data["r"] == EXPIRED:
                 return None
-            # It never ran: no worker of this queue has the task, say.
             why = printable(str(data["r"]), 200)
-            error: ApiModelsError = ConfigurationError(f"no worker could run it: {why}")
+            error: ApiModelsError = OutcomeUnknownError(
+                f"a worker failed at it: {why}. Put it again: what was bought is found"
+            )
+            if why.startswith(MISSING):
+                error = ConfigurationError(f"no worker could run it: {why}")
         except UnexpectedResponseError as damage:
             error = damage
         return Answer.of(key, error)

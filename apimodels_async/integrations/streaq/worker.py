@@ -211,7 +211,7 @@ class WorkerProcess:
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[Session]:
         if isinstance(self.task.save_to, Path):
-            await anyio.Path(self.task.save_to).mkdir(parents=True, exist_ok=True)
+            await _make_folder(self.task.save_to)
         # A job waits for a server that is away; it must not be told as refused.
         shared = RedisLimit.unchecked(
             self.url,
@@ -244,6 +244,16 @@ class WorkerProcess:
                     await _hand_back(worker, worker.stream_key + priority)
             except (*UNUSABLE, ExceptionGroup) as error:
                 logger.warning("what was not begun is handed on later: %s", error)
+
+
+async def _make_folder(path: Path) -> None:
+    try:
+        await anyio.Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"pictures cannot be saved in {path}: {error.strerror}"
+    else:
+        return
+    raise ConfigurationError(msg)
 
 
 async def _check_key(session: Session) -> None:
@@ -281,10 +291,10 @@ async def _hand_back(worker: Worker[Any], stream: str) -> None:
 @define(eq=False)
 class WorkerLoop:
     """
-    Runs workers one after the other: a broker that was away is come back to.
+    Runs workers one after the other: a broker that forgot all is begun with anew.
 
-    For programs that handle signals themselves; ``order_worker(...).run_sync()`` ends
-    when its broker goes.
+    For programs that handle signals themselves. One whose broker is away for a while
+    waits for it, also by ``order_worker(...).run_sync()``.
     """
 
     make: Callable[[], WorkerProcess]
@@ -309,7 +319,7 @@ class WorkerLoop:
 
         Raises:
             ConnectionFailedError: The broker was away when it began.
-            ConfigurationError: It cannot be used.
+            ConfigurationError: It cannot be used, or the folder for pictures not made.
             JournalError: The store cannot be used.
             AuthenticationError: The API does not accept the key.
         """

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 from support.batches import prompts_ordered
 from support.redis import SAFE, RedisProxy, RedisServer, needs_redis
 from support.waiting import until
 from support.workers import working
 
+from apimodels_async import ConfigurationError
 from apimodels_async.integrations.streaq import OrderQueue
 
 pytestmark = needs_redis
 STUCK = {"prompt": "[stuck] moose", "model": "gpt-image-2"}
 
 
-async def test_a_broker_that_is_back_is_taken_from_at_once(emulator):
+async def test_a_broker_that_is_back_is_taken_from_at_once(emulator, caplog):
     """However long the slowest order takes that was under way as it went."""
     with RedisServer(SAFE) as server:
         async with (
@@ -23,6 +25,7 @@ async def test_a_broker_that_is_back_is_taken_from_at_once(emulator):
             await queue.put([(STUCK, "stuck")])
             await until(lambda: emulator.tasks)
             server.kill()
+            await until(lambda: "the broker is away" in caplog.text)
             server.start()
             await queue.put([("a fox", "fox")])
             fox = await queue.wait("fox")
@@ -52,3 +55,29 @@ async def test_a_broker_that_is_silent_is_come_back_to(emulator, broker, caplog)
     assert not worker.task.exception()
     assert set(prompts_ordered(emulator).values()) == {1}
     assert "begins again" not in caplog.text
+
+
+async def test_a_folder_that_cannot_be_made_is_told(emulator, broker, tmp_path):
+    """As the worker begins, in its own words: it is no trouble of the broker's."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"pictures cannot be saved in .*file"):
+        async with working(
+            broker.url, emulator, save_to=tmp_path / "file" / "x"
+        ) as one:
+            await one.task
+
+
+async def test_a_broker_that_forgot_everything_is_begun_with_anew(
+    emulator, broker, queue, caplog
+):
+    """A worker joins the queue again, and what is put since is worked at."""
+    async with working(broker.url, emulator):
+        await queue.put([("a fox", "fox")])
+        await queue.wait("fox")
+        with broker.client() as client:
+            client.flushall()
+        await queue.put([("a hare", "hare")])
+        hare = await queue.wait("hare")
+
+    assert hare.state == "completed"
+    assert "the worker begins again" in caplog.text
