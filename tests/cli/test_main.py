@@ -126,6 +126,19 @@ def run_python(code):
     return done.stdout, done.stderr
 
 
+def test_ctrl_c_while_the_program_is_loaded():
+    """It ends with 130 and without a traceback, however slow the machine is."""
+    said = run_python(
+        "import sys\nfrom apimodels_async.cli.main import main\n"
+        "class Pressing:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'apimodels_async.cli.app': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Pressing())\nprint(main(['balance']))\n"
+    )
+
+    assert said == ("130\n", "")
+
+
 def test_a_missing_extra_is_one_line():
     """Without one of an extra's packages the program says what to install."""
     names = [*EXTRA, "mcp"]
