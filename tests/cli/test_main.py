@@ -65,11 +65,12 @@ async def test_a_base_url_that_cannot_be_used(run):
     """It is a set-up error, as is polling the API itself faster than it asks for."""
     for url, why in {
         "http://[": "the address of the API",
+        "http://[:1": "the address of the API",
         "ftp://x.org": "in the clear",
         "http://example.com": "use https",
         "https://example.com/api/v1": "--poll-interval must be 2 to 3 seconds",
     }.items():
-        interval = ("--poll-interval", "0.5") if url.startswith("https") else ()
+        interval = ("--poll-interval", "0.5" if url.startswith("https") else "2.5")
         done = await run("whoami", "--base-url", url, *interval)
 
         assert (done.code, why in done.err) == (2, True), done.err
