@@ -63,6 +63,9 @@ def test_options_are_called_as_they_are_typed():
     assert plain_words("lost (ClientOSError: no route) here (OSError)") == (
         "lost (no route) here"
     )
+    assert plain_words("prompt=9001 characters is not allowed: at most 9000") == (
+        "PROMPT of 9001 characters is not allowed: at most 9000"
+    )
     assert plain_words("image=None is not allowed: needs one") == "image: needs one"
     assert plain_words("expected text, got NoneType @ $.a").endswith("got null @ $.a")
     assert plain_words("the order under idempotency_key='m 7' of today") == (

@@ -15,6 +15,7 @@ from apimodels_async import (
     known_models,
 )
 from apimodels_async._api.catalogue import find_model, sends_as_it_is
+from apimodels_async.cli.completion import complete_path
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.delivery import Delivery, deliver, follow, target_of
 from apimodels_async.cli.destinations import check_out
@@ -46,7 +47,9 @@ PATH_CHARS_MAX: Final = 4096
 _IMAGE_TYPES: Final = {"image", "images", "urls"}
 
 NoWait = Annotated[bool, Parameter(negative="", show_default=False, group=DELIVERY)]
-Images = Annotated[list[str], Parameter(name="--image", negative="")]
+Images = Annotated[
+    list[str], Parameter(name="--image", negative="", completer=complete_path)
+]
 
 
 async def generate(

@@ -18,6 +18,7 @@ from apimodels_async import (
     TaskNotFoundError,
 )
 from apimodels_async.cli.commands.orders import note_if_journal, ordered_at
+from apimodels_async.cli.completion import complete_path
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.destinations import read_out
 from apimodels_async.cli.errors import ExitCode, exit_code
@@ -51,7 +52,9 @@ OPEN: Final = (OrderState.INTENDED, OrderState.ACCEPTED, OrderState.UNKNOWN)
 async def recover(
     *,
     store: StorePlace = None,
-    out: Annotated[str, Parameter(("--out", "-o"))] = os.curdir,
+    out: Annotated[
+        str, Parameter(("--out", "-o"), completer=complete_path)
+    ] = os.curdir,
     drop_lost: Flag = False,
     common: Common | None = None,
 ) -> int:
@@ -205,13 +208,13 @@ class Recovery:
         others = ""
         if self.others:
             others = (
-                f" {self.others} orders belong to a program that runs, or died just "
-                f"now: if it did, run this again in {self.store.lease_s:.0f} s."
+                f" Orders of programs that run, or died just now: {self.others}; if "
+                f"one did, run this again in {self.store.lease_s:.0f} s."
             )
         if not self.count:
-            found = "of" if not self.others else "for now of"
+            now = " for now" if self.others else ""
             place = place_of(self.store)
-            return f"Nothing is left {found} {base_url} in {place}.{others}"
+            return f"Nothing is left{now} to fetch in {place} from {base_url}.{others}"
         words = f"{self.saved} saved"
         if self.failed:
             words += f", {self.failed} failed"

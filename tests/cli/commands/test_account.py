@@ -73,6 +73,7 @@ async def test_one_model_for_programs(run):
     done = await run("models", "z-image-pro", "--json")
 
     (record,) = done.records
+    assert "not published" in (await run("models", "kling-v3")).out
     assert (record["id"], record["image_field"]) == ("z-image-pro", None)
     width = {each["name"]: each for each in record["parameters"]}["width"]
     assert (width["type"], width["low"], width["high"]) == ("whole", 256, 2560)
