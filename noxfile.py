@@ -487,7 +487,7 @@ def docs(session: nox.Session) -> None:
 
     A warning of any of its parts is a failure, and so is what docs/make/check.py finds.
     """
-    session.install(EXTRAS, *group("docs"))
+    session.install(".[cli]", *group("docs"))
     session.run("python", "docs/make/stage.py")
     if session.posargs:
         session.run("zensical", *session.posargs)

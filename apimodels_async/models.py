@@ -105,7 +105,7 @@ class ImageResult(Value):
     model: str | None = None
     """As asked for; None on a task attached by a bare id, unless the API says it."""
     credits: Decimal | None = None
-    """Cost as the API states it, where it does; None where that cannot be a cost."""
+    """US dollars, as the API states its cost; None where it states none that can be."""
     duration_s: float | None = None
     """Seconds of service time, by the API's own clock, where it states them."""
     created_at: datetime | None = None
@@ -317,11 +317,11 @@ class Balance(Value):
     """The account, in US dollars. Source: vendor's account page."""
 
     balance: Decimal
-    """What can be spent: total minus frozen."""
+    """US dollars that can be spent: total minus frozen."""
     total: Decimal | None = None
-    """What the account holds, what is frozen included."""
+    """US dollars in the account, what is frozen included."""
     frozen: Decimal | None = None
-    """Set aside for orders under way."""
+    """US dollars set aside for orders under way."""
     currency: str = "USD"
     """As the API names it."""
 
@@ -380,4 +380,4 @@ class SessionStats(Value):
     connections: int | None = 0
     """Open now, idle ones included; None where the pool is lent."""
     spent: Decimal = Decimal(0)
-    """Sum of the credits the API stated on results."""
+    """US dollars: the sum of what the API stated on results."""

@@ -124,7 +124,7 @@ class RetryPolicy(Value):
 
 @frozen(eq=False, repr=False)
 class Timeouts(Value):
-    """Bounds on every wait for the network."""
+    """Bounds on every wait for the network, in seconds."""
 
     connect: float = field(default=5.0, validator=_positive)
     """Until a connection is ready, the wait for a free one included."""

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from apimodels_async._api.convert import WireFile
     from apimodels_async._ports import File, Reply, Request
+    from apimodels_async.model_info import ModelInfo
     from apimodels_async.models import (
         AnyRequest,
         Balance,
         ImageResult,
-        ModelInfo,
         TaskSnapshot,
     )
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from typing import Any
 
+    from apimodels_async.model_info import KnownModel
     from apimodels_async.models import (
         AnyRequest,
-        KnownModel,
     )
 
 

@@ -96,7 +96,7 @@ class BatchCall:
                 order would pass it, ordering stops, and iteration ends with
                 ``BudgetExceededError``. Unknown outcomes count as spent.
 
-            price: Price of a request, 0 or more, where you know it (None: you do not);
+            price: US dollars for a request, where you know it (None: you do not);
                 else the published hint (``known_models``). Once a result states its
                 credits, these count.
 

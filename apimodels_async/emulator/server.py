@@ -214,7 +214,7 @@ class Emulator:
 
     @property
     def balance(self) -> Decimal:
-        """`total` minus `frozen`."""
+        """US dollars: `total` minus `frozen`."""
         return self._world.account.balance
 
     @property

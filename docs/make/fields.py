@@ -1,8 +1,9 @@
 """
 For the reference: what mkdocstrings does not see, as it reads and runs nothing.
 
-Classes of attrs get the constructor that they have, and calls whose parameters stand in
-their overloads, for editors and type checkers, get these in their one shown signature.
+Classes of attrs get the constructor that they have; attributes that a constructor sets
+get the types of its parameters; calls whose parameters stand in their overloads, for
+editors and type checkers, get these in their one shown signature.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 
 import griffe
 
+LABELS = {"async", "classmethod", "property", "staticmethod"}
+"""What is shown beside a name: how it is called."""
 DECORATORS = {"frozen", "define", "attrs.frozen", "attrs.define"}
 
 
@@ -24,7 +27,10 @@ class Signatures(griffe.Extension):
             holder = waiting.pop()
             if isinstance(holder, griffe.Class):
                 add_constructor(holder)
+                add_types(holder)
             for member in holder.members.values():
+                if not member.is_alias:
+                    member.labels &= LABELS
                 if isinstance(member, griffe.Module | griffe.Class):
                     waiting.append(member)
                 elif isinstance(member, griffe.Function) and member.overloads:
@@ -64,6 +70,17 @@ def add_constructor(cls: griffe.Class) -> None:
             "__init__",
             griffe.Function("__init__", parameters=signature, returns="None"),
         )
+
+
+def add_types(cls: griffe.Class) -> None:
+    """Give each attribute ``self.x = x`` the type of *x*, and no value."""
+    init = cls.members.get("__init__")
+    if not isinstance(init, griffe.Function):
+        return
+    types = {each.name: each.annotation for each in init.parameters}
+    for name, attribute in cls.attributes.items():
+        if name in types and str(attribute.value) == name:
+            attribute.annotation, attribute.value = types[name], None
 
 
 def default_of(value: Any) -> tuple[bool, Any]:

@@ -169,17 +169,41 @@ def events() -> str:
 # --- emulator ---------------------------------------------------------------------
 
 
+SEEN = {
+    "bad_json": "half of the JSON",
+    "completed": "a task that is done in the very answer",
+    "drop": "the connection is closed without an answer",
+    "duplicate": "the callback comes twice",
+    "empty": "an answer without a body",
+    "envelope": "HTTP 200, with `code` in the body (402)",
+    "forbidden": "403 in the API's own envelope",
+    "garbage": "bytes that are not HTTP",
+    "hang": "no answer, until the client leaves",
+    "html": "a gateway's page, with `status` (200)",
+    "no_result": "no addresses",
+    "not_found": "404 in the API's own envelope",
+    "rate_limit": "429, with `Retry-After: retry_after` (1; None: without)",
+    "redirect": "307 to `location`",
+    "refused": "the order fails moderation, and is not charged",
+    "reset": "the connection is reset",
+    "slow": "the right answer, `seconds` later",
+    "status": "HTTP `status` (502), with `body` if one is given",
+    "stuck": "a task that never ends",
+    "truncated": "the answer up to byte `at` (half of it), then the end",
+    "unauthorized": "401 in the API's own envelope",
+    "unknown_state": "a state nobody knows: `word` (moderating)",
+    "wrong_id": "an answer about another task",
+}
+"""Kind of a fault -> what a client sees; in brackets the default of its option."""
+
+
 def faults() -> str:
-    """Return the kinds of faults, where each applies and what it takes."""
+    """Return the kinds of faults, what is seen of each, and where it applies."""
     rows = (
-        (
-            f"`{kind}`",
-            ", ".join(sorted(kinds.wheres_of(kind))),
-            ", ".join(f"`{name}`" for name in kinds.options_of(kind)) or "none",
-        )
+        (f"`{kind}`", SEEN[kind], ", ".join(sorted(kinds.wheres_of(kind))))
         for kind in sorted(kinds.KINDS)
     )
-    return table(("Kind", "Applies to", "Options"), rows)
+    return table(("Kind", "What is seen", "Applies to"), rows)
 
 
 MADE: dict[str, Callable[[], str]] = {
