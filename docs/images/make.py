@@ -2,7 +2,8 @@
 Draw the pictures of the README, and the one of the gallery's.
 
 Needs what the group "browser" in pyproject.toml names, and Chromium on the PATH. Run it
-after a change of the demo, of its page or of the gallery:
+after a change of the demo, of its page or of the gallery, on a machine that does
+nothing else, as the demo shows how long it took:
 
     $ .venv/bin/python docs/images/make.py
 

@@ -97,7 +97,7 @@ def test_stdout_is_the_protocol_alone(server):
     """Every line of stdout is a message; it ends with its stdin, quietly."""
     write(server, calling(2, "generate", prompt="a fox"), calling(3, "balance"))
     answers = [json.loads(server.stdout.readline()) for _ in range(2)]
-    out, err = server.communicate(timeout=20)
+    out, err = server.communicate(timeout=60)
 
     assert {answer["id"] for answer in answers} == {2, 3}
     assert (server.returncode, out, err) == (0, "", "")
@@ -110,7 +110,7 @@ def test_a_signal_ends_it_and_what_goes_on_is_said(server):
     task_id = answer["result"]["structuredContent"]["task_id"]
 
     server.send_signal(signal.SIGINT)
-    out, err = server.communicate(timeout=20)
+    out, err = server.communicate(timeout=60)
 
     assert server.returncode == 130
     assert out == ""
@@ -126,7 +126,7 @@ def test_a_signal_ends_it_while_its_client_lives(server, number):
     task_id = answer["result"]["structuredContent"]["task_id"]
     server.send_signal(number)
 
-    assert server.wait(20) == 128 + number
+    assert server.wait(60) == 128 + number
     assert f"apimodels wait {task_id}" in server.stderr.read()
 
 
@@ -157,7 +157,7 @@ def test_without_both_streams_it_does_not_start(served, program, monkeypatch):
         monkeypatch.setenv(name, value)
     for number in (0, 1):
         process = program("mcp", preexec_fn=lambda number=number: os.close(number))
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
 
         assert process.returncode == 2
         assert "stdin or stdout is closed" in err
@@ -191,7 +191,7 @@ def test_what_goes_on_when_the_client_leaves_is_said(server, served):
     """When stdin ends, what goes on is said on stderr."""
     write(server, calling(2, "submit", prompt="a [stuck] moose", model="gpt-image-2"))
     server.stdout.readline()
-    out, err = server.communicate(timeout=20)
+    out, err = server.communicate(timeout=60)
 
     assert (server.returncode, out) == (0, "")
     assert "may still be running" in err
@@ -203,7 +203,7 @@ def test_an_order_under_way_is_finished_when_the_client_leaves(server, served):
     served.faults.slow(0.5)
     write(server, calling(2, "generate", prompt="a fox"))
     wait_for_an_order(served)
-    out, err = server.communicate(timeout=20)
+    out, err = server.communicate(timeout=60)
 
     (order,) = served.record.orders
     assert server.returncode == 0
