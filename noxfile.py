@@ -509,7 +509,7 @@ ALONE = {
     "fastapi": "import apimodels_async.integrations.fastapi",
     "cli": "--help",
     "redis": "from apimodels_async import stores as a; a.RedisStore('redis://localhost')",
-    "distributed": "worker --help",
+    "distributed": "import apimodels_async.integrations.streaq",
     "mcp": "mcp --help",
     "testing": "import apimodels_async.testing.plugin, apimodels_async.emulator",
 }
@@ -665,6 +665,27 @@ def nightly(session: nox.Session) -> None:
 
 
 @step(default=False)
+def mutation(session: nox.Session) -> None:
+    """
+    Break the core in every small way, and list what no test of it notices.
+
+    Arguments are names to try, with ``*``; all 3,000 take the better part of an hour.
+    """
+    project = PROJECT["project"]
+    pillow = project["optional-dependencies"]["emulator"]
+    # Without the package: what is mutated is a copy of the folder here.
+    session.install(*project["dependencies"], *pillow, *group("test", "mutation"))
+    copy = session.cache_dir.resolve() / "mutation"
+    left_out = shutil.ignore_patterns("__pycache__")
+    for name in (PACKAGE.name, "tests"):
+        shutil.copytree(ROOT / name, copy / name, dirs_exist_ok=True, ignore=left_out)
+    shutil.copy2(ROOT / "pyproject.toml", copy)
+    with session.chdir(copy):
+        session.run("mutmut", "run", "--max-children", "2", *session.posargs)
+        session.run("mutmut", "results")
+
+
+@step(default=False)
 def bench(session: nox.Session) -> None:
     """
     Write benchmarks/RESULTS.md, then run the other scripts in benchmarks/.
@@ -695,7 +716,7 @@ FULL = (
     ),
     *("browser", "contract", "load", "instructions", "docs", "wheel"),
 )
-LATER = ("nightly", "bench", "release")
+LATER = ("nightly", "bench", "mutation", "release")
 
 
 def summarise() -> None:

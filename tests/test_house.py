@@ -73,6 +73,19 @@ def test_all_of_the_package_is_ours():
     assert marked == []
 
 
+def test_what_the_documents_link_to_is_there():
+    """A link from a document at the top to a file of the project leads to one."""
+    link = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+    links = {
+        (document.name, target)
+        for document in ROOT.glob("*.md")
+        for target in link.findall(document.read_text(encoding="utf-8"))
+    }
+
+    assert ("CHANGELOG.md", "SECURITY.md") in links
+    assert {each for each in links if not (ROOT / each[1]).exists()} == set()
+
+
 # --- where tests lie --------------------------------------------------------------
 
 

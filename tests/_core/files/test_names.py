@@ -42,6 +42,7 @@ def test_a_file_name_is_ours():
         assert expected == file_stem(task_id, url)
 
     check_all(STEMS, check)
+    assert file_stem("clx1", "https://a/b.png", "A fox, red") == "a-fox-red"
 
 
 def is_mark(char):

@@ -50,8 +50,20 @@ def test_three_refusals_end_all_waits_and_say_nothing_about_money(ledger):
     assert {each.charged for each in outcomes} == {None}
     assert {each.task_ids for each in outcomes} == {("clx0", "clx1", "clx2")}
     assert {type(each) for each in outcomes} == {PermissionDeniedError}
-    assert "attach them" in str(outcomes[0])
+    assert "attach them by id with a key that works" in str(outcomes[0])
     assert REFUSED.charged is False
+
+
+def test_a_finished_task_taken_up_again_is_asked_for_at_once(ledger):
+    """Only a wait that ended before the task did has a pace to keep."""
+    failed = GenerationFailedError("no", task_id="clx0")
+    answer = TaskSnapshot("clx0", TaskState.FAILED, error=failed)
+    (ended,) = hear(ledger, "clx0", answer, 103.0)
+    assert ended.outcome is failed
+
+    again = Entry("clx0", attached=True)
+    ledger.watch(again, 103.1)
+    assert again.due_at == pytest.approx(103.1, abs=0.06)
 
 
 def test_a_moments_refusals_touch_no_task(ledger):
