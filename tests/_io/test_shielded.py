@@ -10,11 +10,9 @@ import pytest
 from apimodels_async._io.shielded import outcome_of
 
 
-async def logged_when(cancelled, failed):
-    """Return what asyncio logs if who waits is cancelled, and it fails, then."""
-    loop, logged = asyncio.get_running_loop(), []
-    loop.set_exception_handler(lambda _loop, context: logged.append(context))
-    future = loop.create_future()
+async def wait_and_fail(cancelled, failed):
+    """Wait for what fails in one turn of the loop, cancelled in another."""
+    future = asyncio.get_running_loop().create_future()
     waiter = asyncio.create_task(outcome_of(future))
     for turn in range(5):
         await asyncio.sleep(0)
@@ -23,17 +21,18 @@ async def logged_when(cancelled, failed):
         if turn == cancelled:
             waiter.cancel()
     await asyncio.wait([waiter])
-    del future, waiter
-    gc.collect()
-    loop.set_exception_handler(None)
-    return logged
 
 
 async def test_an_error_that_its_waiter_did_not_see_is_not_logged():
     """Whether the waiter was cancelled before, in the same step, or just after."""
+    loop, logged = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _loop, context: logged.append(context))
     for cancelled in range(5):
         for failed in range(5):
-            assert await logged_when(cancelled, failed) == []
+            await wait_and_fail(cancelled, failed)
+    gc.collect()
+    loop.set_exception_handler(None)
+    assert logged == []
 
 
 async def test_a_cancellation_is_the_waiters_own():

@@ -369,7 +369,7 @@ async def test_each_kind_has_its_time(way):
 
 async def test_a_trickle_ends_with_the_time(way):
     """A head or body that comes a byte at a time is never silent, and ends."""
-    short = Timeouts(connect=3, read=0.6, generate=1.0, download=20)
+    short = Timeouts(connect=3, read=2, generate=2, download=20)
     head, body = message(SAID, X_Long="x" * 400), message(SAID * 30)
     trickles = {
         "head": slowly(head, first=12, pause=0.03),
