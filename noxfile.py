@@ -8,16 +8,22 @@ Every check of the project: ``nox`` runs what a change needs, ``nox -t full`` th
 
 from __future__ import annotations
 
+import ast
 import atexit
+import contextlib
 import functools
 import glob
+import hashlib
 import os
 import platform
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
+import time
 import xml.etree.ElementTree as ET
 import zipfile
 from collections import Counter
@@ -29,7 +35,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "apimodels_async"
@@ -110,6 +116,8 @@ SKIPPED: Counter[str] = Counter()
 """Reason -> how many tests were skipped for it, over all sessions."""
 COUNTED: Counter[str] = Counter()
 """Session name -> how many tests passed."""
+TOLD: list[str] = []
+"""What the rehearsal of a release did, in how long, and what it left out, and why."""
 
 
 def require_writable() -> None:
@@ -128,8 +136,8 @@ require_writable()
 
 
 @functools.cache
-def is_found(version: str) -> bool:
-    """Return whether a Python of this version is on PATH and starts."""
+def find_python(version: str) -> str | None:
+    """Return the first Python of this version on PATH that starts."""
     for folder in os.environ["PATH"].split(os.pathsep):
         python = shutil.which(f"python{version}", path=folder)
         if python is None:
@@ -137,8 +145,13 @@ def is_found(version: str) -> bool:
         # One of pyenv's shims is there for a version that is not chosen, and fails.
         done = subprocess.run([python, "-c", ""], check=False, capture_output=True)  # noqa: S603
         if done.returncode == 0:
-            return True
-    return False
+            return python
+    return None
+
+
+def is_found(version: str) -> bool:
+    """Return whether there is a Python of this version."""
+    return find_python(version) is not None
 
 
 def group(*names: str) -> tuple[str, ...]:
@@ -235,6 +248,12 @@ def typing(session: nox.Session) -> None:
     session.run("mypy", "--cache-dir", str(session.cache_dir / "mypy"))
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
+    # Elsewhere, and without our settings: what users have is looked at, not the folder.
+    empty = session.cache_dir / "elsewhere"
+    empty.mkdir(exist_ok=True)
+    (empty / "pyrightconfig.json").write_text("{}")
+    with session.chdir(empty):
+        session.run("basedpyright", "--verifytypes", PACKAGE.name, "--ignoreexternal")
 
 
 @step(tags=["full"])
@@ -342,7 +361,7 @@ def examples(session: nox.Session) -> None:
 
 @step(tags=["full"])
 def browser(session: nox.Session) -> None:
-    """Run what needs Chromium: the gallery, and the page that a batch leaves."""
+    """Run what needs Chromium: the gallery, the emulator's page, and a batch's."""
     if shutil.which("chromium") is None:
         ENDED[session.name] = "no chromium on PATH; on Debian: apt-get install chromium"
         session.skip(ENDED[session.name])
@@ -350,7 +369,17 @@ def browser(session: nox.Session) -> None:
     # One after the other: a process can have the driver's event loop but once.
     command = ("python", "-P", "-m", "pytest")
     run_tests(session, *command, "examples/gallery", at_once=2)
+    page = "tests/emulator/api/test_control_page_in_browser.py"
+    run_tests(session, *command, page, at_once=0)
     run_tests(session, *command, "tests/cli/gallery/test_page_in_browser.py", at_once=0)
+
+
+@step(tags=["full"])
+def contract(session: nox.Session) -> None:
+    """Hold the emulator against its OpenAPI document; arguments go to contract.py."""
+    session.install(".[emulator]", *group("contract"))
+    arguments = session.posargs or ("--examples", "10")
+    session.run("python", "tests/soak/contract.py", *arguments)
 
 
 @step(tags=["full"])
@@ -373,15 +402,57 @@ def instructions(session: nox.Session) -> None:
     session.run("python", "benchmarks/instructions.py", "--gate", env=env)
 
 
+def build(session: nox.Session, source: Path, dist: Path) -> tuple[Path, Path]:
+    """Build *source* into the empty folder *dist*; return sdist, and wheel of it."""
+    shutil.rmtree(dist, ignore_errors=True)
+    command = ("python", "-m", "build", "--no-isolation", "--outdir", str(dist))
+    session.run(*command, str(source), silent=True, env={"SOURCE_DATE_EPOCH": None})
+    (sdist,), (built,) = dist.glob("*.tar.gz"), dist.glob("*.whl")
+    return sdist, built
+
+
+def unpack(sdist: Path, folder: Path) -> Path:
+    """Unpack *sdist* into the empty folder *folder*; return where the project is."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (project,) = folder.iterdir()
+    return project
+
+
+def distributions(session: nox.Session, tmp: Path) -> tuple[Path, Path]:
+    """
+    Return sdist and wheel, checked for what an index, and who builds them anew, see.
+
+    The second build is of the first one's sdist: later, elsewhere, and under another
+    umask. The digests must be the same.
+    """
+    session.install("build", "pip", "twine", *PROJECT["build-system"]["requires"])
+    both = build(session, ROOT, tmp / "dist")
+    project = unpack(both[0], tmp / "again")
+    for path in project.rglob("*"):
+        path.chmod(path.stat().st_mode & 0o700)
+    for one, other in zip(both, build(session, project, tmp / "second"), strict=True):
+        digests = {hashlib.sha256(it.read_bytes()).hexdigest() for it in (one, other)}
+        if len(digests) != 1:
+            session.error(f"two builds of {one.name} differ: see {tmp}")
+    session.run("twine", "check", "--strict", *map(str, both))
+
+    with zipfile.ZipFile(both[1]) as archive:
+        licences = [name for name in archive.namelist() if "/licenses/" in name]
+    if [Path(name).name for name in licences] != ["LICENSE"]:
+        session.error(f"nothing is vendored, and yet there are {licences}")
+    version = both[1].name.split("-")[1]
+    if f"\n## {version} (" not in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"):
+        session.error(f"the changelog has no {version}")
+    return both
+
+
 @step(tags=["full"])
 def wheel(session: nox.Session) -> None:
-    """Build sdist and wheel, compare it with the checkout, and use it elsewhere."""
-    session.install("build")
+    """Build sdist and wheel twice, compare with the checkout, and use it elsewhere."""
     tmp = Path(session.create_tmp()).resolve()  # programs of it start elsewhere
-    for stale in (tmp / "dist").glob("*"):
-        stale.unlink()
-    session.run("python", "-m", "build", "--outdir", str(tmp / "dist"), silent=True)
-    (built,) = (tmp / "dist").glob("*.whl")
+    _, built = distributions(session, tmp)
 
     here = {
         path.relative_to(ROOT).as_posix()
@@ -428,10 +499,151 @@ def docs(session: nox.Session) -> None:
     session.run("python", "docs/make/check.py")
 
 
+ALONE = {
+    "": "import apimodels_async.sync as a; a.Session(api_key='k').close()",
+    "emulator": "import apimodels_async.emulator as a; a.Emulator()",
+    "metadata": "import apimodels_async, PIL.Image",
+    "notebook": "import apimodels_async, PIL.Image",
+    "otel": "import apimodels_async.integrations.otel",
+    "cloud": "import apimodels_async, obstore.store as a; a.MemoryStore()",
+    "fastapi": "import apimodels_async.integrations.fastapi",
+    "cli": "--help",
+    "redis": "from apimodels_async import stores as a; a.RedisStore('redis://localhost')",
+    "distributed": "worker --help",
+    "mcp": "mcp --help",
+    "testing": "import apimodels_async.testing.plugin, apimodels_async.emulator",
+}
+"""Extra -> what runs where it alone is installed: code, or words for the program."""
+QUICK = ("tests/_api", "tests/_core", "tests/emulator", "tests/session", "tests/images")
+"""What the sdist tries of its own tests: the whole of some of them, not of all."""
+DEBIAN = {"stable": ("python3",), "sid": ("python3", "python3.15")}
+"""Suite -> the Pythons in it that are tried."""
+START = """\
+import asyncio, os, sys
+from apimodels_async.emulator import Emulator
+
+async def main():
+    async with Emulator(speed=20) as emulator:
+        words = {"API_KEY": emulator.api_key, "BASE_URL": emulator.base_url}
+        env = {f"APIMODELS_{name}": value for name, value in words.items()}
+        command = (sys.executable, "program.py")
+        run = await asyncio.create_subprocess_exec(*command, env={**os.environ, **env})
+        sys.exit(await run.wait())
+
+asyncio.run(main())
+"""
+"""Runs a program that is to be run with a key, on the emulator."""
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Tell how long *what* took."""
+    began = time.monotonic()
+    yield
+    TOLD.append(f"{what}: {time.monotonic() - began:.0f} s")
+
+
+def pip_settings() -> dict[str, str]:
+    """Return what pip was told on this machine, as its variables."""
+    command = (sys.executable, "-m", "pip", "config", "list")
+    said = subprocess.run(command, check=False, capture_output=True, text=True).stdout  # noqa: S603
+    told = {}
+    for line in said.splitlines():
+        name, _, value = line.partition("=")
+        variable = "PIP_" + name.rpartition(".")[2].upper().replace("-", "_")
+        told[variable] = str(ast.literal_eval(value))
+    return told
+
+
+def use_alone(session: nox.Session, version: str, built: Path, tmp: Path) -> None:
+    """Install each extra of the wheel alone, and run something of it."""
+    home = tmp / "alone"
+    for extra, proof in ALONE.items():
+        make = (find_python(version) or "", "-m", "venv", "--clear", "--without-pip")
+        session.run(*make, str(home), external=True)
+        pip = ("python", "-m", "pip", "--python", str(home), "install", "-q")
+        session.run(*pip, f"{built}[{extra}]" if extra else str(built))
+        command = [str(home / "bin" / "python"), "-W", "error", "-c", proof]
+        if proof.endswith("--help"):
+            command = [str(home / "bin" / "apimodels"), *proof.split()]
+        with session.chdir(tmp):  # away from the checkout
+            session.run(*command, silent=True, external=True)
+
+
+def use_on_debian(session: nox.Session, suite: str, folder: Path) -> None:
+    """Do what a newcomer does, on a root of its own, with each Python of *suite*."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    command = re.search(r"^\$ (python3 .*apimodels demo)\b", readme, re.MULTILINE)
+    program = re.search(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    if command is None or program is None:
+        session.error("README.md has no `python3 ... apimodels demo`, or no program")
+    (folder / "program.py").write_text(program[1], encoding="utf-8")
+    (folder / "start.py").write_text(START, encoding="utf-8")
+    shutil.copy(ROOT / ".ci" / "newcomer", folder)
+    packages = ",".join(f"{python}-venv" for python in DEBIAN[suite])
+    steps = "; ".join(
+        f"./newcomer {python} {shlex.quote(command[1].replace('python3', python))}"
+        for python in DEBIAN[suite]
+    )
+    run = (str(ROOT / ".ci" / "debian"), suite, packages, str(folder))
+    said = session.run(
+        *(*run, "sh", "-ec", steps), silent=True, external=True, env=pip_settings()
+    )
+    TOLD.extend(line[2:] for line in str(said).splitlines() if line.startswith("* "))
+
+
+@step(default=False)
+def release(session: nox.Session) -> None:
+    """
+    Rehearse a release: build it, and use it as those who get it do.
+
+    Arguments name the parts: ``nox -s release -- extras sdist debian`` are all. The
+    second command of the README is not run from a wheel: it is `nox -s tests` here.
+    """
+    parts = session.posargs or ("extras", "sdist", "debian")
+    if set(ALONE) - {""} != set(PROJECT["project"]["optional-dependencies"]):
+        session.error("ALONE in noxfile.py and the extras of pyproject.toml differ")
+    tmp = session.cache_dir.resolve() / "release"  # not create_tmp(): see run_tests
+    tmp.mkdir(exist_ok=True)
+    with timed("built twice, alike, and checked for the index"):
+        sdist, built = distributions(session, tmp)
+
+    for version in PYTHONS if "extras" in parts else ():
+        if not is_found(version):
+            TOLD.append(f"left out: each extra on Python {version}, which is not here")
+            continue
+        with timed(f"each of {len(ALONE) - 1} extras alone on Python {version}"):
+            use_alone(session, version, built, tmp)
+
+    project = unpack(sdist, tmp / "unpacked")
+    if "sdist" in parts:
+        with timed(f"the sdist's own {', '.join(QUICK)}"):
+            extras = EXTRAS.removeprefix(".")
+            session.install(f"{project}{extras}", *group("test"))
+            with session.chdir(project):
+                pytest = ("python", "-P", "-m", "pytest", "-q", "-n", "4")
+                session.run(*pytest, *QUICK, env={"PYTHONDONTWRITEBYTECODE": None})
+
+    lacking = [name for name in ("debootstrap", "unshare") if not shutil.which(name)]
+    if hasattr(os, "geteuid") and os.geteuid() != 0:
+        lacking.append("root's rights")
+    if lacking or "debian" not in parts:
+        why = ", ".join(lacking) or "not asked for"
+        TOLD.append(f"left out: Debian {' and '.join(DEBIAN)} ({why})")
+        return
+    folder = tmp / "handed"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    shutil.copytree(project, folder / "sdist")
+    shutil.copy(built, folder)
+    for suite in DEBIAN:
+        use_on_debian(session, suite, folder)
+
+
 @step(default=False)
 def nightly(session: nox.Session) -> None:
     """Load, break and kill for half an hour."""
-    session.install(EXTRAS, *group("test", "cloud", "web"))
+    session.install(EXTRAS, *group("test", "cloud", "web", "contract"))
     soak = "tests/soak"
     pytest = ("python", "-P", "-m", "pytest", "--timeout=3600", "-n", "2")
     session.run(*pytest, soak, env={"SOAK": "1"})
@@ -449,6 +661,7 @@ def nightly(session: nox.Session) -> None:
         session.run("python", f"{soak}/redis_cuts.py", "--cut", "20", "--kills")
     session.run("python", f"{soak}/callbacks.py")
     session.run("python", f"{soak}/accounting.py")
+    session.run("python", f"{soak}/contract.py", "--examples", "200")
 
 
 @step(default=False)
@@ -480,9 +693,9 @@ FULL = (
         "portable",
         "examples",
     ),
-    *("browser", "load", "instructions", "docs", "wheel"),
+    *("browser", "contract", "load", "instructions", "docs", "wheel"),
 )
-LATER = ("nightly", "bench")
+LATER = ("nightly", "bench", "release")
 
 
 def summarise() -> None:
@@ -495,6 +708,7 @@ def summarise() -> None:
         lines.append(f"  {name:14} {end:8} {passed}".rstrip())
     for reason, times in SKIPPED.most_common():
         lines.append(f"  skipped        {times} x {reason.removeprefix('Skipped: ')}")
+    lines += [f"  release        {each}" for each in TOLD]
     began = {name.partition("-")[0] for name in ENDED}
     absent = [version for version in OTHERS if not is_found(version)]
     if absent:
@@ -506,7 +720,8 @@ def summarise() -> None:
         if left:
             lines.append(f"  not run        {', '.join(left)}: {how}")
     left = [name for name in LATER if name not in began]
-    lines.append(f"  not run        {', '.join(left)}: nox -s NAME (half an hour each)")
+    if left:
+        lines.append(f"  not run        {', '.join(left)}: nox -s NAME (half an hour)")
     sys.stderr.write("\n".join([*lines, ""]))
 
 

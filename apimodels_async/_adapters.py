@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from apimodels_async.policies import RetryPolicy, Timeouts
     from apimodels_async.stores.store import OrderStore
 
-logger = logging.getLogger("apimodels_async.transport")
+logger: logging.Logger = logging.getLogger("apimodels_async.transport")
 
 _NOTHING: Final = nullcontext[Callable[[str], None]](lambda _task_id: None)
 """One for all: thousands of orders wait inside it."""

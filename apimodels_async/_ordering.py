@@ -242,6 +242,10 @@ class Ordering:
         paid.product = product
         return product
 
+    async def look(self, record: SentOrder) -> OrderRecord | None:
+        """Return what became of an order before, if that is an answer."""
+        return await record.look()
+
     async def take_up(self, record: OrderLog, known: OrderRecord) -> Product:
         """
         Return what became of an order that was recorded before; nothing is sent.

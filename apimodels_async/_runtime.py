@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from apimodels_async.webhooks import Callback
     from apimodels_async.webhooks.expected import ExpectedCallbacks
 
-logger = logging.getLogger("apimodels_async.session")
+logger: logging.Logger = logging.getLogger("apimodels_async.session")
 
 CLOSE_S: Final = 5.0
 """Seconds; closing takes milliseconds, this bounds a connection that will not."""

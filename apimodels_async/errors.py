@@ -140,7 +140,7 @@ class ApiModelsError(Exception):
         """The request concerned, where there was one."""
         self.idempotency_key: str | None = None
         """Of the order concerned, where a store has it."""
-        self.charged = self.default_charged if charged is None else charged
+        self.charged: bool | None = self.default_charged if charged is None else charged
         """Whether money was spent; None: unknown."""
 
     def add_note(self, note: str, /) -> None:
@@ -207,7 +207,7 @@ class OutcomeUnknownError(ApiModelsError):
     and attach the task id where the error carries one.
     """
 
-    default_charged = None
+    default_charged: ClassVar[bool | None] = None
 
     raw: Mapping[str, Any] | None = None
     """The API's own mapping, where there was one that could be read."""
@@ -304,19 +304,19 @@ class GenerationFailedError(ApiModelsError):
 class TaskTimeoutError(ApiModelsError, TimeoutError):
     """A deadline passed; the task may still finish: ``attach(error.task_id)``."""
 
-    default_charged = None
+    default_charged: ClassVar[bool | None] = None
 
 
 class TaskNotFoundError(ApiModelsError):
     """The API no longer knows the task."""
 
-    default_charged = None
+    default_charged: ClassVar[bool | None] = None
 
 
 class SessionClosedError(ApiModelsError):
     """The session is closed; ``task_ids`` are the paid tasks to attach again."""
 
-    default_charged = None
+    default_charged: ClassVar[bool | None] = None
 
     def __init__(
         self,
@@ -343,7 +343,7 @@ class JournalError(ApiModelsError):
 class DownloadError(ApiModelsError):
     """The file of a finished generation could not be fetched and stored."""
 
-    default_charged = True
+    default_charged: ClassVar[bool | None] = True
     saved: tuple[PathLike[str] | str, ...] = ()
     """The other pictures of the same result, where they were stored."""
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
+from _goals import middle
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from _goals import Found, Runs
 
 OURS = "ours"
 COLOURS = {
@@ -31,7 +33,7 @@ LABELS = {
 }
 
 
-def draw(runs: Any, learned: list[dict[str, Any]], folder: Path) -> None:
+def draw(runs: Runs, learned: list[Found], folder: Path) -> None:
     """Draw all plots into *folder*."""
     folder.mkdir(exist_ok=True)
     plt.rcParams.update(
@@ -55,17 +57,11 @@ def _save(path: Path) -> None:
     plt.close("all")
 
 
-def _value(runs: Any, count: int, client: str, name: str) -> float | None:
-    rows = runs.get((count, client), [])
-    values = [each[name] for each in rows if each.get(name) is not None]
-    return median(values) if values else None
-
-
-def _growth(runs: Any, name: str, title: str, path: Path) -> None:
+def _growth(runs: Runs, name: str, title: str, path: Path) -> None:
     _, axes = plt.subplots(figsize=(7.5, 4.5))
     counts = sorted({count for count, _ in runs})
     for client, colour in COLOURS.items():
-        points = [(n, _value(runs, n, client, name)) for n in counts]
+        points = [(n, middle(runs.get((n, client), []), name)) for n in counts]
         known = [(n, value) for n, value in points if value is not None and value > 0]
         if not known:
             continue
@@ -91,12 +87,12 @@ def _growth(runs: Any, name: str, title: str, path: Path) -> None:
     _save(path)
 
 
-def _lag(runs: Any, learned: list[dict[str, Any]], path: Path) -> None:
+def _lag(runs: Runs, learned: list[Found], path: Path) -> None:
     _, axes = plt.subplots(figsize=(7.5, 4.5))
     count = 100 if any(n == 100 for n, _ in runs) else min(n for n, _ in runs)
     for client, colour in COLOURS.items():
-        requests = _value(runs, count, client, "requests")
-        lag = _value(runs, count, client, "lag_mean_s")
+        rows = runs.get((count, client), [])
+        requests, lag = middle(rows, "requests"), middle(rows, "lag_mean_s")
         if requests is None or lag is None or client.startswith("openai"):
             continue
         each = requests / count - 1
@@ -104,14 +100,10 @@ def _lag(runs: Any, learned: list[dict[str, Any]], path: Path) -> None:
         axes.scatter(each, lag, color=colour, s=60, zorder=3, label=label)
     for row in learned:
         if row["case"].startswith("uniform stream"):
+            label = "this library, learned (simulated)"
+            polls, lag, colour = row["polls"][1], row["lag_s"][1], COLOURS[OURS]
             axes.scatter(
-                row["polls"][1],
-                row["lag_s"][1],
-                color=COLOURS[OURS],
-                marker="^",
-                s=60,
-                zorder=3,
-                label="this library, learned (simulated)",
+                polls, lag, color=colour, marker="^", s=60, zorder=3, label=label
             )
     axes.legend(frameon=False, fontsize=9)
     axes.set_xscale("log")

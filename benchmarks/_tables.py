@@ -3,54 +3,86 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import TYPE_CHECKING
 
-from _goals import Runs, judge, middle, ratios, spread
+from _goals import Found, Runs, by_client, calls_over, judge, middle, ratios
 from _plots import draw
+from _results import span, spread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 NAMES = {
     "ours": "**this library**",
+    "ours-sync": "**this library**",
     "aiohttp": "aiohttp, by hand",
+    "aiohttp-sync": "aiohttp, by hand",
     "httpx": "httpx, by hand",
     "openai": "openai (synchronous)",
     "openai-aiohttp": "openai, aiohttp backend",
 }
+PLOTS = """## Plots
+
+![Lag against polls](plots/lag.svg)
+
+![CPU against number of pictures](plots/cpu.svg)
+
+![Memory against number of pictures](plots/memory.svg)"""
+
+TABLES = {
+    "decode": (
+        "Reading an answer",
+        "answer | bytes | json.loads | this library | of json.loads",
+        "{answer} | {bytes} | {json_us:.1f} us | {us:.1f} us | {ratio:.2f}x ({low:.2f}-{high:.2f})",
+    ),
+    "connections": (
+        "Connections",
+        "server keeps idle ones for | | opened | polls | failed | CPU a poll",
+        "{kept_s:.0f} s | {scheme} | {opened} | {polls} | {failed} | {cpu_us_a_poll:.0f} us",
+        "200 tasks polled every 2.5 s, after two rounds to warm up.",
+    ),
+    "callbacks": (
+        "Callbacks",
+        "| polls a task | lag mean, max | done | paid for and lost, twice | another's | strangers heard",
+        "{case} | {polls_a_task:.2f} | {lag_s:.2f} s, {lag_max_s:.1f} s | {done} of {n} | {lost}, {twice} | {mistaken} | {strangers_heard}",
+    ),
+}
+"""Section -> title, columns, the form of a row, paragraphs before."""
 
 
-def write(found: dict[str, Any], folder: Path) -> None:
+def write(found: Found, folder: Path) -> None:
     """Write RESULTS.md and its plots into *folder*."""
-    runs: Runs = defaultdict(list)
-    for each in found.get("peers", {}).get("runs", []):
-        runs[each["n"], each["client"]].append(each)
+    runs = by_client(found.get("peers", {}).get("runs", []))
     parts = [_head(found), _goals(found, runs)]
     if runs:
         draw(runs, found.get("learned", []), folder / "plots")
-        parts += [
-            _peers(found),
-            *(_waiting(count, runs) for count in sorted({count for count, _ in runs})),
-            _plots(),
-        ]
-    sections = {
-        _transport: "transport",
-        _calls: "calls",
-        _decoding: "decode",
-        _connections: "connections",
-        _callbacks: "callbacks",
-        _downloads: "download",
-    }
-    parts += [make(found) for make, needed in sections.items() if needed in found]
+        counts = sorted({count for count, _ in runs})
+        parts += [_peers(found), *(_waiting(count, runs) for count in counts), PLOTS]
+    parts += [_transport(found)] if "transport" in found else []
+    parts += [_calls(found)] if "calls" in found else []
+    for name, (title, columns, row, *before) in TABLES.items():
+        if name in found:
+            rows = (row.format(**each) for each in found[name])
+            parts.append(_table(title, columns, rows, *before))
+    parts += [_downloads(found)] if "download" in found else []
     (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n")
+
+
+def _table(title: str, columns: str, rows: Iterable[str], *before: str) -> str:
+    """Return a section: its title, paragraphs, and a table of ready rows."""
+    rule = "|" + "---|" * (columns.count("|") + 1)
+    head = f"| {columns}".rstrip() + " |"
+    table = "\n".join([head, rule, *(f"| {row} |" for row in rows)])
+    return "\n\n".join([f"## {title}", *before, table])
 
 
 def _cell(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _head(found: dict[str, Any]) -> str:
+def _head(found: Found) -> str:
     machine = found["machine"]
     known = found.get("peers", {}).get("versions", {})
     versions = ", ".join(f"{name} {version}" for name, version in known.items())
@@ -76,17 +108,18 @@ are of the same turn; absolute times drift on a shared machine. Cells show the m
 several turns.{busy}{note}"""
 
 
-def _goals(found: dict[str, Any], runs: Runs) -> str:
-    lines = ["## Goals", "", "| | goal | measured | |", "|---|---|---|---|"]
-    for name, aim, measured, met in judge(found, runs):
-        word = {True: "met", False: "**missed**", None: "not measured"}[met]
-        lines.append(f"| {name} | {aim} | {measured} | {word} |")
+def _goals(found: Found, runs: Runs) -> str:
+    words = {True: "met", False: "**missed**", None: "not measured"}
+    rows = [
+        f"{name} | {aim} | {measured} | {words[met]}"
+        for name, aim, measured, met in judge(found, runs)
+    ]
     where = "[Polling](../docs/behaviour/polling.md#what-a-poll-costs)"
     told = f"Where a goal is missed, {where} says where the time goes."
-    return "\n".join([*lines, "", told])
+    return _table("Goals", "| goal | measured | ", rows) + "\n\n" + told
 
 
-def _peers(found: dict[str, Any]) -> str:
+def _peers(found: Found) -> str:
     peers = found["peers"]
     limits = ", ".join(
         f"{int(n):,}: {limit:.0f} s" for n, limit in peers.get("limits", {}).items()
@@ -102,152 +135,66 @@ had not done by then counts as failed. CPU, memory and heartbeat include the ord
 
 
 def _waiting(count: int, runs: Runs) -> str:
-    lines = [
-        f"## Waiting for {count:,} pictures of 4-20 s",
-        "",
-        "| client | CPU | of the loop by hand | wall | done | failed | lag mean, p95 | heartbeat p99, max | memory | requests | connections |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    clients = [name for n, name in runs if n == count and runs[n, name]]
-    for client in clients:
-        rows = runs[count, client]
+    rows = []
+    for client in [name for n, name in runs if n == count and runs[n, name]]:
+        mine = runs[count, client]
         failed = fmean(
             sum((each.get("failures") or {}).values()) + each["unfinished"]
-            for each in rows
+            for each in mine
         )
-        lag, late = (middle(rows, f"lag_{each}_s") for each in ("mean", "p95"))
-        p99, most = (middle(rows, f"beat_{each}_ms") for each in ("p99", "max"))
-        cells = [
-            NAMES.get(client, client),
-            _cell(middle(rows, "cpu_s"), ".2f") + " s",
-            spread(ratios(runs, count, client)),
-            _cell(middle(rows, "wall_s"), ".1f") + " s",
-            _cell(middle(rows, "done"), ".0f"),
-            f"{failed:.0f}",
-            f"{_cell(lag, '.2f')} s, {_cell(late, '.2f')} s",
-            f"{_cell(p99, '.0f')} ms, {_cell(most, '.0f')} ms",
-            "+" + _cell(middle(rows, "memory_mb"), ".0f") + " MB",
-            _cell(middle(rows, "requests"), ".0f"),
-            _cell(middle(rows, "connections"), ".0f"),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
+        def cell(name: str, form: str = ".0f", rows: list[Found] = mine) -> str:
+            return _cell(middle(rows, name), form)
 
-def _plots() -> str:
-    return """## Plots
-
-![Lag against polls](plots/lag.svg)
-
-![CPU against number of pictures](plots/cpu.svg)
-
-![Memory against number of pictures](plots/memory.svg)"""
-
-
-def _calls(found: dict[str, Any]) -> str:
-    lines = [
-        "## One synchronous call, answered at once",
-        "",
-        "| client | p50 | of aiohttp by hand |",
-        "|---|---|---|",
-    ]
-    by_hand = {
-        each["turn"]: each["p50_us"]
-        for each in found["calls"]
-        if each["client"] == "aiohttp-sync"
-    }
-    names = {
-        "aiohttp-sync": "aiohttp, by hand",
-        "ours-sync": "**this library**",
-        **NAMES,
-    }
-    for client in dict.fromkeys(each["client"] for each in found["calls"]):
-        mine = [each for each in found["calls"] if each["client"] == client]
-        over = [each["p50_us"] / by_hand[each["turn"]] for each in mine]
-        middle = median(each["p50_us"] for each in mine)
-        lines.append(
-            f"| {names.get(client, client)} | {middle:.0f} us | {spread(over)} |"
+        rows.append(
+            f"{NAMES.get(client, client)} | {cell('cpu_s', '.2f')} s | "
+            f"{spread(ratios(runs, count, client))} | {cell('wall_s', '.1f')} s | "
+            f"{cell('done')} | {failed:.0f} | {cell('lag_mean_s', '.2f')} s, "
+            f"{cell('lag_p95_s', '.2f')} s | {cell('beat_p99_ms')} ms, "
+            f"{cell('beat_max_ms')} ms | +{cell('memory_mb')} MB | "
+            f"{cell('requests')} | {cell('connections')}"
         )
-    return "\n".join(lines)
+    return _table(
+        f"Waiting for {count:,} pictures of 4-20 s",
+        "client | CPU | of the loop by hand | wall | done | failed | lag mean, p95 | "
+        "heartbeat p99, max | memory | requests | connections",
+        rows,
+    )
 
 
-def _transport(found: dict[str, Any]) -> str:
-    lines = [
-        "## One poll, plain and over TLS",
-        "",
-        "CPU a poll, and of bare aiohttp over the same scheme. Connections are warm. httpx has its own limits; with 256 in flight it has too few connections, and is left out.",
-        "",
-        "| | at once | bare aiohttp | this library | httpx |",
-        "|---|---|---|---|---|",
+def _calls(found: Found) -> str:
+    rows = [
+        f"{NAMES.get(client, client)} | {us:.0f} us | {spread(over)}"
+        for client, (us, over) in calls_over(found["calls"]).items()
     ]
+    title = "One synchronous call, answered at once"
+    return _table(title, "client | p50 | of aiohttp by hand", rows)
+
+
+def _transport(found: Found) -> str:
     cells: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
     for row in found["transport"]:
-        ratio = f", {row['ratio']:.2f}x ({row['low']:.2f}-{row['high']:.2f})"
-        cell = f"{row['us']:.0f} us" + (ratio if row["variant"] != "bare" else "")
-        cells[row["scheme"], row["together"]][row["variant"]] = cell
+        cell = f"{row['us']:.0f} us"
+        more = "" if row["variant"] == "bare" else f", {span(row)}"
+        cells[row["scheme"], row["together"]][row["variant"]] = cell + more
+    rows = []
     for (scheme, together), by in cells.items():
         three = (by.get(name, "-") for name in ("bare", "ours", "httpx"))
-        lines.append(f"| {scheme} | {together} | " + " | ".join(three) + " |")
-    if "ceiling" in found:
-        limits = ", ".join(
-            f"{name} {rate:,.0f}" for name, rate in found["ceiling"].items()
-        )
-        lines += [
-            "",
-            f"The server's own limit, in requests a second, by protocol: {limits}.",
-        ]
-    return "\n".join(lines)
+        rows.append(f"{scheme} | {together} | " + " | ".join(three))
+    made = _table(
+        "One poll, plain and over TLS",
+        "| at once | bare aiohttp | this library | httpx",
+        rows,
+        "CPU a poll, and of bare aiohttp over the same scheme. Connections are warm. httpx has its own limits; with 256 in flight it has too few connections, and is left out.",
+    )
+    limits = [f"{name} {rate:,.0f}" for name, rate in found.get("ceiling", {}).items()]
+    if limits:
+        made += "\n\nThe server's own limit, in requests a second, by protocol: "
+        made += ", ".join(limits) + "."
+    return made
 
 
-def _decoding(found: dict[str, Any]) -> str:
-    lines = [
-        "## Reading an answer",
-        "",
-        "| answer | bytes | json.loads | this library | of json.loads |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {row['answer']} | {row['bytes']} | {row['json_us']:.1f} us | "
-            f"{row['us']:.1f} us | {row['ratio']:.2f}x ({row['low']:.2f}-{row['high']:.2f}) |"
-            for row in found["decode"]
-        ),
-    ]
-    return "\n".join(lines)
-
-
-def _connections(found: dict[str, Any]) -> str:
-    lines = [
-        "## Connections",
-        "",
-        "200 tasks polled every 2.5 s, after two rounds to warm up.",
-        "",
-        "| server keeps idle ones for | | opened | polls | failed | CPU a poll |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {each['kept_s']:.0f} s | {each['scheme']} | {each['opened']} | "
-            f"{each['polls']} | {each['failed']} | {each['cpu_us_a_poll']:.0f} us |"
-            for each in found["connections"]
-        ),
-    ]
-    return "\n".join(lines)
-
-
-def _callbacks(found: dict[str, Any]) -> str:
-    lines = [
-        "## Callbacks",
-        "",
-        "| | polls a task | lag mean, max | done | paid for and lost, twice | another's | strangers heard |",
-        "|---|---|---|---|---|---|---|",
-        *(
-            f"| {each['case']} | {each['polls_a_task']:.2f} | {each['lag_s']:.2f} s, "
-            f"{each['lag_max_s']:.1f} s | {each['done']} of {each['n']} | {each['lost']}, "
-            f"{each['twice']} | {each['mistaken']} | {each['strangers_heard']} |"
-            for each in found["callbacks"]
-        ),
-    ]
-    return "\n".join(lines)
-
-
-def _downloads(found: dict[str, Any]) -> str:
+def _downloads(found: Found) -> str:
     row = found["download"]
     return f"""## Downloads
 

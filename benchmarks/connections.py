@@ -12,6 +12,7 @@ for 5 s or more, or if any poll fails.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -21,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from _results import keep
-from _server import counts, server
+from _server import counts, server, task
 
 QUICK = "--quick" in sys.argv
 TASKS = 200
@@ -33,10 +34,9 @@ async def measure(base: str, plain: str) -> dict[str, Any]:
     """Poll for a while; count what happened after the first two rounds."""
     from apimodels_async import Session  # after SSL_CERT_FILE is set
 
-    now = int(time.time() * 1000)
     async with Session("no-key", base_url=base + "/api/v1") as session:
         for number in range(TASKS):
-            session.images.attach(f"clx{now:013d}x0600000x{number}")
+            session.images.attach(task(number))
         await asyncio.sleep(WARM_S)
         before, polls = counts(plain), session.stats().polls
         cpu = time.process_time()
@@ -69,9 +69,7 @@ def certificate(folder: str) -> tuple[str, str]:
 
 def main() -> int:
     """Measure each kind of server; print, judge."""
-    logging_off()
-    if len(os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, {0})
+    logging.disable(logging.WARNING)  # sessions here close with tasks pending
     rows: list[dict[str, Any]] = []
     good = True
     with ExitStack() as stack:
@@ -95,13 +93,6 @@ def main() -> int:
                     )
     keep("connections", rows)
     return 0 if good else 1
-
-
-def logging_off() -> None:
-    """Sessions here close with tasks pending, on purpose."""
-    import logging
-
-    logging.disable(logging.WARNING)
 
 
 if __name__ == "__main__":

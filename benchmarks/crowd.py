@@ -11,7 +11,6 @@ any second, a task is lost, CPU is over 60 % of a core, or memory grows by over 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import resource
 import sys
@@ -83,8 +82,6 @@ async def measure(base: str) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, print, judge."""
-    if len(os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, {0})
     with server() as (base,):
         found = asyncio.run(measure(base))
     keep("crowd", found)

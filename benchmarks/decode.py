@@ -15,7 +15,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from _results import keep
+from _results import compared, keep, span
 
 from apimodels_async._api.responses import read_task
 from apimodels_async._ports import Reply
@@ -61,21 +61,12 @@ def main() -> None:
         for _ in range(TURNS):
             plain.append(each(lambda answer=answer: json.loads(answer)))  # type: ignore[misc]
             whole.append(each(lambda reply=reply: read_task(reply, TASK_ID, None)))  # type: ignore[misc]
-        ratios = [mine / its for mine, its in zip(whole, plain, strict=True)]
-        row = {
-            "answer": name,
-            "bytes": len(answer),
-            "json_us": median(plain),
-            "us": median(whole),
-            "ratio": median(ratios),
-            "low": min(ratios),
-            "high": max(ratios),
-        }
+        row = {"answer": name, "bytes": len(answer), **compared(whole, plain)}
+        row |= {"json_us": median(plain), "us": median(whole)}
         rows.append(row)
         print(
             f"decode {name:10} {len(answer)} bytes: json.loads {row['json_us']:5.2f} us"
-            f", ours {row['us']:5.2f} us  {row['ratio']:.2f}x "
-            f"({row['low']:.2f} - {row['high']:.2f})"
+            f", ours {row['us']:5.2f} us  {span(row)}"
         )
     keep("decode", rows)
 

@@ -22,8 +22,8 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
-from _results import keep
-from _stub import stub
+from _results import compared, keep, span
+from _server import server, task
 
 from apimodels_async import PollPolicy, Session
 
@@ -92,41 +92,25 @@ async def our_calls(base: str, together: int) -> Cost:
 
 def compare(base: str, together: int) -> None:
     """Measure both in turns and print them; the one by hand is what counts as 1."""
-    found: list[tuple[Cost, Cost]] = []
-    for _ in range(TURNS):
-        hand, ours = (
-            asyncio.run(_cost(measure(base, together)))
-            for measure in (bare_calls, our_calls)
-        )
-        found.append((hand, ours))
+    found = [
+        [asyncio.run(measure(base, together)) for measure in (bare_calls, our_calls)]
+        for _ in range(TURNS)
+    ]
     for number, what in enumerate(Cost._fields):
-        values = [(hand[number], ours[number]) for hand, ours in found]
-        ratios = [mine / its for its, mine in values]
-        hand_us, ours_us = (median(each) for each in zip(*values, strict=True))
-        row = {
-            "hand_us": hand_us,
-            "us": ours_us,
-            "ratio": median(ratios),
-            "low": min(ratios),
-            "high": max(ratios),
-        }
+        hand, ours = ([each[side][number] for each in found] for side in (0, 1))
+        row = {"hand_us": median(hand), "us": median(ours), **compared(ours, hand)}
         print(
-            f"a call, {what:5} c={together:<4} by hand {hand_us:7.0f} us, ours "
-            f"{ours_us:7.0f} us  {row['ratio']:5.2f}x "
-            f"({row['low']:.2f} - {row['high']:.2f})",
+            f"a call, {what:5} c={together:<4} by hand {row['hand_us']:7.0f} us, ours "
+            f"{row['us']:7.0f} us  {span(row)}",
             flush=True,
         )
         keep(f"call, {what} c={together}", row)
 
 
-async def _cost(found: Awaitable[Cost]) -> Cost:
-    return await found
-
-
 async def memory(base: str) -> None:
     """Print what a pending task takes that nobody awaits; ids included."""
     async with Session(KEY, base_url=base, polling=PollPolicy(3.0)) as session:
-        names = [f"clx{number:020}" for number in range(PENDING)]
+        names = [task(number) for number in range(PENDING)]
         gc.collect()
         tracemalloc.start()
         handles = [session.images.attach(name) for name in names]
@@ -163,7 +147,8 @@ def imports() -> None:
 def main() -> None:
     """Run it all."""
     logging.disable(logging.WARNING)  # sessions here close with tasks pending
-    with stub() as base:
+    with server() as (site,):
+        base = site + "/api/v1"
         compare(base, 1)
         compare(base, 32)
         asyncio.run(memory(base))

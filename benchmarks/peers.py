@@ -18,12 +18,11 @@ import subprocess
 import sys
 import time
 import venv
-from collections import defaultdict
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from _results import keep
+from _goals import BY_HAND, by_client, calls_over, ratios
+from _results import keep, spread
 from _server import server
 
 HERE = Path(__file__).parent
@@ -37,7 +36,6 @@ NEEDS = {
     "openai": ["openai>=3.54"],
     "openai-aiohttp": ["openai[aiohttp]>=3.54"],
 }
-BY_HAND = "aiohttp"
 ALL = ["ours", BY_HAND, *NEEDS]
 # pictures at once -> (turns for us and for the loop by hand, for the others, limit)
 PLAN: dict[int, tuple[int, int, float]] = {
@@ -150,9 +148,12 @@ def main() -> int:
             if home in present and (found := call(present[home], caller, base))
         ]
     keep("calls", calls)
-    ratios(runs)
-    for caller in CALLERS:
-        print(f"one call  {caller:15} {spread(calls, caller)}")
+    by = by_client(runs)
+    for count, client in by:
+        over = spread(ratios(by, count, client))
+        print(f"{count:6} {client:15} CPU {over} of the loop by hand")
+    for caller, (us, ratio) in calls_over(calls).items():
+        print(f"one call  {caller:15} {us:6.0f} us  {spread(ratio)}")
     return 0
 
 
@@ -165,38 +166,6 @@ def call(python: str, client: str, base: str) -> dict[str, Any]:
     except (subprocess.SubprocessError, json.JSONDecodeError) as error:
         print(f"one call  {client:15} failed: {error}")
         return {}
-
-
-def spread(calls: list[dict[str, Any]], caller: str) -> str:
-    """Return the median call of *caller*, and what it is of the one by hand."""
-    by_hand = {c["turn"]: c["p50_us"] for c in calls if c["client"] == "aiohttp-sync"}
-    mine = [each for each in calls if each["client"] == caller]
-    if not mine:
-        return "absent"
-    over = [each["p50_us"] / by_hand[each["turn"]] for each in mine]
-    return (
-        f"{median(each['p50_us'] for each in mine):6.0f} us  {median(over):5.2f}x "
-        f"({min(over):.2f} - {max(over):.2f})"
-    )
-
-
-def ratios(runs: list[dict[str, Any]]) -> None:
-    """Print CPU over that of the loop by hand in the same turn."""
-    by_hand = {
-        (each["n"], each["turn"]): each["cpu_s"]
-        for each in runs
-        if each["client"] == BY_HAND and "cpu_s" in each
-    }
-    found: dict[tuple[int, str], list[float]] = defaultdict(list)
-    for each in runs:
-        base = by_hand.get((each["n"], each["turn"]))
-        if base and "cpu_s" in each:
-            found[each["n"], each["client"]].append(each["cpu_s"] / base)
-    for (count, client), values in found.items():
-        print(
-            f"{count:6} {client:15} CPU {median(values):6.2f}x of the loop by hand "
-            f"({min(values):.2f} - {max(values):.2f})"
-        )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from _emulator import emulator
-from _results import keep
+from _results import compared, keep, span
 
 from apimodels_async import ImageResult, PollPolicy, Session
 from apimodels_async._core.money.records import dump_result
@@ -166,16 +166,15 @@ def throughput(server: dict[str, str], folder: Path) -> bool:
     print(f"one flush of the disk {median(flush_s) * 1e3:.1f} ms")
     met, rows = True, []
     for name, values in found.items():
-        ratios = [a / b for a, b in zip(values, found["none"], strict=True)]
+        row = compared(values, found["none"])
         goal = GOALS.get(name)
         aim = f"  goal {goal:.1f}x" if goal else ""
         print(
             f"{AT_ONCE} at once   {name:14} {median(values):6.0f} orders/s  "
-            f"{median(ratios):.2f}x ({min(ratios):.2f} - {max(ratios):.2f}){aim}"
+            f"{span(row)}{aim}"
         )
-        met = met and (goal is None or median(ratios) >= goal)
-        spread = {"ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
-        rows.append({"variant": name, "rate": median(values), "goal": goal, **spread})
+        met = met and (goal is None or row["ratio"] >= goal)
+        rows.append({"variant": name, "rate": median(values), "goal": goal, **row})
     keep("store", {"flush_s": median(flush_s), "rates": rows})
     return met
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -25,8 +24,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from _results import keep
-from _server import counts, server
+from _results import compared, keep, span
+from _server import counts, server, task
 from connections import certificate
 
 if TYPE_CHECKING:
@@ -57,11 +56,6 @@ CEILING = {
         b'Content-Length: 17\r\n\r\n{"prompt": "d=0"}'
     ),
 }
-
-
-def task(number: int) -> str:
-    """Return the id of a task that will not end while this runs."""
-    return f"clx{int(time.time() * 1000):013d}x0600000x{number}"
 
 
 @asynccontextmanager
@@ -167,22 +161,11 @@ def compare(base: str, together: int) -> list[dict[str, Any]]:
             values.append(asyncio.run(cost(VARIANTS[name], base, together)))
     rows: list[dict[str, Any]] = []
     for name, values in found.items():
-        ratios = [mine / its for mine, its in zip(values, found["bare"], strict=True)]
-        row = {
-            "scheme": scheme,
-            "together": together,
-            "variant": name,
-            "us": median(values),
-            "ratio": median(ratios),
-            "low": min(ratios),
-            "high": max(ratios),
-        }
+        row = {"scheme": scheme, "together": together, "variant": name}
+        row |= {"us": median(values), **compared(values, found["bare"])}
         rows.append(row)
-        print(
-            f"{scheme:5} c={together:<4} {name:8} {row['us']:7.0f} us  "
-            f"{row['ratio']:5.2f}x ({row['low']:.2f} - {row['high']:.2f})",
-            flush=True,
-        )
+        what = f"{scheme:5} c={together:<4} {name:8} {median(values):7.0f} us"
+        print(f"{what}  {span(row)}", flush=True)
     return rows
 
 
@@ -223,8 +206,6 @@ async def ceiling(base: str, line: bytes) -> float:
 def main() -> None:
     """Run it all."""
     logging.disable(logging.WARNING)  # sessions here close with tasks pending
-    if len(os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, {0})
     rows: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:
         files = certificate(folder)

@@ -23,7 +23,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from _emulator import emulator
-from _results import keep
+from _results import compared, keep, span
 from attrs import define
 
 from apimodels_async import ImageRequest, PollPolicy, Session
@@ -200,21 +200,17 @@ def compare(found: dict[str, str], redis: RedisServer) -> None:
             rows[variant].append(measure(found, redis, turn, variant))
     base = [each.pictures_s for each in rows["one process"]]
     for variant, figures in rows.items():
-        ratios = [mine.pictures_s / b for mine, b in zip(figures, base, strict=True)]
         words = variant if isinstance(variant, str) else f"{variant} workers"
         row = {
             "pictures_s": median(each.pictures_s for each in figures),
-            "ratio": median(ratios),
-            "low": min(ratios),
-            "high": max(ratios),
+            **compared([each.pictures_s for each in figures], base),
             "cpu_ms": median(each.cpu_ms for each in figures),
             "redis_ms": median(each.redis_ms for each in figures),
             "memory_mb": max(each.memory_mb for each in figures),
         }
         print(
-            f"{words:26} {row['pictures_s']:6.1f} pictures/s  {row['ratio']:5.2f}x "
-            f"({row['low']:.2f} - {row['high']:.2f})  CPU {row['cpu_ms']:5.1f} ms a "
-            f"picture, Redis {row['redis_ms']:4.2f} ms; "
+            f"{words:26} {row['pictures_s']:6.1f} pictures/s  {span(row)}  "
+            f"CPU {row['cpu_ms']:5.1f} ms a picture, Redis {row['redis_ms']:4.2f} ms; "
             f"{row['memory_mb']:.0f} MB a worker",
             flush=True,
         )

@@ -57,6 +57,22 @@ def test_a_folder_can_be_taken_in_at_a_glance():
     assert {relative(at): n for at, n in folders.items() if n > MODULES_MAX} == {}
 
 
+def test_all_of_the_package_is_ours():
+    """No file of the package has a notice of somebody's copyright or licence in it."""
+    notice = re.compile(rb"(?i)copyright|\(c\) *\d{4}|spdx-|@licen[cs]e|licensed under")
+    package = ROOT / "apimodels_async"
+    files = [path for path in package.rglob("*") if path.is_file()]
+
+    marked = [
+        relative(path)
+        for path in files
+        if path.suffix != ".pyc" and notice.search(path.read_bytes())
+    ]
+
+    assert len(files) > len(FILES)  # pages, scripts and descriptions among them
+    assert marked == []
+
+
 # --- where tests lie --------------------------------------------------------------
 
 

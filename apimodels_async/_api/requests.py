@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from apimodels_async.model_info import KnownModel
 
-logger = logging.getLogger("apimodels_async.models")
+logger: logging.Logger = logging.getLogger("apimodels_async.models")
 
 CREATED_BYTES_MAX: Final = 64 << 20
 """OpenAI-shaped answers carry whole pictures in base64; 4K ones have some 20 MB."""

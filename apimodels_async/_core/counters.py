@@ -18,18 +18,18 @@ class Counters:
     """The numbers behind ``session.stats()``."""
 
     def __init__(self) -> None:
-        self.submitted = 0
-        self.completed = 0
+        self.submitted: int = 0
+        self.completed: int = 0
         """Tasks, not the pictures of synchronous calls."""
-        self.failed = 0
-        self.unknown = 0
-        self.polls = 0
-        self.poll_errors = 0
-        self.late_s = 0.0
+        self.failed: int = 0
+        self.unknown: int = 0
+        self.polls: int = 0
+        self.poll_errors: int = 0
+        self.late_s: float = 0.0
         """Sum over all polls of the seconds between being due and being started."""
-        self.late_max_s = 0.0
-        self.callbacks = 0
-        self.spent = Decimal(0)
+        self.late_max_s: float = 0.0
+        self.callbacks: int = 0
+        self.spent: Decimal = Decimal(0)
         self._ended = set[str]()
         """Ids of the tasks whose end was counted; 100 bytes each."""
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     ]
     Greet = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
-logger = logging.getLogger("apimodels_async.webhooks")
+logger: logging.Logger = logging.getLogger("apimodels_async.webhooks")
 
 ANSWER_S: Final = 2.0
 """A session answers in microseconds; the API waits 10 s for ours."""

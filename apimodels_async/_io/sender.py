@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("apimodels_async.sender")
+logger: logging.Logger = logging.getLogger("apimodels_async.sender")
 
 
 @define(eq=False, repr=False)

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from apimodels_async._core.polling.ledger import Ledger
     from apimodels_async._ports import Clock, Transport
 
-logger = logging.getLogger("apimodels_async.tracker")
+logger: logging.Logger = logging.getLogger("apimodels_async.tracker")
 
 KNOWN_STATES: Final = frozenset(TaskState)
 SLICE: Final = 100

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores.sent import SentOrders
 
-logger = logging.getLogger("apimodels_async.batch")
+logger: logging.Logger = logging.getLogger("apimodels_async.batch")
 
 STOPS: Final = (
     AuthenticationError,
@@ -219,7 +219,7 @@ class ItemRunner:
         if item.order is None or self.prefix is None:
             return None
         try:
-            return await item.order.look()
+            return await self.ordering.look(item.order)
         except JournalError as error:
             raise HaltError(error) from None
 

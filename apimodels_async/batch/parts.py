@@ -57,6 +57,10 @@ class Buyer(Protocol):
         """Order *request* once; *patient*: a 429 never fails it."""
         ...
 
+    async def look(self, record: SentOrder) -> OrderRecord | None:
+        """Return what an earlier run found out, if that is not to be ordered anew."""
+        ...
+
     async def take_up(self, record: SentOrder, known: OrderRecord) -> Bought:
         """Return what became of what an earlier run ordered; nothing is sent twice."""
         ...

@@ -136,6 +136,8 @@ FREE: Final = frozenset(
 )
 """Commands whose output was not paid for."""
 ORDERING: Final = frozenset({"generate", "edit"})
+AT_LENGTH: Final = frozenset({"batch", "resume", "worker", "recover"})
+"""Commands that order, or account for orders, many at once."""
 HELPS: Final = frozenset({"--help", "-h", "--version"})
 
 
@@ -224,7 +226,7 @@ async def execute(argv: Sequence[str]) -> int:
 
 async def _execute(argv: Sequence[str]) -> int:
     named = argv[0] if argv else ""
-    output = Output(json="--json" in argv, costs=named not in FREE)
+    output = Output(json="--json" in argv, orders=named in ORDERING | AT_LENGTH)
     argv = _normal(list(argv))
     app = build(argv)
     try:

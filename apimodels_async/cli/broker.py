@@ -11,9 +11,9 @@ from typing import Final
 
 from apimodels_async import ConfigurationError, InvalidRequestError
 from apimodels_async._core.files.object_urls import BUCKETS
+from apimodels_async.cli.errors import BROKER_VARIABLE
 from apimodels_async.stores import RedisStore
 
-BROKER_VARIABLE: Final = "APIMODELS_BROKER"
 NONE: Final = "none"
 
 

@@ -1,9 +1,12 @@
 """
-What a shell completes: model ids, and for ``--param`` the names that a model has.
+What a shell completes: model ids, files, and for ``--param`` what a model takes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apimodels_async import known_models
@@ -11,11 +14,7 @@ from apimodels_async._api.catalogue import find_model
 from apimodels_async._api.parameters import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from cyclopts.completion import CompletionContext
-
-    from apimodels_async import KnownParameter
 
 
 def complete_model(_: CompletionContext) -> dict[str, str]:
@@ -30,18 +29,34 @@ def complete_parameter(context: CompletionContext) -> dict[str, str]:
     """
     Return what may follow ``--param``: names, each with what it takes; then its values.
 
-    They are those of ``--model``; of all models, where none is known by that name.
+    They are those of ``--model``, with their values at once, as bash ends a word at
+    the sign; of all models, where none is known by that name.
     """
     name, sign, _ = context.incomplete.partition("=")
-    specs = {spec.name: spec for spec in _parameters(context)}
-    if sign:
-        spec = specs.get(name)
-        return {f"{name}={value}": "" for value in spec.values} if spec else {}
-    return {f"{each}=": describe(spec) for each, spec in specs.items()}
-
-
-def _parameters(context: CompletionContext) -> Iterable[KnownParameter]:
     given = context.get("model")
     known = find_model(str(given.value)) if given is not None else None
     models = known_models().values() if known is None else [known]
-    return (spec for each in models for spec in each.params.values())
+    specs = {spec.name: spec for each in models for spec in each.params.values()}
+    found: dict[str, str] = {}
+    for spec in specs.values():
+        if sign and spec.name != name:
+            continue
+        if spec.values and (sign or known is not None):
+            found |= {f"{spec.name}={value}": "" for value in spec.values}
+        elif not sign:
+            found[f"{spec.name}="] = describe(spec)
+    return found
+
+
+def complete_path(context: CompletionContext) -> dict[str, str]:
+    """Return the files and folders that begin as what was typed does."""
+    folder, sign, begun = context.incomplete.rpartition("/")
+    with contextlib.suppress(OSError):
+        return {
+            f"{folder}{sign}{name}": ""
+            for name in sorted(
+                each.name for each in Path(f"{folder}{sign}" or os.curdir).iterdir()
+            )
+            if name.startswith(begun) and (begun or not name.startswith("."))
+        }
+    return {}

@@ -57,7 +57,7 @@ class InterruptedCommand(Exception):  # noqa: N818  not an error: somebody asked
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.exit_code = signal_exit_code(number)
+        self.exit_code: int = signal_exit_code(number)
 
 
 @contextlib.contextmanager
@@ -172,10 +172,13 @@ class CommandContext:
     """Tasks this command asked about."""
     due: list[TaskHandle | ImageResult] = field(factory=list[TaskHandle | ImageResult])
     """What this command is about to tell of, also once it has ended."""
+    _let_finish: bool = field(init=False, default=False)
+    """It was said that a paid request is let finish."""
 
     def print_stopping(self) -> None:
         """Print why it may take a while to stop."""
-        if self.session.stats().under_way:
+        self._let_finish = bool(self.session.stats().under_way)
+        if self._let_finish:
             at_most = f"{Timeouts().close:g} s"
             self.output.note(
                 "Stopping. A paid request is under way: it is let finish, at most "
@@ -208,7 +211,10 @@ class CommandContext:
 
     def print_unfinished(self) -> None:
         """Print what goes on after this command, and how to find it again."""
-        for each in (*self.unfinished, *self.session.orphans):
+        found = (*self.unfinished, *self.session.orphans)
+        if self._let_finish and not found:  # it had not left yet, or was refused
+            self.output.note("Nothing was ordered: not charged.", "")
+        for each in found:
             if isinstance(each, TaskHandle):
                 ended = each.state.finished
                 self.output.record("running", task_id=each.task_id)

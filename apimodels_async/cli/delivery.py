@@ -50,7 +50,7 @@ class Delivery:
     """Write prompt, model, seed and task id beside each picture, as JSON."""
 
     embed: Flag = False
-    """Write them into the picture."""
+    """Write the same into the picture."""
 
     open: Flag = False
     """Show the picture in the system's own viewer."""

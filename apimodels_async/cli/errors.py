@@ -54,6 +54,7 @@ _CODES: Final[tuple[tuple[type[ApiModelsError], ExitCode], ...]] = (
     (ApiModelsError, ExitCode.FAILED),
 )
 
+BROKER_VARIABLE: Final = "APIMODELS_BROKER"
 _WAIT: Final = "it may still finish: apimodels wait {task_id}"
 _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (ConfigurationError, ""),  # they say themselves what to do
@@ -65,8 +66,8 @@ _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (PermissionDeniedError, "check what this key may do in the vendor's console"),
     (InsufficientCreditsError, "top up the account; see: apimodels balance"),
     (RateLimitError, "wait a little and run it again"),
-    (BadRequestError, "change the prompt or the parameters"),
-    (NotFoundError, "check APIMODELS_BASE_URL or --base-url: it ends in /api/v1"),
+    (BadRequestError, "change the prompt, the model or the parameters"),
+    (NotFoundError, "check APIMODELS_BASE_URL or --base-url"),
     (ServerError, "run it again later"),
     (GenerationFailedError, "change the prompt, or try again"),
     (TaskTimeoutError, _WAIT),
@@ -104,15 +105,20 @@ def signal_exit_code(number: int) -> int:
     return 128 + number
 
 
-def charged_word(charged: bool | None) -> str:  # noqa: FBT001  three values, no flag
-    """Return yes, no or unknown."""
-    return {True: "yes", False: "no", None: "unknown"}[charged]
+def charge(error: ApiModelsError, *, orders: bool) -> str:
+    """
+    Return whether *error* cost anything; "" where it is clear that nothing could.
 
-
-def charge(error: ApiModelsError) -> str:
-    """Return whether *error* cost anything; "" where it is clear that nothing did."""
-    if error.charged is False and exit_code(error) is ExitCode.USAGE:
-        return ""
+    Args:
+        orders: Whether what failed orders something. What only asks is free; what it
+            asked about may not be.
+    """
+    if error.charged is None and not orders:
+        return f"asking is free, but what was ordered {CHARGED[None]}"
+    if error.charged is False:
+        silent = exit_code(error) is ExitCode.USAGE
+        if silent or not (orders or isinstance(error, GenerationFailedError)):
+            return ""
     return CHARGED[error.charged]
 
 
@@ -123,6 +129,8 @@ def next_step(error: ApiModelsError) -> str:
         return _WAIT.format(task_id=error.task_id) if error.task_id else _STEPS[-1][1]
     if isinstance(error, SessionClosedError) and error.charged is False:
         return "nothing was sent: run it again"
+    if isinstance(error, TransportError) and error.message.startswith("the broker"):
+        return f"start its server, or name another: --broker, {BROKER_VARIABLE}"
     step = next(step for kind, step in _STEPS if isinstance(error, kind))
     if isinstance(error, APIStatusError) and error.charged is None and error.task_id:
         step += f"; {_WAIT}"  # a verdict on the key, not on the task

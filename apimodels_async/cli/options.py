@@ -11,7 +11,11 @@ from attrs import asdict, frozen
 from cyclopts import Group, Parameter, validators
 
 from apimodels_async import InvalidRequestError
-from apimodels_async.cli.completion import complete_model, complete_parameter
+from apimodels_async.cli.completion import (
+    complete_model,
+    complete_parameter,
+    complete_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +37,14 @@ Model = Annotated[
     Parameter(("--model", "-m"), show_default=False, completer=complete_model),
 ]
 ModelName = Annotated[str, Parameter(("--model", "-m"), completer=complete_model)]
-Out = Annotated[str | None, Parameter(name=("--out", "-o"), show_default=False)]
+Out = Annotated[
+    str | None,
+    Parameter(("--out", "-o"), show_default=False, completer=complete_path),
+]
 DELIVERY: Final = Group("Delivery", sort_key=3)
-StorePlace = Annotated[str | None, Parameter(show_default=False)]
+StorePlace = Annotated[
+    str | None, Parameter(show_default=False, completer=complete_path)
+]
 Count = Annotated[
     int | None, Parameter(validator=validators.Number(gte=1), show_default=False)
 ]

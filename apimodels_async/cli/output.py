@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 from datetime import date, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from rich.text import Text
 
 from apimodels_async._text import escaped
 from apimodels_async.cli.errors import charge, next_step
+from apimodels_async.cli.help.columns import WORDS_MIN
 from apimodels_async.cli.words import plain_words, split_tip
 
 if TYPE_CHECKING:
@@ -70,8 +72,8 @@ class Output:
 
     json: bool = False
     """One JSON object a line on stdout, instead of text."""
-    costs: bool = True
-    """Errors say whether they were charged; not in a command that cannot cost."""
+    orders: bool = True
+    """The command orders; one that does not says nothing of its own cost."""
     stdout: Console = field(factory=lambda: screen(sys.stdout))
     stderr: Console = field(factory=lambda: screen(sys.stderr))
 
@@ -112,6 +114,10 @@ class Output:
         """Print a note on stderr."""
         self.stderr.print(Text(escaped(text), style), soft_wrap=True)
 
+    def warning(self, text: str) -> None:
+        """Print what may be a mistake, on stderr."""
+        self.note(f"warning: {plain_words(text)}", "yellow")
+
     def error(self, error: ApiModelsError, *, tip: str = "", usage: str = "") -> None:
         """
         Print what happened, whether it was charged, and what to do next.
@@ -126,7 +132,7 @@ class Output:
         said = plain_words(str(error))
         message, own = split_tip(said)
         tip = tip or own or next_step(error)
-        charged = charge(error) if self.costs else ""
+        charged = charge(error, orders=self.orders)
         if self.stderr.is_terminal:
             self._show_error(message, charged, tip, usage)
         else:
@@ -145,8 +151,17 @@ class Output:
         )
 
     def _show_error(self, message: str, charged: str, tip: str, usage: str) -> None:
+        head = "error: "
+        told = textwrap.fill(
+            head + escaped(message),
+            max(self.stderr.width, len(head) + WORDS_MIN),
+            subsequent_indent=" " * len(head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        ).removeprefix(head)
+        # A tip is not wrapped: it holds commands, to be copied in one piece.
         parts: list[str | tuple[str, str]] = []
-        parts += [("error: ", "bold red"), escaped(message)]
+        parts += [(head, "bold red"), told]
         parts += [("\nnote: ", "bold yellow"), charged] if charged else []
         parts += [("\n  tip: ", "bold green"), escaped(tip)] if tip else []
         parts += [("\n\nusage: ", "bold"), escaped(usage)] if usage else []

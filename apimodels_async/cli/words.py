@@ -72,6 +72,12 @@ _PLAIN: Final[tuple[tuple[str, str], ...]] = (
     (r": pass content_type=", ""),
     (r"compare balance\(\) before", "compare apimodels balance before"),
     (r", but an option of .+?\.( |$)", r", but an option of the library.\1"),
+    (
+        r"^(?:GET|POST) \S+ failed while connecting \((.*?)\)",
+        r"no connection to the API (\1)",
+    ),
+    (r": attach them by id with a key that works", ""),
+    (r"\(the API does not know this \(HTTP (\d+)\): ", r"(HTTP \1: "),
     (r"the session was closed", "the command was stopped"),
     (r"\((?:[A-Z]\w*(?:Error|Exception)): ", "("),
     (r" \([A-Z]\w*(?:Error|Exception)\)", ""),
@@ -85,6 +91,8 @@ _NAMED: Final = re.compile(
     rf"(?<![?&\w])({'|'.join(OPTIONS)})=(?:'([^']*)'|([^\s,;:)]+))"
 )
 _KINDS: Final = re.compile(rf"\b(got|not a) ({'|'.join(JSON_NAMES)})\b")
+_QUOTED: Final = re.compile(r"(?<![\w'])'([^'\"$`\\!]*)'(?![\w'])")
+"""What a shell takes for the same in double quotes, should it be part of a command."""
 _VALUES: Final = {"True": "true", "False": "false"}
 
 _MEANT: Final = re.compile(
@@ -128,7 +136,7 @@ def plain_words(message: str, *, options: bool = True) -> str:
         text = _NAMED.sub(
             lambda found: f"{OPTIONS[found[1]]} {found[2] or found[3]}", text
         )
-    return text
+    return _QUOTED.sub(r'"\1"', text)
 
 
 def split_tip(words: str) -> tuple[str, str]:

@@ -53,7 +53,7 @@ INVITING: Final = frozenset({429, UNAVAILABLE})
 RETRY_S: Final = 30
 LOOK_S: Final = 30.0
 """Between two looks for what a dead process left."""
-logger = logging.getLogger("apimodels_async.web")
+logger: logging.Logger = logging.getLogger("apimodels_async.web")
 
 
 @frozen

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("apimodels_async.stores")
+logger: logging.Logger = logging.getLogger("apimodels_async.stores")
 
 
 @define(eq=False, repr=False)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from apimodels_async.stores._lease import Lease
     from apimodels_async.stores.sent import SentOrders
 
-logger = logging.getLogger("apimodels_async.stores")
+logger: logging.Logger = logging.getLogger("apimodels_async.stores")
 
 LOOK_S: Final = 0.25
 """Seconds between two looks at an order that another caller is sending."""
@@ -194,6 +194,7 @@ class SentOrder:
             self.orders.lease.renewed(began)
             if claim.granted:
                 self.attempt, self.elsewhere = claim.record.attempt, False
+                self._task_id, self.durable = None, False  # those of the one before
                 return None
             standing = standing_of(claim.record, self.digest)
             late = self.orders.clock.time() >= until

@@ -75,11 +75,11 @@ class Callback:
             raise ConfigurationError(msg)
         _check_seconds("interval", interval)
         _check_seconds("patience", patience)
-        self.url = url.rstrip("/")
+        self.url: str = url.rstrip("/")
         """As given, without a slash at the end."""
-        self.interval = float(interval)
+        self.interval: float = float(interval)
         """Seconds between two polls of a task while callbacks arrive."""
-        self.patience = float(patience)
+        self.patience: float = float(patience)
         """Seconds that an order of unknown fate waits for its callback."""
         self.relay: Relay = relay or MemoryRelay()
         """How hints get from receivers to sessions."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from apimodels_async.stores.store import OrderLog
     from apimodels_async.webhooks.callback import Callback
 
-logger = logging.getLogger("apimodels_async.webhooks")
+logger: logging.Logger = logging.getLogger("apimodels_async.webhooks")
 
 KEPT_S: Final = 3600.0
 """A task ends within 30 minutes, or we stop asking; the API calls for 30 more."""

@@ -3,8 +3,9 @@ One port that speaks the protocols of the API and of its peers, in a process of 
 
 It keeps nothing about a task: the id carries when it was made and how long it takes,
 the prompt says ``d=<seconds>``. So every client sees the same service times, and the
-server costs next to nothing. ``GET /stats`` counts, ``GET /reset`` begins anew. With
-KEEP_ALIVE_S in the environment it closes connections that were idle for so long.
+server costs next to nothing. ``GET /file`` sends a file of 1 MB, ``GET /stats`` counts,
+``GET /reset`` begins anew. With KEEP_ALIVE_S in the environment it closes connections
+that were idle for so long.
 
     python stub.py [CHAIN.pem KEY.pem]
 """
@@ -32,6 +33,11 @@ KEEP_ALIVE_S = float(os.environ.get("KEEP_ALIVE_S", "0"))
 HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 )
+SIZE = 1 << 20
+FILE = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % SIZE
+)
+FILE += b"\x89PNG\r\n\x1a\n" + os.urandom(SIZE - 8)
 Answers = Callable[[str, str, bytes], tuple[Any, float]]
 counts: Counter[str] = Counter()
 numbers = itertools.count()
@@ -220,6 +226,9 @@ class Stub(asyncio.Protocol):
         service = path.split("/", 2)[1]
         if service == "stats":
             self._send(dict(counts))
+            return
+        if service == "file":
+            self._transport.write(FILE)
             return
         if service == "reset":
             still = counts["open"]

@@ -151,6 +151,9 @@ def test_before_ordering_it_is_said_how_many_and_about_what_they_cost(look, widt
     tab.page.get_by_label("Prompts").fill("a moose\n\n a hare \n")
     expect(amount).to_have_text("2 pictures, about $0.012")
     expect(amount).to_be_in_viewport()
+    button = tab.page.get_by_role("button", name="Draw", exact=True)
+    below = button.bounding_box()["y"] - amount.bounding_box()["y"]
+    assert below >= amount.bounding_box()["height"]
     model.select_option("gpt-image-2")
     expect(amount).to_have_text("2 pictures, about $0.100 at most")
     tab.page.get_by_label("Prompts").fill("a moose")

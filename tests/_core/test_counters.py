@@ -16,6 +16,15 @@ def stats_of(counters):
     return counters.stats(pending=0, under_way=0, connections=0)
 
 
+def test_a_new_session_has_counted_nothing():
+    """Every figure begins at zero."""
+    stats = stats_of(Counters())
+    counted = (stats.unknown, stats.poll_errors, stats.callbacks, stats.polls)
+
+    assert counted == (0, 0, 0, 0)
+    assert (stats.submitted, stats.completed, stats.failed, stats.spent) == (0, 0, 0, 0)
+
+
 def test_lateness_is_told_as_mean_and_maximum():
     """A session that never polled was never late."""
     counters = Counters()

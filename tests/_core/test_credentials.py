@@ -17,6 +17,7 @@ KEY = "sk_0123456789abcdef"
         f"base_url=https://x.org\nexport APIMODELS_API_KEY='{KEY}'",
         f"[any]\n{KEY}",
         f"{KEY}\nanother",
+        f"{KEY}\nregion = eu",
     ],
 )
 def test_ini_files_are_read(text):
@@ -39,6 +40,13 @@ def test_what_cannot_be_told_is_refused_in_words(text, why):
     assert key is None
     assert why in reason
     assert KEY not in reason
+
+
+@pytest.mark.parametrize("key", ["[sk", "sk]", "Xsk", "skX"])
+def test_a_key_may_begin_and_end_as_it_likes(key):
+    """A line with one bracket is no section, and only quotes are taken off."""
+    assert key_in(f"api_key = '{key}'\n") == (key, None)
+    assert key_in(key) == (key, None)
 
 
 @pytest.mark.parametrize("text", ["", "[default]\n", "# nothing\n;\n"])

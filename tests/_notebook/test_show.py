@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -144,6 +146,24 @@ async def test_outside_a_notebook_it_is_said_what_to_do(session):
     assert told[0].filename == __file__
     assert ".html into a file" in repr(shown)
     assert len(pictures_of(shown)) == 1
+
+
+def test_without_pillow_it_is_said_what_to_install():
+    """Before anything is fetched; a prompt, which shows the text, is not warned."""
+    code = (
+        "import asyncio, sys\nsys.modules['PIL'], sys.ps1 = None, '>'\n"
+        "from apimodels_async import ConfigurationError, Session\n"
+        "async def main():\n"
+        "    async with Session('k') as session:\n"
+        "        try: await session.show([])\n"
+        "        except ConfigurationError as error: print(error)\n"
+        "asyncio.run(main())\n"
+    )
+    command = [sys.executable, "-P", "-W", "error", "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+
+    assert "pip install 'apimodels-async[notebook]'" in done.stdout
+    assert done.stderr == ""
 
 
 async def test_a_closed_session_fetches_nothing(session):

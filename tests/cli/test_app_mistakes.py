@@ -248,9 +248,9 @@ async def test_bad_options_for_extra_are_usage_errors(run, emulator):
     """A name without a value, and one that is given twice, are refused."""
     for argv, words in (
         (("--extra", "seed"), "--extra needs name=value"),
-        (("--extra", "seed=1", "--seed", "2"), "'seed' is given twice"),
-        (("--extra", "prompt=x"), "'prompt' is given twice"),
-        (("--param", "extra={}"), "'extra' is given twice"),
+        (("--extra", "seed=1", "--seed", "2"), '"seed" is given twice'),
+        (("--extra", "prompt=x"), '"prompt" is given twice'),
+        (("--param", "extra={}"), '"extra" is given twice'),
     ):
         done = await run("generate", "a fox", *argv)
         assert (done.code, words in done.err) == (2, True), done.err
@@ -291,7 +291,7 @@ async def test_text_that_no_file_can_be_called_is_no_file(run, emulator):
 
 async def test_an_id_close_to_a_known_one_is_said_on_one_line(run, emulator, folder):
     """It passes; stderr asks once whether another was meant, the API decides."""
-    ask = "model 'gpt-imgae-2' is not known (did you mean gpt-image-2?)"
+    ask = 'warning: model "gpt-imgae-2" is not known (did you mean gpt-image-2?)'
     (folder / "a.txt").write_text("a\nb\n")
     runs = [
         ("generate", "x", "--model", "gpt-imgae-2"),
@@ -314,7 +314,7 @@ async def test_a_mistake_in_the_command_line_says_what_to_do(run, emulator):
         (["generate"], "see: apimodels generate --help"),
         (["nonsense"], "see: apimodels --help"),
         (["generate", "a", "--no-wait"], "leave out --no-wait"),
-        (["mcp", "--max-cost", "x"], "'x' is no amount: write US dollars as 0.50"),
+        (["mcp", "--max-cost", "x"], '"x" is no amount: write US dollars as 0.50'),
         (["mcp", "--max-cost", "inf"], "--max-cost"),
         (["emulator", "--credits", "abc"], "write US dollars as 0.50"),
         (["batch", "a.txt", "--out", "b", "--max-cost", "5$"], "as 0.50"),

@@ -14,17 +14,39 @@ TASK = ("generate", "a fox", "--model", "gpt-image-2-all", "--param")
 def test_models_and_parameters_are_completed():
     """Model ids; after --param the names that the model has, and then their values."""
     app, known = build(["__complete"]), known_models()
-    named = {f"{name}=" for name in known["gpt-image-2-all"].params}
+    taken = known["gpt-image-2-all"].params.values()
+    named = {f"{each.name}=" for each in taken if not each.values}
+    chosen = {f"{each.name}={one}" for each in taken for one in each.values}
     every = {f"{name}=" for each in known.values() for name in each.params}
     values = {f"quality={word}" for word in ("low", "medium", "high", "auto")}
     cases = [
         (("generate", "a fox", "--model", ""), set(known)),
         (("models", ""), set(known)),
-        ((*TASK, ""), named),
+        ((*TASK, ""), named | chosen),
         ((*TASK, "quality="), values),
         ((*TASK, "n="), set()),
         ((*TASK, "layers="), set()),
         (("edit", "x", "--model", "new", "--param", ""), every),
+    ]
+
+    def check(words, expected):
+        assert {each.value for each in compute_completions(app, [*words])} == expected
+
+    check_all(cases, check)
+
+
+def test_files_are_completed(folder):
+    """Where a file, a folder or a store is named; hidden ones if they are begun."""
+    app = build(["__complete"])
+    (folder / "pictures").mkdir()
+    for name in ("photo.png", "pictures/a fox.jpg", ".hidden"):
+        (folder / name).write_text("")
+    cases = [
+        (("edit", "x", "--image", "p"), {"photo.png", "pictures"}),
+        (("generate", "x", "--out", "pictures/a"), {"pictures/a fox.jpg"}),
+        (("history", "--store", ""), {"photo.png", "pictures"}),
+        (("ls", "."), {".hidden"}),
+        (("recover", "--out", "nowhere/"), set()),
     ]
 
     def check(words, expected):

@@ -76,6 +76,16 @@ async def test_ctrl_c_and_a_paid_request_of_unknown_fate(interrupted, emulator):
     assert done.records[-1]["charged"] is None
 
 
+async def test_ctrl_c_before_anything_was_taken(interrupted, emulator):
+    """An order that pauses after a 429 is not sent again, and that is said."""
+    emulator.fault("sync", "rate_limit", retry_after=60)
+    done = await interrupted(lambda: emulator.requests, "generate", "a fox")
+
+    assert done.code == 130
+    assert done.err.endswith("Nothing was ordered: not charged.\n")
+    assert emulator.generations == {}
+
+
 async def test_a_second_ctrl_c_leaves_at_once(program, environment, emulator):
     """While a paid request is let finish, the next signal ends the process."""
     emulator.fault("sync", "hang")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from apimodels_async import (
     AuthenticationError,
+    GenerationFailedError,
+    InvalidRequestError,
     OutcomeUnknownError,
     SessionClosedError,
     TaskNotFoundError,
     TaskTimeoutError,
+    TransportError,
 )
-from apimodels_async.cli.errors import ExitCode, exit_code, next_step
+from apimodels_async.cli.errors import ExitCode, charge, exit_code, next_step
 
 
 def test_advice_names_the_task_where_there_is_one():
@@ -48,3 +51,18 @@ def test_an_order_whose_task_is_gone_can_be_forgotten():
     error.idempotency_key = "msg17"
 
     assert next_step(error).endswith("under its idempotency key: apimodels forget")
+
+
+def test_what_only_asks_says_nothing_of_its_own_cost():
+    """A status is free; what became of the task, and of its money, is told."""
+    error = TransportError("x", task_id="clx1")
+    assert charge(error, orders=True) == "not charged"
+    assert charge(error, orders=False) == ""
+    assert charge(GenerationFailedError("x"), orders=False) == "not charged"
+    assert charge(InvalidRequestError("x"), orders=True) == ""
+    error.charged = None
+
+    assert charge(error, orders=True) == "may have been charged"
+    assert charge(error, orders=False) == (
+        "asking is free, but what was ordered may have been charged"
+    )

@@ -65,11 +65,12 @@ async def test_a_base_url_that_cannot_be_used(run):
     """It is a set-up error, as is polling the API itself faster than it asks for."""
     for url, why in {
         "http://[": "the address of the API",
+        "http://[:1": "the address of the API",
         "ftp://x.org": "in the clear",
         "http://example.com": "use https",
         "https://example.com/api/v1": "--poll-interval must be 2 to 3 seconds",
     }.items():
-        interval = ("--poll-interval", "0.5") if url.startswith("https") else ()
+        interval = ("--poll-interval", "0.5" if url.startswith("https") else "2.5")
         done = await run("whoami", "--base-url", url, *interval)
 
         assert (done.code, why in done.err) == (2, True), done.err
@@ -126,6 +127,19 @@ def run_python(code):
     return done.stdout, done.stderr
 
 
+def test_ctrl_c_while_the_program_is_loaded():
+    """It ends with 130 and without a traceback, however slow the machine is."""
+    said = run_python(
+        "import sys\nfrom apimodels_async.cli.main import main\n"
+        "class Pressing:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'apimodels_async.cli.app': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Pressing())\nprint(main(['balance']))\n"
+    )
+
+    assert said == ("130\n", "")
+
+
 def test_a_missing_extra_is_one_line():
     """Without one of an extra's packages the program says what to install."""
     names = [*EXTRA, "mcp"]
@@ -142,10 +156,10 @@ def test_a_missing_extra_is_one_line():
     assert out.split() == ["2"] * len(names)
     assert lines == [
         f"apimodels: error: {name} is not installed | tip: run: pip install "
-        "'apimodels-async[cli]'"
+        '"apimodels-async[cli]"'
         for name in EXTRA
     ]
-    assert "mcp is not installed | tip: run: pip install 'apimodels-async[mcp]'" in last
+    assert 'mcp is not installed | tip: run: pip install "apimodels-async[mcp]"' in last
 
 
 def test_a_command_loads_what_it_needs():

@@ -63,11 +63,28 @@ def test_options_are_called_as_they_are_typed():
     assert plain_words("lost (ClientOSError: no route) here (OSError)") == (
         "lost (no route) here"
     )
+    assert plain_words("prompt=9001 characters is not allowed: at most 9000") == (
+        "PROMPT of 9001 characters is not allowed: at most 9000"
+    )
     assert plain_words("image=None is not allowed: needs one") == "image: needs one"
     assert plain_words("expected text, got NoneType @ $.a").endswith("got null @ $.a")
     assert plain_words("the order under idempotency_key='m 7' of today") == (
         "the order under --idempotency-key m 7 of today"
     )
+
+
+def test_one_kind_of_quotes():
+    """What is quoted has double ones, but where a shell would read more in them."""
+    assert plain_words("model 'm-3' is not known") == 'model "m-3" is not known'
+    for same in ("the API's word isn't ours", "run: apimodels ls '$HOME'"):
+        assert plain_words(same) == same
+
+
+def test_who_did_not_answer_is_said():
+    """Of a connection that was refused the address counts, not the call."""
+    said = "POST images/generations failed while connecting (refused at 127.0.0.1:9)"
+
+    assert plain_words(said) == "no connection to the API (refused at 127.0.0.1:9)"
 
 
 def test_what_to_do_is_told_apart():

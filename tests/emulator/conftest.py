@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from io import BytesIO
 
 import aiohttp
@@ -10,6 +11,10 @@ import pytest
 from PIL import Image
 
 from apimodels_async.emulator import Emulator
+
+# Only the session "browser" installs playwright.
+IN_BROWSER = "api/test_control_page_in_browser.py"
+collect_ignore = [] if find_spec("playwright") else [IN_BROWSER]
 
 
 class Api:

@@ -38,9 +38,10 @@ from apimodels_async import (
     errors,
 )
 from apimodels_async.integrations.web import answer_to, log_error, open_session
-from apimodels_async.stores import OrderState
+from apimodels_async.stores import MemoryStore, OrderState
 
 SECRET = "http://user:hunter2@10.0.0.7/ sk_live_123 /srv/orders.sqlite"
+AWAY = "the store is away"
 KINDS = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
 
 
@@ -141,6 +142,39 @@ async def test_what_a_dead_process_left_is_seen_to_its_end(emulator, tmp_path):
         while not await ended():
             await until(lambda: session.stats().completed)
     assert len(emulator.tasks) == 1
+
+
+async def test_trouble_while_recovering_is_logged(emulator, caplog):
+    """An order that failed, one that stays in the store, and a store that is away."""
+
+    class Troubled(MemoryStore):
+        away = False
+
+        async def recover(self, scope, owner):
+            if self.away:
+                raise JournalError(AWAY)
+            return await super().recover(scope, owner)
+
+        async def handed_over(self, attempt):
+            raise JournalError(AWAY)
+
+    store = Troubled()
+
+    async def recovered_until(*words):
+        def make():
+            return make_session(emulator, store=store)
+
+        async with open_session(make, recover=True):
+            await until(lambda: all(word in caplog.text for word in words))
+
+    async with make_session(emulator, store=store) as before:
+        prompt = "a moose [refused]"
+        await before.images.submit(prompt, model=TASK, idempotency_key="k")
+    emulator.advance(1000)
+
+    await recovered_until("order k: the generation failed", "order k comes again: ")
+    store.away = True
+    await recovered_until("nothing is recovered now: ")
 
 
 async def test_without_a_store_there_is_nothing_to_recover(emulator):

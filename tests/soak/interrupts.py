@@ -3,7 +3,9 @@ SIGINT to whoever waits for the synchronous session, the CLI and the MCP server.
 
 The synchronous session is interrupted in this process, by a real signal to the main
 thread: at the k-th line of the way into the session's thread and back, for all k, and
-at random moments. Programs are processes of their own.
+at random moments. Programs are processes of their own. All of it is run by
+
+    python tests/soak/accounting.py --surface sync --surface mcp --surface cli
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+if __name__ == "__main__":  # no program: its server is the campaign's
+    sys.exit(__doc__.strip())
 
 from soak import surfaces
 from soak.accounts import listening

@@ -173,6 +173,8 @@ class Campaign:
     lives: list[Life] = field(factory=list)
     outcomes: list[Outcome] = field(factory=list)
     restarts: int = 0
+    late: int = 0
+    """Workers that began while Redis was away, and said so."""
     failed: list[str] = field(factory=list)
     """Workers that ended by themselves."""
     broker: str = field(init=False)
@@ -206,9 +208,11 @@ class Campaign:
     async def kill_now_and_then(self) -> None:
         """End one worker by SIGKILL every few seconds, and begin another."""
         chance = random.Random(self.given.seed)
-        while sum(life.killed for life in self.lives) < self.given.kills:
+        while True:
             await asyncio.sleep(self.given.kill_every)
             self._look()
+            if sum(life.killed for life in self.lives) >= self.given.kills:
+                continue
             # One that has begun to work: on a busy machine that takes a while.
             old = [each for each in self._running if each.at_work]
             if not old:
@@ -224,7 +228,10 @@ class Campaign:
         for life in list(self._running):
             if life.process.poll() is not None:
                 words = life.log.with_suffix(".err").read_text()[-2000:]
-                self.failed.append(f"{life.log.name}: {words}")
+                if not life.at_work and "on Redis cannot be used" in words:
+                    self.late += 1  # as it is to: nothing was taken yet
+                else:
+                    self.failed.append(f"{life.log.name}: {words}")
                 self._running.remove(life)
                 self.start_worker()
 
@@ -357,7 +364,8 @@ def show(campaign: Campaign, bucket: str, wall: float) -> bool:
     print(
         f"       {given.pictures} pictures, {len(taken)} taken, {len(saved)} saved, "
         f"{len(there)} objects; {len(campaign.lives)} lives, {len(killed)} killed, "
-        f"Redis restarted {campaign.restarts} times; {again} messages redelivered, of "
+        f"{campaign.late} began in vain, Redis restarted {campaign.restarts} times; "
+        f"{again} messages redelivered, of "
         f"{sum(number > 1 for number in tries.values())} jobs; {wall:.0f} s, "
         f"{given.pictures / wall:.1f} pictures a second"
     )

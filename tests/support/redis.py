@@ -35,10 +35,11 @@ READING, _HELD = os.pipe()
 
 @define(eq=False)
 class RedisServer:
-    """One server, at a Unix socket in a folder of its own."""
+    """One server, at a Unix socket in a folder of its own, and at a port if told to."""
 
     options: tuple[str, ...] = SAFE
     program: str = SERVERS[0]
+    port: int = 0
     folder: str = field(init=False, factory=tempfile.mkdtemp)
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
     _watcher: subprocess.Popen[bytes] | None = field(init=False, default=None)
@@ -51,11 +52,12 @@ class RedisServer:
     @property
     def url(self):
         """Its address."""
-        return f"unix://{self.path}"
+        return f"redis://127.0.0.1:{self.port}" if self.port else f"unix://{self.path}"
 
     def start(self):
         """Start it, with what its folder has from before; return it, ready."""
-        words = ("--port", "0", "--unixsocket", self.path, "--dir", self.folder)
+        words = ("--port", str(self.port), "--bind", "127.0.0.1")
+        words += ("--unixsocket", self.path, "--dir", self.folder)
         self.process = subprocess.Popen(
             [self.program, *words, "--save", "", *self.options],
             stdout=subprocess.DEVNULL,
@@ -104,6 +106,13 @@ class RedisServer:
 
     def __exit__(self, *_):
         self.close()
+
+
+def free_port():
+    """Return a port that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class RedisProxy:

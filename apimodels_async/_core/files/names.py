@@ -47,7 +47,7 @@ def file_stem(task_id: str | None, url: str, prompt: str | None = None) -> str:
     if words:
         return words
     tail = url.partition("#")[0].partition("?")[0].rpartition("/")[2].partition(".")[0]
-    return _usable(_plain(unquote(tail, errors="replace"), TAIL_CHARS)) or "image"
+    return _usable(_plain(unquote(tail), TAIL_CHARS)) or "image"
 
 
 def _plain(text: str, most: int) -> str:

@@ -72,7 +72,7 @@ def digest_of(
     prompt = kept.pop("prompt", None)  # it may begin like an address, and is none
     words = unicodedata.normalize("NFC", prompt) if isinstance(prompt, str) else prompt
     canonical = [path, words, _canonical(kept, contents or {})]
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(canonical, separators=(",", ":"))
     return f"{DIGEST_FORM}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 

@@ -45,8 +45,7 @@ def read_amount(value: object) -> Decimal:
 
 def _read_text(value: object, _: object) -> str:
     if not isinstance(value, str):
-        msg = f"{type(value).__name__} where text belongs"
-        raise TypeError(msg)
+        raise TypeError
     return value
 
 

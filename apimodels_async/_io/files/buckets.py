@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Content: TypeAlias = bytes | bytearray | mmap.mmap
 T = TypeVar("T")
 
-logger = logging.getLogger("apimodels_async.files")
+logger: logging.Logger = logging.getLogger("apimodels_async.files")
 
 CHECK_S: Final = 20.0
 """How long a bucket may take to say that it can be written to."""

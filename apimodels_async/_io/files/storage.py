@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from apimodels_async._ports import Disk
 
-logger = logging.getLogger("apimodels_async.files")
+logger: logging.Logger = logging.getLogger("apimodels_async.files")
 
 
 @define(eq=False, repr=False)

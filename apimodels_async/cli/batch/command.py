@@ -35,12 +35,12 @@ from apimodels_async.cli.batch.run import Run
 from apimodels_async.cli.batch.source import source_of
 from apimodels_async.cli.batch.summary import print_summary
 from apimodels_async.cli.broker import (
-    BROKER_VARIABLE,
     NONE,
     address_of,
     check_workers_reach,
     find_broker,
 )
+from apimodels_async.cli.errors import BROKER_VARIABLE
 from apimodels_async.cli.options import (
     Common,
     EmbeddedEmulator,

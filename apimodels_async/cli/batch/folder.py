@@ -12,6 +12,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -123,8 +124,20 @@ class Folder:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """Return the folder at *path*, which need not exist."""
-        return cls(path.absolute())
+        """
+        Return the folder at *path*, which need not exist.
+
+        Raises:
+            InvalidRequestError: It was an address in object storage.
+        """
+        with contextlib.suppress(InvalidRequestError):
+            read_object_url(path, "folder")
+            return cls(path.absolute())
+        msg = (
+            "the journal is in a folder of this machine, --folder or FILE.batch: give "
+            "its path, not the address of the pictures"
+        )
+        raise InvalidRequestError(msg, parameter="folder")
 
     @classmethod
     def beside(cls, file: Path, shard: str | None) -> Self:
@@ -241,9 +254,10 @@ class Folder:
         """
         plan = self.plan()
         if plan is None:
+            what = "has no batch.json" if self.path.is_dir() else "is not there"
             msg = (
-                f"{self.path} is not the folder of a batch: it has no batch.json "
-                "(start one: apimodels batch FILE --out DIR)"
+                f"{self.path} is not the folder of a batch: it {what}; "
+                "run: apimodels batch FILE --out DIR"
             )
             raise ConfigurationError(msg)
         return plan

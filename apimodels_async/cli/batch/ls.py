@@ -18,6 +18,7 @@ from apimodels_async.cli.batch.journal import (
     read_entries,
 )
 from apimodels_async.cli.commands.orders import print_orders
+from apimodels_async.cli.completion import complete_path
 from apimodels_async.cli.options import Flag
 from apimodels_async.cli.output import Output, truncated
 from apimodels_async.cli.store import Store
@@ -36,7 +37,7 @@ COLUMNS = (
 
 
 async def ls(
-    folder: str,
+    folder: Annotated[str, Parameter(completer=complete_path)],
     *,
     state: States = None,
     base_url: str | None = None,

@@ -5,6 +5,8 @@ Rules of this file:
 1. The page lies beside the pictures and links to them by their names alone, so that it
    can be opened wherever all of them are: from disk, from a web server, after a copy.
 2. In a bucket it replaces no page but one of ours: there may be a web site.
+3. Pages come there one after the other: whoever is cancelled leaves its upload behind,
+   and the next one waits for that. Otherwise the old page could be the last to arrive.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from urllib.parse import quote
 import anyio.to_thread
 from attrs import define, field
 
-from apimodels_async import ConfigurationError, DownloadError
+from apimodels_async import ApiModelsError, ConfigurationError, DownloadError
 from apimodels_async._core.files.names import name_in
 from apimodels_async.cli.gallery.page import MARK, render_gallery, write_gallery
 
@@ -134,6 +136,10 @@ class BucketPlace:
     """Of the page: each shard has its own."""
     _seconds: float = PAGE_S
     """For one page."""
+    _putting: asyncio.Task[ApiModelsError | None] | None = field(
+        init=False, default=None
+    )
+    """The page that is on its way, or was the last one."""
     _bucket: Bucket | None = field(init=False, default=None)
     _is_ours: bool = field(init=False, default=False)
     """The page that is there is ours."""
@@ -182,14 +188,23 @@ class BucketPlace:
             return b"".join(render_gallery(names.split("/")[-1], cards, facts, _link))
 
         content = await anyio.to_thread.run_sync(render)
+        while self._putting is not None and not self._putting.done():
+            await asyncio.wait([self._putting])  # which ends in time
+        putting = asyncio.get_running_loop().create_task(self._put_page(content))
+        self._putting = putting
+        await asyncio.wait([putting])
+        if (error := putting.result()) is not None:
+            raise error
+
+    async def _put_page(self, content: bytes) -> ApiModelsError | None:
         try:
             async with asyncio.timeout(self._seconds):
                 await self._put(content)
-                return
         except TimeoutError:
-            pass
-        msg = f"{self.page}: no answer within {self._seconds:g} s"
-        raise DownloadError(msg)
+            return DownloadError(f"{self.page}: no answer within {self._seconds:g} s")
+        except (ConfigurationError, DownloadError) as error:
+            return error
+        return None
 
     def _open(self) -> Bucket:
         from apimodels_async._io.files.buckets import open_bucket

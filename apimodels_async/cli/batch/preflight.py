@@ -181,7 +181,7 @@ def print_problems(found: Preflight, name: str, output: Output) -> None:
         msg = f"{name} has {found.rows} rows, none of them in this shard"
         raise InvalidRequestError(msg, parameter="shard")
     for warning in filter(None, map(sends_as_it_is, found.models)):
-        output.note(warning, "yellow")
+        output.warning(warning)
 
 
 def print_prices(found: Preflight, output: Output) -> None:

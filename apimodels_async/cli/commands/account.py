@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from attrs import asdict
 from cyclopts import Parameter
-from rich.table import Table
-from rich.text import Text
 
 from apimodels_async import InvalidRequestError, known_models
 from apimodels_async._api.catalogue import find_model, near_models
 from apimodels_async._api.parameters import describe
 from apimodels_async._api.spelling import did_you_mean
-from apimodels_async._text import escaped
 from apimodels_async.cli.completion import complete_model
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.options import Common
 from apimodels_async.cli.output import Output, spinner
+from apimodels_async.cli.terminal.tables import Column, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from apimodels_async import KnownModel
 
-    from apimodels_async import KnownModel, ModelInfo
+COLUMNS: Final = (Column("model"), Column("modality"), Column("price hint"))
 
 KnownModelId = Annotated[
     str | None, Parameter(completer=complete_model, show_default=False)
@@ -70,11 +68,9 @@ async def models(model: KnownModelId = None, *, common: Common | None = None) ->
         with spinner(output, "asking"):
             listed = await context.session.models()
     rows = [(info, info.known) for info in listed]
-    if output.interactive:
-        output.show(_table(rows))
+    table = Rows(output, COLUMNS)
     for info, hint in rows:
-        if not output.interactive:
-            output.line(f"{info.id:<34}{info.modality or '-':<8}{_price(hint)}")
+        table.add(info.id, info.modality or "-", _price(hint))
         output.record(
             "model",
             id=info.id,
@@ -83,6 +79,7 @@ async def models(model: KnownModelId = None, *, common: Common | None = None) ->
             prices=dict(hint.prices) if hint else None,
             prices_read_on=hint.read_on if hint else None,
         )
+    table.close()
     if output.failed:  # as others do: no word to a reader who left
         return
     dates = ", ".join(price_dates())
@@ -146,13 +143,3 @@ def _price(hint: KnownModel | None) -> str:
         return "-"
     low, high = min(hint.prices.values()), max(hint.prices.values())
     return f"${low}" if low == high else f"${low} to ${high}"
-
-
-def _table(rows: Sequence[tuple[ModelInfo, KnownModel | None]]) -> Table:
-    table = Table(box=None, header_style="bold")
-    for title in ("model", "modality", "price hint"):
-        table.add_column(title)
-    for info, hint in rows:
-        cells = (info.id, info.modality or "-", _price(hint))
-        table.add_row(*(Text(escaped(cell)) for cell in cells))
-    return table

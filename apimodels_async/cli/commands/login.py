@@ -40,7 +40,7 @@ async def login(*, common: Common | None = None) -> None:
     else can read.
     """
     common = common or Common()
-    output = Output(common.json, costs=False)
+    output = Output(common.json, orders=False)
     key = await read_secret("API key (not shown while you type): ", output)
     if not key:
         msg = "no key was given, and nothing is stored"
@@ -65,7 +65,7 @@ async def logout(*, json: Flag = False) -> None:
     Args:
         json: One JSON object a line instead of text.
     """
-    output = Output(json, costs=False)
+    output = Output(json, orders=False)
     path = _place()
     try:
         await asyncio.to_thread(path.unlink)
@@ -87,7 +87,7 @@ async def whoami(*, common: Common | None = None) -> None:
     Of the key only the last four characters are shown.
     """
     common = common or Common()
-    output = Output(common.json, costs=False)
+    output = Output(common.json, orders=False)
     session = open_session(common)
     key, source = locate_key()
     text = "" if key is None else key.reveal()

@@ -104,7 +104,9 @@ async def print_orders(
     if not output.failed:
         # What was paid for at another address is not to be denied.
         hint = "" if count else " fit; those of another address need --base-url"
-        output.note(f"{count} orders in {place_of(store)}{hint}")
+        output.note(
+            f"{count} order{'' if count == 1 else 's'} in {place_of(store)}{hint}"
+        )
     return count
 
 

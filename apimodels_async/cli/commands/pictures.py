@@ -15,6 +15,7 @@ from apimodels_async import (
     known_models,
 )
 from apimodels_async._api.catalogue import find_model, sends_as_it_is
+from apimodels_async.cli.completion import complete_path
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.delivery import Delivery, deliver, follow, target_of
 from apimodels_async.cli.destinations import check_out
@@ -46,7 +47,9 @@ PATH_CHARS_MAX: Final = 4096
 _IMAGE_TYPES: Final = {"image", "images", "urls"}
 
 NoWait = Annotated[bool, Parameter(negative="", show_default=False, group=DELIVERY)]
-Images = Annotated[list[str], Parameter(name="--image", negative="")]
+Images = Annotated[
+    list[str], Parameter(name="--image", negative="", completer=complete_path)
+]
 
 
 async def generate(
@@ -145,7 +148,7 @@ async def _make(
         raise InvalidRequestError(msg, parameter="no_wait")
     warning = sends_as_it_is(model)
     if warning is not None:
-        output.note(warning, "yellow")
+        output.warning(warning)
     session = open_session(common, order.store)
     async with command_context(session, output) as context:
         await check_out(target)
@@ -185,7 +188,9 @@ def _request(prompt: str | None, model: str, params: dict[str, Any]) -> AnyReque
     except InvalidRequestError as error:
         if prompt is not None or error.parameter != "prompt":
             raise
-        msg = f"PROMPT is missing: {model} needs one; see: apimodels generate --help"
+        # What edits has pictures to edit.
+        call = "edit" if model == SPARKPIX_EDIT else "generate"
+        msg = f"PROMPT is missing: {model} needs one; see: apimodels {call} --help"
         raise InvalidRequestError(msg, parameter="prompt") from None
 
 

@@ -18,12 +18,14 @@ from apimodels_async import (
     TaskNotFoundError,
 )
 from apimodels_async.cli.commands.orders import note_if_journal, ordered_at
+from apimodels_async.cli.completion import complete_path
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.destinations import read_out
 from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.options import Common, Flag, StorePlace
 from apimodels_async.cli.output import Output, spinner, truncated
 from apimodels_async.cli.store import existing_store, place_of, record_files
+from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.stores import OrderState, read_history
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
     from apimodels_async.stores import RecoveredOrder
 
 PROMPT_CHARS: Final = 40
+COLUMNS: Final = (
+    *(Column("file"), Column("cost", right=True), Column("task", rank=1)),
+    Column("prompt"),
+)
 AT_ONCE: Final = 50
 """Orders that are waited for and saved at the same time."""
 LOST: Final = (OutcomeUnknownError, ResultExpiredError, TaskNotFoundError)
@@ -46,7 +52,9 @@ OPEN: Final = (OrderState.INTENDED, OrderState.ACCEPTED, OrderState.UNKNOWN)
 async def recover(
     *,
     store: StorePlace = None,
-    out: Annotated[str, Parameter(("--out", "-o"))] = os.curdir,
+    out: Annotated[
+        str, Parameter(("--out", "-o"), completer=complete_path)
+    ] = os.curdir,
     drop_lost: Flag = False,
     common: Common | None = None,
 ) -> int:
@@ -73,8 +81,11 @@ async def recover(
     session = open_session(common, kept)
     async with command_context(session, output) as context:
         recovery = Recovery(context, kept, folder, drop_lost)
-        with spinner(output, "looking for orders") as say:
-            await recovery.run(say)
+        try:
+            with spinner(output, "looking for orders") as say:
+                await recovery.run(say)
+        finally:  # what was saved before Ctrl-C is told, too
+            recovery.rows.close()
     output.note(recovery.summary(session.base_url))
     if not recovery.count:
         await note_if_journal(output, kept)
@@ -90,6 +101,7 @@ class Recovery:
     folder: str
     """Ends in a separator: it is made if it is missing."""
     drop_lost: bool
+    rows: Rows = field(init=False)
     worst: ExitCode = field(init=False, default=ExitCode.OK)
     saved: int = field(init=False, default=0)
     failed: int = field(init=False, default=0)
@@ -97,6 +109,10 @@ class Recovery:
     """Nobody can fetch their pictures."""
     others: int = field(init=False, default=0)
     """They belong to programs that live, or died less than a lease ago."""
+
+    def __attrs_post_init__(self) -> None:
+        """Print each order as it is saved; on a terminal all of them in the end."""
+        self.rows = Rows(self.context.output, COLUMNS, at_once=1)
 
     @property
     def count(self) -> int:
@@ -148,18 +164,14 @@ class Recovery:
     def _print_saved(
         self, order: RecoveredOrder, result: ImageResult, paths: list[SavedAt]
     ) -> None:
-        output, cost = self.context.output, result.credits
-        output.line(
-            "  ".join(
-                (
-                    " ".join(map(str, paths)),
-                    "-" if cost is None else f"${cost}",
-                    order.task_id or "-",
-                    truncated(order.prompt or "", PROMPT_CHARS),
-                )
-            )
+        cost = result.credits
+        self.rows.add(
+            " ".join(map(str, paths)),
+            "-" if cost is None else f"${cost}",
+            order.task_id or "-",
+            truncated(order.prompt or "", PROMPT_CHARS),
         )
-        output.record(
+        self.context.output.record(
             "recovered",
             idempotency_key=order.idempotency_key,
             model=order.model,
@@ -196,13 +208,13 @@ class Recovery:
         others = ""
         if self.others:
             others = (
-                f" {self.others} orders belong to a program that runs, or died just "
-                f"now: if it did, run this again in {self.store.lease_s:.0f} s."
+                f" Orders of programs that run, or died just now: {self.others}; if "
+                f"one did, run this again in {self.store.lease_s:.0f} s."
             )
         if not self.count:
-            found = "of" if not self.others else "for now of"
+            now = " for now" if self.others else ""
             place = place_of(self.store)
-            return f"Nothing is left {found} {base_url} in {place}.{others}"
+            return f"Nothing is left{now} to fetch in {place} from {base_url}.{others}"
         words = f"{self.saved} saved"
         if self.failed:
             words += f", {self.failed} failed"

@@ -11,6 +11,7 @@ from attrs import evolve
 from apimodels_async import (
     ApiModelsError,
     InvalidRequestError,
+    TaskState,
     TaskTimeoutError,
     TransportError,
 )
@@ -99,7 +100,9 @@ async def _print_status(
     context: CommandContext, handle: TaskHandle, order: StoredOrder
 ) -> None:
     state, task_id = handle.state.value, handle.task_id or None
-    context.output.facts(key=order.key, task=task_id, state=state)
+    ends_well = handle.state is TaskState.COMPLETED  # the result names its task
+    shown = None if ends_well else task_id
+    context.output.facts(key=order.key, task=shown, state=state)
     _record_state(context, order, task_id, state)
     if handle.done:
         await deliver(context, await handle, None)
@@ -155,7 +158,7 @@ async def wait(
         timeout: Seconds, at most; the tasks go on after that (exit code 4).
     """
     common, delivery = common or Common(), delivery or Delivery()
-    output = Output(common.json)
+    output = Output(common.json, orders=False)
     target = target_of(delivery.out, no_save=delivery.no_save)
     if len(task_id) > 1 and (ordered is None or ordered.idempotency_key is None):
         ids = list(dict.fromkeys(task_id))

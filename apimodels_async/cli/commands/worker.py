@@ -13,10 +13,11 @@ from attrs import define, field
 from cyclopts import Parameter, validators
 
 from apimodels_async import ConfigurationError
-from apimodels_async.cli.broker import BROKER_VARIABLE, address_of, find_broker
+from apimodels_async.cli.broker import address_of, find_broker
 from apimodels_async.cli.context import on_signals, session_options
 from apimodels_async.cli.destinations import check_out
-from apimodels_async.cli.errors import ExitCode, signal_exit_code
+from apimodels_async.cli.errors import BROKER_VARIABLE, ExitCode, signal_exit_code
+from apimodels_async.cli.log import showing_log
 from apimodels_async.cli.options import Common, Count, Out, Positive
 from apimodels_async.cli.output import Output
 from apimodels_async.cli.words import plain_words
@@ -103,7 +104,8 @@ async def worker(
     server = address_of(url)
     output.note(f"Working for the queue {queue} on {server}; Ctrl-C stops it.")
     output.record("worker", broker=server, queue=queue, concurrency=concurrency)
-    with on_signals(partial(log.stop, loop, grace), log.last_words):
+    stop = partial(log.stop, loop, grace)
+    with on_signals(stop, log.last_words), showing_log("worker", "stores"):
         telling = asyncio.create_task(log.tell_now_and_then(loop))
         try:
             await loop.run()

@@ -59,13 +59,6 @@ class DemoOrder:
     """An edit: the order whose picture it edits, always an earlier one."""
 
     @property
-    def title(self) -> str:
-        """What to call it, for people."""
-        if self.source is None:
-            return self.prompt
-        return f"picture {self.source + 1}, {self.prompt}"
-
-    @property
     def synchronous(self) -> bool:
         """Whether the API answers with the picture, without a task."""
         return self.model.startswith("sparkpix-")

@@ -17,6 +17,7 @@ from apimodels_async import (
     InvalidRequestError,
     Session,
 )
+from apimodels_async._core.files.object_urls import read_object_url
 from apimodels_async.cli.commands.emulator import (
     INTERVAL_S,
     emulator_session,
@@ -48,7 +49,7 @@ Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=500))]
 
 async def demo(
     *,
-    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("demo"),
+    out: Annotated[str, Parameter(name=("--out", "-o"))] = "demo",
     count: Count = 48,
     speed: Positive = 20.0,
     port: Port = 0,
@@ -72,12 +73,16 @@ async def demo(
         json: One JSON object a line instead of text.
     """
     output = Output(json)
+    if read_object_url(out, "out") is not None:
+        msg = "--out: the demo makes a folder of this machine; give a path"
+        raise InvalidRequestError(msg, parameter="out")
+    folder = Path(out)
     emulator = Emulator(port=port, speed=speed)
     # Before anything is made, to know that there is a place for it.
     waiting = Board.of(demo_orders(count), time.monotonic())
-    await asyncio.to_thread(write_pending_page, out / "index.html", waiting)
+    await asyncio.to_thread(write_pending_page, folder / "index.html", waiting)
     async with serving(emulator):
-        return await _demo(emulator, output, out, count, speed)
+        return await _demo(emulator, output, folder, count, speed)
 
 
 async def _demo(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
 from rich.live import Live
@@ -156,7 +156,7 @@ def write_pending_page(index: Path, board: Board) -> None:
     """
     facts = {"drawn by": "the emulator inside; no real money"}
     title = f"{len(board.items)} pictures on their way"
-    write_gallery(index, title, [*map(_card, board.items)], facts)
+    write_gallery(index, title, _cards(board), facts)
 
 
 def write_final_page(index: Path, board: Board, wall_s: float) -> None:
@@ -175,14 +175,27 @@ def write_final_page(index: Path, board: Board, wall_s: float) -> None:
         "drawn by": "the emulator inside; no real money",
     }
     title = f"{len(board.saved)} pictures in {wall_s:.1f} seconds"
-    write_gallery(index, title, [*map(_card, board.items)], facts)
+    write_gallery(index, title, _cards(board), facts)
 
 
-def _card(item: Item) -> Card:
+def _cards(board: Board) -> list[Card]:
+    return [_card(item, _params(item, board)) for item in board.items]
+
+
+def _params(item: Item, board: Board) -> dict[str, Any] | None:
+    """Return what orders it again: of an edit, with the file that there is now."""
+    order = item.order
+    if order.source is None:
+        return order.params
+    source = board.items[order.source].path
+    return None if source is None else {"images": [str(source)], **order.params}
+
+
+def _card(item: Item, params: dict[str, Any] | None) -> Card:
     result = item.result
     return Card(
         number=item.number,
-        prompt=item.order.title,
+        prompt=item.order.prompt,
         model=item.order.model,
         state=_state(item),
         file=item.path,
@@ -191,6 +204,7 @@ def _card(item: Item) -> Card:
         cost=result.credits if result else None,
         task_id=result.task_id if result else None,
         error=str(item.error) if item.error else None,
+        params=params,
     )
 
 

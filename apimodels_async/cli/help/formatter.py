@@ -81,18 +81,15 @@ class PlainHelp:
         self, console: Console, _: ConsoleOptions, usage: RenderableType
     ) -> None:
         """Print the line that says how it is called."""
-        words = _plain(console, usage)
-        if words:
-            console.print(Text.assemble(("Usage: ", "bold"), words))
+        shown = Text.assemble(("Usage: ", "bold"), _plain(console, usage))
+        console.print(shown)
 
     def render_description(
         self, console: Console, options: ConsoleOptions, description: RenderableType
     ) -> None:
         """Print what a command does."""
-        words = wrapped(_plain(console, description), options.max_width)
-        if words:
-            console.print()
-            console.print(Text(words))
+        console.print()
+        console.print(Text(wrapped(_plain(console, description), options.max_width)))
 
 
 def _plain(console: Console, shown: RenderableType) -> str:

@@ -49,8 +49,8 @@ def explain(error: CycloptsError, commands: Collection[str]) -> tuple[str, str]:
             said = f"{_name(argument)} is missing"
             if error.keyword is not None:
                 said = f"{error.keyword} needs a value"
-        case CoercionError(token=token) if token is not None:
-            name = token.keyword or _name(error.argument)
+        case CoercionError(token=token, argument=argument) if token and argument:
+            name = token.keyword or _name(argument)
             said, tip = _unreadable(error, name, token.value)
         case ValidationError(argument=argument) if argument is not None:
             token = argument.tokens[0]
@@ -63,8 +63,6 @@ def explain(error: CycloptsError, commands: Collection[str]) -> tuple[str, str]:
             tip = "put quotes around what has blanks in it"
         case RepeatArgumentError():
             said = f"{error.token.keyword} is given twice"
-        case _:
-            pass
     return said, tip
 
 
@@ -101,9 +99,7 @@ def _unreadable(error: CoercionError, name: str, value: str) -> tuple[str, str]:
     return f'{name} needs {kind or "another value"}, not "{value}"', ""
 
 
-def _name(argument: Argument | None) -> str:
-    if argument is None:
-        return "a value"
+def _name(argument: Argument) -> str:
     if argument.index is not None:
         return argument.name.lstrip("-").upper().replace("_", "-")
     return argument.name

@@ -46,7 +46,7 @@ from apimodels_async import (
 )
 from apimodels_async._core.files.media import type_of
 from apimodels_async._text import printable
-from apimodels_async.cli.errors import charged_word
+from apimodels_async.cli.errors import charge
 
 INLINE_BYTES: Final = 1_000_000
 """A picture larger than that is linked only; as base64 it is a third larger still."""
@@ -137,8 +137,13 @@ class Account(BaseModel):
     )
 
 
-def error_text(error: ApiModelsError) -> str:
-    """Return what happened, whether it was charged, and what to do next."""
+def error_text(error: ApiModelsError, *, orders: bool = True) -> str:
+    """
+    Return what happened, whether it was charged, and what to do next.
+
+    Args:
+        orders: Whether the tool orders.
+    """
     if isinstance(error, OutcomeUnknownError):
         step = (
             "DO NOT REPEAT THIS CALL: the order may have been taken and charged. "
@@ -156,7 +161,9 @@ def error_text(error: ApiModelsError) -> str:
             step += " DO NOT ORDER IT AGAIN: what was ordered may still be charged."
     said = printable(f"{type(error).__name__}: {error}")
     task = f" Task: {printable(error.task_id, ID_CHARS)}." if error.task_id else ""
-    return f"{said}.{task} Charged: {charged_word(error.charged)}. Next: {step}"
+    charged = charge(error, orders=orders)
+    money = f" {charged[0].upper()}{charged[1:]}." if charged else ""
+    return f"{said}.{task}{money} Next: {step}"
 
 
 def pending_reply(handle: TaskHandle, seconds: float | None = None) -> CallToolResult:

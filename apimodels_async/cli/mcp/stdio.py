@@ -140,7 +140,7 @@ class ProtocolOutput(io.TextIOBase):
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.buffer = RawOutput(number)
+        self.buffer: RawOutput = RawOutput(number)
 
     def write(self, text: str) -> int:
         """Write *text* to stderr."""

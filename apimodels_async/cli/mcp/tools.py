@@ -201,7 +201,7 @@ class Toolbox:
 
     async def status(self, task_id: TaskId) -> PictureResult:
         """Return the state of a task, or its picture."""
-        with as_tool_error(), self._asking(task_id) as handle:
+        with as_tool_error(orders=False), self._asking(task_id) as handle:
             try:
                 async with asyncio.timeout(self.ask_s):
                     await first_answer(handle)
@@ -216,12 +216,12 @@ class Toolbox:
         self, context: Context, task_id: TaskId, wait_s: Wait = WAIT_S
     ) -> PictureResult:
         """Wait for a task, *wait_s* seconds at most, and return its picture."""
-        with as_tool_error(), self._asking(task_id) as handle:
+        with as_tool_error(orders=False), self._asking(task_id) as handle:
             return await self._follow(context, handle, wait_s)
 
     async def list_models(self) -> Models:
         """Return the models the API has now, with price hints."""
-        with as_tool_error():
+        with as_tool_error(orders=False):
             found = await self.session.models()
         listed = []
         for info in found[:MODELS_MAX]:
@@ -239,7 +239,7 @@ class Toolbox:
 
     async def balance(self) -> Account:
         """Return what the account has, and what this server may still spend."""
-        with as_tool_error():
+        with as_tool_error(orders=False):
             held = await self.session.balance()
         await self._payments.settle()
         budget, waiting = self.budget, [handle for handle, _ in self._payments.open]
@@ -375,13 +375,18 @@ class Toolbox:
 
 
 @contextlib.contextmanager
-def as_tool_error() -> Iterator[None]:
-    """Turn an error of the library into a tool's error, in words for an agent."""
+def as_tool_error(*, orders: bool = True) -> Iterator[None]:
+    """
+    Turn an error of the library into a tool's error, in words for an agent.
+
+    Args:
+        orders: Whether the tool orders; the others are free.
+    """
     try:
         yield
     except ApiModelsError as error:
         words = reworded(
-            error_text(error),
+            error_text(error, orders=orders),
             extra=EXTRA_HINT,
             upload="this server reads no local files: give a link",
         )

@@ -55,13 +55,15 @@ class Rows:
     output: Output
     columns: Sequence[Column]
     """The last one takes what space there is."""
+    at_once: int = AT_ONCE
+    """As the constant."""
     _held: list[tuple[str, ...]] = field(init=False, factory=list[tuple[str, ...]])
     _widths: list[int] = field(init=False, factory=list[int])
 
     def add(self, *cells: str) -> None:
         """Add a row, a cell for each column."""
         self._held.append(tuple(escaped(cell) for cell in cells))
-        if len(self._held) >= AT_ONCE and not self.output.interactive:
+        if len(self._held) >= self.at_once and not self.output.interactive:
             self._flush()
 
     def close(self) -> None:

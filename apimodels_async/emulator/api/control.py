@@ -45,7 +45,10 @@ async def state(world: World, request: web.Request) -> web.Response:
     """GET /emulator/state?limit=N: counts, money, the newest tasks first."""
     world.timeline.run_due()
     ledger, account = world.ledger, world.account
-    limit = _limit(request.query.get("limit"))
+    try:
+        limit = _limit(request.query.get("limit"))
+    except RefusalError as error:
+        return refusal(error)
     newest = reversed(_oldest_first(world))
     return web.json_response(
         {
@@ -125,9 +128,11 @@ def _summary(task: EmulatedTask) -> dict[str, Any]:
 
 
 def _limit(text: str | None) -> int:
-    if text and is_count(text):
-        return min(int(text), _MOST_TASKS)
-    return _SHOWN_TASKS
+    if text is None:
+        return _SHOWN_TASKS
+    if not is_count(text) or int(text) > _MOST_TASKS:
+        raise RefusalError(400, f"limit must be a whole number up to {_MOST_TASKS}")
+    return int(text)
 
 
 def _read_resource(name: str) -> str:

@@ -44,7 +44,7 @@ async def read_body(request: web.Request) -> bytes:
 def parse_json(data: bytes) -> dict[str, Any]:
     """Return the JSON object in *data*."""
     try:
-        body = json.loads(data)
+        body = json.loads(data, parse_float=_number)
     except (ValueError, RecursionError) as error:
         msg = "request body is not valid JSON"
         raise RefusalError(400, msg) from error
@@ -52,6 +52,12 @@ def parse_json(data: bytes) -> dict[str, Any]:
         msg = f"request body must be a JSON object, got {type(body).__name__}"
         raise RefusalError(400, msg)
     return body
+
+
+def _number(text: str) -> float:
+    """Return a number; JSON has one kind of them, so 16.0 is the whole number 16."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def parse_form(content_type: str, data: bytes) -> list[Part]:

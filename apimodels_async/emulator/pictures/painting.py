@@ -1,71 +1,85 @@
 """
-Draws one sketch and encodes its file.
+Draws one sketch and encodes its file: a scene, or the inputs with an edit on them.
 
 Runs in a worker thread.
 """
 
 import io
+import math
 import random
 
-from PIL import Image
+from PIL import Image, ImageColor, ImageDraw, ImageFilter, ImageOps
 
-from apimodels_async.emulator.pictures import art, inputs, text
+from apimodels_async.emulator.pictures import inputs, text
 from apimodels_async.emulator.service.values import Sketch
 
-# Art is drawn no larger than this and then enlarged: a 4K picture costs its
+# Scenes are drawn no larger than this and then enlarged: a 4K picture costs its
 # resampling, not four times the brush strokes.
 _CANVAS_SIDE = 1280
-_RADIUS = 120  # of a cut-out, on the 0-255 scale of a radial gradient
+_SHADES = ((75, 28), (70, 50), (60, 78), (35, 97))  # saturation and value, percent
+_TINT = 0.28
 _BACKGROUND, _SUBJECT = 0, 1  # layers by number; any further one has the text
+_SAVED = {
+    "jpeg": {"quality": 88},
+    "webp": {"quality": 85, "method": 2},
+    "png": {"compress_level": 3},
+}
+# Distance to opacity. 178 is the edge of Pillow's gradient half-way along a side.
+_GLOW = [max(0, 178 - at) * 3 // 4 for at in range(256)]
+_CUT_OUT = [255] * 120 + [0] * 136
+
+Colour = tuple[int, int, int] | tuple[int, int, int, int]
+Sides = tuple[int, int]
 
 
 def paint(sketch: Sketch) -> bytes:
     """Return the file of *sketch*; equal sketches give equal bytes."""
-    picture = _picture(sketch)
+    purpose = f"{sketch.model}\n{sketch.prompt}\n{sketch.seed}"
+    rng = random.Random(purpose.encode(errors="replace"))  # noqa: S311 - reproducible
+    hue, step = rng.random(), rng.choice((0.06, 0.1, 0.16, 0.42))
+    colours = [
+        ImageColor.getrgb(f"hsv({360 * (hue + at * step):.0f},{saturation}%,{value}%)")
+        for at, (saturation, value) in enumerate(_SHADES)
+    ]
+    draw = _edit if sketch.inputs and sketch.layer is None else _scene
+    picture = draw(rng, colours, sketch, (sketch.width, sketch.height))
     if sketch.layer is None and sketch.mask is None:
         text.corner(picture, f"{sketch.model} / seed {sketch.seed}"[:80])
     file = io.BytesIO()
-    if sketch.format == "jpeg":
-        picture.convert("RGB").save(file, "JPEG", quality=88)
-    elif sketch.format == "webp":
-        picture.save(file, "WEBP", quality=85, method=2)
-    else:
-        picture.save(file, "PNG", compress_level=3)
+    word = sketch.format if sketch.format in _SAVED else "png"
+    picture.save(file, word.upper(), **_SAVED[word])
     return file.getvalue()
 
 
-def _picture(sketch: Sketch) -> Image.Image:
-    purpose = f"{sketch.model}\n{sketch.prompt}\n{sketch.seed}"
-    rng = random.Random(purpose.encode(errors="replace"))  # noqa: S311 - reproducible
-    sides = (sketch.width, sketch.height)
+def _scene(
+    rng: random.Random, colours: list[Colour], sketch: Sketch, sides: Sides
+) -> Image.Image:
+    """Return hills under a sky, with the prompt on them; or one layer of that."""
+    picture, hills = _sky(rng, colours, sides), _hills(rng, colours, sides)
+    if sketch.layer in {_BACKGROUND, _SUBJECT}:
+        layer = hills if sketch.layer else picture.convert("RGBA")
+        return layer.resize(sides, Image.Resampling.BICUBIC)
     if sketch.layer is not None:
-        return _layer(rng, sketch, sides)
-    if sketch.inputs:
-        return _edited(rng, sketch, sides)
-    picture = _scene(rng, sides)
-    if sketch.transparent:
-        picture = _cut_out(picture)
+        picture = Image.new("RGBA", sides)
+    else:
+        picture.paste(hills, (0, 0), hills)
+        picture = picture.resize(sides, Image.Resampling.BICUBIC)
+        if sketch.transparent:
+            surround = Image.radial_gradient("L").resize(sides)
+            picture.putalpha(surround.point(_CUT_OUT))
     text.caption(picture, sketch.prompt)
     return picture
 
 
-def _scene(rng: random.Random, sides: tuple[int, int]) -> Image.Image:
-    colours = art.palette(rng)
-    canvas = _canvas(sides)
-    picture = art.background(rng, colours, canvas)
-    shapes = art.shapes(rng, colours, canvas)
-    picture.paste(shapes, (0, 0), shapes)
-    return _enlarged(picture, sides)
-
-
-def _edited(rng: random.Random, sketch: Sketch, sides: tuple[int, int]) -> Image.Image:
+def _edit(
+    rng: random.Random, colours: list[Colour], sketch: Sketch, sides: Sides
+) -> Image.Image:
     """Return the inputs with the edit on them; with a mask, only inside it."""
-    colours = art.palette(rng)
-    if sketch.mask is None:
-        before = inputs.side_by_side(sketch.inputs, sides)
-    else:
-        before = inputs.panel(sketch.inputs[0], sides)
-    after = inputs.tinted(before, colours[2]) if sketch.prompt else before.copy()
+    shown = sketch.inputs[:1] if sketch.mask else sketch.inputs
+    before = inputs.side_by_side(shown, sides)
+    after = before.copy()
+    if sketch.prompt:
+        after = Image.blend(before, Image.new("RGB", sides, colours[2]), _TINT)
     if sketch.mask is None:
         text.caption(after, sketch.prompt)
         return after
@@ -73,41 +87,53 @@ def _edited(rng: random.Random, sketch: Sketch, sides: tuple[int, int]) -> Image
     box = region.getbbox()
     if box is None:
         return before
-    shapes = _enlarged(art.shapes(rng, colours, _canvas(sides)), sides)
-    after.paste(shapes, (0, 0), shapes)
+    hills = _hills(rng, colours, sides).resize(sides, Image.Resampling.BICUBIC)
+    after.paste(hills, (0, 0), hills)
     patch = after.crop(box)
     text.caption(patch, sketch.prompt)
     after.paste(patch, box)
     return Image.composite(after, before, region)
 
 
-def _layer(rng: random.Random, sketch: Sketch, sides: tuple[int, int]) -> Image.Image:
-    """Return one transparent layer of the picture that ``_scene`` makes."""
-    colours = art.palette(rng)
-    canvas = _canvas(sides)
-    background = art.background(rng, colours, canvas)
-    if sketch.layer == _BACKGROUND:
-        return _enlarged(background.convert("RGBA"), sides)
-    if sketch.layer == _SUBJECT:
-        return _enlarged(art.shapes(rng, colours, canvas), sides)
-    words = Image.new("RGBA", sides)
-    text.caption(words, sketch.prompt)
-    return words
-
-
-def _cut_out(picture: Image.Image) -> Image.Image:
-    """Return *picture* with a transparent surround."""
-    fade = Image.radial_gradient("L").resize(picture.size)
-    picture.putalpha(fade.point([255 if at < _RADIUS else 0 for at in range(256)]))
-    return picture
-
-
-def _canvas(sides: tuple[int, int]) -> tuple[int, int]:
+def _canvas(sides: Sides) -> Sides:
     shrink = min(1.0, _CANVAS_SIDE / max(sides))
     return max(1, int(sides[0] * shrink)), max(1, int(sides[1] * shrink))
 
 
-def _enlarged(picture: Image.Image, sides: tuple[int, int]) -> Image.Image:
-    if picture.size == sides:
-        return picture
-    return picture.resize(sides, Image.Resampling.BICUBIC)
+def _sky(rng: random.Random, colours: list[Colour], sides: Sides) -> Image.Image:
+    """Return a rotated gradient with a few radial glows."""
+    width, height = canvas = _canvas(sides)
+    turned = Image.linear_gradient("L").rotate(rng.choice((0, 0, 20, -20, 180)))
+    turned = turned.crop((48, 48, 208, 208))  # without the corners turning bared
+    turned = turned.resize(canvas, Image.Resampling.BICUBIC)
+    sky = ImageOps.colorize(turned, colours[0], colours[2])
+    for _ in range(3):
+        size = max(1, int(max(canvas) * rng.uniform(0.5, 1.1)))
+        x, y = int(rng.uniform(-0.3, 0.9) * width), int(rng.uniform(-0.3, 0.7) * height)
+        glow = Image.radial_gradient("L").point(_GLOW)
+        glow = glow.resize((size, size), Image.Resampling.BICUBIC)
+        sky.paste(rng.choice(colours[1:]), (x, y, x + size, y + size), glow)
+    return sky
+
+
+def _hills(rng: random.Random, colours: list[Colour], sides: Sides) -> Image.Image:
+    """Return a sun and hills on a transparent image."""
+    width, height = canvas = _canvas(sides)
+    layer = Image.new("RGBA", canvas)
+    draw = ImageDraw.Draw(layer)
+    radius = int(min(canvas) * rng.uniform(0.08, 0.16))
+    x, y = int(width * rng.uniform(0.2, 0.8)), int(height * rng.uniform(0.12, 0.4))
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), (*colours[3], 235))
+    for at in range(5):
+        level, swing = height * (0.42 + 0.12 * at), height * rng.uniform(0.04, 0.11)
+        waves, phase = rng.uniform(0.6, 2.2), rng.uniform(0, math.tau)
+        edge = [
+            (x, level + swing * math.sin(waves * math.tau * x / width + phase))
+            for x in range(0, width + 8, 8)
+        ]
+        colour = [
+            int(far + (near - far) * at / 4)
+            for far, near in zip(colours[2], colours[0], strict=True)
+        ]
+        draw.polygon([(0, height), *edge, (width + 8, height)], (*colour, 215))
+    return layer.filter(ImageFilter.SMOOTH)

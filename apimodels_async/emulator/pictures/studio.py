@@ -86,17 +86,19 @@ class Studio:
             self._drawn.popitem(last=False)
 
 
-def _paint(sketch: Sketch) -> bytes:
+def _pillow() -> tuple[Callable[[Sketch], bytes], Callable[[bytes], Prepared | None]]:
+    """Return what paints and what shrinks: loaded on first use, in a worker thread."""
     try:
+        from apimodels_async.emulator.pictures.inputs import shrink
         from apimodels_async.emulator.pictures.painting import paint
     except ImportError as error:
         raise ImportError(_NO_PILLOW) from error
-    return paint(sketch)
+    return paint, shrink
+
+
+def _paint(sketch: Sketch) -> bytes:
+    return _pillow()[0](sketch)
 
 
 def _shrink(data: bytes) -> Prepared | None:
-    try:
-        from apimodels_async.emulator.pictures.inputs import shrink
-    except ImportError as error:
-        raise ImportError(_NO_PILLOW) from error
-    return shrink(data)
+    return _pillow()[1](data)

@@ -27,19 +27,19 @@ def caption(picture: Image.Image, prompt: str) -> None:
         if fits or size <= _SMALLEST:
             break
         size = int(size * 0.85)
-    line_height = int(size * 1.35)
-    lines = lines[: max(1, height // line_height - 1)]
-    _band(picture, lines, font, line_height)
+    step = int(size * 1.35)
+    lines = lines[: max(1, height // step - 1)]
+    if lines:
+        top = max(0, height - (len(lines) + 1) * step)
+        _write(picture, lines, font, (0, top, width, height), 168)
 
 
 def corner(picture: Image.Image, text: str) -> None:
-    """Write *text* small in the upper left corner."""
+    """Write *text* small in the upper left corner of *picture*."""
     size = max(8, min(picture.size) // 48)
     font = font_for(text, size)
-    width = int(font.getlength(text)) + size
-    shade = Image.new("RGBA", (width, int(size * 1.7)), (0, 0, 0, 120))
-    ImageDraw.Draw(shade).text((size // 2, size // 4), text, (255, 255, 255, 235), font)
-    _overlay(picture, shade, (size // 2, size // 2))
+    at, width = size // 2, int(font.getlength(text)) + size
+    _write(picture, [text], font, (at, at, at + width, at + int(size * 1.7)), 120)
 
 
 def label(picture: Image.Image, text: str) -> None:
@@ -47,10 +47,7 @@ def label(picture: Image.Image, text: str) -> None:
     size = max(_SMALLEST, picture.size[0] // 16)
     font = font_for(text, size)
     lines = wrap(_printable(text), font, picture.size[0] - 2 * size)[:4]
-    draw = ImageDraw.Draw(picture)
-    top = picture.size[1] // 2 - len(lines) * size
-    for at, line in enumerate(lines):
-        draw.text((size, top + at * size * 1.4), line, (235, 235, 240), font)
+    _write(picture, lines, font, (0, 0, *picture.size), 0)
 
 
 def font_for(text: str, size: int, names: Sequence[str] = WIDE_FONTS) -> Font:
@@ -65,48 +62,36 @@ def font_for(text: str, size: int, names: Sequence[str] = WIDE_FONTS) -> Font:
 def wrap(text: str, font: Font, width: float) -> list[str]:
     """Return *text* in lines no wider than *width* pixels; long words are broken."""
     lines: list[str] = []
-    line = ""
     for word in text.split():
-        longer = f"{line} {word}".strip()
-        if font.getlength(longer) <= width:
-            line = longer
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
             continue
-        if line:
-            lines.append(line)
-        *whole, line = _broken(word, font, width)
-        lines += whole
-    return [*lines, line] if line else lines
+        lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines
 
 
-def _broken(word: str, font: Font, width: float) -> list[str]:
-    pieces = [""]
-    for letter in word:
-        if pieces[-1] and font.getlength(pieces[-1] + letter) > width:
-            pieces.append("")
-        pieces[-1] += letter
-    return pieces
-
-
-def _band(picture: Image.Image, lines: list[str], font: Font, line_height: int) -> None:
-    if not lines:
-        return
-    width, height = picture.size
-    band_height = len(lines) * line_height + line_height
-    band = Image.new("RGBA", (width, band_height), (8, 10, 18, 168))
-    draw = ImageDraw.Draw(band)
-    for at, line in enumerate(lines):
-        left = (width - font.getlength(line)) / 2
-        top = line_height // 2 + at * line_height
-        draw.text((left, top), line, (255, 255, 255, 255), font)
-    _overlay(picture, band, (0, height - band_height))
-
-
-def _overlay(picture: Image.Image, patch: Image.Image, at: tuple[int, int]) -> None:
-    """Lay *patch* over *picture*, keeping transparency when the picture has any."""
-    if picture.mode == "RGBA":
-        picture.alpha_composite(patch, (max(0, at[0]), max(0, at[1])))
+def _write(
+    picture: Image.Image,
+    lines: list[str],
+    font: Font,
+    box: tuple[int, int, int, int],
+    shade: int,
+) -> None:
+    """Write *lines* into the middle of *box*, which *shade* darkens: 0 to 255."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    patch = Image.new("RGBA", (width, height), (8, 10, 18, shade))
+    words, middle = "\n".join(lines), (width / 2, height / 2)
+    ImageDraw.Draw(patch).multiline_text(
+        middle, words, (255, 255, 255, 255), font, "mm", align="center"
+    )
+    if picture.mode == "RGBA":  # keeps what is transparent
+        picture.alpha_composite(patch, box[:2])
     else:
-        picture.paste(patch, at, patch)
+        picture.paste(patch, box[:2], patch)
 
 
 def _printable(text: str) -> str:

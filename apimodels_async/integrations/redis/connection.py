@@ -22,7 +22,7 @@ from apimodels_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-logger = logging.getLogger("apimodels_async.redis")
+logger: logging.Logger = logging.getLogger("apimodels_async.redis")
 
 ANSWER_S: Final = 5.0
 PAUSE_S: Final = 0.5

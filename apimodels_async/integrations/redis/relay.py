@@ -25,7 +25,7 @@ from apimodels_async.integrations.redis.connection import Server, in_words, list
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-logger = logging.getLogger("apimodels_async.webhooks")
+logger: logging.Logger = logging.getLogger("apimodels_async.webhooks")
 
 NAME: Final = "{apimodels}"
 ANSWER_S: Final = 5.0

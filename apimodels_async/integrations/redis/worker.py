@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from apimodels_async.integrations.redis.connection import Server
 
-logger = logging.getLogger("apimodels_async.redis")
+logger: logging.Logger = logging.getLogger("apimodels_async.redis")
 
 LEASE_S: Final = 60.0
 AWAY_S: Final = 30.0

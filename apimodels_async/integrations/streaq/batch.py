@@ -9,7 +9,7 @@ it is attached, wherever it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
 
 from attrs import define, field
 
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.sent_order import SentOrder
 
+LEFT_OPEN: Final = frozenset({OrderState.INTENDED, OrderState.UNKNOWN})
+"""States of which the workers may know more than the journal."""
 MAX_DOWNLOADS: Final = 16
 """As of a session."""
 
@@ -122,6 +124,8 @@ class QueuedOrders:
     save_to: SaveTo = False
     """Where workers save: as of a job."""
     observer: NoObserver = field(init=False, factory=NoObserver)
+    _lost: set[str] = field(init=False, factory=set[str])
+    """Keys of orders that are ordered anew though they may have been charged."""
     _answers: dict[int, Answer] = field(init=False, factory=dict[int, "Answer"])
     """Of items whose pictures are not accounted for yet, by number."""
 
@@ -137,9 +141,34 @@ class QueuedOrders:
         known = await record.begin(None)
         if known is not None:
             return await self.take_up(record, known)
-        if OrderState.UNKNOWN in record.anew:
-            await self._forget(self._key(record.idempotency_key))
+        key = self._key(record.idempotency_key)
+        if key in self._lost:
+            self._lost.discard(key)
+            await self._ask_store("forget", key)
         return self._enqueue(record, fresh=True)
+
+    async def look(self, record: SentOrder) -> OrderRecord | None:
+        """
+        Return what became of it; None: it is new, or to be ordered anew.
+
+        What the journal has left open is in the queue, or workers have ended it since:
+        ordered anew, and counted twice, is only what their store says is lost.
+        """
+        told = record.anew
+        record.anew = told - LEFT_OPEN
+        known = await record.look()
+        record.anew = told
+        if known is None or known.state not in told:
+            return known
+        key = self._key(record.idempotency_key)
+        there = await self._ask_store("find", key)
+        lost = known.state is OrderState.UNKNOWN
+        if there is not None:
+            abandoned = there.state is OrderState.INTENDED and not there.owned
+            lost = there.state is OrderState.UNKNOWN or abandoned
+        if lost:
+            self._lost.add(key)
+        return None if lost else known
 
     async def take_up(self, record: SentOrder, known: OrderRecord) -> Bought:
         """Return what became of it; what is open, workers and their store know."""
@@ -148,7 +177,8 @@ class QueuedOrders:
         if known.state is OrderState.FAILED:
             why = printable(known.error or "the generation failed")
             raise GenerationFailedError(why, fail_message=why, task_id=known.task_id)
-        return self._enqueue(record, fresh=False)
+        # Of what is unknown the store may know more by now than the last answer said.
+        return self._enqueue(record, fresh=known.state is OrderState.UNKNOWN)
 
     def keep(self, fate: object) -> None:
         """Keep nothing: the workers' store has it."""
@@ -156,15 +186,13 @@ class QueuedOrders:
     def _key(self, key: str) -> str:
         return f"{self._name}/{key}"
 
-    async def _forget(self, key: str) -> None:
-        """Let *key* name nothing, if its order is of unknown fate: may pay twice."""
+    async def _ask_store(self, question: Literal["find", "forget"], key: str) -> Any:
+        """Ask the workers' store; what it forgets may be paid for twice."""
         store = self.queue.store
-        scope = scope_of(store, self.queue.base_url)
         await ask(store.open)
         try:
-            record = await ask(store.find, scope, key)
-            if record is not None and record.state is OrderState.UNKNOWN:
-                await ask(store.forget, scope, key)
+            scope = scope_of(store, self.queue.base_url)
+            return await ask(getattr(store, question), scope, key)
         finally:
             await ask(store.aclose)
 

@@ -5,9 +5,14 @@ The broker: streaq's client on a Redis server, with our address, our words and J
 from __future__ import annotations
 
 import json
+import logging
+import math
+import time
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+import anyio
 from coredis import exceptions
 from streaq import Worker
 
@@ -17,13 +22,14 @@ from apimodels_async.integrations.redis.connection import Server
 from apimodels_async.stores.redis.address import SCHEMES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    import anyio
     from anyio import CancelScope
 
 C = TypeVar("C")
+
+logger = logging.getLogger("apimodels_async.worker")
 
 CONNECT_S: Final = 5.0
 IDLE_S: Final = 60.0
@@ -33,15 +39,77 @@ PASSING: Final = (
     exceptions.ReadOnlyError,
     exceptions.TryAgainError,
     OSError,  # TimeoutError is one
+    IndexError,  # coredis 6.9 makes one of a pipeline that is not answered in time
 )
 """What a server that fails over, starts or is cut off answers with, or does not."""
+UNUSABLE: Final = (exceptions.RedisError, OSError, IndexError)
+"""What any question to the broker may end with, passing or not, alone or in a group."""
+PAUSE_S: Final = 1.0
+"""Between two tries to reach a broker that is away."""
+WARNED_S: Final = 30.0
+"""Between two warnings that it is: several of a worker's tasks find out."""
+PUT_AT: ContextVar[float] = ContextVar("put_at")
+"""When the message was put that is being worked at, by the server's clock."""
 
 
 class BrokerWorker(Worker[C]):
-    """A worker that stops when it is asked to, also where there are no signals."""
+    """
+    A worker that stops when it is asked to, also where there are no signals.
+
+    While its broker is away it goes on with what it has, and takes more as soon as that
+    is back: streaq's own ends then, once its slowest job has.
+    """
 
     stopping: anyio.Event | None = None
     """Instead of signals: set, the worker takes no more and ends."""
+    _warned_at: float = -math.inf
+
+    async def producer(self, queue: Any, limiter: Any, scope: CancelScope) -> None:
+        """Take jobs; what was taken and not heard of comes again in its idle time."""
+        with queue:  # its own closes what it is given
+            await self._persist(
+                lambda: super(BrokerWorker, self).producer(
+                    queue.clone(), limiter, scope
+                )
+            )
+
+    async def schedule_delayed_tasks(self) -> None:
+        """Put what is due."""
+        await self._persist(super().schedule_delayed_tasks)
+
+    async def renew_idle_timeouts(self, scope: CancelScope) -> None:
+        """Tell that jobs are being worked at, until *scope* is cancelled."""
+        with scope:
+            await self._persist(
+                lambda: super(BrokerWorker, self).renew_idle_timeouts(
+                    anyio.CancelScope()
+                )
+            )
+
+    async def run_task(self, msg: Any) -> None:
+        """Work at a job; what cannot be told comes again, and is in the store."""
+        PUT_AT.set(int(msg.message_id.partition("-")[0]) / 1000)
+        try:
+            await super().run_task(msg)
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            self._is_away(error)
+
+    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                return await work()
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                self._is_away(error)
+            await anyio.sleep(PAUSE_S)
+
+    def _is_away(self, error: Exception) -> None:
+        if time.monotonic() - self._warned_at > WARNED_S:
+            self._warned_at = time.monotonic()
+            logger.warning("the broker is away: %s", in_words(error))
 
     async def signal_handler(self, scope: CancelScope) -> None:
         """End what runs in *scope* at a signal, or when asked."""
@@ -119,6 +187,8 @@ def in_words(error: BaseException) -> str:
     """Return what the broker, or the way to it, said."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    if isinstance(error, IndexError):
+        return "no answer in time"
     return printable(str(error) or type(error).__name__, 200)
 
 

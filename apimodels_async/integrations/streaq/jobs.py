@@ -72,6 +72,13 @@ class Job:
     request: Mapping[str, Any]
     save_to: SaveTo
     number: int | None
+    anew: bool = True
+    """Whether it may be ordered again if it was refused, or failed, before."""
+
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        """Those of the task."""
+        return dict(self.request), self.key, self.save_to, self.number, self.anew
 
     @property
     def id(self) -> str:

@@ -4,21 +4,23 @@ The other end of the queue: where orders are put, and answers waited for.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from attrs import frozen
-from coredis.exceptions import RedisError
 from streaq import TaskStatus
 from streaq.constants import REDIS_RETRY
 
 from apimodels_async._api import checks, requests
+from apimodels_async._core.money.digests import digest_of
 from apimodels_async._io.config import resolve_base_url
 from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._text import Value
-from apimodels_async.errors import ConfigurationError
+from apimodels_async.errors import ConfigurationError, InvalidRequestError
 from apimodels_async.integrations.streaq.broker import (
+    UNUSABLE,
     cannot_open,
     in_words,
     make_worker,
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.jobs import SaveTo
     from apimodels_async.models import AnyRequest
 
-logger = logging.getLogger("apimodels_async.worker")
+logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -100,11 +102,11 @@ class OrderQueue:
         self._worker: BrokerWorker[None] = make_worker(url, queue, lifespan=no_lifespan)
         self.store: RedisStore = RedisStore(url)
         """Where the workers remember orders."""
-        self.base_url = resolve_base_url(base_url)
+        self.base_url: str = resolve_base_url(base_url)
         """Address of the API that the workers order at."""
         self.network: Network = resolve_network(way, None, None, self.base_url)
         """How pictures are fetched here."""
-        self.waiting = Waiting(self._worker, self.store)
+        self.waiting: Waiting = Waiting(self._worker, self.store)
         """Who waits for what."""
         self._closers = list["Callable[[], Awaitable[None]]"]()
 
@@ -122,7 +124,7 @@ class OrderQueue:
         trouble: BaseException | None = None
         try:
             await self._worker.__aenter__()
-        except (RedisError, OSError, ExceptionGroup) as error:
+        except (*UNUSABLE, ExceptionGroup) as error:
             trouble = error
         if trouble is not None:
             raise cannot_open(trouble)
@@ -147,7 +149,7 @@ class OrderQueue:
         # Without the error of the body: it would come out as a group.
         try:
             await self._worker.__aexit__(None, None, None)
-        except (RedisError, OSError, ExceptionGroup) as error:
+        except (*UNUSABLE, ExceptionGroup) as error:
             logger.debug("the broker was left in trouble: %s", in_words(error))
 
     def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
@@ -186,8 +188,8 @@ class OrderQueue:
                 were told to; False: nowhere.
 
         Raises:
-            InvalidRequestError: One of them cannot be ordered. What was read before it
-                may have been put.
+            InvalidRequestError: One of them cannot be ordered, or its key is that of
+                another request in the queue. What was read before it may have been put.
             ConnectionFailedError: The broker is away.
         """
         count, chunk = 0, list[Job]()
@@ -220,8 +222,8 @@ class OrderQueue:
         )
         if raw is None:  # it ended in between
             return await self.wait(idempotency_key)
-        request, key, save_to, number = (await self._worker.deserialize(raw))["a"]
-        job = Job(key, request, save_to, number)
+        request, key, *more = (await self._worker.deserialize(raw))["a"]
+        job = Job(key, request, *more)
         return await self.waiting.answer_to(self.waiting.enqueue(job, put=False))
 
     async def look(self, idempotency_key: str) -> Progress:
@@ -328,15 +330,38 @@ class OrderQueue:
     async def _put(self, jobs: list[Job]) -> None:
         if jobs:
             fresh = [job.id for job in jobs]
+            await self._check_keys(jobs)
             await self._ask(self.waiting.put(jobs, fresh=fresh))
+
+    async def _check_keys(self, jobs: list[Job]) -> None:
+        """Refuse a key of another request that waits: it would be left out silently."""
+        places = [self._worker.task_key + job.id for job in jobs]
+        found = await self._ask(self._worker.redis.mget(places))
+        digests = dict[str, str]()
+        for job, raw in zip(jobs, found, strict=True):
+            if raw is not None:
+                there = (await self._worker.deserialize(raw))["a"][0]
+                digests[job.id] = _digest(there)
+            digest = _digest(job.request)
+            if digests.setdefault(job.id, digest) != digest:
+                msg = (
+                    f"idempotency_key={job.key!r} names another request, which is in "
+                    "the queue: give this one a key of its own"
+                )
+                raise InvalidRequestError(msg, parameter="idempotency_key")
 
     async def _ask(self, question: Any) -> Any:
         trouble: BaseException
         try:
             return await question
-        except (RedisError, OSError, ExceptionGroup) as error:
+        except (*UNUSABLE, ExceptionGroup) as error:
             trouble = error
         raise cannot_open(trouble)
+
+
+def _digest(request: object) -> str:
+    encoded = requests.encode(requests.read_request(request))
+    return digest_of(encoded.path, json.loads(encoded.body or b"{}"))
 
 
 async def _each(

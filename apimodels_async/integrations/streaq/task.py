@@ -7,13 +7,17 @@ Rules of this file:
    an account that is throttled) gives the job back to the queue, unanswered.
 2. An answer says what the order came to, an error included. It is no failure of the
    job: streaq tries nothing again by itself.
+3. A message that is delivered again orders nothing anew: what it was refused is what it
+   is told, though that was free. Only what may pass (a 429, a network) is tried again.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,17 +28,19 @@ from streaq import StreaqRetry
 from apimodels_async._api import checks, requests
 from apimodels_async._core.files.names import item_stem
 from apimodels_async._core.files.object_urls import BUCKETS, ObjectURL, read_object_url
+from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.files.destinations import read_destination
 from apimodels_async.errors import (
     ApiModelsError,
     ConfigurationError,
     DownloadError,
+    GenerationFailedError,
     InvalidRequestError,
     JournalError,
     RateLimitError,
     SessionClosedError,
 )
-from apimodels_async.integrations.streaq.broker import is_passing
+from apimodels_async.integrations.streaq.broker import PUT_AT, is_passing
 from apimodels_async.integrations.streaq.jobs import (
     KEPT_S,
     TASK,
@@ -53,15 +59,20 @@ if TYPE_CHECKING:
     from streaq import Worker
     from streaq.task import AsyncRegisteredTask
 
+    from apimodels_async.handle import TaskHandle
     from apimodels_async.integrations.streaq.jobs import SaveTo
     from apimodels_async.models import AnyRequest
     from apimodels_async.session import Session
     from apimodels_async.stores.store import OrderStore
 
-logger = logging.getLogger("apimodels_async.worker")
+logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
 STORE_AWAY_S: Final = 5
 """Seconds after which a job is tried again whose store could not be used."""
+AT_ONCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""When a job that is given back is due: by each worker's clock, however wrong."""
+_SAID_NO: Final = re.compile(r"\(HTTP (?:\d+, )?4(?!29)\d\d\)")
+"""In the words of a refusal by the API that its next answer would repeat."""
 
 
 def _nothing(_answer: Answer, _seconds: float) -> None:
@@ -114,6 +125,7 @@ class OrderTask:
         idempotency_key: str,
         save_to: SaveTo = None,
         number: int | None = None,
+        anew: bool = True,  # noqa: FBT001, FBT002  from JSON, by position
     ) -> dict[str, Any]:
         """
         Order a picture once, save it, and return the answer; costs money.
@@ -127,6 +139,9 @@ class OrderTask:
                 False: nowhere.
 
             number: In its batch, for the names of files.
+
+            anew: Whether it is ordered again if it was refused, or failed, before this
+                was put.
         """
         began, answer = time.monotonic(), None
         if not self.closed:
@@ -134,17 +149,27 @@ class OrderTask:
                 self._scopes.add(scope)
                 try:
                     answer = await self._answer(
-                        request, idempotency_key, save_to, number
+                        request,
+                        idempotency_key,
+                        save_to,
+                        number,
+                        anew=anew is not False,
                     )
                 finally:
                     self._scopes.discard(scope)
         if answer is None:
-            raise StreaqRetry(delay=0)  # for another worker, at once
+            raise StreaqRetry(schedule=AT_ONCE)  # for another worker
         self.told(answer, time.monotonic() - began)
         return dump_answer(answer)
 
     async def _answer(
-        self, request: Any, key: Any, save_to: SaveTo, number: int | None
+        self,
+        request: Any,
+        key: Any,
+        save_to: SaveTo,
+        number: int | None,
+        *,
+        anew: bool,
     ) -> Answer:
         tries, session = self.registered.context.tries, self.session()
         try:
@@ -153,7 +178,9 @@ class OrderTask:
             if number is not None:
                 checks.check_start(number)
             asked = requests.read_request(request)
-            result = await self._buy(session, asked, key)
+            # In a worker of the user's own nobody says when it was put.
+            since = PUT_AT.get(math.inf) if tries > 1 else math.inf
+            result = await self._result(session, asked, key, since if anew else 0)
         except RateLimitError as error:
             # In a queue, as in a batch, a 429 fails nobody.
             wait = min(error.retry_after or 1.0, RETRY_AFTER_MAX_S)
@@ -162,7 +189,7 @@ class OrderTask:
             logger.warning("%s: the store cannot be used: %s", key, error)
             raise StreaqRetry(delay=STORE_AWAY_S) from None
         except SessionClosedError:
-            raise StreaqRetry(delay=0) from None
+            raise StreaqRetry(schedule=AT_ONCE) from None
         except ApiModelsError as error:
             return Answer.of(str(key), error, tries=tries)
         kept_in = None
@@ -196,21 +223,43 @@ class OrderTask:
         msg = "a job may have its pictures put into object storage (s3, gs, az) alone"
         raise InvalidRequestError(msg, parameter="save_to")
 
+    async def _result(
+        self, session: Session, asked: AnyRequest, key: str, since: float
+    ) -> ImageResult:
+        """
+        Return what the order brought, whichever delivery of its job sent it.
+
+        Args:
+            since: When that can have been at the earliest, in seconds since 1970.
+        """
+        record = await session.find(key) if since < math.inf else None
+        if record is not None and record.intended_at.timestamp() >= since:
+            try:
+                return await self._ended(key, await session.images.follow(key))
+            except GenerationFailedError as error:
+                ended = await session.find(key)
+                if ended is not None and ended.state is OrderState.FAILED:
+                    raise
+                if _SAID_NO.search(error.message):
+                    raise ApiModelsError(error.message) from None
+        return await self._buy(session, asked, key)
+
     async def _buy(self, session: Session, asked: AnyRequest, key: str) -> ImageResult:
         if not isinstance(asked, ImageRequest):
             return await session.images.generate(asked, idempotency_key=key)
         handle = await session.images.submit(asked, idempotency_key=key)
-        if handle.task_id and not handle.done:
-            await self._tell_accepted(key, handle.task_id)
-        return await handle
+        return await self._ended(key, handle)
 
-    async def _tell_accepted(self, key: str, task_id: str) -> None:
-        place = progress_key(self.worker.queue_name, job_id(key))
-        try:
-            await self.worker.redis.set(place, task_id, ex=KEPT_S)
-        except Exception as error:  # whoever asks is told less, and that is all
-            if not is_passing(error):
-                raise
+    async def _ended(self, key: str, handle: TaskHandle) -> ImageResult:
+        """Return the result of a task; whoever asks meanwhile is told its id."""
+        if handle.task_id and not handle.done:
+            place = progress_key(self.worker.queue_name, job_id(key))
+            try:
+                await self.worker.redis.set(place, handle.task_id, ex=KEPT_S)
+            except Exception as error:  # whoever asks is told less, and that is all
+                if not is_passing(error):
+                    raise
+        return await handle
 
     async def _save(
         self,

@@ -15,8 +15,7 @@ from collections import defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field
-from coredis.exceptions import RedisError
+from attrs import define, evolve, field
 from streaq.constants import REDIS_GROUP
 
 from apimodels_async._text import printable
@@ -24,10 +23,11 @@ from apimodels_async.errors import (
     ConfigurationError,
     DownloadError,
     JournalError,
+    OutcomeUnknownError,
     SessionClosedError,
     UnexpectedResponseError,
 )
-from apimodels_async.integrations.streaq.broker import IDLE_S, in_words
+from apimodels_async.integrations.streaq.broker import IDLE_S, UNUSABLE, in_words
 from apimodels_async.integrations.streaq.jobs import TASK, Answer, load_answer
 from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.stores.store import ask
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.jobs import Job
     from apimodels_async.stores.redis.store import RedisStore
 
-logger = logging.getLogger("apimodels_async.worker")
+logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
 CHUNK: Final = 500
 """Jobs in one message to the broker."""
@@ -50,6 +50,8 @@ AGAIN_S: Final = 30.0
 """After which a job that is waited for is put again, in case the broker forgot it."""
 EXPIRED: Final = "Task expired!"
 """streaq's word for a job whose text is gone."""
+MISSING: Final = "Missing function"
+"""How streaq begins to say that no worker of the queue has the task."""
 COUNT_S: Final = 10.0
 """Between two counts of the workers."""
 
@@ -128,7 +130,8 @@ class Waiting:
         Args:
             accepted: Called with the API's id of its task, once that is known.
 
-            fresh: Whether it is to be worked at again if it has ended.
+            fresh: Whether it is to be worked at again if it has ended; and ordered
+                again if it was refused, or failed.
 
             put: Whether it is to be put now; else it is there already.
 
@@ -138,6 +141,7 @@ class Waiting:
         if self.closed:
             raise _closed(charged=False)
         loop = asyncio.get_running_loop()
+        job = evolve(job, anew=fresh)
         waiter = Waiter(job, accepted, loop.create_future(), fresh)
         if not put:
             waiter.put_at = loop.time()
@@ -169,8 +173,7 @@ class Waiting:
         tasks = list[Any]()
         await self._forget_ends(fresh)
         for job in jobs:
-            arguments = (dict(job.request), job.key, job.save_to, job.number)
-            task = self._worker.enqueue_unsafe(TASK, *arguments)
+            task = self._worker.enqueue_unsafe(TASK, *job.arguments)
             task.id = job.id
             tasks.append(task)
         if tasks:
@@ -189,7 +192,7 @@ class Waiting:
                 await self._woken.wait()
             try:
                 await self._turn()
-            except (RedisError, OSError, ExceptionGroup) as error:
+            except (*UNUSABLE, ExceptionGroup) as error:
                 if self.trouble is None:
                     logger.warning("the broker is away: %s", in_words(error))
                 self.trouble = in_words(error)
@@ -214,7 +217,8 @@ class Waiting:
             new = [each.job.id for each in some if _new([each])]
             await self.put([each.job for each in some], fresh=new)
             for each in some:
-                each.put_at = now
+                # From now on what became of it counts, also if it is put again.
+                each.put_at, each.job = now, evolve(each.job, anew=False)
         if self._counted_at is None or now - self._counted_at > COUNT_S:
             self.workers, self._counted_at = await self._count(), now
 
@@ -276,9 +280,12 @@ class Waiting:
                 return await self._complete(load_answer(data["r"]))
             if data["r"] == EXPIRED:
                 return None
-            # It never ran: no worker of this queue has the task, say.
             why = printable(str(data["r"]), 200)
-            error: ApiModelsError = ConfigurationError(f"no worker could run it: {why}")
+            error: ApiModelsError = OutcomeUnknownError(
+                f"a worker failed at it: {why}. Put it again: what was bought is found"
+            )
+            if why.startswith(MISSING):
+                error = ConfigurationError(f"no worker could run it: {why}")
         except UnexpectedResponseError as damage:
             error = damage
         return Answer.of(key, error)

@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from attrs import define, field
-from coredis.exceptions import RedisError
 from streaq.constants import REDIS_GROUP
 
-from apimodels_async.errors import ApiModelsError, ConfigurationError
+from apimodels_async.errors import (
+    ApiModelsError,
+    AuthenticationError,
+    ConfigurationError,
+)
 from apimodels_async.integrations.redis import RedisLimit
 from apimodels_async.integrations.redis.worker import LEASE_S
 from apimodels_async.integrations.streaq.broker import (
     IDLE_S,
+    PAUSE_S,
+    UNUSABLE,
     cannot_open,
     in_words,
     make_worker,
@@ -41,14 +46,14 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.jobs import Answer
     from apimodels_async.stores.store import OrderStore
 
-logger = logging.getLogger("apimodels_async.worker")
+logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
 CONCURRENCY: Final = 50
 GRACE_S: Final = 25
 """For which orders under way may finish once a worker is to stop."""
 HAND_BACK_S: Final = 5.0
-PAUSE_S: Final = 1.0
-"""Between two tries to reach a broker that is away."""
+KEY_S: Final = 10.0
+"""For the API to say, as a worker begins, whether it accepts the key."""
 NOBODY: Final = "apimodels:nobody"
 """A key that names no order: asking for it opens the store."""
 AT_ONCE_MAX: Final = 1000
@@ -206,7 +211,7 @@ class WorkerProcess:
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[Session]:
         if isinstance(self.task.save_to, Path):
-            await anyio.Path(self.task.save_to).mkdir(parents=True, exist_ok=True)
+            await _make_folder(self.task.save_to)
         # A job waits for a server that is away; it must not be told as refused.
         shared = RedisLimit.unchecked(
             self.url,
@@ -218,6 +223,7 @@ class WorkerProcess:
         session = Session(store=self.store, limit=self.limit or shared, **self.options)
         try:
             await session.find(NOBODY)  # nothing is taken that cannot be written down
+            await _check_key(session)
             self._session, self.began = session, True
             yield session
         finally:
@@ -236,8 +242,35 @@ class WorkerProcess:
             try:
                 for priority in worker.priorities:
                     await _hand_back(worker, worker.stream_key + priority)
-            except (RedisError, OSError) as error:
+            except (*UNUSABLE, ExceptionGroup) as error:
                 logger.warning("what was not begun is handed on later: %s", error)
+
+
+async def _make_folder(path: Path) -> None:
+    try:
+        await anyio.Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"pictures cannot be saved in {path}: {error.strerror}"
+    else:
+        return
+    raise ConfigurationError(msg)
+
+
+async def _check_key(session: Session) -> None:
+    """
+    Ask for the balance: a worker whose key is refused would be the quickest of all, and
+    have every row of the queue refused.
+
+    Raises:
+        AuthenticationError: The API does not accept the key.
+    """
+    with anyio.move_on_after(KEY_S):
+        try:
+            await session.balance()
+        except AuthenticationError:
+            raise
+        except ApiModelsError as error:  # orders will tell
+            logger.warning("the API does not say whether the key is good: %s", error)
 
 
 async def _hand_back(worker: Worker[Any], stream: str) -> None:
@@ -258,10 +291,10 @@ async def _hand_back(worker: Worker[Any], stream: str) -> None:
 @define(eq=False)
 class WorkerLoop:
     """
-    Runs workers one after the other: a broker that was away is come back to.
+    Runs workers one after the other: a broker that forgot all is begun with anew.
 
-    For programs that handle signals themselves; ``order_worker(...).run_sync()`` ends
-    when its broker goes.
+    For programs that handle signals themselves. One whose broker is away for a while
+    waits for it, also by ``order_worker(...).run_sync()``.
     """
 
     make: Callable[[], WorkerProcess]
@@ -286,8 +319,9 @@ class WorkerLoop:
 
         Raises:
             ConnectionFailedError: The broker was away when it began.
-            ConfigurationError: It cannot be used.
+            ConfigurationError: It cannot be used, or the folder for pictures not made.
             JournalError: The store cannot be used.
+            AuthenticationError: The API does not accept the key.
         """
         began = False
         while not self._stopping.is_set():
@@ -295,7 +329,7 @@ class WorkerLoop:
                 await self._run_one()
             except* ApiModelsError as group:
                 trouble: BaseException = group
-            except* (RedisError, OSError) as group:
+            except* UNUSABLE as group:
                 trouble = group
             else:
                 return
@@ -303,7 +337,7 @@ class WorkerLoop:
             began = began or (process is not None and process.began)
             if not began:
                 raise _first(trouble) from None
-            logger.warning("the broker is away: %s", in_words(trouble))
+            logger.warning("the worker begins again: %s", in_words(trouble))
             with anyio.move_on_after(PAUSE_S):
                 await self._stopping.wait()
 

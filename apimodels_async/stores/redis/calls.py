@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+import math
 import uuid
 from functools import partial
 from importlib.resources import files
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from apimodels_async.stores.redis.connection import Connection, Words
 
     Exchange = Callable[[Sequence[Words]], Awaitable[list[Any]]]
+
+logger = logging.getLogger("apimodels_async.redis")
 
 SCRIPT: Final = (
     files("apimodels_async.stores.redis").joinpath("orders.lua").read_text("utf-8")
@@ -160,6 +164,7 @@ class Calls:
         # minutes, order after order.
         patience_s = min(self.patience_s, AWAY_S) if self._away else self.patience_s
         until = asyncio.get_running_loop().time() + patience_s
+        told_at = until - patience_s + (math.inf if self._away else AWAY_S)
         before: list[Words] = []
         answers: list[Any] = []
         after = [] if last is None else [last]
@@ -179,6 +184,9 @@ class Calls:
             if error is None:
                 self._away = False
                 return answers[len(before) :]
+            if asyncio.get_running_loop().time() >= told_at:
+                told_at = math.inf
+                logger.warning("%s (tried for %g s)", in_words(error), patience_s)
             if asyncio.get_running_loop().time() + PAUSE_S >= until:
                 self._away = True
                 raise in_words(error)

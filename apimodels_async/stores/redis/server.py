@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from apimodels_async.stores.redis.calls import Calls
 
-logger = logging.getLogger("apimodels_async.stores")
+logger: logging.Logger = logging.getLogger("apimodels_async.stores")
 
 FORGETS: Final = "; of what it forgets in a crash, orders can be bought a second time"
 

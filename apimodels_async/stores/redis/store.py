@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from apimodels_async.stores.redis.connection import Connection
     from apimodels_async.stores.store import HistoryQuery
 
-logger = logging.getLogger("apimodels_async.stores")
+logger: logging.Logger = logging.getLogger("apimodels_async.stores")
 
 ATTEMPT_MAX: Final = 2**53 - 1
 PAGE: Final = 200
@@ -162,7 +162,7 @@ class RedisStore:
         for each in list(self._calls):
             if each.is_closed():  # it ended without its sessions being closed
                 del self._calls[each]
-        if loop not in self._calls:
+        while loop not in self._calls:
             patience_s = self._patience_s or PATIENCE_S
             calls = Calls(self._connect(), self._name, patience_s)
             try:
@@ -170,9 +170,9 @@ class RedisStore:
             except BaseException:
                 await calls.aclose()
                 raise
-            if loop not in self._calls:  # by another session, meanwhile
+            if loop not in self._calls:
                 self._calls[loop] = calls, 0
-            else:
+            else:  # by another session, meanwhile; which may have closed it after this
                 await calls.aclose()
         calls, users = self._calls[loop]
         self._calls[loop] = calls, users + 1

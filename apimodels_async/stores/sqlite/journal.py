@@ -60,7 +60,7 @@ class Journal(SqliteStore):
     def __init__(self, path: Path) -> None:
         # The file itself: under another name it would have another lock.
         super().__init__(os.path.realpath(path), scope=BATCH_SCOPE)
-        self.lease_s = math.inf  # the lock says who is alive
+        self.lease_s: float = math.inf  # the lock says who is alive
 
     def _acquire(self) -> Writer | Reader:
         if self._reads_only:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async.stores.sqlite.pictures import PictureFolder
 
-logger = logging.getLogger("apimodels_async.stores")
+logger: logging.Logger = logging.getLogger("apimodels_async.stores")
 
 # unixepoch() is of SQLite 3.38, its 'subsec' of 3.42.
 NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"

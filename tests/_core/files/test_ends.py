@@ -88,6 +88,36 @@ def test_windows_do_not_matter(monkeypatch):
             assert judge(WHOLE[name][:-3])
 
 
+def test_a_marker_across_two_windows_is_found(monkeypatch):
+    """Wherever the scan of a JPEG ends, its end is seen."""
+    monkeypatch.setattr(ends, "WINDOW_BYTES", 64)
+    head = b"\xff\xd8\xff\xda\0\4xx"
+    for length in range(200):
+        assert not judge(head + b"x" * length + b"\xff\xd9")
+        assert judge(head + b"x" * length + b"\xff")
+
+
+def test_fill_bytes_before_a_marker_are_stepped_over():
+    """A JPEG may have any number of them; what is cut behind them is cut."""
+    for fill in range(4):
+        head = b"\xff\xd8" + b"\xff" * fill
+        assert judge(head + b"\xff\xfe\0\x09cut")
+        assert not judge(head + b"\xff\xfe\0\5abc\xff\xd9")
+
+
+def test_a_gif_with_colours_of_its_own_frames_is_followed():
+    """The table behind a frame's head is as long as the head says, or is none."""
+    screen = b"GIF89a" + struct.pack("<HHBBB", 2, 2, 0, 0, 0)
+    frame = struct.pack("<BHHHHB", 0x2C, 0, 0, 2, 2, 0x81) + bytes(12)
+    plain = struct.pack("<BHHHHB", 0x2C, 0, 0, 2, 2, 0x01)
+    data = b"\2\2xx\0"
+
+    for whole in (frame + data + plain + data, plain + data + frame + data):
+        assert not judge(screen + whole + b";")
+        assert judge(screen + whole)
+        assert judge(screen + whole[:-2])
+
+
 UNKNOWN = {
     "png of nothing": PNG + bytes(500),
     "png, another first": PNG + struct.pack(">I", 9) + b"CgBI",

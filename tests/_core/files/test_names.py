@@ -30,6 +30,8 @@ STEMS = [
     (None, "https://a/", "image"),
     (None, "https://a/" + "y" * 300, "y" * 60),
     ("", "https://a/ü.png", "ü"),
+    ("XfoxX", "", "XfoxX"),
+    (None, "https://a/fox.png?u=https://b/evil.png", "fox"),
 ]
 
 

@@ -12,6 +12,7 @@ from support.cases import check_all
 from apimodels_async._core.money.digests import addresses_in, digest_of, unsigned
 
 PATH = "images/generations"
+PINNED = "1:c64add88f6124d7c72f4381095647fb9"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)
 VALUES = st.recursive(
@@ -125,6 +126,10 @@ def test_other_requests_have_other_digests():
         {"prompt": ["a"]},
         {"prompt": "https://shop.example/a.png?draw it in red"},
         {"prompt": "https://shop.example/a.png?draw it in blue"},
+        {"prompt": "https://shop.example/a.png?sig=red"},
+        {"prompt": "https://shop.example/a.png?sig=blue"},
+        {"text": "number #1"},
+        {"text": "number #2"},
         {"text": "https://shop.example/a.png ?red"},
         {"text": "https://shop.example/a.png ?blue"},
         {"n": 1},
@@ -149,6 +154,33 @@ def test_other_requests_have_other_digests():
     assert len(digests) == len(bodies)
     assert digest_of("images/edits", {}) not in digests
     assert all(each.startswith("1:") for each in digests)
+
+
+def test_a_digest_is_the_same_in_the_next_release():
+    """Stores hold digests: an order is known again by another program."""
+    body = {
+        "prompt": "caf\u00e9",
+        "n": 1.0,
+        "image": ["https://f.example/1", "https://a.example/b.png?id=1"],
+        "new": {"b": None, "a": [True, 0.5, "\u6771"]},
+    }
+
+    assert digest_of(PATH, body, {"https://f.example/1": "abc"}) == PINNED
+
+
+def test_names_of_one_unicode_form_have_an_order():
+    """Whatever their values are: text and a number cannot be compared."""
+    one = {"\u00e9": 1, "e\u0301": "x"}
+
+    assert digest_of(PATH, one) == digest_of(PATH, dict(reversed(one.items())))
+
+
+def test_what_stands_between_two_signatures_stays():
+    """Of an address all is kept that does not sign it, as it was written."""
+    address = "https://a.example/b.png?id=1&sig=b=&sv=1&v=a=b#top"
+
+    assert unsigned(address) == "https://a.example/b.png?id=1&v=a=b"
+    assert unsigned("https://a.example/b.png#top") == "https://a.example/b.png"
 
 
 def test_an_upload_counts_by_what_it_holds():

@@ -244,6 +244,16 @@ def test_a_pace_of_ones_own_holds_from_the_start():
     assert starts == [10.0, 10.5, 11.0, 11.5]
 
 
+def test_the_first_order_waits_for_nothing():
+    """Whatever the clock says, which may begin at zero."""
+    pace = OrderPace()
+
+    assert pace.next_start(0.0) == 0.0
+    pace.started(0.0)
+    pace.throttled(0.0, 0.0, None)
+    assert pace.next_start(0.0) == 1.0
+
+
 def test_what_left_before_the_brake_says_nothing_new():
     """Forty refusals of one burst are one reason to slow down."""
     pace = OrderPace()

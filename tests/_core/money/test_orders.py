@@ -57,7 +57,8 @@ def test_each_state_has_its_meaning():
 
 def test_a_key_names_one_request():
     """Another request under it is refused, and the words say which one it names."""
-    with pytest.raises(InvalidRequestError, match="2026-11-28 00:00:00") as caught:
+    words = r"(?m)2026-11-28 00:00:00 UTC\): give this one a key of its own$"
+    with pytest.raises(InvalidRequestError, match=words) as caught:
         standing_of(record(OrderState.ACCEPTED), "1:b")
 
     assert caught.value.parameter == "idempotency_key"

@@ -92,7 +92,8 @@ def test_a_damaged_result_is_a_value_error():
     """Whatever is wrong with the text, it is one kind of error, in a few words."""
 
     def check(text):
-        with pytest.raises(ValueError, match="a result that cannot be") as caught:
+        words = "^a result that cannot be (read|one)$"
+        with pytest.raises(ValueError, match=words) as caught:
             load_result(text)
         assert type(caught.value) is ValueError
 
@@ -112,10 +113,24 @@ def test_any_json_is_a_result_or_a_value_error(value, name, result):
 def test_an_amount_is_a_plain_sum():
     """Nothing below zero, not a number, or beyond all money touches a budget."""
     assert read_amount("0.0250") == Decimal("0.0250")
-    bad = ["", "x", "-0.01", "NaN", "sNaN", "Infinity", "1e999999999", None, 5, b"1"]
+    assert read_amount("1e18") == 10**18
+    bad = [
+        "",
+        "x",
+        "-0.01",
+        "1e19",
+        "NaN",
+        "sNaN",
+        "Infinity",
+        "1e999999999",
+        None,
+        5,
+        b"1",
+    ]
 
     def check(value):
-        with pytest.raises(ValueError, match="an amount"):
+        words = "^an amount (that cannot be read|below zero)$"
+        with pytest.raises(ValueError, match=words):
             read_amount(value)
 
     check_all([(value,) for value in bad], check)

@@ -294,6 +294,21 @@ def test_a_wish_is_kept_in_full():
     assert pause_before_retry(Kind.CREATE, limited, 1, POLICY, 0.0) == 7.0
 
 
+def test_patience_is_for_429_alone():
+    """A patient order outlasts any number of them, and of nothing else."""
+    limited = RateLimitError("slow", retry_after=500.0, status=429)
+    refused = ConnectionFailedError("refused")
+
+    def pause(trouble, *, patient):
+        return pause_before_retry(
+            Kind.CREATE, trouble, 99, POLICY, 0.0, patient=patient
+        )
+
+    assert pause(limited, patient=True) == 500.0
+    assert pause(limited, patient=False) is None
+    assert pause(refused, patient=True) is None
+
+
 def test_the_ceiling_doubles_up_to_the_cap():
     """The longest pause doubles with each try until it meets the cap."""
     cases = [

@@ -45,6 +45,7 @@ def test_other_things_in_the_way_are_named(folder):
 FIELDS = {"file": "p", "prompts": "prompts.txt", "rows": 1, "ordered": 1, "version": 1}
 FORGED = [
     *(("prompts", name) for name in ("../x.txt", "/etc/passwd", "x.txt", "", 5, None)),
+    *(("queued_as", name) for name in ("../x", "", 5)),
     *(("max_cost", text) for text in ("-1", "0", "NaN", "sNaN", "much", [1])),
     *(("max_pending", count) for count in (0, -1, 1e999, "many")),
     *(("out", place) for place in ("memory:///x/", "s3://b/x", "../x", "", 5, [])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
@@ -10,6 +11,7 @@ import pytest
 from obstore.store import S3Store
 from support.buckets import content, environment, objects
 from support.raw import RawServer, hang, message
+from support.waiting import until
 
 from apimodels_async import ConfigurationError, DownloadError
 from apimodels_async._core.files.object_urls import read_object_url
@@ -183,6 +185,33 @@ async def test_a_silent_bucket_does_not_hold_up_the_page(monkeypatch):
         place = place_at(service, monkeypatch, 0.1)
         with pytest.raises(DownloadError, match=r"no answer within 0\.1 s"):
             await place.write_page([], {})
+
+
+async def test_a_page_that_is_on_its_way_is_waited_for(monkeypatch):
+    """Its writer may be cancelled: the later page arrives after it, and so it stays."""
+
+    async def serve(request, peer):
+        if request.method == "HEAD":
+            await peer.say(message(b"", 404))
+            return
+        arrived.append(request.body)
+        await answered.wait()
+        await peer.say(message(b"", ETag='"1"'))
+
+    arrived, answered = [], asyncio.Event()
+    async with RawServer(serve) as service:
+        place = place_at(service, monkeypatch)
+        early = asyncio.create_task(place.write_page([], {"state": "running"}))
+        await until(lambda: arrived)
+        early.cancel()
+        late = asyncio.create_task(place.write_page([], {"state": "ended"}))
+        await asyncio.wait([early])
+        await asyncio.sleep(0.05)
+        assert len(arrived) == 1
+        answered.set()
+        await late
+
+    assert [b"<dd>ended</dd>" in body for body in arrived] == [False, True]
 
 
 def place_at(server, monkeypatch, seconds=60):

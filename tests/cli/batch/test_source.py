@@ -116,8 +116,7 @@ async def test_who_waits_may_leave(run, program, broker, emulator, file):
 
     assert listed.out.count("pending") == 3
     assert "2 of 3 saved" in resumed.out
-    # What was refused costs nothing, and a job that is delivered again asks again.
-    assert [prompts_ordered(emulator)[each] for each in ("a fox", "a hare")] == [1, 1]
+    assert set(prompts_ordered(emulator).values()) == {1}
 
 
 async def test_what_does_not_go_together_is_refused(run, broker, emulator, prompts):

@@ -101,10 +101,12 @@ async def test_a_refused_key_is_shown_with_its_source(run, emulator):
 
 async def test_a_file_in_the_way_is_said(run, emulator, credentials, login):
     """Where the key cannot be written or removed, the reason is told."""
+    none = await run("logout")
     credentials.mkdir(parents=True)
     stored = await login(f"{emulator.api_key}\n")
     removed = await run("logout")
 
+    assert "APIMODELS_API_KEY is still set" in none.err
     assert (stored.code, "cannot be written: " in stored.err) == (2, True)
     assert (removed.code, "cannot be removed: " in removed.err) == (2, True)
     assert [*credentials.parent.iterdir()] == [credentials]

@@ -45,7 +45,7 @@ async def test_what_may_be_charged_is_forgotten_after_a_yes(run, emulator, monke
     assert "unknown and may be paid for twice: say so with --yes" in refused.err
     assert "state    unknown" in forgotten.out
     assert "may have been charged" in forgotten.out
-    assert "there is no order under 'moose'" in again.err
+    assert 'there is no order under "moose"' in again.err
     assert kept.records == listed.records
     assert (bought.code, len(emulator.tasks)) == (0, 2)
 
@@ -104,7 +104,7 @@ async def test_what_was_not_saved_is_recovered(run, emulator, folder, model):
     codes = [each.code for each in (blocked, recovered, saved, shown, nothing)]
     assert codes == [1, 0, 0, 0, 0]
     assert [path.name for path in (folder / "rec").iterdir()] == ["a-fox.jpg"]
-    assert "Nothing is left of" in nothing.err
+    assert "Nothing is left to fetch in" in nothing.err
     assert all(record.handed_over for record in await read_orders(emulator))
 
 
@@ -198,8 +198,8 @@ async def test_a_server_s_address_is_taken_for_a_store(run, emulator, monkeypatc
     assert [each.code for each in done[:-1]] == [0] * 6
     assert done[-1].code != 0
     assert len(emulator.tasks) == 1
-    assert f"1 orders in unix://{server.path}" in done[2].err
-    assert f"1 orders in unix://{server.path}" in done[3].err
+    assert f"1 order in unix://{server.path}" in done[2].err
+    assert f"1 order in unix://{server.path}" in done[3].err
     assert "Nothing is left" in done[4].err
     assert "hush" not in "".join(each.out + each.err for each in done)
 

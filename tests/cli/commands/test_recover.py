@@ -49,7 +49,7 @@ async def test_recover_fetches_what_was_left_and_only_once(run, emulator, folder
     ]
     assert "rec/a-moose.jpg  $0.025  cl" in done.out
     assert "2 saved." in done.err
-    assert "Nothing is left of" in again.err
+    assert "Nothing is left to fetch in" in again.err
     assert len(emulator.tasks) == 2
     assert all(record.files for record in await read_orders(emulator))
 
@@ -65,8 +65,8 @@ async def test_recover_says_what_is_not_left_yet(run, emulator):
     await store.aclose()
 
     assert done.code == 0
-    assert "Nothing is left for now of" in done.err
-    assert "1 orders belong to a program that runs, or died just now" in done.err
+    assert "Nothing is left for now to fetch in" in done.err
+    assert "Orders of programs that run, or died just now: 1; if one did," in done.err
     assert "run this again in 60 s" in done.err
     assert left.task_id in emulator.tasks
 

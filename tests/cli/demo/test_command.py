@@ -25,6 +25,9 @@ async def test_the_demo_saves_its_pictures_and_explains_its_failures(run, folder
     assert done.out.count("failed as asked") == 2
     assert text.count("Content policy violation") == 2
     assert "5 saved, 2 failed" in done.out
+    assert text.count('data-call="apimodels generate"') == 6
+    assert text.count('data-call="apimodels edit"') == 1
+    assert re.search(r'data-options="--model \S+ --image demo/\S+jpg --seed 4"', text)
 
 
 async def test_the_demo_for_programs(run):
@@ -60,6 +63,17 @@ async def test_the_demo_refuses_a_folder_it_cannot_write(run, folder):
 
     assert done.code == 2
     assert "cannot be written" in done.err
+
+
+async def test_the_demo_makes_no_folder_of_an_address(run, folder):
+    """An address of object storage is refused, and nothing is called so."""
+    done = await run("demo", "--out", "s3://bucket/demo")
+    kept = await run("resume", "s3://bucket/deck")
+
+    assert (done.code, kept.code) == (2, 2)
+    assert "give a path" in done.err
+    assert "--folder or FILE.batch" in kept.err
+    assert list(folder.iterdir()) == []
 
 
 async def test_the_demo_fails_if_pictures_are_missing(run, folder):

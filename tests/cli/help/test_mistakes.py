@@ -14,6 +14,7 @@ MISTAKES = [
     (["generate", "a", "--seed", "x"], '--seed needs a whole number, not "x"', "see"),
     (["generate", "a", "--seed"], "--seed needs a value", "see"),
     (["generate", "a", "-m", "x", "-m", "y"], "-m is given twice", "see"),
+    (["batch"], "FILE is missing", "see"),
     (["edit", "a"], "--image is missing", "see"),
     (["history", "--state", "complete"], "one of intended", "did you mean completed?"),
     (["history", "--since", "x"], "--since needs a day, or a moment", "see"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -135,7 +136,14 @@ def test_a_client_that_no_longer_reads_ends_it(server, served):
     server.stdout = None
     write(server, calling(2, "submit", prompt="a [stuck] moose", model="gpt-image-2"))
     wait_for_an_order(served)
-    _, err = server.communicate(timeout=20)
+
+    deadline = time.monotonic() + 20
+    while server.poll() is None:  # seen at the first message after the failed answer
+        assert time.monotonic() < deadline
+        with contextlib.suppress(OSError):
+            write(server, calling(3, "balance"))
+        time.sleep(0.05)
+    err = server.stderr.read()
 
     assert server.returncode == 141
     assert "apimodels wait cl" in err

@@ -41,6 +41,19 @@ def test_rows_come_while_others_are_looked_for(capsys):
     assert (early, len(capsys.readouterr().out.splitlines())) == (AT_ONCE, 1)
 
 
+def test_a_terminal_that_is_too_narrow_keeps_what_counts(monkeypatch):
+    """Columns without a rank stay, however little space there is."""
+    monkeypatch.setenv("COLUMNS", "20")
+    out, err = Terminal(), Terminal()
+    rows = Rows(Output(stdout=screen(out), stderr=screen(err)), COLUMNS)
+    rows.add("7", "completed", "clx1", "a fox in the snow")
+    rows.close()
+
+    assert "task" not in out.getvalue()
+    assert max(map(len, plain(out.getvalue()).splitlines())) <= 20
+    assert "state" in out.getvalue()
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_terminal_gets_a_line_a_row(monkeypatch, width):
     """What does not fit is cut or left out, and what is left out is said."""

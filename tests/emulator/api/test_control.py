@@ -85,7 +85,7 @@ async def test_the_state_counts(api, emulator):
     running = await api.submit("[stuck]")
     _, state = await api.ask("GET", f"{emulator.origin}/emulator/state", key="")
     _, short = await api.ask("GET", f"{emulator.origin}/emulator/state?limit=1")
-    _, odd = await api.ask("GET", f"{emulator.origin}/emulator/state?limit=many")
+    odd, _ = await api.ask("GET", f"{emulator.origin}/emulator/state?limit=many")
 
     counts = [state[name] for name in ("tasks", "pending", "completed", "failed")]
     assert counts == [3, 1, 2, 1]
@@ -93,7 +93,7 @@ async def test_the_state_counts(api, emulator):
     assert state["newest"][-1]["url"] == first.urls[0]
     assert state["newest"][2]["message"] == "Content policy violation"
     assert state["spent"] == str(emulator.spent)
-    assert (len(short["newest"]), len(odd["newest"])) == (1, 4)
+    assert (len(short["newest"]), odd) == (1, 400)
 
 
 async def test_faults_over_http(api, emulator):

@@ -106,6 +106,28 @@ async def test_what_ended_comes_again_and_what_failed_is_tried_again(
     assert more[0].result == again[0].result
 
 
+async def test_what_is_in_the_queue_is_counted_once(batch, broker, emulator):
+    """Ordering the unknown anew reserves nothing for rows that wait there."""
+    async with (
+        OrderQueue(broker.url, base_url=emulator.base_url) as first,
+        batch(tasks(3), queue=first) as outcomes,
+    ):
+        await until(lambda: first.stats().waiting == 3)
+        once = outcomes.reserved
+        first.close()
+        with pytest.raises(SessionClosedError):
+            await read_all(outcomes)
+    async with working(broker.url, emulator):
+        made = batch(tasks(3), resubmit_unknown=True, max_cost=once)
+        found, raised = await drain(made)
+
+    assert raised is None
+    assert all(outcome.error is None for outcome in found.values())
+    assert set(prompts_ordered(emulator).values()) == {1}
+    assert made.spent == emulator.spent
+    assert made.reserved == 0
+
+
 async def test_workers_save_to_the_bucket(batch, broker, emulator, bucket, tmp_path):
     """Named by number and prompt; a second run finds them there."""
     prefix = f"s3://{bucket}/deck"

@@ -10,18 +10,22 @@ from streaq import Worker
 from support.batches import prompts_ordered
 from support.redis import SAFE, RedisServer, needs_redis
 from support.waiting import until
-from support.workers import working
+from support.workers import RunningWorker, working
 
 from apimodels_async import (
+    AuthenticationError,
     ConfigurationError,
     ConnectionFailedError,
+    DownloadError,
     GenerationFailedError,
+    InvalidRequestError,
     OutcomeUnknownError,
     SessionClosedError,
 )
 from apimodels_async.integrations.streaq import JobState, OrderQueue, add_order, to_json
 from apimodels_async.integrations.streaq.jobs import job_id
-from apimodels_async.stores import RedisStore
+from apimodels_async.integrations.streaq.waiting import CHUNK
+from apimodels_async.stores import MemoryStore, RedisStore
 
 pytestmark = needs_redis
 MOOSE = {"prompt": "a moose", "model": "gpt-image-2"}
@@ -73,6 +77,39 @@ async def test_an_answer_says_what_a_session_says(queue, broker, emulator, sessi
     assert [answer.state for answer, _ in found] == ["failed", "refused", "unknown"]
     assert isinstance(found[0][1], GenerationFailedError)
     assert isinstance(found[2][1], OutcomeUnknownError)
+
+
+async def test_a_key_of_another_request_is_refused(queue, broker, emulator):
+    """While that waits, in one call too, and after its end; spelling does not count."""
+    await queue.put([(MOOSE | {"seed": 1}, "k")])
+    await queue.put([(MOOSE | {"seed": 1.0}, "k")])
+    with pytest.raises(InvalidRequestError, match="'k' names another request") as found:
+        await queue.put([("a fox", "k")])
+    with pytest.raises(InvalidRequestError, match="'n' names another request"):
+        await queue.put([("a fox", "n"), ("a hare", "n")])
+    async with working(broker.url, emulator):
+        first = await queue.wait("k")
+        await queue.put([("a fox", "k")])
+        second = await queue.wait("k")
+
+    assert found.value.parameter == "idempotency_key"
+    assert first.state == "completed"
+    assert type(second.error) is InvalidRequestError
+    assert list(prompts_ordered(emulator)) == ["a moose"]
+
+
+async def test_a_worker_whose_key_is_refused_takes_nothing(queue, broker, emulator):
+    """It ends as it begins: being the quickest, it would have all rows refused."""
+    await queue.put([("a fox", "fox")])
+    wrong = RunningWorker(broker.url, emulator, api_key="sk-of-another-service")
+    with pytest.raises(AuthenticationError):
+        await wrong.task
+    emulator.fault("balance", "status", status=503, times=None)  # says nothing of a key
+    async with working(broker.url, emulator):
+        answer = await queue.wait("fox")
+
+    assert wrong.answers == []
+    assert (answer.state, answer.tries) == ("completed", 1)
 
 
 async def test_a_job_may_not_name_files_of_the_worker(
@@ -191,25 +228,53 @@ async def test_the_task_goes_into_a_worker_of_ones_own(broker, emulator, connect
 
 
 async def test_words_of_the_engine_are_no_answers(queue, broker, emulator):
-    """A job that nobody can run is told; one whose answer it lost is put again."""
-    said = {"none": "Missing function order!", "lost": "Task expired!"}
+    """A job that nobody can run is told, or failed at; a lost answer is put again."""
+    said = {
+        "none": "Missing function order!",
+        "bug": "division by zero",
+        "lost": "Task expired!",
+    }
     await queue.put((f"a {key}", key) for key in said)
     waiting = [asyncio.create_task(queue.wait(key)) for key in said]
-    await until(lambda: queue.stats().waiting == 2)
+    await until(lambda: queue.stats().waiting == 3)
     with broker.client() as client:
         for key, words in said.items():
             place = f"streaq:apimodels:task:results:{job_id(key)}"
             client.set(place, json.dumps({"s": False, "r": words}))
-        none = await waiting[0]
+        none, bug = await waiting[0], await waiting[1]
         await until(lambda: not client.exists(place))
     async with working(broker.url, emulator):
-        lost = await waiting[1]
+        lost = await waiting[2]
 
     assert str(none.error) == "no worker could run it: Missing function order!"
     assert lost.state == "completed"
+    assert (bug.state, bug.error.charged) == ("unknown", None)  # it may have ordered
 
 
-async def test_a_queue_that_is_left_tells_who_waits(broker, emulator):
+async def test_any_number_is_put_in_chunks(queue, broker):
+    """From an asynchronous source, too; and each is there."""
+
+    async def source():
+        for number in range(CHUNK + 1):
+            yield f"fox {number}", f"k{number}"
+
+    assert await queue.put(source()) == CHUNK + 1
+    assert broker.client().xlen("streaq:apimodels:queues:normal") == CHUNK + 1
+
+
+async def test_an_inline_picture_of_another_store_is_told(queue, broker, emulator):
+    """It is paid for, and not here: an error with its task."""
+    more = {"size": "1024x1024", "response_format": "b64_json"}
+    order = {**MOOSE, "model": "gpt-image-2-all", **more}
+    async with working(broker.url, emulator, store=MemoryStore()):
+        await queue.put([(order, "inline")])
+        answer = await queue.wait("inline")
+
+    assert isinstance(answer.error, DownloadError)
+    assert "workers' store is another one" in str(answer.error)
+
+
+async def test_a_queue_that_is_left_tells_who_waits(broker, emulator, tmp_path):
     """Whoever waits gets an error; the job stays there."""
     async with OrderQueue(broker.url, base_url=emulator.base_url) as queue:
         await queue.put([("a fox", "fox")])
@@ -218,6 +283,11 @@ async def test_a_queue_that_is_left_tells_who_waits(broker, emulator):
         queue.close()
         with pytest.raises(SessionClosedError, match="goes on"):
             await waiting
+        with pytest.raises(SessionClosedError, match="nothing was put") as late:
+            async with queue.batch(["a hare"], name="n", journal=tmp_path / "j"):
+                pass
+        assert late.value.charged is False
+        assert repr(queue) == "<OrderQueue apimodels>"
     with pytest.raises(KeyError, match="redis"):  # and no group of errors
         async with OrderQueue(broker.url, base_url=emulator.base_url):
             raise KeyError(broker.url)

@@ -154,3 +154,20 @@ async def test_a_cancelled_order_is_none(start, emulator, connect):
             await session.images.submit(f"moose {pauses}.", **TASK, idempotency_key=key)
         else:
             assert len(sent) <= 1
+
+
+async def test_a_store_is_opened_and_closed_by_many_at_once(start):
+    """Nobody finds it closed by another one who came and went meanwhile."""
+    store = RedisStore(start(*SAFE).url)
+
+    async def look():
+        await store.open()
+        try:
+            return await store.find("scope", "key")
+        finally:
+            await store.aclose()
+
+    for _ in range(40):
+        assert await asyncio.gather(*(look() for _ in range(8))) == [None] * 8
+    with pytest.raises(JournalError, match="closed"):
+        await store.find("scope", "key")
