@@ -130,7 +130,7 @@ def test_the_navigation_has_every_page():
     own = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
 
     assert sorted(pages_of(config["project"]["nav"])) == sorted(
-        own | {"benchmarks.md", "contributing.md", "changelog.md"}
+        own | {"benchmarks.md", "contributing.md", "changelog.md", "security.md"}
     )
 
 
