@@ -1,7 +1,7 @@
 """
 Run a batch of N prompts with a journal against a fast emulator, and watch the process.
 
-    python benchmarks/batch.py [N] [--max-pending 50]
+    python benchmarks/batch.py [N | --quick] [--max-pending 50]
 
 The emulator has a process of its own. Memory is counted from the 500th outcome on,
 when pools, caches and the journal's page cache are warm. Stalls are how much later
@@ -116,10 +116,12 @@ def main() -> bool:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int, nargs="?", default=10_000)
     parser.add_argument("--max-pending", type=int, default=50)
+    parser.add_argument("--quick", action="store_true", help="1,000 prompts")
     given = parser.parse_args()
     with emulator() as found, tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "journal.sqlite"
-        return asyncio.run(measure(given.count, given.max_pending, found, journal))
+        count = 1_000 if given.quick else given.count
+        return asyncio.run(measure(count, given.max_pending, found, journal))
 
 
 if __name__ == "__main__":

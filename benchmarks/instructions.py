@@ -2,7 +2,7 @@
 Processor instructions of a poll and of a synchronous call, ours and bare aiohttp's:
 steady where clocks are not.
 
-    python benchmarks/instructions.py [--together N ...] [--gate] [--json FILE]
+    python benchmarks/instructions.py [--together N ...] [--gate] [--quick] [--json FILE]
 
 Each variant runs once under valgrind's callgrind (which must be installed), with a
 fixed hash seed. Counting begins when all is warm, and ends some hundred polls or calls
@@ -177,6 +177,7 @@ def main() -> int:
     parser.add_argument("--together", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--what", nargs="+", choices=VARIANTS, default=[*VARIANTS])
     parser.add_argument("--gate", action="store_true", help="judge, at 16 together")
+    parser.add_argument("--quick", action="store_true", help="a call, at 1 together")
     parser.add_argument("--json", help="file that keeps the results, for the report")
     parser.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -187,10 +188,14 @@ def main() -> int:
         return 0
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is not installed")
+    if given.gate:
+        given.together, given.what = [16], list(RECORDED)
+    elif given.quick:
+        given.together, given.what = [1], ["call"]
     rows = list[dict[str, Any]]()
     with server() as (base,):
-        for together in [16] if given.gate else given.together:
-            for what in RECORDED if given.gate else given.what:
+        for together in given.together:
+            for what in given.what:
                 rows += compare(what, base, together)
     keep("instructions", rows)
     if not given.gate:

@@ -2,8 +2,8 @@
 Fixtures of all tests: an empty environment, a live emulator, and nothing left behind.
 
 Async tests run on asyncio through anyio's plugin and need no marker. A module that
-wants a clock that jumps returns ``VIRTUAL_TIME`` of ``support/virtual_time.py`` from a
-fixture named ``anyio_backend``.
+wants a clock that jumps says ``anyio_backend = virtual_time``, a fixture of
+``support/virtual_time.py``.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from support.cases import check_all
 from support.fakes import Rig, completed, done_after, failed, hang, refused, state
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async import (
     GenerationFailedError,
@@ -21,11 +21,7 @@ from apimodels_async import (
 from apimodels_async._core.polling.entry import Entry
 from apimodels_async.handle import TOKEN_PREFIX, read_token
 
-
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 def handle_of(rig, task_id="t1", **more):

@@ -6,35 +6,26 @@ import asyncio
 import contextlib
 
 import pytest
-from support.fakes import Rig, completed, cut, refused, state
-from support.virtual_time import VIRTUAL_TIME
+from support.desks import OrderingRig
+from support.fakes import completed, cut, refused, state
+from support.virtual_time import virtual_time
+from support.waiting import cancel
 
 from apimodels_async import (
     ImageRequest,
     JournalError,
     OutcomeUnknownError,
-    RetryPolicy,
     SessionClosedError,
 )
-from apimodels_async._adapters import NoObserver
-from apimodels_async._api.checks import BASE_URL
-from apimodels_async._io.order_limit import LocalLimit
-from apimodels_async._io.pacer import StartPacer
-from apimodels_async._io.sender import Sender
-from apimodels_async._lost_orders import LostOrders
-from apimodels_async._ordering import Ordering
 
 MOOSE = ImageRequest("gpt-image-2", "a moose")
 OK = state("t1", "pending")
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
-class Desk(Rig):
+class Desk(OrderingRig):
     """
     Ordering over a transport that answers POSTs from a list, the last for ever.
 
@@ -49,24 +40,6 @@ class Desk(Rig):
             return answers[min(call.nth, len(answers)) - 1]
 
         super().__init__(script, latency=latency, **more)
-        sender = Sender(
-            self.transport,
-            self.clock,
-            RetryPolicy(),
-            lambda: 1.0,
-            LocalLimit(),
-            BASE_URL,
-        )
-        lost = LostOrders(sender, self.tracker, self.counters, None)
-        self.ordering = Ordering(
-            sender,
-            self.tracker,
-            StartPacer(),
-            self.counters,
-            None,
-            NoObserver(),
-            lost,
-        )
 
     @property
     def sent(self):
@@ -83,13 +56,6 @@ class Desk(Rig):
         caller = asyncio.create_task(self.ordering.submit(MOOSE))
         await asyncio.sleep(after)
         return caller
-
-
-async def cancel(caller):
-    """Cancel a caller; it must end cancelled."""
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
 
 
 # --- cancelling -------------------------------------------------------------------

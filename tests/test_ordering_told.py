@@ -6,37 +6,28 @@ import asyncio
 import contextlib
 
 import pytest
-from support.fakes import EPOCH, Rig, completed, cut, refused, reply, state
-from support.virtual_time import VIRTUAL_TIME
+from support.desks import OrderingRig
+from support.fakes import EPOCH, completed, cut, refused, reply, state
+from support.virtual_time import virtual_time
 
 from apimodels_async import (
     ImageRequest,
     OutcomeUnknownError,
     RateLimitError,
-    RetryPolicy,
     SessionClosedError,
     Verdict,
 )
-from apimodels_async._api.checks import BASE_URL
 from apimodels_async._api.requests import group_of
 from apimodels_async._io.order_limit import LocalLimit
-from apimodels_async._io.pacer import StartPacer
-from apimodels_async._io.sender import Sender
-from apimodels_async._lost_orders import LostOrders
-from apimodels_async._ordering import Ordering
 from apimodels_async.errors import RequestInfo
 from apimodels_async.webhooks import Callback, Hint
-from apimodels_async.webhooks.expected import ExpectedCallbacks
 
 MOOSE = ImageRequest("gpt-image-2", "a moose")
 OK = state("t1", "pending")
 PICTURE = reply({"url": "https://files.example/a.png"})
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 class Observer:
@@ -91,34 +82,18 @@ class Record:
         self.lines.append(task_id)
 
 
-class Desk(Rig):
+class Desk(OrderingRig):
     """Ordering with callbacks: POSTs are answered from a list, polls by *poll*."""
 
-    def __init__(self, *answers, poll=completed, limit=None, observer=None, **more):
+    def __init__(self, *answers, poll=completed, observer=None, **more):
         posts = iter(answers)
 
         def script(call):
             return poll(call.task_id) if call.task_id else next(posts)
 
-        super().__init__(script, **more)
-        self.callback = Callback("https://app.example/hooks", patience=60.0)
-        self.callbacks = ExpectedCallbacks(
-            self.callback, self.tracker, self.clock, self.counters
-        )
-        limit = limit or LocalLimit()
-        sender = Sender(
-            self.transport, self.clock, RetryPolicy(), lambda: 1.0, limit, BASE_URL
-        )
-        lost = LostOrders(sender, self.tracker, self.counters, self.callbacks)
-        self.ordering = Ordering(
-            sender,
-            self.tracker,
-            StartPacer(),
-            self.counters,
-            self.callbacks,
-            observer or Observer(),
-            lost,
-        )
+        callback = Callback("https://app.example/hooks", patience=60.0)
+        observer = observer or Observer()
+        super().__init__(script, callback=callback, observer=observer, **more)
 
     async def __aenter__(self):
         self.callbacks.start(self.ordering.adopt_late)

@@ -9,12 +9,9 @@ import time
 
 import anyio
 import pytest
-from support.virtual_time import VIRTUAL_TIME, StuckError, VirtualTimeLoop, run_virtual
+from support.virtual_time import StuckError, VirtualTimeLoop, run_virtual, virtual_time
 
-
-@pytest.fixture
-def anyio_backend():
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 def test_a_thousand_seconds_take_none():

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._api.checks import check_task_id
-from apimodels_async._core.money.orders import OrderRecord
+from apimodels_async._core.money.orders import ORDERED_ANEW, OrderRecord
 from apimodels_async._core.money.records import load_result, read_amount
 from apimodels_async._core.money.resume import OrderState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 DAMAGE: Final = (
     *(ValueError, TypeError, ArithmeticError, LookupError, OSError),
@@ -25,6 +26,19 @@ TEXTS: Final = (
     *("idempotency_key", "digest", "model", "prompt", "request", "price", "state"),
     *("task_id", "result", "error", "files", "nonce"),
 )
+
+
+def sum_money(
+    rows: Iterable[Sequence[str | None]],
+) -> tuple[Decimal, Decimal]:
+    """Return US dollars spent and reserved, of rows of state, price and cost."""
+    spent = reserved = Decimal(0)
+    for state, price, cost in rows:
+        if state == OrderState.COMPLETED:
+            spent += read_amount(cost or price or "0")
+        elif state not in ORDERED_ANEW:
+            reserved += read_amount(price or "0")
+    return spent, reserved
 
 
 def read_text(value: bytes) -> str | bytes:

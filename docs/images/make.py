@@ -31,7 +31,7 @@ from rich.console import Console
 from apimodels_async.cli.commands.emulator import emulator_session, serving
 from apimodels_async.cli.demo.board import Board, Item, demo_orders
 from apimodels_async.cli.demo.command import run_orders
-from apimodels_async.cli.demo.display import BoardView, write_final_page
+from apimodels_async.cli.demo.display import BoardView, write_page
 from apimodels_async.emulator import Emulator
 
 HERE = Path(__file__).parent
@@ -67,7 +67,7 @@ async def draw_demo(folder: Path) -> str:
 
         await run_orders(session, board, folder, ended)
         seconds = time.monotonic() - board.started_at
-    await asyncio.to_thread(write_final_page, folder / "index.html", board, seconds)
+    await asyncio.to_thread(write_page, folder / "index.html", board, seconds)
     return screen.export_svg(title="apimodels demo")
 
 

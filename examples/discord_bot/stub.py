@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 from typing import Any
 
 from aiohttp import BodyPartReader, WSMsgType, web
+from bot_studio.stub import Chat
 
 TOKEN = "stub.token"
 APPLICATION, CHANNEL, USER = "100", "200", "300"
@@ -35,21 +35,19 @@ HELLO, DISPATCH, IDENTIFY, HEARTBEAT, HEARD = 10, 0, 2, 1, 11
 DIRECT = {"type": 1, "id": CHANNEL, "recipients": [ANN]}
 
 
-class Discord:
+class Discord(Chat):
     """One channel with one bot."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.url = self.gateway = ""
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
-        self.files: list[list[bytes]] = []
-        """Of each message with pictures, the pictures."""
         self.commands: list[dict[str, Any]] = []
         self.expired = False
         """Whether the tokens of interactions have."""
         self._socket: web.WebSocketResponse | None = None
         self._interaction: dict[str, Any] = {}
         self._numbers = itertools.count(1000)
-        self._news = asyncio.Condition()
 
     async def imagine(self, prompt: str, **options: object) -> None:
         """Let the user call /imagine, once the bot is there."""
@@ -93,24 +91,6 @@ class Discord:
         await self._socket.send_json(
             {"op": op, "d": data, "t": None, "s": None, **more}
         )
-
-    async def _changed(self) -> None:
-        async with self._news:
-            self._news.notify_all()
-
-    async def until(self, *words: str) -> str:
-        """Wait until the bot has said something with all *words*; return it."""
-        async with self._news:
-            while True:
-                for text in self.texts:
-                    if all(word in text for word in words):
-                        return text
-                await self._news.wait()
-
-    async def until_files(self, count: int) -> None:
-        """Wait until the bot has sent that many messages with pictures."""
-        async with self._news:
-            await self._news.wait_for(lambda: len(self.files) >= count)
 
     @property
     def texts(self) -> list[str]:

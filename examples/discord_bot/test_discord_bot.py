@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
+from bot_studio.stub import ordered, orders
 
 from discord_bot.stub import TOKEN
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
-
-
-def orders(emulator):
-    """Return the paid requests that reached the image API."""
-    return [record for record in emulator.requests if record.endpoint == "create"]
-
-
-async def ordered(emulator, count):
-    """Wait until that many orders have arrived."""
-    while len(orders(emulator)) < count:  # noqa: ASYNC110  no event
-        await asyncio.sleep(0.01)
 
 
 async def test_a_picture_is_made_and_shown(chat, emulator, start):

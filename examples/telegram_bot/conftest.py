@@ -1,15 +1,9 @@
-"""
-The bot as its owner runs it: a process of its own, a chat and an image API on loopback.
-"""
+"""The bot before a chat and an image API on loopback."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import sqlite3
 import sys
-from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,14 +11,14 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from apimodels_async.emulator import Emulator
+from bot_studio import stub
+
 from telegram_bot.stub import TOKEN, Telegram
 
-
-@pytest.fixture(scope="session")
-def anyio_backend():
-    """Run async tests on asyncio."""
-    return "asyncio"
+anyio_backend = stub.asyncio_backend
+emulator = stub.emulator
+log = stub.log
+let_leases_end = stub.let_leases_end
 
 
 @pytest.fixture
@@ -33,69 +27,19 @@ async def telegram():
     telegram = Telegram()
     app = web.Application()
     app.router.add_post("/bot{token}/{method}", telegram.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    telegram.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield telegram
-    await runner.cleanup()
-
-
-@pytest.fixture
-async def emulator():
-    """Serve the image API on loopback: pictures take half a second to a second."""
-    async with Emulator(service_times={"*": (0.5, 1.0)}) as emulator:
-        yield emulator
+    async with stub.serving(app) as host:
+        telegram.url = f"http://{host}"
+        yield telegram
 
 
 @pytest.fixture
 async def start(telegram, emulator, tmp_path):
     """Return a context manager that runs the bot; told to stop at the end."""
-
-    @asynccontextmanager
-    async def start():
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
-            "BOT_DATA": str(tmp_path / "data"),
-            "TELEGRAM_BOT_TOKEN": TOKEN,
-            "TELEGRAM_API_URL": telegram.url,
-            "APIMODELS_API_KEY": emulator.api_key,
-            "APIMODELS_BASE_URL": emulator.base_url,
-        }
-        with (tmp_path / "log").open("a") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                str(Path(__file__).parent),
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-            await process.wait()
-
-    return start
-
-
-@pytest.fixture
-def log(tmp_path):
-    """Return what the bot has logged so far."""
-    return (tmp_path / "log").read_text
-
-
-@pytest.fixture
-def let_leases_end(tmp_path):
-    """Return what lets the minute pass for which a killed bot counts as alive."""
-
-    def let_leases_end():
-        with (
-            closing(sqlite3.connect(tmp_path / "data" / "orders.sqlite")) as rows,
-            rows,
-        ):
-            rows.execute("DELETE FROM owners")
-
-    return let_leases_end
+    return partial(
+        stub.running,
+        Path(__file__).parent,
+        tmp_path,
+        emulator,
+        TELEGRAM_BOT_TOKEN=TOKEN,
+        TELEGRAM_API_URL=telegram.url,
+    )

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from aiohttp import BodyPartReader, web
+from bot_studio.stub import Chat
 
 TOKEN = "42:stub"
 CHAT = {"id": 7, "type": "private", "first_name": "Ann"}
@@ -16,20 +17,18 @@ ME = {"id": 42, "is_bot": True, "first_name": "Painter", "username": "painter_bo
 POLL_S = 0.2
 
 
-class Telegram:
+class Telegram(Chat):
     """One chat with one bot."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.url = ""
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.files: list[list[bytes]] = []
-        """Of each message with pictures, the pictures."""
         self.patience_s = 0.0
         """How long a message with pictures goes without its answer."""
         self._updates: list[dict[str, Any]] = []
         self._message: dict[str, Any] = {}
         self._numbers = itertools.count(1)
-        self._news = asyncio.Condition()
 
     async def write(self, text: str) -> None:
         """Let the user write to the bot."""
@@ -55,28 +54,10 @@ class Telegram:
         self._updates.append({"update_id": number, "message": self._message})
         await self._changed()
 
-    async def _changed(self) -> None:
-        async with self._news:
-            self._news.notify_all()
-
-    async def until(self, *words: str) -> str:
-        """Wait until the bot has said something with all *words*; return it."""
-        async with self._news:
-            while True:
-                for text in self.texts:
-                    if all(word in text for word in words):
-                        return text
-                await self._news.wait()
-
     async def until_answers(self, count: int) -> None:
         """Wait until the bot has said that many things."""
         async with self._news:
             await self._news.wait_for(lambda: len(self.texts) >= count)
-
-    async def until_files(self, count: int) -> None:
-        """Wait until the bot has sent that many messages with pictures."""
-        async with self._news:
-            await self._news.wait_for(lambda: len(self.files) >= count)
 
     @property
     def texts(self) -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from bot_studio import LimitError, Limits, explain
+from bot_studio.stub import ordered, orders
 
 from apimodels_async import (
     TaskNotFoundError,
@@ -17,17 +16,6 @@ from telegram_bot.stub import TOKEN
 
 # Importing aiogram takes many seconds on a busy machine, and most tests start a bot.
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
-
-
-def orders(emulator):
-    """Return the paid requests that reached the image API."""
-    return [record for record in emulator.requests if record.endpoint == "create"]
-
-
-async def ordered(emulator, count):
-    """Wait until that many orders have arrived."""
-    while len(orders(emulator)) < count:  # noqa: ASYNC110  no event
-        await asyncio.sleep(0.01)
 
 
 async def test_a_picture_is_made_and_sent(telegram, emulator, start):

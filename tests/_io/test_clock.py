@@ -5,16 +5,11 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-import pytest
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async._io.clock import LoopClock
 
-
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 async def test_the_clock_is_the_loops():

@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async import ConfigurationError, LocalLimit
 
-
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 def now():

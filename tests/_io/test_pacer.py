@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async._io.pacer import SLICE, StartPacer
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 async def test_few_callers_do_not_wait():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fakes import FakeClock, FakeTransport, completed, cut, refused, reply
-from support.virtual_time import VIRTUAL_TIME, run_virtual
+from support.virtual_time import run_virtual, virtual_time
 
 from apimodels_async import (
     AuthenticationError,
@@ -36,10 +36,7 @@ from apimodels_async._ports import Kind, Phase, Reply, Request, Sent
 PAID = [Kind.CREATE, Kind.GENERATE]
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 def request_of(kind):

@@ -22,7 +22,7 @@ from support.fakes import (
     reply,
     state,
 )
-from support.virtual_time import VIRTUAL_TIME, run_virtual
+from support.virtual_time import run_virtual, virtual_time
 
 from apimodels_async import (
     AuthenticationError,
@@ -44,10 +44,7 @@ from apimodels_async._ports import Reply
 SLACK = 1e-6  # seconds; sums of floats
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 async def test_it_sleeps_while_nothing_is_pending():

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from support.fakes import Rig, done_after
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async._core.polling.grid import TICK_S
 from apimodels_async._io.tracker import BEGUN
 
-
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 async def test_tasks_that_begin_at_odd_times_share_wake_ups():

@@ -29,7 +29,6 @@ import random
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -47,6 +46,9 @@ from apimodels_async._adapters import Adapters
 from apimodels_async.emulator import Emulator
 from apimodels_async.stores.sqlite.journal import Journal
 from apimodels_async.webhooks import Callback, Receiver, SocketRelay
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.emulators import program
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -401,21 +403,6 @@ async def serve(*, callbacks: bool) -> None:
             await runner.cleanup()
 
 
-@contextlib.contextmanager
-def server(*, callbacks: bool) -> Iterator[dict[str, str]]:
-    """Start the emulator in a process of its own; yield how to reach it."""
-    command = [sys.executable, __file__, "--serve"]
-    command += ["--callbacks"] if callbacks else []
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.communicate()
-
-
 def measure(
     runs: int, prompts: int, kills: tuple[int, int], seed: int, *, callbacks: bool
 ) -> bool:
@@ -424,7 +411,8 @@ def measure(
     started = time.monotonic()
     # Imported before forking, so that a killed process costs milliseconds.
     _import_all()
-    with server(callbacks=callbacks) as found, tempfile.TemporaryDirectory() as folder:
+    command = (__file__, "--serve", *(["--callbacks"] if callbacks else []))
+    with program(*command) as found, tempfile.TemporaryDirectory() as folder:
         for number in range(runs):
             place = Path(folder) / str(number)
             run = Run(number=number, prompts=prompts, folder=place, server=found)

@@ -36,7 +36,6 @@ import random
 import signal
 import sqlite3
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
@@ -52,10 +51,10 @@ from attrs import define, field
 from redis.asyncio import Redis
 
 from apimodels_async import OutcomeUnknownError, PollPolicy, Session
-from apimodels_async.emulator import Emulator
 from apimodels_async.stores import RedisStore, SqliteStore
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.emulators import emulator_process
 from support.redis import SAFE, RedisServer
 
 if TYPE_CHECKING:
@@ -484,30 +483,6 @@ def compare(the_round: Round, lives: list[Life], figures: Figures) -> None:
         broken["damaged files"].append(the_round.mark)
 
 
-async def serve() -> None:
-    """Run the emulator until the parent has gone."""
-    async with Emulator(service_times=SERVICE_S, credits="1000000") as emulator:
-        told = {"base_url": emulator.base_url, "key": emulator.api_key}
-        print(json.dumps(told), flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-
-
-@contextlib.contextmanager
-def server() -> Iterator[dict[str, str]]:
-    """Start the emulator in a process of its own; yield how to reach it."""
-    process = subprocess.Popen(
-        [sys.executable, __file__, "--serve"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.communicate()
-
-
 def p99(values: list[float]) -> float:
     """Return what one in a hundred exceeds."""
     ordered = sorted(values) or [0.0]
@@ -589,7 +564,7 @@ def measure(given: argparse.Namespace) -> bool:
     crowds = [int(each) for each in given.processes.split(",")]
     started = time.monotonic()
     with (
-        server() as found,
+        emulator_process(SERVICE_S) as found,
         tempfile.TemporaryDirectory() as folder,
         redis_of(given) as redis,
     ):
@@ -634,11 +609,7 @@ def main() -> bool:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--store", choices=("sqlite", "redis"), default="sqlite")
     parser.add_argument("--restart", type=float, default=0.0, help="seconds; 0: never")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.serve:
-        asyncio.run(serve())
-        return True
     return measure(given)
 
 

@@ -4,14 +4,12 @@ A short run of the accounting: whatever cuts a call, each paid order can be foun
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from soak.accounts import Account
 from soak.conftest import LONG
-from support.batches import uncovered
+from support.batches import run_campaign
 
 from apimodels_async import ImageResult, OutcomeUnknownError, RateLimitError
 
@@ -31,16 +29,9 @@ def test_a_cut_call_leaves_what_was_paid_for_where_it_is_found(surfaces):
     """Nothing that the emulator charged is unaccounted for."""
     chosen = [word for name in surfaces for word in ("--surface", name)]
     orders = "1000" if LONG else "60"
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *chosen, "--orders", orders],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=uncovered(),
-    )
+    said = run_campaign(SCRIPT, *chosen, "--orders", orders)
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "unaccounted: 0" in done.stdout
+    assert "unaccounted: 0" in said
 
 
 def test_the_books_tell_what_is_nowhere():

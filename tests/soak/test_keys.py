@@ -5,12 +5,10 @@ bought once.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support.batches import uncovered
+from support.batches import run_campaign
 from support.redis import needs_redis
 
 SCRIPT = Path(__file__).parent / "keys.py"  # the nightly session orders 20,000
@@ -23,14 +21,8 @@ REDIS = ("--store", "redis", "--restart", "3", "--lease", "8")
 )
 def test_processes_with_the_same_keys_buy_each_once(more):
     """Taken twice 0, one end for all, unknown only what a killed process had."""
-    done = subprocess.run(
-        # A test never fails for being slow: how long turns take is for the night.
-        [sys.executable, str(SCRIPT), *SMALL, "--turn", "60", *more],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=uncovered(),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "taken twice: 0" in done.stdout
-    assert "ended otherwise: 0" in done.stdout
+    # A test never fails for being slow: how long turns take is for the night.
+    said = run_campaign(SCRIPT, *SMALL, "--turn", "60", *more)
+
+    assert "taken twice: 0" in said
+    assert "ended otherwise: 0" in said

@@ -5,11 +5,9 @@ bought once, and none is lost.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from support.batches import uncovered
+from support.batches import run_campaign
 from support.redis import needs_redis
 
 SCRIPT = Path(__file__).parent / "redis_cuts.py"  # the nightly session cuts for 20 s
@@ -20,13 +18,7 @@ SHORT = ("--cut", "1.2", "--patience", "0.6", "--cuts", "3", "--kills")
 @needs_redis
 def test_processes_that_are_cut_off_from_redis_buy_each_key_once():
     """Taken twice 0, lost 0: refused, hanging or reset, for longer than is waited."""
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *SMALL, *SHORT],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=uncovered(),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "taken twice: 0" in done.stdout
-    assert "lost: 0" in done.stdout
+    said = run_campaign(SCRIPT, *SMALL, *SHORT)
+
+    assert "taken twice: 0" in said
+    assert "lost: 0" in said

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support.batches import uncovered
+from support.batches import run_campaign
 from support.redis import needs_redis
 
 SCRIPT = Path(__file__).parent / "workers.py"  # the nightly session has 2,000 pictures
@@ -27,13 +25,7 @@ needs_moto = pytest.mark.skipif(
 @needs_moto
 def test_workers_that_are_killed_buy_each_picture_once():
     """Taken twice 0, unknown only what a killed one was sending, the rest saved."""
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *SMALL],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=uncovered(),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "taken twice: 0" in done.stdout
-    assert "saved and not in the bucket: 0" in done.stdout
+    said = run_campaign(SCRIPT, *SMALL)
+
+    assert "taken twice: 0" in said
+    assert "saved and not in the bucket: 0" in said

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import random
@@ -44,7 +43,6 @@ from attrs import define, field
 from obstore.store import from_url
 
 from apimodels_async import OutcomeUnknownError, PollPolicy
-from apimodels_async.emulator import Emulator
 from apimodels_async.integrations.redis import RedisLimit
 from apimodels_async.integrations.streaq import (
     Answer,
@@ -56,6 +54,7 @@ from apimodels_async.stores import RedisStore
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.buckets import environment, objects, serve_s3
+from support.emulators import emulator_process
 from support.redis import SAFE, RedisProxy, RedisServer
 
 if TYPE_CHECKING:
@@ -372,34 +371,10 @@ def show(campaign: Campaign, bucket: str, wall: float) -> bool:
     return all(promises.values())
 
 
-async def serve() -> None:
-    """Run the emulator until the parent has gone."""
-    async with Emulator(service_times=SERVICE_S, credits="1000000") as emulator:
-        told = {"base_url": emulator.base_url, "key": emulator.api_key}
-        print(json.dumps(told), flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-
-
-@contextlib.contextmanager
-def server() -> Iterator[dict[str, str]]:
-    """Start the emulator in a process of its own; yield how to reach it."""
-    process = subprocess.Popen(
-        [sys.executable, __file__, "--serve"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.communicate()
-
-
 def measure(given: argparse.Namespace) -> bool:
     """Run the campaign, print the figures, and return whether every promise held."""
     with (
-        server() as found,
+        emulator_process(SERVICE_S) as found,
         tempfile.TemporaryDirectory() as folder,
         RedisServer(SAFE) as redis,
         serve_s3() as s3,
@@ -432,14 +407,10 @@ def main() -> bool:
     parser.add_argument("--lease", type=float, default=6.0, help="seconds")
     parser.add_argument("--cut", type=float, default=0.0, help="seconds; 0: never")
     parser.add_argument("--seed", type=int, default=0)
-    for name in ("--serve", "--work"):
-        parser.add_argument(name, action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     for name in ("--broker", "--log"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.serve:
-        asyncio.run(serve())
-        return True
     if given.work:
         work(given)
         return True

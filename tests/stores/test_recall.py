@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 from support.fakes import FakeClock
-from support.orders import an_order
+from support.orders import an_order, memory_store
 from support.shops import BASE_URL, Shop
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async import (
     GenerationFailedError,
@@ -28,16 +28,8 @@ from apimodels_async.stores.sent_order import SentOrder
 MOOSE = {"model": "gpt-image-2"}
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
-
-
-@pytest.fixture
-async def store():
-    """Return a store whose time is the loop's."""
-    return MemoryStore(clock=FakeClock().utcnow)
+anyio_backend = virtual_time
+store = memory_store
 
 
 async def recovered(session):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.fakes import FakeClock
-from support.orders import an_order
+from support.orders import an_order, memory_store
 from support.shops import BASE_URL, Shop
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async import (
     BadRequestError,
@@ -17,21 +16,13 @@ from apimodels_async import (
     InvalidRequestError,
     OutcomeUnknownError,
 )
-from apimodels_async.stores import MemoryStore, OrderState, find_order, forget_order
+from apimodels_async.stores import OrderState, find_order, forget_order
 
 MOOSE = {"model": "gpt-image-2", "idempotency_key": "k"}
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
-
-
-@pytest.fixture
-async def store():
-    """Return a store whose time is the loop's."""
-    return MemoryStore(clock=FakeClock().utcnow)
+anyio_backend = virtual_time
+store = memory_store
 
 
 async def generate(session, **more):

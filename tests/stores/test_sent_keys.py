@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 from support.fakes import FakeClock
+from support.orders import memory_store
 from support.shops import Shop
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
+from support.waiting import cancel
 
 from apimodels_async import (
     ConfigurationError,
@@ -25,23 +27,8 @@ from apimodels_async.stores.store import scope_of
 MOOSE = {"model": "gpt-image-2", "idempotency_key": "k"}
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
-
-
-@pytest.fixture
-async def store():
-    """Return a store whose time is the loop's."""
-    return MemoryStore(clock=FakeClock().utcnow)
-
-
-async def cancel(caller):
-    """Cancel a caller; it must end cancelled."""
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
+anyio_backend = virtual_time
+store = memory_store
 
 
 async def crash(session, store):

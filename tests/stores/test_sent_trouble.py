@@ -8,7 +8,7 @@ import logging
 import pytest
 from support.fakes import FakeClock
 from support.shops import Shop
-from support.virtual_time import VIRTUAL_TIME, run_virtual
+from support.virtual_time import run_virtual, virtual_time
 
 from apimodels_async import JournalError, SessionClosedError
 from apimodels_async._core.money.orders import LEASE_S
@@ -18,10 +18,7 @@ MOOSE = {"model": "gpt-image-2", "idempotency_key": "k"}
 STORES = "apimodels_async.stores"
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 class FailingStore(MemoryStore):

@@ -8,7 +8,7 @@ import pytest
 from support.batches import drain, tasks
 from support.fakes import FakeClock
 from support.shops import Shop
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async import JournalError, OutcomeUnknownError, SessionClosedError
 from apimodels_async.stores import MemoryStore
@@ -16,10 +16,7 @@ from apimodels_async.stores import MemoryStore
 MOOSE = {"model": "gpt-image-2", "idempotency_key": "k"}
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 class FlakyStore(MemoryStore):

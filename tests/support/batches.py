@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 
 from apimodels_async import ImageRequest
@@ -26,6 +28,19 @@ def uncovered():
     A killed process would leave a torn file among the coverage data.
     """
     return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
+
+
+def run_campaign(script, *words):
+    """Run a program of ``tests/soak``; return what it says once all promises held."""
+    done = subprocess.run(
+        [sys.executable, str(script), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=uncovered(),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 async def drain(batch):

@@ -7,6 +7,7 @@ from contextlib import closing
 from decimal import Decimal
 
 import pytest
+from support.fakes import FakeClock
 from support.keyspace import StoreInMemory
 from support.redis import ABSENT, FOUND, PROGRAMS, shared_server
 
@@ -66,3 +67,9 @@ def execute(store, sql, *values):
     """Do to the file of a store what another program could."""
     with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
         return connection.execute(sql, values).fetchall()
+
+
+@pytest.fixture
+async def memory_store():
+    """Return a store whose time is the loop's."""
+    return MemoryStore(clock=FakeClock().utcnow)

@@ -15,6 +15,8 @@ import asyncio
 import selectors
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
@@ -99,10 +101,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return StuckError(f"{why}; waiting: {', '.join(names) or 'no task'}")
 
 
-VIRTUAL_TIME = ("asyncio", {"loop_factory": VirtualTimeLoop})
-"""
-What a fixture ``anyio_backend`` returns to give a test module virtual time.
-"""
+@pytest.fixture
+def virtual_time():
+    """Run async tests on a clock that jumps: ``anyio_backend = virtual_time``."""
+    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 def run_virtual(function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:

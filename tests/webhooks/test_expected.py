@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
-import pytest
 from support.fakes import EPOCH, Rig, completed, done_after, refused
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async.webhooks import Callback, Hint
 from apimodels_async.webhooks.expected import KEPT_S, RELISTEN_S, ExpectedCallbacks
@@ -15,10 +14,7 @@ from apimodels_async.webhooks.expected import KEPT_S, RELISTEN_S, ExpectedCallba
 URL = "https://app.example/hooks"
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 class Desk:

@@ -8,30 +8,21 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from support.fakes import EPOCH, Rig, completed, failed, refused, reply, state
-from support.virtual_time import VIRTUAL_TIME
+from support.desks import OrderingRig
+from support.fakes import EPOCH, completed, failed, refused, reply, state
+from support.virtual_time import virtual_time
 
-from apimodels_async import ImageRequest, OutcomeUnknownError, RetryPolicy
-from apimodels_async._adapters import NoObserver
-from apimodels_async._api.checks import BASE_URL
-from apimodels_async._io.order_limit import LocalLimit
-from apimodels_async._io.pacer import StartPacer
-from apimodels_async._io.sender import Sender
-from apimodels_async._lost_orders import LostOrders
-from apimodels_async._ordering import Ordering
+from apimodels_async import ImageRequest, OutcomeUnknownError
 from apimodels_async._ports import Failure, Phase
 from apimodels_async.webhooks import Callback, Hint
-from apimodels_async.webhooks.expected import NAMED_MAX, REFUTED_MAX, ExpectedCallbacks
+from apimodels_async.webhooks.expected import NAMED_MAX, REFUTED_MAX
 
 MOOSE = ImageRequest("gpt-image-2", "a moose")
 OTHERS_AGE_S = 600
 """Seconds before the order that a task of somebody else's was made."""
 
 
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 def ms(seconds):
@@ -39,7 +30,7 @@ def ms(seconds):
     return int((EPOCH.timestamp() + seconds) * 1000)
 
 
-class Desk(Rig):
+class Desk(OrderingRig):
     """
     Ordering with callbacks, whose orders are answered by *answers*, the last for good.
     """
@@ -52,29 +43,8 @@ class Desk(Rig):
                 return answers.pop(0) if len(answers) > 1 else answers[0]
             return tasks.get(call.task_id, lambda _: refused(404))(call)
 
-        super().__init__(script)
-        self.callback = Callback("https://app.example/hooks", patience=patience)
-        self.callbacks = ExpectedCallbacks(
-            self.callback, self.tracker, self.clock, self.counters
-        )
-        sender = Sender(
-            self.transport,
-            self.clock,
-            RetryPolicy(),
-            lambda: 1.0,
-            LocalLimit(),
-            BASE_URL,
-        )
-        lost = LostOrders(sender, self.tracker, self.counters, self.callbacks)
-        self.ordering = Ordering(
-            sender,
-            self.tracker,
-            StartPacer(),
-            self.counters,
-            self.callbacks,
-            NoObserver(),
-            lost,
-        )
+        callback = Callback("https://app.example/hooks", patience=patience)
+        super().__init__(script, callback=callback)
 
     async def __aenter__(self):
         self.callbacks.start(self.ordering.adopt_late)

@@ -32,11 +32,7 @@ from apimodels_async.cli.demo.board import (
     Item,
     demo_orders,
 )
-from apimodels_async.cli.demo.display import (
-    live_board,
-    write_final_page,
-    write_pending_page,
-)
+from apimodels_async.cli.demo.display import live_board, write_page
 from apimodels_async.cli.errors import ExitCode
 from apimodels_async.cli.options import Flag, Port, Positive
 from apimodels_async.cli.output import Output
@@ -80,7 +76,7 @@ async def demo(
     emulator = Emulator(port=port, speed=speed)
     # Before anything is made, to know that there is a place for it.
     waiting = Board.of(demo_orders(count), time.monotonic())
-    await asyncio.to_thread(write_pending_page, folder / "index.html", waiting)
+    await asyncio.to_thread(write_page, folder / "index.html", waiting)
     async with serving(emulator):
         return await _demo(emulator, output, folder, count, speed)
 
@@ -106,7 +102,7 @@ async def _demo(
         wall_s = time.monotonic() - board.started_at
         connections = session.stats().connections
     index = out / "index.html"
-    await asyncio.to_thread(write_final_page, index, board, wall_s)
+    await asyncio.to_thread(write_page, index, board, wall_s)
     stats = session.stats()
     for item in board.failed:
         output.line(

@@ -147,34 +147,27 @@ def live_board(
         yield ended
 
 
-def write_pending_page(index: Path, board: Board) -> None:
+def write_page(index: Path, board: Board, wall_s: float | None = None) -> None:
     """
-    Write the page before anything is made: every picture is pending. Blocks.
+    Write the page about *board*: all pending, or what became of it. Blocks.
+
+    Args:
+        wall_s: How long it took, in seconds; None: nothing is made yet.
 
     Raises:
         ConfigurationError: The page cannot be written.
     """
-    facts = {"drawn by": "the emulator inside; no real money"}
-    title = f"{len(board.items)} pictures on their way"
-    write_gallery(index, title, _cards(board), facts)
-
-
-def write_final_page(index: Path, board: Board, wall_s: float) -> None:
-    """
-    Write the page about what became of *board* in *wall_s* seconds. Blocks.
-
-    Raises:
-        ConfigurationError: The page cannot be written.
-    """
-    facts = {
-        "pictures": str(len(board.saved)),
-        "wall time": f"{wall_s:.1f} s",
-        "one after another": f"{board.service_s:.0f} s",
-        "spent": f"${board.cost:.2f}",
-        "failed, not charged": str(len(board.failed)),
-        "drawn by": "the emulator inside; no real money",
-    }
-    title = f"{len(board.saved)} pictures in {wall_s:.1f} seconds"
+    title, facts = f"{len(board.items)} pictures on their way", {}
+    if wall_s is not None:
+        title = f"{len(board.saved)} pictures in {wall_s:.1f} seconds"
+        facts = {
+            "pictures": str(len(board.saved)),
+            "wall time": f"{wall_s:.1f} s",
+            "one after another": f"{board.service_s:.0f} s",
+            "spent": f"${board.cost:.2f}",
+            "failed, not charged": str(len(board.failed)),
+        }
+    facts["drawn by"] = "the emulator inside; no real money"
     write_gallery(index, title, _cards(board), facts)
 
 

@@ -24,10 +24,10 @@ from apimodels_async._core.money.orders import (
     Claim,
 )
 from apimodels_async._core.money.pictures import digests_in, put_back, take_out
-from apimodels_async._core.money.records import dump_result, read_amount
+from apimodels_async._core.money.records import dump_result
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import ConfigurationError, JournalError
-from apimodels_async.stores.records import DAMAGE
+from apimodels_async.stores.records import DAMAGE, sum_money
 from apimodels_async.stores.redis.address import read_address
 from apimodels_async.stores.redis.pictures import keep_pictures, pictures_in
 from apimodels_async.stores.redis.rows import (
@@ -324,12 +324,9 @@ class RedisStore:
         after: str | bytes = f"[{prefix}"
         while after:
             rows, after = await self._open.run("money", scope, prefix, after, PAGE)
-            for row in rows:
-                state, price, cost = (each and each.decode() for each in row)
-                if state == OrderState.COMPLETED.value:
-                    spent += read_amount(cost or price or "0")
-                elif state not in {each.value for each in ORDERED_ANEW}:
-                    reserved += read_amount(price or "0")
+            words = ([each and each.decode() for each in row] for row in rows)
+            more, held = sum_money(words)
+            spent, reserved = spent + more, reserved + held
         return spent, reserved
 
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:

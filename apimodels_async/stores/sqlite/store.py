@@ -9,7 +9,6 @@ import copy
 import json
 import os
 import time
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -23,10 +22,10 @@ from apimodels_async._core.money.orders import (
     is_replaceable,
 )
 from apimodels_async._core.money.pictures import digests_in
-from apimodels_async._core.money.records import dump_result, read_amount
-from apimodels_async._core.money.resume import OrderState
+from apimodels_async._core.money.records import dump_result
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async.errors import JournalError
+from apimodels_async.stores.records import sum_money
 from apimodels_async.stores.sqlite.jobs import Alike
 from apimodels_async.stores.sqlite.pictures import PictureFolder
 from apimodels_async.stores.sqlite.rows import NOW, Rows
@@ -62,8 +61,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
+    from decimal import Decimal
 
     from apimodels_async._core.money.orders import NewOrder, OrderRecord
+    from apimodels_async._core.money.resume import OrderState
     from apimodels_async.models import ImageResult
     from apimodels_async.stores.sqlite.connection import Connection
     from apimodels_async.stores.sqlite.reader import Reader
@@ -326,17 +327,8 @@ class SqliteStore:
 
     async def money(self, scope: str, prefix: str) -> tuple[Decimal, Decimal]:
         """See ``OrderStore``."""
-
-        def work(db: Connection) -> tuple[Decimal, Decimal]:
-            spent = reserved = Decimal(0)
-            for state, price, cost in db.execute(MONEY, (scope, len(prefix), prefix)):
-                if state == OrderState.COMPLETED:
-                    spent += read_amount(cost or price or "0")
-                elif state not in ORDERED_ANEW:
-                    reserved += read_amount(price or "0")
-            return spent, reserved
-
-        return await self._do(work)
+        values = (scope, len(prefix), prefix)
+        return await self._do(lambda db: sum_money(db.execute(MONEY, values)))
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
         """See ``OrderStore``."""

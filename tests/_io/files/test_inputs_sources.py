@@ -8,7 +8,6 @@ import array
 import io
 import mimetypes
 
-import anyio
 import pytest
 from support.cases import check_all_at_once
 
@@ -16,18 +15,6 @@ from apimodels_async import InvalidRequestError
 from apimodels_async._io.files.inputs import load_file
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 100
-
-
-@pytest.fixture
-def anyio_backend():
-    """Files are read by threads: the clock is the real one."""
-    return "asyncio"
-
-
-@pytest.fixture
-def threads():
-    """Return a limiter for one thread."""
-    return anyio.CapacityLimiter(1)
 
 
 def written():

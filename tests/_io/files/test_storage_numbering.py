@@ -23,12 +23,6 @@ OTHER = PNG + b"other"
 
 
 @pytest.fixture
-def anyio_backend():
-    """Files are written by threads: the clock is the real one."""
-    return "asyncio"
-
-
-@pytest.fixture
 def threads():
     """Return a limiter for four threads."""
     return anyio.CapacityLimiter(4)

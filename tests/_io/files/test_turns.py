@@ -7,15 +7,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async._io.files.turns import StoppedError, Turns
 
-
-@pytest.fixture
-def anyio_backend():
-    """Run on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 async def test_waiting_for_a_place_is_no_ones_time():

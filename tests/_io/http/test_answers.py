@@ -7,17 +7,14 @@ import asyncio
 import pytest
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async._io.http.answers import Answer, Watch
 
 ENOUGH = 1000
 
 
-@pytest.fixture
-def anyio_backend():
-    """Let time pass at once."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 def arriving(content, *, whole=True):

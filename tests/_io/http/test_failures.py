@@ -40,12 +40,6 @@ CALLS = (
 )
 
 
-@pytest.fixture(scope="module")
-def authority():
-    """Return a certificate authority."""
-    return trustme.CA()
-
-
 def served(authority, what):
     """Return the TLS settings of a server whose certificate is bad in this way."""
     if what == "untrusted":

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.virtual_time import VIRTUAL_TIME
+from support.virtual_time import virtual_time
 
 from apimodels_async._io.http.places import ConnectionPlaces
 from apimodels_async._ports import Kind
 
-
-@pytest.fixture
-def anyio_backend():
-    """Run async tests on a clock that jumps."""
-    return VIRTUAL_TIME
+anyio_backend = virtual_time
 
 
 async def hold(places, kind, seconds, most=None):

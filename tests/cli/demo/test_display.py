@@ -16,11 +16,7 @@ from apimodels_async import (
     Session,
 )
 from apimodels_async.cli.demo.board import Board, DemoOrder, demo_orders
-from apimodels_async.cli.demo.display import (
-    BoardView,
-    write_final_page,
-    write_pending_page,
-)
+from apimodels_async.cli.demo.display import BoardView, write_page
 
 
 def test_a_narrow_terminal_has_no_table_of_models():
@@ -40,7 +36,7 @@ def test_the_page_is_there_before_the_pictures(folder):
     """Before anything is made the page shows every picture as pending."""
     board = Board.of(demo_orders(2), 0.0)
 
-    write_pending_page(folder / "index.html", board)
+    write_page(folder / "index.html", board)
 
     text = (folder / "index.html").read_text("utf-8")
     assert "4 pictures on their way" in text
@@ -62,7 +58,7 @@ def test_the_page_says_how_a_picture_was_lost(folder):
         item.error = error
     board.items[-1].result = ImageResult(urls=("https://a.b/c.png",))
 
-    write_final_page(folder / "index.html", board, 1.0)
+    write_page(folder / "index.html", board, 1.0)
 
     text = (folder / "index.html").read_text("utf-8")
     shown = [part.partition('"')[0] for part in text.split('<li class="card ')[1:]]
