@@ -6,17 +6,11 @@ The documentation holds together: links, drawings, figures, and a place for ever
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
 
-import pytest
 from links import anchors, dead_links, for_site
 from pages import DOORS, bad_pages
 from support.cases import check_all
@@ -25,7 +19,6 @@ from test_layers import LAYERS
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "apimodels_async"
-START = DOCS / "index.md"
 PROSE = 38
 """Column of the first drawing where its words begin."""
 HOUSE = (DOCS / "how-it-works.md").read_text(encoding="utf-8")
@@ -130,7 +123,7 @@ def test_the_navigation_has_every_page():
     own = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
 
     assert sorted(pages_of(config["project"]["nav"])) == sorted(
-        own | {"benchmarks.md", "contributing.md", "changelog.md"}
+        own | {"benchmarks.md", "contributing.md", "changelog.md", "security.md"}
     )
 
 
@@ -193,55 +186,3 @@ def test_the_figures_of_the_readme_are_measured():
 
     assert len(numbers) > 20
     assert [each for each in numbers if each not in results] == []
-
-
-# --- the start page ---------------------------------------------------------------
-
-SHELL = re.compile(
-    r"(?:^<!-- (?P<word>no-run: [^>]+|stays) -->\n)?^```console\n(?P<code>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-
-
-@pytest.mark.timeout(180)
-@pytest.mark.skipif(sys.platform == "win32", reason="its blocks are for a POSIX shell")
-def test_the_start_page_runs_as_printed(tmp_path):
-    """The commands of the start page work, one after the other, without a key."""
-    stays, lines = [], []
-    for block in SHELL.finditer(START.read_text(encoding="utf-8")):
-        word = block["word"] or ""
-        if not word.startswith("no-run"):
-            where = stays if word == "stays" else lines
-            where += re.findall(r"^\$ (.*)$", block["code"], re.MULTILINE)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = str(listener.getsockname()[1])
-    (server,) = [line.replace("8787", port).split() for line in stays]
-    script = "\n".join(lines).replace("8787", port)
-    folder = str(Path(sys.executable).parent)
-    env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-    program = shutil.which("apimodels", path=folder)
-    shell = shutil.which("sh")
-    assert program is not None
-    assert shell is not None
-
-    with subprocess.Popen(
-        [program, *server[1:]], stdout=subprocess.PIPE, cwd=tmp_path, env=env
-    ) as emulator:
-        try:
-            emulator.stdout.readline()  # it listens
-            done = subprocess.run(
-                [shell, "-eu", "-c", script],
-                cwd=tmp_path,
-                env=env,
-                capture_output=True,
-                encoding="utf-8",
-                check=False,
-            )
-        finally:
-            emulator.terminate()
-
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "demo" / "index.html").is_file()
-    assert len(list(tmp_path.glob("fox.*"))) == 1
-    assert len(list(tmp_path.glob("moose.*"))) == 1

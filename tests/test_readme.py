@@ -8,6 +8,8 @@ A comment on the line before the fence says otherwise:
 
 - ``<!-- no-run: reason -->`` is for what cannot run here;
 - ``<!-- continues -->`` is for what goes on where the block before it ended.
+
+The shell blocks of the start page run, too; ``<!-- stays -->`` marks what serves them.
 """
 
 from __future__ import annotations
@@ -16,7 +18,12 @@ import ast
 import asyncio
 import contextlib
 import inspect
+import os
 import re
+import shutil
+import socket
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 from typing import NamedTuple
@@ -147,6 +154,60 @@ def test_what_does_not_run_says_why():
     ]
 
     assert silent == []
+
+
+# --- the start page ---------------------------------------------------------------
+
+SHELL = re.compile(
+    r"(?:^<!-- (?P<word>no-run: [^>]+|stays) -->\n)?^```console\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(sys.platform == "win32", reason="its blocks are for a POSIX shell")
+def test_the_start_page_runs_as_printed(tmp_path):
+    """The commands of the start page work, one after the other, without a key."""
+    stays, lines = [], []
+    for block in SHELL.finditer(
+        (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    ):
+        word = block["word"] or ""
+        if not word.startswith("no-run"):
+            where = stays if word == "stays" else lines
+            where += re.findall(r"^\$ (.*)$", block["code"], re.MULTILINE)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    (server,) = [line.replace("8787", port).split() for line in stays]
+    script = "\n".join(lines).replace("8787", port)
+    folder = str(Path(sys.executable).parent)
+    env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    program = shutil.which("apimodels", path=folder)
+    shell = shutil.which("sh")
+    assert program is not None
+    assert shell is not None
+
+    with subprocess.Popen(
+        [program, *server[1:]], stdout=subprocess.PIPE, cwd=tmp_path, env=env
+    ) as emulator:
+        try:
+            emulator.stdout.readline()  # it listens
+            done = subprocess.run(
+                [shell, "-eu", "-c", script],
+                cwd=tmp_path,
+                env=env,
+                capture_output=True,
+                encoding="utf-8",
+                check=False,
+            )
+        finally:
+            emulator.terminate()
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "demo" / "index.html").is_file()
+    assert len(list(tmp_path.glob("fox.*"))) == 1
+    assert len(list(tmp_path.glob("moose.*"))) == 1
 
 
 # --- the reader of documents, on a document of its own ----------------------------

@@ -135,7 +135,7 @@ def help_of(command: str) -> str:
     env = {**os.environ, "COLUMNS": COLUMNS, "NO_COLOR": "1", "TERM": "dumb"}
     run = (sys.executable, "-m", "apimodels_async.cli.main", *words)
     done = subprocess.run(  # noqa: S603  our own program
-        run, check=True, capture_output=True, encoding="utf-8", env=env
+        run, check=True, stdout=subprocess.PIPE, encoding="utf-8", env=env
     )
     return "\n".join(line.rstrip() for line in done.stdout.splitlines())
 

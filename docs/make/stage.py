@@ -26,6 +26,7 @@ OUTSIDE: Final = {
     "benchmarks/RESULTS.md": "benchmarks.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
 }
 """Pages that have their place elsewhere in the checkout -> their place on the site."""
 MARK: Final = re.compile(r"^<!-- made: (\w+)[^>]*-->$", re.MULTILINE)
@@ -49,11 +50,14 @@ def stage(target: Path) -> list[str]:
     """Fill *target*, emptied first; return a sentence for each link that is dead."""
     shutil.rmtree(target, ignore_errors=True)
     dead, known = [], places()
+    pages = [source for source in known if source.endswith(".md")]
+    said = "".join((ROOT / each).read_text(encoding="utf-8") for each in pages)
     for source, place in known.items():
         path = target / place
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix != ".md":
-            shutil.copyfile(ROOT / source, path)
+            if path.name in said or path.suffix == ".css":
+                shutil.copyfile(ROOT / source, path)
             continue
         dead += dead_links(ROOT, ROOT / source)
         text = (ROOT / source).read_text(encoding="utf-8")
