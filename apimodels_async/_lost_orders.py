@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from apimodels_async._api import calls, requests
+from apimodels_async._api import calls
 from apimodels_async._core.money.retry import disowned, info_of
 from apimodels_async.errors import (
     NotFoundError,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async.handle import PaidRequest
-    from apimodels_async.models import AnyRequest
     from apimodels_async.stores.store import OrderLog
     from apimodels_async.webhooks.expected import ExpectedCallback, ExpectedCallbacks
 
@@ -60,29 +59,6 @@ class LostOrders:
             ledger.claimed.discard(shown)  # its own order's answer may still come
         return found
 
-    async def find_earlier(
-        self, request: AnyRequest, record: OrderLog, nonce: str, age_s: float
-    ) -> TaskHandle | None:
-        """
-        Wait for the callback of an order that an earlier process sent.
-
-        Args:
-            age_s: Seconds since it was sent, at most.
-
-        Returns:
-            Its task; None without callbacks, or if none came in time.
-        """
-        model = requests.model_of(request)
-        return await self._find_by_nonce(model, record, nonce, age_s)
-
-    async def _find_by_nonce(
-        self, model: str, record: OrderLog, nonce: str, age_s: float
-    ) -> TaskHandle | None:
-        if self._callbacks is None:
-            return None
-        expected = self._callbacks.expect(model, record, nonce, age_s)
-        return await self._wait(expected, None)
-
     async def find_recorded(self, record: OrderLog, known: OrderRecord) -> TaskHandle:
         """
         Return the task of an order that a store has as lost.
@@ -90,9 +66,10 @@ class LostOrders:
         Raises:
             OutcomeUnknownError: Its callback did not come.
         """
-        if known.nonce is not None and known.awaits_callback:
-            age_s = max(known.age_s, 0.0)
-            found = await self._find_by_nonce(known.model, record, known.nonce, age_s)
+        nonce, age_s = known.nonce, max(known.age_s, 0.0)
+        if self._callbacks is not None and nonce is not None and known.awaits_callback:
+            expected = self._callbacks.expect(known.model, record, nonce, age_s)
+            found = await self._wait(expected, None)
             if found is not None:
                 await record.accepted(found.task_id)
                 return found

@@ -2,7 +2,8 @@
 Processor instructions of a poll and of a synchronous call, ours and bare aiohttp's:
 steady where clocks are not.
 
-    python benchmarks/instructions.py [--together N ...] [--gate] [--quick] [--json FILE]
+    python benchmarks/instructions.py [--together N ...] [--gate] [--quick]
+                                      [--json FILE]
 
 Each variant runs once under valgrind's callgrind (which must be installed), with a
 fixed hash seed. Counting begins when all is warm, and ends some hundred polls or calls

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import attrs
 import pytest
 from support.desks import OrderingRig
 from support.fakes import EPOCH, completed, cut, refused, reply, state
+from support.orders import an_order
 from support.virtual_time import virtual_time
 
 from apimodels_async import (
@@ -390,10 +392,9 @@ async def test_a_callback_of_an_earlier_process_finds_its_task():
         return completed(task_id, createTime=int(EPOCH.timestamp() * 1000))
 
     async with Desk(poll=made) as desk:
-        record = Record()
-        waiting = asyncio.create_task(
-            desk.ordering.lost.find_earlier(MOOSE, record, "ab" * 16, 100.0)
-        )
+        record, order = Record(), an_order(model="gpt-image-2", nonce="ab" * 16)
+        known = attrs.evolve(order.record(1, EPOCH.timestamp()), age_s=100.0)
+        waiting = asyncio.create_task(desk.ordering.lost.find_recorded(record, known))
         await asyncio.sleep(1)
         (expected,) = desk.callbacks._expected.values()
         assert (expected.nonce, expected.model) == ("ab" * 16, "gpt-image-2")
@@ -402,6 +403,7 @@ async def test_a_callback_of_an_earlier_process_finds_its_task():
 
         handle = await waiting
         assert (await handle).task_id == handle.task_id == "t9"
+        assert record.lines == ["t9"]
         assert desk.counters.submitted == 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from decimal import Decimal
 from functools import partial
@@ -126,7 +125,6 @@ class WorkerLog:
     again: int = field(init=False, default=0)
     """Rows that were given to a worker before."""
     signal: int | None = field(init=False, default=None)
-    _began: float = field(init=False, factory=time.monotonic)
 
     def told(self, answer: Answer, seconds: float) -> None:
         """Print how a row ended."""
