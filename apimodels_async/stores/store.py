@@ -64,12 +64,16 @@ class HistoryQuery(Value):
         )
 
 
+def address_of(base_url: str) -> str:
+    """Return *base_url* in one spelling: host in lower case, no default port."""
+    parts = urlsplit(base_url)
+    place = parts.netloc.lower().removesuffix(PORTS.get(parts.scheme, ""))
+    return parts._replace(netloc=place).geturl()
+
+
 def scope_of(store: OrderStore, base_url: str) -> str:
     """Return whose idempotency keys are meant: one account's, at one address."""
-    parts = urlsplit(base_url)
-    # As the same address may be spelled: upper case in the host, its default port.
-    place = parts.netloc.lower().removesuffix(PORTS.get(parts.scheme, ""))
-    return f"{parts._replace(netloc=place).geturl()} {store.scope}".strip()
+    return f"{address_of(base_url)} {store.scope}".strip()
 
 
 async def ask(

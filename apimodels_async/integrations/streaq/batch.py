@@ -196,11 +196,15 @@ class QueuedOrders:
         finally:
             await ask(store.aclose)
 
+    def _job(self, key: str, body: dict[str, Any], number: int | None) -> Job:
+        address = self.queue.base_url
+        return Job(key, body, self.save_to, number, base_url=address)
+
     def _enqueue(self, record: SentOrder, *, fresh: bool) -> QueuedOrder:
         encoded = cast("Request", record.encoded)  # as of all that is about to be sent
         body = dump_request(encoded, record.model)
         key = self._key(record.idempotency_key)
-        job = Job(key, body, self.save_to, record.number)
+        job = self._job(key, body, record.number)
         waiter = self.queue.waiting.enqueue(job, record.found, fresh=fresh)
         return QueuedOrder(self, record, waiter)
 
@@ -221,7 +225,7 @@ class QueuedOrders:
         # It was paid for in an earlier run, and not saved: a worker saves it, free.
         key = self._key(key)
         body = dump_request(requests.encode(request), requests.model_of(request))
-        job, waiting = Job(key, body, self.save_to, index), self.queue.waiting
+        job, waiting = self._job(key, body, index), self.queue.waiting
         return await waiting.answer_to(waiting.enqueue(job, fresh=True))
 
 

@@ -74,11 +74,14 @@ class Job:
     number: int | None
     anew: bool = True
     """Whether it may be ordered again if it was refused, or failed, before."""
+    base_url: str | None = None
+    """Address of the API that is meant: a worker of another one refuses it."""
 
     @property
     def arguments(self) -> tuple[object, ...]:
         """Those of the task."""
-        return dict(self.request), self.key, self.save_to, self.number, self.anew
+        more = (self.save_to, self.number, self.anew, self.base_url)
+        return dict(self.request), self.key, *more
 
     @property
     def id(self) -> str:

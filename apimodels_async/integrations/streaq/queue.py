@@ -325,7 +325,8 @@ class OrderQueue:
     def _job(self, request: object, key: str, save_to: SaveTo) -> Job:
         asked: AnyRequest = requests.read_request(request)
         body = dump_request(requests.encode(asked), requests.model_of(asked))
-        return Job(checks.check_key(key), body, save_to, None)
+        key = checks.check_key(key)
+        return Job(key, body, save_to, None, base_url=self.base_url)
 
     async def _put(self, jobs: list[Job]) -> None:
         if jobs:

@@ -30,6 +30,7 @@ from apimodels_async._core.files.names import item_stem
 from apimodels_async._core.files.object_urls import BUCKETS, ObjectURL, read_object_url
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.files.destinations import read_destination
+from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
     ConfigurationError,
@@ -51,7 +52,7 @@ from apimodels_async.integrations.streaq.jobs import (
 from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.models import ImageRequest, ImageResult
 from apimodels_async.policies import RETRY_AFTER_MAX_S
-from apimodels_async.stores.store import ask, scope_of
+from apimodels_async.stores.store import address_of, ask, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +127,7 @@ class OrderTask:
         save_to: SaveTo = None,
         number: int | None = None,
         anew: bool = True,  # noqa: FBT001, FBT002  from JSON, by position
+        base_url: str | None = None,
     ) -> dict[str, Any]:
         """
         Order a picture once, save it, and return the answer; costs money.
@@ -142,6 +144,8 @@ class OrderTask:
 
             anew: Whether it is ordered again if it was refused, or failed, before this
                 was put.
+
+            base_url: Address of the API that is meant; None: this worker's.
         """
         began, answer = time.monotonic(), None
         if not self.closed:
@@ -154,6 +158,7 @@ class OrderTask:
                         save_to,
                         number,
                         anew=anew is not False,
+                        base_url=base_url,
                     )
                 finally:
                     self._scopes.discard(scope)
@@ -170,9 +175,11 @@ class OrderTask:
         number: int | None,
         *,
         anew: bool,
+        base_url: str | None,
     ) -> Answer:
         tries, session = self.registered.context.tries, self.session()
         try:
+            _check_address(base_url, session.base_url)
             key = checks.check_key(key)
             place = self._place(save_to)
             if number is not None:
@@ -301,6 +308,21 @@ class OrderTask:
                 await ask(self.store.saved, record.attempt, paths)
         except JournalError as error:  # the pictures are there, and the answer says so
             logger.warning("%s: its files are not in the store: %s", key, error)
+
+
+def _check_address(meant: str | None, here: str) -> None:
+    """
+    Refuse what is meant for another API than this worker orders at.
+
+    Raises:
+        ConfigurationError: It is: a try on an emulator would cost real money.
+    """
+    if meant is not None and address_of(meant) != address_of(here):
+        msg = (
+            f"put for {printable(str(meant))}, and this worker orders at {here}: "
+            "give both the same base_url"
+        )
+        raise ConfigurationError(msg)
 
 
 def _unsaved(error: DownloadError | ConfigurationError) -> DownloadError:

@@ -125,3 +125,20 @@ async def test_what_cannot_be_saved_is_paid_for_and_told(
         await until(lambda: len(list(tmp_path.iterdir())) == 1)
 
     assert len(emulator.generations) == 2
+
+
+async def test_a_worker_of_another_api_orders_nothing(queue, broker, emulator):
+    """What is put for an emulator costs nothing at a worker of the real API."""
+    elsewhere = "http://127.0.0.1:9/api/v1"
+    async with (
+        working(broker.url, emulator),
+        OrderQueue(broker.url, base_url=elsewhere) as other,
+    ):
+        await other.put([("a fox", "elsewhere")])
+        answer = await other.wait("elsewhere")
+        await queue.put([("a hare", "here")])
+        assert (await queue.wait("here")).state == "completed"
+
+    assert (answer.state, answer.error.charged) == ("refused", False)
+    assert elsewhere in str(answer.error)
+    assert prompts_ordered(emulator) == {"a hare": 1}
