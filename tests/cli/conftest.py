@@ -129,4 +129,4 @@ def program():
     yield program
     for process in started:
         process.terminate()  # not kill: coverage is written on the way out
-        process.communicate(timeout=20)
+        process.communicate(timeout=50)

@@ -55,7 +55,8 @@ async def test_no_poll_fault_loses_a_task(connect):
 async def test_a_refused_key_ends_all_waits(emulator, connect, kind, error):
     """401 or 403 on every poll is told to every waiter, and no word about money."""
     session = connect(emulator)
-    handles = [await session.images.submit(f"moose {n}", **TASK) for n in range(3)]
+    prompts = [f"moose {number} [slow]" for number in range(3)]
+    handles = [await session.images.submit(each, **TASK) for each in prompts]
     emulator.fault("poll", kind, times=None)
     ended = await asyncio.gather(*handles, return_exceptions=True)
 
