@@ -15,12 +15,15 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import schemathesis
 
 from apimodels_async.emulator import Emulator
 
+HERE = Path(__file__).resolve().parent
 ADDRESSED = {"callback_url", "callBackUrl", "image_url", "image_urls", "images", "mask"}
 """What of a request is asked, or called, by the emulator."""
 NOT_ASKED = ("add_fault", "clear_faults")
@@ -54,7 +57,7 @@ async def main() -> int:
     async with Emulator(speed=1000, credits="100000000") as emulator:
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file"),
-            *(str(Path(__file__).with_suffix(".toml")), "run"),
+            *(str(HERE / "contract.toml"), "run"),
             *(f"{emulator.origin}/openapi.json", "--url", emulator.origin),
             *("--header", f"Authorization: Bearer {emulator.api_key}"),
             *("--max-examples", str(asked.examples), "--seed", str(asked.seed)),
@@ -65,10 +68,12 @@ async def main() -> int:
         env = {
             **os.environ,
             "CONTRACT_ORIGIN": emulator.origin,
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": str(HERE),
             "SCHEMATHESIS_HOOKS": "contract",
         }
-        return (await asyncio.to_thread(subprocess.run, command, env=env)).returncode
+        with tempfile.TemporaryDirectory() as cwd:  # it leaves a folder where it runs
+            run = partial(subprocess.run, command, env=env, cwd=cwd, check=False)
+            return (await asyncio.to_thread(run)).returncode
 
 
 if __name__ == "__main__":
