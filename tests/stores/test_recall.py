@@ -70,6 +70,23 @@ async def test_a_task_that_was_left_is_recovered_until_it_is_acked(store):
     assert repr(order) == "<RecoveredOrder k completed t1>"
 
 
+async def test_what_a_handle_brings_at_once_is_handed_over(store):
+    """A picture that was there when its order was submitted again is recovered no more."""
+    shop = Shop("task")
+    await leave(shop, store)
+    async with shop.open(store) as session:  # it completes, and nobody says so
+        (order,) = await recovered(session)
+        await order.result()
+    async with shop.open(store) as session:
+        handle = await session.images.submit("a moose", **MOOSE, idempotency_key="k")
+        assert handle.done
+        assert (await handle).task_id == "t1"
+    async with shop.open(store) as session:
+        assert await recovered(session) == []
+
+    assert len(shop.sent) == 1
+
+
 async def test_each_kind_of_what_is_left_says_what_became_of_it(store):
     """A failure is told and not recovered again; what is lost stays lost."""
     shop = Shop("fail", "cut")
