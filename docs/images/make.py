@@ -7,10 +7,8 @@ nothing else, as the demo shows how long it took:
 
     $ .venv/bin/python docs/images/make.py
 
-demo.svg is the demo's board on a terminal, on its way; demo-light.webp and
-demo-dark.webp are the page that it leaves; ../../examples/gallery/gallery.webp is the
-gallery with two pictures under way. Each has a background of its own, so that it reads
-on white and on dark.
+demo-light.webp and demo-dark.webp are the page that the demo leaves;
+../../examples/gallery/gallery.webp is the gallery with two pictures under way.
 """
 
 from __future__ import annotations
@@ -27,18 +25,17 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from rich.console import Console
 
 from apimodels_async.cli.commands.emulator import emulator_session, serving
-from apimodels_async.cli.demo.board import Board, Item, demo_orders
+from apimodels_async.cli.demo.board import Board, demo_orders
 from apimodels_async.cli.demo.command import run_orders
-from apimodels_async.cli.demo.display import BoardView, write_page
+from apimodels_async.cli.demo.display import write_page
 from apimodels_async.emulator import Emulator
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent.parent / "examples"
 GALLERY = EXAMPLES / "gallery"
-COUNT, SPEED, COLUMNS = 48, 20.0, 100
+COUNT, SPEED = 48, 20.0
 DESK = {"width": 1280, "height": 800}
 BYTES_MAX = 150_000
 PORT = 8017
@@ -50,26 +47,14 @@ PROMPTS = (
 SLOW = ("a night train, seen from above [slow]", "a glass city in the rain [slow]")
 
 
-async def draw_demo(folder: Path) -> str:
-    """Run the demo in *folder*; return its board, on its way, as SVG."""
+async def draw_demo(folder: Path) -> None:
+    """Run the demo in *folder*."""
     emulator = Emulator(speed=SPEED)
-    screen = Console(
-        file=io.StringIO(), width=COLUMNS, record=True, force_terminal=True
-    )
-    drawn = False
     async with serving(emulator), emulator_session(emulator, SPEED) as session:
         board = Board.of(demo_orders(COUNT), time.monotonic())
-
-        def ended(_: Item) -> None:
-            nonlocal drawn
-            if not drawn and len(board.saved) > COUNT // 3:
-                drawn = True
-                screen.print(BoardView(board, session))
-
-        await run_orders(session, board, folder, ended)
+        await run_orders(session, board, folder, lambda _: None)
         seconds = time.monotonic() - board.started_at
     await asyncio.to_thread(write_page, folder / "index.html", board, seconds)
-    return screen.export_svg(title="apimodels demo")
 
 
 def shoot(page: Page, file: Path) -> None:
@@ -126,8 +111,7 @@ def main() -> None:
     """Draw all of them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        board = asyncio.run(draw_demo(folder / "demo"))
-        (HERE / "demo.svg").write_text(board, "utf-8")
+        asyncio.run(draw_demo(folder / "demo"))
         with (
             sync_playwright() as playwright,
             playwright.chromium.launch(
@@ -138,7 +122,7 @@ def main() -> None:
         ):
             shoot_demo(browser, folder / "demo")
             shoot_gallery(browser, folder)
-    for file in (*sorted(HERE.glob("demo*.*")), GALLERY / "gallery.webp"):
+    for file in (*sorted(HERE.glob("*.webp")), GALLERY / "gallery.webp"):
         print(f"{file.stat().st_size / 1000:6.1f} kB  {file}")
 
 

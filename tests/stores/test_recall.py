@@ -71,7 +71,7 @@ async def test_a_task_that_was_left_is_recovered_until_it_is_acked(store):
 
 
 async def test_what_a_handle_brings_at_once_is_handed_over(store):
-    """A picture that was there when its order was submitted again is recovered no more."""
+    """What was made when its order is submitted again is recovered no more."""
     shop = Shop("task")
     await leave(shop, store)
     async with shop.open(store) as session:  # it completes, and nobody says so
