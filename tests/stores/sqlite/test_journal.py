@@ -391,7 +391,8 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     # All modules are loaded by then: they may lie where only root can look.
     nobody = "    await asyncio.to_thread(os.setuid, 65534)\n"
     code = HOLD.replace("    await journal.open()", f"{nobody}    await journal.open()")
-    done = run(PROGRAM + code, folder / "j.sqlite")
+    loaded = "import apimodels_async.stores.sqlite.writer\n"
+    done = run(loaded + PROGRAM + code, folder / "j.sqlite")
 
     assert "JournalError: the journal" in done.stderr
     assert "Permission denied" in done.stderr
