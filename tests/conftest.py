@@ -27,7 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-GRACE_S = 1.0  # for threads that were told to stop, and what they close on their way
+GRACE_S = 5.0  # for threads that were told to stop, and what they close on their way
 GRACE_TURNS = 10  # of the loop, for tasks that are done but for their last step
 
 # Deadlines of single examples are noise on a busy machine; pytest-timeout bounds. The
