@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 
-logger = logging.getLogger("apimodels_async.worker")
+logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
 CONNECT_S: Final = 5.0
 IDLE_S: Final = 60.0

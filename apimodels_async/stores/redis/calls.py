@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Exchange = Callable[[Sequence[Words]], Awaitable[list[Any]]]
 
-logger = logging.getLogger("apimodels_async.redis")
+logger: logging.Logger = logging.getLogger("apimodels_async.redis")
 
 SCRIPT: Final = (
     files("apimodels_async.stores.redis").joinpath("orders.lua").read_text("utf-8")
