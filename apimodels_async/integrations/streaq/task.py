@@ -43,7 +43,7 @@ from apimodels_async.errors import (
     RateLimitError,
     SessionClosedError,
 )
-from apimodels_async.integrations.streaq.broker import PUT_AT, is_passing
+from apimodels_async.integrations.streaq.broker import PUT_AT, UNUSABLE, in_words
 from apimodels_async.integrations.streaq.jobs import (
     KEPT_S,
     TASK,
@@ -284,9 +284,9 @@ class OrderTask:
             place = progress_key(self.worker.queue_name, job_id(key))
             try:
                 await self.worker.redis.set(place, handle.task_id, ex=KEPT_S)
-            except Exception as error:  # whoever asks is told less, and that is all
-                if not is_passing(error):
-                    raise
+            except (*UNUSABLE, ExceptionGroup) as error:
+                # Whoever asks is told less, and that is all: it is paid for.
+                logger.debug("%s: its task is not told: %s", key, in_words(error))
         return await handle
 
     async def _save(

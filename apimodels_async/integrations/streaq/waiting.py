@@ -142,10 +142,10 @@ class Waiting:
             put: Whether it is to be put now; else it is there already.
 
         Raises:
-            SessionClosedError: This was closed; it was not put.
+            SessionClosedError: This was closed; it was not put by this.
         """
         if self.closed:
-            raise _closed(charged=False)
+            raise _closed(charged=False if put else None)
         loop = asyncio.get_running_loop()
         job = evolve(job, anew=fresh)
         waiter = Waiter(job, accepted, loop.create_future(), fresh)

@@ -323,6 +323,9 @@ async def test_a_queue_that_is_left_tells_who_waits(broker, emulator, tmp_path):
         queue.close()
         with pytest.raises(SessionClosedError, match="goes on"):
             await waiting
+        with pytest.raises(SessionClosedError) as again:
+            await queue.wait("fox")
+        assert again.value.charged is None  # a worker may have bought it
         with pytest.raises(SessionClosedError, match="nothing was put") as late:
             async with queue.batch(["a hare"], name="n", journal=tmp_path / "j"):
                 pass

@@ -19,7 +19,8 @@ from apimodels_async import (
 )
 from apimodels_async.integrations.redis import RedisLimit
 from apimodels_async.integrations.streaq import OrderQueue
-from apimodels_async.integrations.streaq.jobs import Job
+from apimodels_async.integrations.streaq.jobs import Job, job_id
+from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.stores import MemoryStore, RedisStore
 
 pytestmark = needs_redis
@@ -130,6 +131,23 @@ async def test_what_passes_fails_no_job(queue, broker, emulator, tmp_path, caplo
     assert (throttled.state, away.state, away.tries) == ("completed", "completed", 2)
     assert len(away.paths) == len(list(tmp_path.iterdir())) == 1
     assert "its files are not in the store" in caplog.text
+
+
+async def test_a_task_that_cannot_be_told_yet_is_waited_for(queue, broker, emulator):
+    """It is paid for: a broker that takes no word of it is no reason to drop it."""
+    place = progress_key("apimodels", job_id("moose"))
+    rights = "+@all &* %R~* ~streaq:* ~{apimodels}*"
+    with broker.client() as client:
+        client.execute_command(
+            *("ACL", "SETUSER", "less", "on", ">secret"), *rights.split()
+        )
+    less = broker.url.replace("://", "://less:secret@")
+    async with working(less, emulator):
+        await queue.put([({"prompt": "a moose", "model": "gpt-image-2"}, "moose")])
+        answer = await queue.wait("moose")
+
+    assert (answer.state, answer.tries) == ("completed", 1)
+    assert not broker.client().exists(place)
 
 
 async def test_what_cannot_be_saved_is_paid_for_and_told(
