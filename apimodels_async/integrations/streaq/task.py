@@ -31,6 +31,7 @@ from apimodels_async._api import checks, requests
 from apimodels_async._core.files.names import item_stem
 from apimodels_async._core.files.object_urls import BUCKETS, ObjectURL, read_object_url
 from apimodels_async._core.money.resume import OrderState
+from apimodels_async._io.config import resolve_base_url
 from apimodels_async._io.files.destinations import read_destination
 from apimodels_async._text import printable
 from apimodels_async.errors import (
@@ -54,7 +55,7 @@ from apimodels_async.integrations.streaq.jobs import (
 from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.models import ImageRequest, ImageResult
 from apimodels_async.policies import RETRY_AFTER_MAX_S
-from apimodels_async.stores.store import address_of, ask, scope_of
+from apimodels_async.stores.store import ask, one_spelling, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -336,9 +337,12 @@ def _check_address(meant: str | None, here: str) -> None:
     Refuse what is meant for another API than this worker orders at.
 
     Raises:
-        ConfigurationError: It is: a try on an emulator would cost real money.
+        ConfigurationError: It is, or cannot be read: a try on an emulator would cost
+            real money.
     """
-    if meant is not None and address_of(meant) != address_of(here):
+    if meant is None:
+        return
+    if one_spelling(resolve_base_url(str(meant))) != one_spelling(here):
         msg = (
             f"put for {printable(str(meant))}, and this worker orders at {here}: "
             "give both the same base_url"

@@ -200,8 +200,12 @@ async def test_a_worker_of_another_api_orders_nothing(queue, broker, emulator):
     ):
         await other.put([("a fox", "elsewhere")])
         answer = await other.wait("elsewhere")
-        await queue.put([("a hare", "here")])
-        assert (await queue.wait("here")).state == "completed"
+        for key, address in (("bad", 5), ("here", f"{emulator.base_url}/")):
+            waiter = queue.waiting.enqueue(
+                Job(key, {"prompt": "a hare"}, base_url=address), fresh=True
+            )
+            state = "completed" if key == "here" else "refused"
+            assert (await queue.waiting.answer_to(waiter)).state == state
 
     assert (answer.state, answer.error.charged) == ("refused", False)
     assert elsewhere in str(answer.error)
