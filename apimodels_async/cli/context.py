@@ -212,8 +212,9 @@ class CommandContext:
     def print_unfinished(self) -> None:
         """Print what goes on after this command, and how to find it again."""
         found = (*self.unfinished, *self.session.orphans)
-        if self._let_finish and not found:  # it had not left yet, or was refused
-            self.output.note("Nothing was ordered: not charged.", "")
+        # It had not left yet, or was refused; or another program is sending it.
+        if self._let_finish and not found:
+            self.output.note("This command ordered nothing: not charged.", "")
         for each in found:
             if isinstance(each, TaskHandle):
                 ended = each.state.finished

@@ -173,10 +173,10 @@ async def deliver(
             failure = error
     before = None if order is None else order.ordered_before(context)
     print_result(context.output, result, paths, ordered_before=before)
-    await _show(context.output, result, paths, delivery)
-    context.due[:] = others
+    context.due[:] = others  # Ctrl-C from here on does not tell of it again
     if order is not None:
         await order.delivered(context, paths, whole=failure is None)
+    await _show(context.output, result, paths, delivery)
     if failure is not None:
         raise failure
 

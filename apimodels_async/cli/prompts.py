@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sys
 from pathlib import Path
 from typing import Final
@@ -30,18 +31,23 @@ async def read_prompt(given: str | None) -> str | None:
         return given
     if given.startswith(SIGN * 2):
         return given[1:]
-    if given == STDIN:
-        if sys.stdin is None:
-            return _refuse("stdin", "it is closed")
-        number = sys.stdin.fileno()
-        data = await in_thread(lambda: read_pieces(number, BYTES_MAX + 1))
-        return _text("stdin", data)
     path = Path(given.removeprefix(SIGN))
+    name = "stdin" if given == STDIN else str(path)
     try:
-        data = await asyncio.to_thread(_read_file, path)
-    except OSError as error:
-        return _refuse(str(path), error.strerror or str(error))
-    return _text(str(path), data)
+        if given == STDIN:
+            data = await _read_stdin()
+        else:
+            data = await asyncio.to_thread(_read_file, path)
+    except OSError as error:  # the beginning of a prompt is another prompt
+        return _refuse(name, error.strerror or str(error))
+    return _text(name, data)
+
+
+async def _read_stdin() -> bytes:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    number = sys.stdin.fileno()
+    return await in_thread(lambda: read_pieces(number, BYTES_MAX + 1))
 
 
 def _read_file(path: Path) -> bytes:

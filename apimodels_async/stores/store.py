@@ -64,7 +64,7 @@ class HistoryQuery(Value):
         )
 
 
-def address_of(base_url: str) -> str:
+def one_spelling(base_url: str) -> str:
     """Return *base_url* in one spelling: host in lower case, no default port."""
     parts = urlsplit(base_url)
     place = parts.netloc.lower().removesuffix(PORTS.get(parts.scheme, ""))
@@ -73,7 +73,7 @@ def address_of(base_url: str) -> str:
 
 def scope_of(store: OrderStore, base_url: str) -> str:
     """Return whose idempotency keys are meant: one account's, at one address."""
-    return f"{address_of(base_url)} {store.scope}".strip()
+    return f"{one_spelling(base_url)} {store.scope}".strip()
 
 
 async def ask(

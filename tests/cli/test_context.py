@@ -82,7 +82,7 @@ async def test_ctrl_c_before_anything_was_taken(interrupted, emulator):
     done = await interrupted(lambda: emulator.requests, "generate", "a fox")
 
     assert done.code == 130
-    assert done.err.endswith("Nothing was ordered: not charged.\n")
+    assert done.err.endswith("This command ordered nothing: not charged.\n")
     assert emulator.generations == {}
 
 

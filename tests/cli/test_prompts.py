@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import subprocess
 import sys
@@ -30,6 +31,20 @@ async def test_stdin_holds_the_prompt(program, environment, emulator):
 
     assert (process.returncode, err) == (0, "")
     assert [each.prompt for each in emulator.requests if each.prompt] == ["a hare"]
+
+
+async def test_stdin_that_breaks_off_is_no_prompt(program, environment, emulator):
+    """What came before is not ordered: it is another prompt than was meant."""
+    reading, writing = os.pipe()
+    process = program("generate", "-", "--no-save", stdin=writing)
+    _, err = await asyncio.to_thread(process.communicate, timeout=60)
+    os.close(reading)
+    os.close(writing)
+
+    assert process.returncode == 2
+    assert "the prompt cannot be read from stdin: " in err
+    assert "it is empty" not in err
+    assert not emulator.generations
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = (Column("model"), Column("modality"), Column("price hint"))
 
-KnownModelId = Annotated[
+ModelToShow = Annotated[
     str | None, Parameter(completer=complete_model, show_default=False)
 ]
 
@@ -48,7 +48,7 @@ async def balance(*, common: Common | None = None) -> None:
         )
 
 
-async def models(model: KnownModelId = None, *, common: Common | None = None) -> None:
+async def models(model: ModelToShow = None, *, common: Common | None = None) -> None:
     """
     List the models the API has now, with price hints; free.
 

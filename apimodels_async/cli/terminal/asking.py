@@ -97,7 +97,10 @@ def _type_unseen() -> bytes:  # pragma: no cover
 
 async def _read_line(stdin: TextIO) -> str:
     number = stdin.fileno()
-    data = await in_thread(lambda: read_pieces(number, LINE_BYTES_MAX, end=b"\n"))
+    try:
+        data = await in_thread(lambda: read_pieces(number, LINE_BYTES_MAX, end=b"\n"))
+    except OSError:  # the terminal is gone
+        return ""
     return data.decode(errors="replace")
 
 
@@ -111,14 +114,16 @@ def read_pieces(number: int, most: int, end: bytes | None = None) -> bytes:
 
     Args:
         most: Bytes after which nothing more is read.
+
+    Raises:
+        OSError: It cannot be read to its end: a part of it is not what was meant.
     """
     data = b""
-    with contextlib.suppress(OSError):  # the terminal is gone
-        while len(data) < most and (end is None or end not in data):
-            piece = os.read(number, most)
-            if not piece:
-                break
-            data += piece
+    while len(data) < most and (end is None or end not in data):
+        piece = os.read(number, most)
+        if not piece:
+            break
+        data += piece
     return data
 
 
@@ -127,18 +132,29 @@ async def in_thread(read: Callable[[], bytes]) -> bytes:
     Return what *read* does, in a thread that nobody waits for.
 
     Cancelling it ends the wait at once; what is read after that is lost.
+
+    Raises:
+        OSError: As *read* did.
     """
     loop = asyncio.get_running_loop()
     line: asyncio.Future[bytes] = loop.create_future()
 
-    def hand_over(data: bytes) -> None:
-        if not line.done():
+    def hand_over(data: bytes, error: OSError | None) -> None:
+        if line.done():
+            return
+        if error is None:
             line.set_result(data)
+        else:
+            line.set_exception(error)
 
     def run() -> None:
-        data = read()
+        data, trouble = b"", None
+        try:
+            data = read()
+        except OSError as error:
+            trouble = error
         with contextlib.suppress(RuntimeError):  # the loop is gone
-            loop.call_soon_threadsafe(hand_over, data)
+            loop.call_soon_threadsafe(hand_over, data, trouble)
 
     threading.Thread(target=run, name="apimodels-asking", daemon=True).start()
     return await line

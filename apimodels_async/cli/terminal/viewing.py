@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 COLUMNS_MAX, ROWS_MAX = 48, 18
 UPPER_HALF: Final = "\u2580"
 COLOURS: Final = {"256", "truecolor"}
+BAD_PICTURE: Final = (
+    *(OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError),
+)
+"""What Pillow's parsers answer bad bytes with."""
 
 
 def can_preview(output: Output) -> bool:
@@ -70,7 +74,7 @@ def _read(path: Path, columns: int) -> Text | None:
         with Image.open(path) as picture:
             picture.draft("RGB", (4 * columns, 8 * ROWS_MAX))
             return half_blocks(picture, columns, ROWS_MAX)
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except BAD_PICTURE:
         return None
 
 

@@ -178,7 +178,11 @@ class QueuedOrders:
             why = printable(known.error or "the generation failed")
             raise GenerationFailedError(why, fail_message=why, task_id=known.task_id)
         # Of what is unknown the store may know more by now than the last answer said.
-        return self._enqueue(record, fresh=known.state is OrderState.UNKNOWN)
+        try:
+            return self._enqueue(record, fresh=known.state is OrderState.UNKNOWN)
+        except SessionClosedError as error:
+            error.charged = None  # an earlier run may have put it
+            raise
 
     def keep(self, fate: object) -> None:
         """Keep nothing: the workers' store has it."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from apimodels_async import errors
 from apimodels_async._core.money.pictures import take_out
@@ -27,7 +27,7 @@ from apimodels_async.errors import (
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from decimal import Decimal
 
     from apimodels_async._ports import Request
@@ -39,6 +39,8 @@ TASK: Final = "order"
 QUEUE: Final = "apimodels"
 KEPT_S: Final = 3600
 """For which the broker keeps an answer; then the same job again brings it, free."""
+KNOWN: Final = 4
+"""Arguments of the task behind request and key that this release knows."""
 FACTS: Final = ("task_id", "status", "code")
 MORE: Final = (
     *("idempotency_key", "retry_after", "fail_message", "fail_code", "parameter"),
@@ -70,18 +72,26 @@ class Job:
 
     key: str
     request: Mapping[str, Any]
-    save_to: SaveTo
-    number: int | None
+    save_to: SaveTo = None
+    number: int | None = None
     anew: bool = True
     """Whether it may be ordered again if it was refused, or failed, before."""
     base_url: str | None = None
     """Address of the API that is meant: a worker of another one refuses it."""
+    newer: tuple[object, ...] = ()
+    """What a later release said besides."""
+
+    @classmethod
+    def read(cls, arguments: Sequence[Any]) -> Self:
+        """Return the job that was put with *arguments*, by whichever release."""
+        request, key, *more = arguments
+        return evolve(cls(key, request, *more[:KNOWN]), newer=tuple(more[KNOWN:]))
 
     @property
     def arguments(self) -> tuple[object, ...]:
         """Those of the task."""
-        more = (self.save_to, self.number, self.anew, self.base_url)
-        return dict(self.request), self.key, *more
+        known = (self.save_to, self.number, self.anew, self.base_url)
+        return dict(self.request), self.key, *known, *self.newer
 
     @property
     def id(self) -> str:
@@ -208,10 +218,15 @@ def load_answer(found: Mapping[str, Any]) -> Answer:
         )
     except DAMAGE:
         pass
+    raise unreadable()
+
+
+def unreadable() -> UnexpectedResponseError:
+    """Return what to say of an answer that nobody here can read."""
     msg = "the answer of a worker cannot be read: is it of another release?"
-    damage = UnexpectedResponseError(msg)
-    damage.charged = None
-    raise damage
+    error = UnexpectedResponseError(msg)
+    error.charged = None
+    return error
 
 
 def dump_error(error: ApiModelsError) -> dict[str, Any]:

@@ -222,8 +222,7 @@ class OrderQueue:
         )
         if raw is None:  # it ended in between
             return await self.wait(idempotency_key)
-        request, key, *more = (await self._worker.deserialize(raw))["a"]
-        job = Job(key, request, *more)
+        job = Job.read((await self._worker.deserialize(raw))["a"])
         return await self.waiting.answer_to(self.waiting.enqueue(job, put=False))
 
     async def look(self, idempotency_key: str) -> Progress:
@@ -330,12 +329,18 @@ class OrderQueue:
 
     async def _put(self, jobs: list[Job]) -> None:
         if jobs:
-            fresh = [job.id for job in jobs]
-            await self._check_keys(jobs)
+            there = await self._check_keys(jobs)
+            fresh = [job.id for job in jobs if job.id not in there]
             await self._ask(self.waiting.put(jobs, fresh=fresh))
 
-    async def _check_keys(self, jobs: list[Job]) -> None:
-        """Refuse a key of another request that waits: it would be left out silently."""
+    async def _check_keys(self, jobs: list[Job]) -> set[str]:
+        """
+        Return the ids of those that wait or are worked at.
+
+        Raises:
+            InvalidRequestError: A key is that of another one of them: it would be left
+                out silently.
+        """
         places = [self._worker.task_key + job.id for job in jobs]
         found = await self._ask(self._worker.redis.mget(places))
         digests = dict[str, str]()
@@ -350,6 +355,8 @@ class OrderQueue:
                     "the queue: give this one a key of its own"
                 )
                 raise InvalidRequestError(msg, parameter="idempotency_key")
+        pairs = zip(jobs, found, strict=True)
+        return {job.id for job, raw in pairs if raw is not None}
 
     async def _ask(self, question: Any) -> Any:
         trouble: BaseException

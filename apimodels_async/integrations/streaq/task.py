@@ -7,15 +7,17 @@ Rules of this file:
    an account that is throttled) gives the job back to the queue, unanswered.
 2. An answer says what the order came to, an error included. It is no failure of the
    job: streaq tries nothing again by itself.
-3. A message that is delivered again orders nothing anew: what it was refused is what it
-   is told, though that was free. Only what may pass (a 429, a network) is tried again.
+3. A message that is delivered again orders nothing anew that has ended: what it was
+   answered with is what it is told, a refusal too, which the store has as handed over
+   then. A refusal that nobody was answered with (a 429, a stop) is ordered again.
+4. What a worker refuses before it asks the store (another API, a newer release) may
+   have been charged, if another worker had it before.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +31,7 @@ from apimodels_async._api import checks, requests
 from apimodels_async._core.files.names import item_stem
 from apimodels_async._core.files.object_urls import BUCKETS, ObjectURL, read_object_url
 from apimodels_async._core.money.resume import OrderState
+from apimodels_async._io.config import resolve_base_url
 from apimodels_async._io.files.destinations import read_destination
 from apimodels_async._text import printable
 from apimodels_async.errors import (
@@ -41,7 +44,7 @@ from apimodels_async.errors import (
     RateLimitError,
     SessionClosedError,
 )
-from apimodels_async.integrations.streaq.broker import PUT_AT, is_passing
+from apimodels_async.integrations.streaq.broker import PUT_AT, UNUSABLE, in_words
 from apimodels_async.integrations.streaq.jobs import (
     KEPT_S,
     TASK,
@@ -52,7 +55,7 @@ from apimodels_async.integrations.streaq.jobs import (
 from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.models import ImageRequest, ImageResult
 from apimodels_async.policies import RETRY_AFTER_MAX_S
-from apimodels_async.stores.store import address_of, ask, scope_of
+from apimodels_async.stores.store import ask, one_spelling, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from streaq import Worker
     from streaq.task import AsyncRegisteredTask
 
+    from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async.handle import TaskHandle
     from apimodels_async.integrations.streaq.jobs import SaveTo
     from apimodels_async.models import AnyRequest
@@ -72,8 +76,8 @@ STORE_AWAY_S: Final = 5
 """Seconds after which a job is tried again whose store could not be used."""
 AT_ONCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """When a job that is given back is due: by each worker's clock, however wrong."""
-_SAID_NO: Final = re.compile(r"\(HTTP (?:\d+, )?4(?!29)\d\d\)")
-"""In the words of a refusal by the API that its next answer would repeat."""
+PASSES: Final = (RateLimitError, JournalError, SessionClosedError)
+"""What gives a job back: no answer to it."""
 
 
 def _nothing(_answer: Answer, _seconds: float) -> None:
@@ -128,6 +132,7 @@ class OrderTask:
         number: int | None = None,
         anew: bool = True,  # noqa: FBT001, FBT002  from JSON, by position
         base_url: str | None = None,
+        *newer: object,
     ) -> dict[str, Any]:
         """
         Order a picture once, save it, and return the answer; costs money.
@@ -146,6 +151,8 @@ class OrderTask:
                 was put.
 
             base_url: Address of the API that is meant; None: this worker's.
+
+            newer: What a later release says besides: it is refused, not left out.
         """
         began, answer = time.monotonic(), None
         if not self.closed:
@@ -159,6 +166,7 @@ class OrderTask:
                         number,
                         anew=anew is not False,
                         base_url=base_url,
+                        newer=newer,
                     )
                 finally:
                     self._scopes.discard(scope)
@@ -176,9 +184,12 @@ class OrderTask:
         *,
         anew: bool,
         base_url: str | None,
+        newer: tuple[object, ...],
     ) -> Answer:
         tries, session = self.registered.context.tries, self.session()
+        asked: AnyRequest | None = None
         try:
+            _check_release(newer)
             _check_address(base_url, session.base_url)
             key = checks.check_key(key)
             place = self._place(save_to)
@@ -198,6 +209,8 @@ class OrderTask:
         except SessionClosedError:
             raise StreaqRetry(schedule=AT_ONCE) from None
         except ApiModelsError as error:
+            if asked is None and (tries > 1 or not anew):
+                error.charged = None  # the store was not asked
             return Answer.of(str(key), error, tries=tries)
         kept_in = None
         if self.store is not None:
@@ -247,15 +260,24 @@ class OrderTask:
                 ended = await session.find(key)
                 if ended is not None and ended.state is OrderState.FAILED:
                     raise
-                if _SAID_NO.search(error.message):
+                if ended is not None and _is_refused(ended) and ended.handed_over:
                     raise ApiModelsError(error.message) from None
         return await self._buy(session, asked, key)
 
     async def _buy(self, session: Session, asked: AnyRequest, key: str) -> ImageResult:
-        if not isinstance(asked, ImageRequest):
-            return await session.images.generate(asked, idempotency_key=key)
-        handle = await session.images.submit(asked, idempotency_key=key)
-        return await self._ended(key, handle)
+        try:
+            if not isinstance(asked, ImageRequest):
+                return await session.images.generate(asked, idempotency_key=key)
+            handle = await session.images.submit(asked, idempotency_key=key)
+            return await self._ended(key, handle)
+        except PASSES:
+            raise
+        except ApiModelsError:
+            # Before it is answered with: cut in between, it is asked for once more.
+            record = await session.find(key)
+            if record is not None and _is_refused(record):
+                await session.ack(key)
+            raise
 
     async def _ended(self, key: str, handle: TaskHandle) -> ImageResult:
         """Return the result of a task; whoever asks meanwhile is told its id."""
@@ -263,9 +285,9 @@ class OrderTask:
             place = progress_key(self.worker.queue_name, job_id(key))
             try:
                 await self.worker.redis.set(place, handle.task_id, ex=KEPT_S)
-            except Exception as error:  # whoever asks is told less, and that is all
-                if not is_passing(error):
-                    raise
+            except (*UNUSABLE, ExceptionGroup) as error:
+                # Whoever asks is told less, and that is all: it is paid for.
+                logger.debug("%s: its task is not told: %s", key, in_words(error))
         return await handle
 
     async def _save(
@@ -315,14 +337,36 @@ def _check_address(meant: str | None, here: str) -> None:
     Refuse what is meant for another API than this worker orders at.
 
     Raises:
-        ConfigurationError: It is: a try on an emulator would cost real money.
+        ConfigurationError: It is, or cannot be read: a try on an emulator would cost
+            real money.
     """
-    if meant is not None and address_of(meant) != address_of(here):
+    if meant is None:
+        return
+    if one_spelling(resolve_base_url(str(meant))) != one_spelling(here):
         msg = (
             f"put for {printable(str(meant))}, and this worker orders at {here}: "
             "give both the same base_url"
         )
         raise ConfigurationError(msg)
+
+
+def _check_release(newer: tuple[object, ...]) -> None:
+    """
+    Refuse what says more than this release understands: it may be a limit.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    if newer:
+        msg = (
+            "put by a newer release of apimodels-async than this worker's: update the "
+            "worker, and put it again"
+        )
+        raise ConfigurationError(msg)
+
+
+def _is_refused(record: OrderRecord) -> bool:
+    return record.state is OrderState.REFUSED
 
 
 def _unsaved(error: DownloadError | ConfigurationError) -> DownloadError:

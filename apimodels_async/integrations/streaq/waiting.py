@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field
+from streaq import StreaqError
 from streaq.constants import REDIS_GROUP
 
 from apimodels_async._text import printable
@@ -28,7 +28,13 @@ from apimodels_async.errors import (
     UnexpectedResponseError,
 )
 from apimodels_async.integrations.streaq.broker import IDLE_S, UNUSABLE, in_words
-from apimodels_async.integrations.streaq.jobs import TASK, Answer, load_answer
+from apimodels_async.integrations.streaq.jobs import (
+    DAMAGE,
+    TASK,
+    Answer,
+    load_answer,
+    unreadable,
+)
 from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.stores.store import ask
 
@@ -82,10 +88,10 @@ class Waiting:
     trouble: str | None = field(init=False, default=None)
     """Why the broker cannot be used, while that is so."""
     closed: bool = field(init=False, default=False)
-    _waiters: defaultdict[str, list[Waiter]] = field(
-        init=False, factory=lambda: defaultdict(list[Waiter])
+    _waiters: dict[str, list[Waiter]] = field(
+        init=False, factory=dict[str, "list[Waiter]"]
     )
-    """By the broker's id."""
+    """By the broker's id; none is empty."""
     _woken: asyncio.Event = field(init=False, factory=asyncio.Event)
     _task: asyncio.Task[None] | None = field(init=False, default=None)
     _counted_at: float | None = field(init=False, default=None)
@@ -136,16 +142,16 @@ class Waiting:
             put: Whether it is to be put now; else it is there already.
 
         Raises:
-            SessionClosedError: This was closed; it was not put.
+            SessionClosedError: This was closed; it was not put by this.
         """
         if self.closed:
-            raise _closed(charged=False)
+            raise _closed(charged=False if put else None)
         loop = asyncio.get_running_loop()
         job = evolve(job, anew=fresh)
         waiter = Waiter(job, accepted, loop.create_future(), fresh)
         if not put:
             waiter.put_at = loop.time()
-        self._waiters[job.id].append(waiter)
+        self._waiters.setdefault(job.id, []).append(waiter)
         self._woken.set()
         return waiter
 
@@ -250,7 +256,7 @@ class Waiting:
                 if answer is not None:
                     self._tell(job, answer)
                     continue
-                for waiter in self._waiters[job]:  # to be put again
+                for waiter in self._waiters.get(job, ()):  # to be put again
                     waiter.fresh, waiter.put_at = True, None
 
     def _tell_accepted(self, job: str, task_id: str) -> None:
@@ -288,6 +294,8 @@ class Waiting:
                 error = ConfigurationError(f"no worker could run it: {why}")
         except UnexpectedResponseError as damage:
             error = damage
+        except (StreaqError, *DAMAGE):  # by a worker with another serializer, say
+            error = unreadable()
         return Answer.of(key, error)
 
     async def _complete(self, answer: Answer) -> Answer:
@@ -303,7 +311,7 @@ class Waiting:
             msg = "its picture was sent inline, and the workers' store is another one"
             error = DownloadError(msg, task_id=answer.task_id)
             return Answer.of(answer.idempotency_key, error, tries=answer.tries)
-        return Answer.of(answer.idempotency_key, record.result, tries=answer.tries)
+        return evolve(answer, result=record.result, kept_in=None)
 
     async def _count(self) -> int:
         worker, alive = self._worker, set[str]()

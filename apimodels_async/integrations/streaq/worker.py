@@ -56,7 +56,8 @@ KEY_S: Final = 10.0
 """For the API to say, as a worker begins, whether it accepts the key."""
 NOBODY: Final = "apimodels:nobody"
 """A key that names no order: asking for it opens the store."""
-AT_ONCE_MAX: Final = 1000
+HANDED_BACK_MAX: Final = 1000
+"""Messages that a worker which stops hands to others at once."""
 
 
 def add_order(
@@ -275,7 +276,7 @@ async def _check_key(session: Session) -> None:
 
 async def _hand_back(worker: Worker[Any], stream: str) -> None:
     found: Any = await worker.redis.xpending(
-        stream, REDIS_GROUP, "-", "+", AT_ONCE_MAX, consumer=worker.id
+        stream, REDIS_GROUP, "-", "+", HANDED_BACK_MAX, consumer=worker.id
     )
     left = [each.identifier for each in found]
     if not left:

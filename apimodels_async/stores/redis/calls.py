@@ -186,7 +186,7 @@ class Calls:
                 return answers[len(before) :]
             if asyncio.get_running_loop().time() >= told_at:
                 told_at = math.inf
-                logger.warning("%s (tried for %g s)", in_words(error), patience_s)
+                logger.warning("%s (it is tried for %g s)", in_words(error), patience_s)
             if asyncio.get_running_loop().time() + PAUSE_S >= until:
                 self._away = True
                 raise in_words(error)

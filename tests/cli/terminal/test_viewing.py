@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import signal
+import struct
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.waiting import until
 
 from apimodels_async.cli.output import Output
 from apimodels_async.cli.terminal.viewing import half_blocks, preview
@@ -63,9 +66,15 @@ async def test_a_pipe_gets_no_picture_and_no_links(run, monkeypatch):
 
 
 async def test_what_cannot_be_drawn_is_not(folder, capsys):
-    """A file that is no picture, and one in object storage, are left alone."""
+    """A file that is none or damaged, and one in object storage, are left alone."""
     (folder / "a.png").write_text("x")
     await preview(Output(), Path("a.png"))
+    Image.effect_noise((99, 99), 50).save("b.png")
+    data = (folder / "b.png").read_bytes()
+    at = data.index(b"IDAT")
+    cut = struct.pack(">I4s500s4x", 500, b"IDAT", data[at + 4 :])
+    (folder / "b.png").write_bytes(data[: at - 4] + cut + b"?" * 99)
+    await preview(Output(), Path("b.png"))
     await preview(Output(), "s3://bucket/a.png")
 
     assert capsys.readouterr().out == ""
@@ -89,6 +98,28 @@ async def test_the_viewer_of_the_system_opens_it(
 
     assert saved == (folder / "fox.jpg").as_uri()
     assert re.match(r"http://127\.0\.0\.1:\d+/", address)
+
+
+async def test_ctrl_c_at_the_viewer_tells_nothing_twice(
+    program, run, folder, monkeypatch
+):
+    """What was saved and printed counts as handed over, whatever the viewer does."""
+    script = folder / "viewer.py"
+    script.write_text(
+        "import time\nopen('opened', 'a').close()\ntime.sleep(1)\n", encoding="utf-8"
+    )
+    viewer = f"{shlex.quote(sys.executable)} {script} %s"
+    monkeypatch.setenv("BROWSER", viewer)
+    store = ("--store", "o.sqlite")
+    process = program("generate", "a fox", "--open", "--out", "fox", *store)
+    await until((folder / "opened").exists)
+    process.send_signal(signal.SIGINT)
+    out, err = await asyncio.to_thread(process.communicate, timeout=60)
+    again = await run("recover", *store)
+
+    assert process.returncode == 130
+    assert (out.count("url "), "paid for" in err) == (1, False)
+    assert "Nothing is left to fetch" in again.err
 
 
 async def test_a_system_without_a_viewer_is_told_of(

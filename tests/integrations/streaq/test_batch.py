@@ -78,9 +78,18 @@ async def test_who_enqueued_may_die(batch, queue, broker, emulator, tmp_path):
             first.close()
             with pytest.raises(SessionClosedError, match="goes on"):
                 await read_all(outcomes)
+    async with OrderQueue(broker.url, base_url=emulator.base_url) as second:
+
+        async def closed_at_once():
+            second.close()
+            for each in tasks(6):
+                yield each
+
+        early, _ = await drain(batch(closed_at_once(), queue=second))
     async with working(broker.url, emulator):
         found, raised = await drain(batch(tasks(6)))
 
+    assert {outcome.error.charged for outcome in early.values()} == {None}
     assert raised is None
     assert all(outcome.error is None for outcome in found.values())
     assert set(prompts_ordered(emulator).values()) == {1}

@@ -21,9 +21,11 @@ from apimodels_async import (
     InvalidRequestError,
     OutcomeUnknownError,
     SessionClosedError,
+    UnexpectedResponseError,
 )
 from apimodels_async.integrations.streaq import JobState, OrderQueue, add_order, to_json
-from apimodels_async.integrations.streaq.jobs import job_id
+from apimodels_async.integrations.streaq.jobs import Job, job_id
+from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.integrations.streaq.waiting import CHUNK
 from apimodels_async.stores import MemoryStore, RedisStore
 
@@ -251,6 +253,44 @@ async def test_words_of_the_engine_are_no_answers(queue, broker, emulator):
     assert (bug.state, bug.error.charged) == ("unknown", None)  # it may have ordered
 
 
+async def test_an_answer_that_cannot_be_read_is_told(queue, broker, emulator):
+    """To who waits for that one; the others go on waiting, and get theirs."""
+    await queue.put((f"a {key}", key) for key in ("text", "number", "good"))
+    keys = ("text", "number", "good")
+    waiting = [asyncio.create_task(queue.wait(key)) for key in keys]
+    await until(lambda: queue.stats().waiting == 3)
+    with broker.client() as client:
+        for key, words in (("text", "no JSON"), ("number", "5")):
+            client.set(f"streaq:apimodels:task:results:{job_id(key)}", words)
+        unreadable = [await waiting[0], await waiting[1]]
+    async with working(broker.url, emulator):
+        assert (await waiting[2]).state == "completed"
+
+    for answer in unreadable:
+        assert isinstance(answer.error, UnexpectedResponseError)
+        assert (answer.state, answer.error.charged) == ("unknown", None)
+
+
+async def test_what_is_put_again_meanwhile_stays_as_it_is(queue, broker, emulator):
+    """Its task is told as before, and what a newer release said of it is kept."""
+    stuck = {"prompt": "[stuck] moose", "model": "gpt-image-2"}
+    async with working(broker.url, emulator):
+        await queue.put([(stuck, "stuck")])
+        await until(lambda: emulator.tasks)
+        place = progress_key("apimodels", job_id("stuck"))
+        await until(lambda: broker.client().exists(place))
+        await queue.put([(stuck, "stuck")])
+        found = await queue.look("stuck")
+    newer = Job("newer", {"prompt": "a fox"}, newer=("unheard of",))
+
+    assert found.task_id in emulator.tasks
+    assert Job.read(newer.arguments).arguments == newer.arguments
+    assert Job.read(({"prompt": "a fox"}, "older")).arguments[2:] == (
+        *(None, None, True),
+        None,
+    )
+
+
 async def test_any_number_is_put_in_chunks(queue, broker):
     """From an asynchronous source, too; and each is there."""
 
@@ -283,6 +323,9 @@ async def test_a_queue_that_is_left_tells_who_waits(broker, emulator, tmp_path):
         queue.close()
         with pytest.raises(SessionClosedError, match="goes on"):
             await waiting
+        with pytest.raises(SessionClosedError) as again:
+            await queue.wait("fox")
+        assert again.value.charged is None  # a worker may have bought it
         with pytest.raises(SessionClosedError, match="nothing was put") as late:
             async with queue.batch(["a hare"], name="n", journal=tmp_path / "j"):
                 pass

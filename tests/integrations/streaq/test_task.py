@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
-from support.batches import prompts_ordered
+import pytest
+from support.batches import orders, prompts_ordered
 from support.redis import RedisProxy, needs_redis
 from support.waiting import until
 from support.workers import working
@@ -17,7 +19,8 @@ from apimodels_async import (
 )
 from apimodels_async.integrations.redis import RedisLimit
 from apimodels_async.integrations.streaq import OrderQueue
-from apimodels_async.integrations.streaq.jobs import Job
+from apimodels_async.integrations.streaq.jobs import Job, job_id
+from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.stores import MemoryStore, RedisStore
 
 pytestmark = needs_redis
@@ -66,6 +69,30 @@ async def test_what_is_put_again_is_not_asked_again(queue, broker, emulator):
     assert prompts_ordered(emulator) == {"[refused] bear": 2}
 
 
+async def test_a_refusal_stays_one_once_it_was_told(queue, broker, emulator, connect):
+    """Whatever its words; one that nobody was told of is ordered once more."""
+    told = Job("told", {"prompt": "a fox", "model": "sparkpix-image"})
+    untold = Job("untold", {"prompt": "a hare", "model": "sparkpix-image"})
+    session = connect(emulator, store=RedisStore(broker.url))
+    emulator.fault("paid", "status", status=400, times=1)
+    with pytest.raises(ApiModelsError):
+        await session.images.generate(
+            untold.request["prompt"], idempotency_key=untold.key
+        )
+    emulator.fault("paid", "status", status=501, times=1)
+    async with working(broker.url, emulator):
+        for job, fresh, state in (
+            *((told, True, "refused"), (told, False, "refused")),
+            (untold, False, "completed"),
+        ):
+            broker.client().delete(f"streaq:apimodels:task:results:{job.id}")
+            waiter = queue.waiting.enqueue(job, fresh=fresh)
+            assert (await queue.waiting.answer_to(waiter)).state == state
+
+    assert prompts_ordered(emulator) == {"a hare": 1}
+    assert len(orders(emulator)) == 3  # two of them refused
+
+
 class Troubled(MemoryStore):
     """A store that is away at first, and never takes where files are."""
 
@@ -106,6 +133,23 @@ async def test_what_passes_fails_no_job(queue, broker, emulator, tmp_path, caplo
     assert "its files are not in the store" in caplog.text
 
 
+async def test_a_task_that_cannot_be_told_yet_is_waited_for(queue, broker, emulator):
+    """It is paid for: a broker that takes no word of it is no reason to drop it."""
+    place = progress_key("apimodels", job_id("moose"))
+    rights = "+@all &* %R~* ~streaq:* ~{apimodels}*"
+    with broker.client() as client:
+        client.execute_command(
+            *("ACL", "SETUSER", "less", "on", ">secret"), *rights.split()
+        )
+    less = broker.url.replace("://", "://less:secret@")
+    async with working(less, emulator):
+        await queue.put([({"prompt": "a moose", "model": "gpt-image-2"}, "moose")])
+        answer = await queue.wait("moose")
+
+    assert (answer.state, answer.tries) == ("completed", 1)
+    assert not broker.client().exists(place)
+
+
 async def test_what_cannot_be_saved_is_paid_for_and_told(
     queue, broker, emulator, tmp_path
 ):
@@ -127,6 +171,26 @@ async def test_what_cannot_be_saved_is_paid_for_and_told(
     assert len(emulator.generations) == 2
 
 
+async def test_an_inline_picture_that_is_not_saved_is_told(
+    queue, broker, emulator, tmp_path
+):
+    """Whoever waits gets the picture, out of the store, and why it is not saved."""
+    more = {"size": "1024x1024", "response_format": "b64_json"}
+    order = {"prompt": "a moose", "model": "gpt-image-2-all", **more}
+    place = tmp_path / "gone"
+    async with working(broker.url, emulator, save_to=place):
+        await queue.put([("a fox", "first")])
+        await queue.wait("first")
+        shutil.rmtree(place)
+        place.write_text("in the way")
+        await queue.put([(order, "inline")])
+        answer = await queue.wait("inline")
+
+    assert answer.result.url.startswith("data:image/")
+    assert (answer.state, answer.paths) == ("completed", ())
+    assert isinstance(answer.error, DownloadError)
+
+
 async def test_a_worker_of_another_api_orders_nothing(queue, broker, emulator):
     """What is put for an emulator costs nothing at a worker of the real API."""
     elsewhere = "http://127.0.0.1:9/api/v1"
@@ -136,9 +200,33 @@ async def test_a_worker_of_another_api_orders_nothing(queue, broker, emulator):
     ):
         await other.put([("a fox", "elsewhere")])
         answer = await other.wait("elsewhere")
-        await queue.put([("a hare", "here")])
-        assert (await queue.wait("here")).state == "completed"
+        for key, address in (("bad", 5), ("here", f"{emulator.base_url}/")):
+            waiter = queue.waiting.enqueue(
+                Job(key, {"prompt": "a hare"}, base_url=address), fresh=True
+            )
+            state = "completed" if key == "here" else "refused"
+            assert (await queue.waiting.answer_to(waiter)).state == state
 
     assert (answer.state, answer.error.charged) == ("refused", False)
     assert elsewhere in str(answer.error)
     assert prompts_ordered(emulator) == {"a hare": 1}
+
+
+async def test_what_another_worker_may_have_ordered_is_not_told_as_free(
+    queue, broker, emulator
+):
+    """Refused by one of another API, or of an older release, that has it later."""
+    elsewhere = Job("k", {"prompt": "a fox"}, base_url="http://127.0.0.1:9/api/v1")
+    newer = Job("n", {"prompt": "a fox"}, newer=("unheard of",))
+    answers = []
+    async with working(broker.url, emulator):
+        for job in (elsewhere, newer):
+            for fresh in (True, False):
+                broker.client().delete(f"streaq:apimodels:task:results:{job.id}")
+                waiter = queue.waiting.enqueue(job, fresh=fresh)
+                answers.append(await queue.waiting.answer_to(waiter))
+
+    told = [(answer.state, answer.error.charged) for answer in answers]
+    assert told == [("refused", False), ("unknown", None)] * 2
+    assert "update the worker" in str(answers[-1].error)
+    assert not emulator.generations
