@@ -127,7 +127,7 @@ class Timeouts(Value):
     """Bounds on every wait for the network, in seconds."""
 
     connect: float = field(default=5.0, validator=_positive)
-    """Until a connection is ready, the wait for a free one included."""
+    """Until a new connection is ready. The wait for a free one is not counted."""
     read: float = field(default=30.0, validator=_positive)
     """Silence on status calls, and on create calls known to answer with a task."""
     generate: float = field(default=150.0, validator=_positive)

@@ -108,7 +108,7 @@ def compare(base: str, together: int) -> None:
 
 
 async def memory(base: str) -> None:
-    """Print what a pending task takes that nobody awaits; ids included."""
+    """Print what a pending task takes that nobody awaits, without its id's text."""
     async with Session(KEY, base_url=base, polling=PollPolicy(3.0)) as session:
         names = [task(number) for number in range(PENDING)]
         gc.collect()

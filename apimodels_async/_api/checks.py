@@ -55,6 +55,8 @@ def refuse(parameter: str, value: object, allowed: str) -> NoReturn:
         shown = printable(repr(value), VALUE_CHARS)
     except (ValueError, RecursionError):  # 5,000 digits, or a thousand levels
         shown = f"<{type(value).__name__}>"
+    if parameter == "prompt" and isinstance(value, str) and value.strip():
+        shown = f"{len(value)} characters"  # errors are logged; prompts are not
     name = printable(parameter, VALUE_CHARS)  # a caller's mapping may hold any key
     msg = f"{name}={shown} is not allowed: {allowed}"
     raise InvalidRequestError(msg, parameter=parameter)

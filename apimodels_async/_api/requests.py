@@ -307,9 +307,9 @@ def _check_prompt(request: ImageRequest, known: KnownModel | None) -> None:
     optional = not known.prompt or sent.get(known.prompt_unless or "") is True
     if prompt is not None or not optional:
         checks.check_prompt(prompt)
-    if known.prompt_max is not None and len(prompt or "") > known.prompt_max:
-        most = f"{known.id} takes at most {known.prompt_max} characters"
-        checks.refuse("prompt", f"{len(prompt or '')} characters", most)
+    most = known.prompt_max
+    if most is not None and prompt is not None and len(prompt) > most:
+        checks.refuse("prompt", prompt, f"{known.id} takes at most {most} characters")
 
 
 @lru_cache(maxsize=_WARNED_MAX)

@@ -50,7 +50,7 @@ def resolve_key(api_key: str | Secret | None) -> Secret:
     """
     # Locals are shown by whatever shows tracebacks, so no frame that raises has text.
     given, api_key = Secret.of(api_key), None
-    key, _ = locate_key(given)
+    key, where = locate_key(given)
     if key is None:
         msg = (
             f"no API key: pass api_key=, set {KEY_VARIABLE}, or write it to "
@@ -58,7 +58,7 @@ def resolve_key(api_key: str | Secret | None) -> Secret:
         )
         raise ConfigurationError(msg)
     if not _fits_header(key):
-        msg = "the API key has a blank, a control or a non-ASCII character in it"
+        msg = f"the API key ({where}) has a blank, a control or a non-ASCII character"
         raise ConfigurationError(msg)
     return key
 
@@ -128,7 +128,8 @@ def credentials_problem(
 
 
 def _read_key(descriptor: int) -> tuple[Secret | None, str | None]:
-    key, reason = key_in(os.read(descriptor, 4096).decode(errors="replace"))
+    # Editors on Windows begin a file with a byte order mark.
+    key, reason = key_in(os.read(descriptor, 4096).decode("utf-8-sig", "replace"))
     return Secret.of(key), reason
 
 

@@ -11,7 +11,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from apimodels_async.batch.parts import Bought, Buyer, Folder, Pending
     from apimodels_async.models import AnyRequest
     from apimodels_async.stores.sent import SentOrders
-
-logger: logging.Logger = logging.getLogger("apimodels_async.batch")
 
 STOPS: Final = (
     AuthenticationError,

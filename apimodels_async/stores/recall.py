@@ -104,7 +104,7 @@ class StoredOrders:
 
     async def forget(self, idempotency_key: str) -> bool:
         """
-        Let an idempotency key name nothing: the next order under it is sent anew.
+        Forget what a key names: the next order under it is a new one, and is sent.
 
         This is how to order again what is of unknown fate, and **may pay twice**. Its
         attempts stay in the history.

@@ -52,6 +52,13 @@ def test_a_prompt_is_text(value):
     checks.check_prompt(value)
 
 
+def test_a_prompt_that_is_refused_is_not_repeated():
+    """Errors end up in logs, and no log has a prompt."""
+    said = str(refused(checks.refuse, "prompt", "a secret fox", "anything"))
+
+    assert said == "prompt=12 characters is not allowed: anything"
+
+
 def test_a_prompt_is_not_empty():
     """Anything but a text with something in it is no prompt."""
 

@@ -93,21 +93,22 @@ def test_a_key_that_could_break_a_header_is_refused(monkeypatch, store, place):
     ]
 
     def check(key):
+        where = "the argument"
         if place == "argument":
             words = refusal(resolve_key, key)
         elif place == "environment":
             if {"\0", "\ud800"} & {*key}:
                 return  # an environment variable cannot hold it
             monkeypatch.setenv("APIMODELS_API_KEY", key)
-            words = refusal(resolve_key)
+            where, words = "APIMODELS_API_KEY", refusal(resolve_key)
         else:
             if len(key.splitlines()) > 1:
                 return  # a line of the file is a key; the next one is another
-            store(key.encode("utf-8", "surrogatepass"))
+            where = store(key.encode("utf-8", "surrogatepass"))
             words = refusal(resolve_key)
 
         assert words == (
-            "the API key has a blank, a control or a non-ASCII character in it"
+            f"the API key ({where}) has a blank, a control or a non-ASCII character"
         )
 
     check_all(cases, check)
@@ -116,7 +117,7 @@ def test_a_key_that_could_break_a_header_is_refused(monkeypatch, store, place):
 @pytest.mark.parametrize("key", [" ", "\n\t "])
 def test_a_blank_key_is_refused(key):
     """A key of blanks is no key."""
-    assert refusal(resolve_key, key).startswith("the API key has a blank")
+    assert "(the argument) has a blank" in refusal(resolve_key, key)
 
 
 @given(st.text(min_size=1))
@@ -273,8 +274,14 @@ def test_a_file_below_a_file_is_refused(tmp_path):
 
 def test_a_file_that_is_no_text_is_refused(store):
     """Bytes that are no UTF-8 are no key, and are not shown."""
-    store(b"\xff\xfe\x00s\x00k")
-    assert refusal(resolve_key).startswith("the API key has a blank")
+    path = store(b"\xff\xfe\x00s\x00k")
+    assert refusal(resolve_key).startswith(f"the API key ({path}) has a blank")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_key(store):
+    """A file that an editor on Windows saved as UTF-8 is read like any other."""
+    store(b"\xef\xbb\xbfsk_file_01")
+    assert resolve_key(None).reveal() == "sk_file_01"
 
 
 def test_only_the_beginning_of_a_file_is_read(store):

@@ -90,7 +90,7 @@ CODE = [
     (
         ("generate", ImageRequest("kling-v3-image", "x" * 2501), {}),
         (
-            "prompt='2501 characters' is not allowed: kling-v3-image takes at most "
+            "prompt=2501 characters is not allowed: kling-v3-image takes at most "
             "2500 characters"
         ),
     ),

@@ -12,6 +12,7 @@ import logging
 import pickle
 import ssl
 
+import aiohttp
 import pytest
 import trustme
 from soak.campaign import error_texts, listening
@@ -225,6 +226,12 @@ async def test_verification_cannot_be_switched_off():
     for given in (False, True, "ca.pem", blind, nameless):
         with pytest.raises(ConfigurationError, match="ssl= "):
             Session(KEY, ssl=given)
+    for given in (False, blind, nameless):  # nor by a connector that is lent
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=given)
+        ) as http:
+            with pytest.raises(ConfigurationError, match="connector of http= must"):
+                Session(KEY, http=http)
 
 
 # --- what a hostile answer can cost --------------------------------------

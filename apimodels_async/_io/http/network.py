@@ -122,6 +122,8 @@ def resolve_network(proxy: object, ssl: object, http: Any, base_url: str) -> Net
             raise ConfigurationError(msg)
     if ssl is not None:
         _check_ssl(ssl)
+    if http is not None:
+        _check_lent_ssl(http)
     network = Network(cast("SSLContext | None", ssl), *_proxies(proxy, http))
     parts = urlsplit(base_url)
     # For the environment's, too: its picture would be paid for and not to be had.
@@ -144,17 +146,39 @@ def _proxies(proxy: object, http: Any) -> tuple[dict[str, Proxy | str], str | No
 
 
 def _check_ssl(given: object) -> None:
-    import ssl
+    from ssl import SSLContext
 
-    if not isinstance(given, ssl.SSLContext):
+    if not isinstance(given, SSLContext):
         msg = f"ssl= takes an ssl.SSLContext, not {type(given).__name__}"
         raise ConfigurationError(msg)
-    if given.verify_mode is not ssl.CERT_REQUIRED or not given.check_hostname:
+    if not _verifies(given):
         msg = (
             "ssl= must verify certificates and names, or the key goes to whoever "
             "answers: ssl.create_default_context(cafile=...)"
         )
         raise ConfigurationError(msg)
+
+
+def _check_lent_ssl(http: Any) -> None:
+    from ssl import SSLContext
+
+    # aiohttp has no public name for it. True: its own context, which verifies; a
+    # Fingerprint names the one certificate that is taken.
+    given: object = getattr(http.connector, "_ssl", True)
+    if given is False or (isinstance(given, SSLContext) and not _verifies(given)):
+        msg = (
+            "the connector of http= must verify certificates and names, or the key "
+            "goes to whoever answers: aiohttp.TCPConnector(ssl=ssl."
+            "create_default_context(cafile=...))"
+        )
+        raise ConfigurationError(msg)
+
+
+def _verifies(context: SSLContext) -> bool:
+    """Return whether *context* looks at certificates and names."""
+    from ssl import CERT_REQUIRED
+
+    return context.verify_mode is CERT_REQUIRED and context.check_hostname
 
 
 def _lent(http: Any) -> tuple[dict[str, Proxy | str], str | None]:

@@ -168,10 +168,11 @@ async def forget(
     json: Flag = False,
 ) -> None:
     """
-    Let an idempotency key name nothing, so that the next order under it is sent.
+    Forget what an idempotency key names: the next order under it is a new one.
 
-    What it named may be paid for, or may be yet, and is then PAID FOR TWICE: it is
-    told, and you are asked. It stays in the history. Free, needs no key and no network.
+    What it names may be paid for, or may be yet, and is then PAID FOR TWICE: it is
+    shown, and you are asked. It stays in the history. Free, needs no API key and no
+    network.
 
     Args:
         idempotency_key: As given when it was ordered.
