@@ -34,7 +34,11 @@ OPTIONS: Final = {
     "idempotency_key": _TAKERS,
     "manual_ack": _TAKERS,
     **dict.fromkeys(("journal", "max_cost", "max_pending", "name"), "batch()"),
-    **dict.fromkeys(("callback", "limit", "proxy", "retry", "store"), "Session()"),
+    **dict.fromkeys(
+        ("api_key", "base_url", "callback", "limit", "polling", "proxy", "retry"),
+        "Session()",
+    ),
+    "store": "Session()",
     **dict.fromkeys(("timeout", "timeouts"), "Session(timeouts=...)"),
     "download_to": "batch(); one result is stored by download()",
 }
@@ -129,7 +133,8 @@ def check_options(names: Iterable[object]) -> None:
             msg = f"`{shown}`: {did_you_mean(['idempotency_key'])}"
         else:
             continue
-        msg = f"{msg} {EXTRA_HINT}"
+        if name != "api_key":  # which nobody wants in bodies, stores and journals
+            msg = f"{msg} {EXTRA_HINT}"
         raise InvalidRequestError(msg, parameter=name)
 
 

@@ -134,6 +134,15 @@ def test_an_option_of_ours_is_no_parameter():
     assert not OPTIONS.keys() & known_names()
 
 
+def test_the_api_key_is_no_parameter():
+    """It would be in the body and in the store; so there is no hint how to send it."""
+    told = refusal({"prompt": "x", "model": "gpt-image-2", "api_key": "sk_secret"})
+
+    assert "an option of Session()" in told
+    assert "extra" not in told
+    assert "sk_secret" not in told
+
+
 def test_other_names_pass_through():
     """What another model has, what is like nothing, all of an unknown model passes."""
     for item in (

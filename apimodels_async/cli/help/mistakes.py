@@ -33,6 +33,10 @@ KINDS: Final[dict[object, str]] = {
     Path: "a path",
     bool: "no value",
 }
+KEY_TIP: Final = (
+    "everybody on this machine can see command lines: set APIMODELS_API_KEY, or run: "
+    "apimodels login"
+)
 SIMILAR: Final = 0.75
 """Of 1; below it a word is another word (difflib)."""
 
@@ -79,6 +83,9 @@ def _unknown_option(error: UnknownOptionError) -> tuple[str, str]:
     word, _, _ = (error.token.keyword or error.token.value).partition("=")
     arguments = [each for each in error.argument_collection if each.parse]
     names = {name for each in arguments for name in each.names if name[:2] == "--"}
+    if word.replace("-", "").replace("_", "").lower() == "apikey":
+        # Not as a parameter: that is sent on, and kept in stores and journals.
+        return f"there is no option {word}", KEY_TIP
     tip = _question(word, names)
     if not tip and "--param" in names and word.startswith("--"):
         parameter = word.removeprefix("--").replace("-", "_")

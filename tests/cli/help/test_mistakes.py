@@ -10,6 +10,8 @@ MISTAKES = [
     (["generate"], "PROMPT is missing", "see: apimodels generate --help"),
     (["generate", "a", "--sede", "1"], "no option --sede", "did you mean --seed?"),
     (["generate", "a", "--steps=3"], "no option --steps", "--param steps=VALUE"),
+    (["generate", "a", "--api-key", "sk_1"], "no option --api-key", "apimodels login"),
+    (["balance", "--api_key=sk_1"], "no option --api_key", "apimodels login"),
     (["generate", "a", "fox"], '"fox" is one word too many', "put quotes around"),
     (["generate", "a", "--seed", "x"], '--seed needs a whole number, not "x"', "see"),
     (["generate", "a", "--seed"], "--seed needs a value", "see"),
