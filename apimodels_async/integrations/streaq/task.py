@@ -3,8 +3,8 @@ The one task of the queue: order, wait, save, answer.
 
 Rules of this file:
 1. The idempotency key makes redelivery harmless: a job that comes again finds in the
-   store what it bought. So whatever passes (a store that is away, a worker that stops,
-   an account that is throttled) gives the job back to the queue, unanswered.
+   store what it bought. So whatever passes (a store or an API that is away, a worker
+   that stops, an account that is throttled) gives the job back, unanswered.
 2. An answer says what the order came to, an error included. It is no failure of the
    job: streaq tries nothing again by itself.
 3. A message that is delivered again orders nothing anew that has ended: what it was
@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from anyio import CancelScope
+from anyio import CancelScope, sleep
 from attrs import define, field
 from streaq import StreaqRetry
 
@@ -43,6 +43,7 @@ from apimodels_async.errors import (
     JournalError,
     RateLimitError,
     SessionClosedError,
+    TransportError,
 )
 from apimodels_async.integrations.streaq.broker import PUT_AT, UNUSABLE, in_words
 from apimodels_async.integrations.streaq.jobs import (
@@ -74,9 +75,11 @@ logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
 STORE_AWAY_S: Final = 5
 """Seconds after which a job is tried again whose store could not be used."""
+HELD_S: Final = (1.0, 30.0)
+"""For which a worker that cannot reach the API keeps a job: at least, at most."""
 AT_ONCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """When a job that is given back is due: by each worker's clock, however wrong."""
-PASSES: Final = (RateLimitError, JournalError, SessionClosedError)
+PASSES: Final = (RateLimitError, JournalError, SessionClosedError, TransportError)
 """What gives a job back: no answer to it."""
 
 
@@ -101,6 +104,8 @@ class OrderTask:
     closed: bool = field(init=False, default=False)
     """Whether jobs are given back, rather than begun."""
     _scopes: set[CancelScope] = field(init=False, factory=set)
+    _cut_off_at: float | None = field(init=False, default=None)
+    """Since when the API cannot be reached, by the monotonic clock."""
 
     def __attrs_post_init__(self) -> None:
         place = self.save_to
@@ -198,16 +203,7 @@ class OrderTask:
             asked = requests.read_request(request)
             # In a worker of the user's own nobody says when it was put.
             since = PUT_AT.get(math.inf) if tries > 1 else math.inf
-            result = await self._result(session, asked, key, since if anew else 0)
-        except RateLimitError as error:
-            # In a queue, as in a batch, a 429 fails nobody.
-            wait = min(error.retry_after or 1.0, RETRY_AFTER_MAX_S)
-            raise StreaqRetry(delay=max(1, math.ceil(wait))) from None
-        except JournalError as error:
-            logger.warning("%s: the store cannot be used: %s", key, error)
-            raise StreaqRetry(delay=STORE_AWAY_S) from None
-        except SessionClosedError:
-            raise StreaqRetry(schedule=AT_ONCE) from None
+            result = await self._order(session, asked, key, since if anew else 0)
         except ApiModelsError as error:
             if asked is None and (tries > 1 or not anew):
                 error.charged = None  # the store was not asked
@@ -223,6 +219,40 @@ class OrderTask:
         return Answer.of(
             key, result, trouble=trouble, paths=paths, tries=tries, kept_in=kept_in
         )
+
+    async def _order(
+        self, session: Session, asked: AnyRequest, key: str, since: float
+    ) -> ImageResult:
+        """Return what the order brought, or give the job back for what passes."""
+        try:
+            result = await self._result(session, asked, key, since)
+        except RateLimitError as error:
+            # In a queue, as in a batch, a 429 fails nobody.
+            wait = min(error.retry_after or 1.0, RETRY_AFTER_MAX_S)
+            raise StreaqRetry(delay=max(1, math.ceil(wait))) from None
+        except JournalError as error:
+            logger.warning("%s: the store cannot be used: %s", key, error)
+            raise StreaqRetry(delay=STORE_AWAY_S) from None
+        except SessionClosedError:
+            raise StreaqRetry(schedule=AT_ONCE) from None
+        except TransportError as error:  # nothing paid was sent
+            await self._hold(error)
+            raise StreaqRetry(schedule=AT_ONCE) from None
+        self._cut_off_at = None
+        return result
+
+    async def _hold(self, error: TransportError) -> None:
+        """
+        Keep a job for as long as the API has not been reached, within bounds.
+
+        A worker that is cut off would be the quickest, and take all from the others.
+        """
+        now = time.monotonic()
+        if self._cut_off_at is None:
+            self._cut_off_at = now
+            logger.warning("%s; orders are given back until it can be reached", error)
+        at_least, at_most = HELD_S
+        await sleep(min(at_most, max(at_least, now - self._cut_off_at)))
 
     def _place(self, save_to: Any) -> str | Path | None:
         """

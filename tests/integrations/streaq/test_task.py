@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from support.batches import orders, prompts_ordered
+from support.proxy import ChaosProxy
 from support.redis import RedisProxy, needs_redis
 from support.waiting import until
 from support.workers import working
@@ -230,3 +231,25 @@ async def test_what_another_worker_may_have_ordered_is_not_told_as_free(
     assert told == [("refused", False), ("unknown", None)] * 2
     assert "update the worker" in str(answers[-1].error)
     assert not emulator.generations
+
+
+async def test_a_worker_that_is_cut_off_fails_no_job(broker, emulator, caplog):
+    """It keeps what it has for a while and gives it back; then it is ordered, once."""
+    async with (
+        ChaosProxy(emulator) as way,
+        working(broker.url, way, api_key=emulator.api_key, attempts=1) as worker,
+        OrderQueue(broker.url, base_url=way.base_url) as queue,
+    ):
+        await queue.put([("a fox", "first")])
+        await queue.wait("first")
+        way.leave()
+        await queue.put([(f"hare {number}", f"{number}") for number in range(12)])
+        await until(lambda: "given back until it can be reached" in caplog.text)
+        way.come_back()
+        answers = [await queue.wait(f"{number}") for number in range(12)]
+
+    assert {answer.state for answer in answers} == {"completed"}
+    assert max(answer.tries for answer in answers) >= 2
+    assert len(worker.answers) == 13
+    assert set(prompts_ordered(emulator).values()) == {1}
+    assert caplog.text.count("given back until it can be reached") == 1
