@@ -141,7 +141,8 @@ async def test_a_server_that_restarts_is_found_again(connect):
 async def test_polls_are_one_at_a_time_and_apart(emulator, connect):
     """The emulator's record shows no two polls of a task closer than the interval."""
     session = connect(emulator, timeouts=Timeouts(read=5))
-    handles = [await session.images.submit(f"moose {n}", **TASK) for n in range(20)]
+    prompts = [f"moose {number} [slow]" for number in range(20)]
+    handles = [await session.images.submit(each, **TASK) for each in prompts]
     await asyncio.gather(*handles)
 
     gaps = [
