@@ -36,6 +36,7 @@ from apimodels_async._io.files.destinations import read_destination
 from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
+    APIStatusError,
     ConfigurationError,
     DownloadError,
     GenerationFailedError,
@@ -227,6 +228,7 @@ class OrderTask:
         try:
             result = await self._result(session, asked, key, since)
         except RateLimitError as error:
+            self._cut_off_at = None
             # In a queue, as in a batch, a 429 fails nobody.
             wait = min(error.retry_after or 1.0, RETRY_AFTER_MAX_S)
             raise StreaqRetry(delay=max(1, math.ceil(wait))) from None
@@ -238,6 +240,9 @@ class OrderTask:
         except TransportError as error:  # nothing paid was sent
             await self._hold(error)
             raise StreaqRetry(schedule=AT_ONCE) from None
+        except (APIStatusError, GenerationFailedError):  # it was reached
+            self._cut_off_at = None
+            raise
         self._cut_off_at = None
         return result
 

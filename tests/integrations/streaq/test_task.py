@@ -253,3 +253,21 @@ async def test_a_worker_that_is_cut_off_fails_no_job(broker, emulator, caplog):
     assert len(worker.answers) == 13
     assert set(prompts_ordered(emulator).values()) == {1}
     assert caplog.text.count("given back until it can be reached") == 1
+
+
+async def test_a_refusal_ends_what_a_cut_began(broker, emulator, caplog):
+    """It came from the API: the next cut is told anew, and held from its beginning."""
+    told = "given back until it can be reached"
+    async with (
+        ChaosProxy(emulator) as way,
+        working(broker.url, way, api_key=emulator.api_key, attempts=1),
+        OrderQueue(broker.url, base_url=way.base_url) as queue,
+    ):
+        await queue.put([("a fox", "first")])
+        await queue.wait("first")
+        for count in (1, 2):
+            way.leave()
+            await queue.put([(f"[refused] hare {count}", f"{count}")])
+            await until(lambda count=count: caplog.text.count(told) == count)
+            way.come_back()
+            assert (await queue.wait(f"{count}")).state == "refused"
