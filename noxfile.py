@@ -518,21 +518,6 @@ QUICK = ("tests/_api", "tests/_core", "tests/emulator", "tests/session", "tests/
 """What the sdist tries of its own tests: the whole of some of them, not of all."""
 DEBIAN = {"stable": ("python3",), "sid": ("python3", "python3.15")}
 """Suite -> the Pythons in it that are tried."""
-START = """\
-import asyncio, os, sys
-from apimodels_async.emulator import Emulator
-
-async def main():
-    async with Emulator(speed=20) as emulator:
-        words = {"API_KEY": emulator.api_key, "BASE_URL": emulator.base_url}
-        env = {f"APIMODELS_{name}": value for name, value in words.items()}
-        command = (sys.executable, "program.py")
-        run = await asyncio.create_subprocess_exec(*command, env={**os.environ, **env})
-        sys.exit(await run.wait())
-
-asyncio.run(main())
-"""
-"""Runs a program that is to be run with a key, on the emulator."""
 
 
 @contextlib.contextmanager
@@ -574,11 +559,8 @@ def use_on_debian(session: nox.Session, suite: str, folder: Path) -> None:
     """Do what a newcomer does, on a root of its own, with each Python of *suite*."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     command = re.search(r"^\$ (python3 .*apimodels demo)\b", readme, re.MULTILINE)
-    program = re.search(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    if command is None or program is None:
-        session.error("README.md has no `python3 ... apimodels demo`, or no program")
-    (folder / "program.py").write_text(program[1], encoding="utf-8")
-    (folder / "start.py").write_text(START, encoding="utf-8")
+    if command is None:
+        session.error("README.md has no `python3 ... apimodels demo`")
     shutil.copy(ROOT / ".ci" / "newcomer", folder)
     packages = ",".join(f"{python}-venv" for python in DEBIAN[suite])
     steps = "; ".join(
