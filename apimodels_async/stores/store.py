@@ -14,6 +14,7 @@ Rules for a store:
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -24,7 +25,14 @@ from apimodels_async._text import Value
 from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Collection,
+        Mapping,
+        Sequence,
+    )
     from datetime import datetime, timedelta
     from decimal import Decimal
 
@@ -98,6 +106,21 @@ async def ask(
             raise
         msg = "the store cannot be used: it cancelled what it was doing"
         raise JournalError(msg) from error
+
+
+@asynccontextmanager
+async def opened(store: OrderStore) -> AsyncIterator[None]:
+    """
+    Have *store* open for the body.
+
+    Raises:
+        JournalError: It cannot be used.
+    """
+    await ask(store.open)
+    try:
+        yield
+    finally:
+        await ask(store.aclose)
 
 
 class OrderStore(Protocol):

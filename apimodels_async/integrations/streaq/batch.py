@@ -30,7 +30,7 @@ from apimodels_async.errors import (
 from apimodels_async.integrations.streaq.jobs import Job, dump_request
 from apimodels_async.models import ImageResult
 from apimodels_async.policies import RetryPolicy, Timeouts
-from apimodels_async.stores.store import ask, scope_of
+from apimodels_async.stores.store import ask, opened, scope_of
 
 if TYPE_CHECKING:
     import os
@@ -193,12 +193,9 @@ class QueuedOrders:
     async def _ask_store(self, question: Literal["find", "forget"], key: str) -> Any:
         """Ask the workers' store; what it forgets may be paid for twice."""
         store = self.queue.store
-        await ask(store.open)
-        try:
+        async with opened(store):
             scope = scope_of(store, self.queue.base_url)
             return await ask(getattr(store, question), scope, key)
-        finally:
-            await ask(store.aclose)
 
     def _job(self, key: str, body: dict[str, Any], number: int | None) -> Job:
         address = self.queue.base_url
