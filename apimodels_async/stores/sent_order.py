@@ -51,7 +51,7 @@ written down, though the session that claimed it lives on."""
 
 @define(eq=False, repr=False, kw_only=True)
 class SentOrder:
-    """The record of one order: an ``OrderLog``."""
+    """Where one order is written down: an ``EndListener``, before it is sent too."""
 
     orders: SentOrders
     idempotency_key: str
@@ -61,7 +61,7 @@ class SentOrder:
     request: str
     price: Decimal | None
     encoded: Request | None = None
-    """What is sent, but for a callback address of ours."""
+    """What is sent if no callback address of ours is added; None: not known."""
     number: int | None = None
     """Position in its batch."""
     anew: frozenset[OrderState] = ORDERED_ANEW
@@ -69,6 +69,7 @@ class SentOrder:
     hands_over: bool = True
     """Whether its end counts as handed over once a caller has it."""
     durable: bool = field(init=False, default=False)
+    """Whether its task, or how it ended, would be known after a crash."""
     named: bool = True
     """Whether others may know its idempotency key."""
     elsewhere: bool = field(init=False, default=False)
@@ -162,11 +163,14 @@ class SentOrder:
 
     async def begin(self, nonce: str | None) -> OrderRecord | None:
         """
-        Claim the order; return None, or what became of it before.
+        Claim the order, durable on return.
+
+        Returns:
+            None; or what became of it, where it was ordered before: it is not sent.
 
         Raises:
             InvalidRequestError: Its key names another request.
-            JournalError: The store cannot be used.
+            JournalError: It cannot be written down, and is not to be sent.
         """
         await self.orders.open()
         new = NewOrder(
@@ -237,7 +241,7 @@ class SentOrder:
         self.durable = known.task_id is not None
 
     async def accepted(self, task_id: str) -> None:
-        """Write down its task."""
+        """Write down its task; what cannot be written is logged, and not raised."""
         self._task_id = task_id
         await outcome_of(self.orders.write(self._accept(task_id)))
 
@@ -260,7 +264,7 @@ class SentOrder:
         await self._keep(write)
 
     async def ended(self, outcome: ImageResult | ApiModelsError) -> None:
-        """Write down how it ended, as far as *outcome* is an end."""
+        """Write down how it ended, if *outcome* is an end; raises nothing."""
         await outcome_of(self.orders.write(self._end(outcome)))
 
     async def _end(self, outcome: ImageResult | ApiModelsError) -> None:
