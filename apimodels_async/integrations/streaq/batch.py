@@ -105,7 +105,7 @@ class QueuedOrder:
     async def _result(self) -> ImageResult:
         answer = await self._orders.queue.waiting.answer_to(self._waiter)
         # No await from here on: what was told is written by a task of the journal's.
-        self._orders.answered(self._record.number, answer)
+        self._orders.answered(self._record.what.number, answer)
         outcome: ImageResult | ApiModelsError | None = answer.result or answer.error
         if isinstance(outcome, ImageResult):
             self._record.settled(outcome)
@@ -203,9 +203,9 @@ class QueuedOrders:
 
     def _enqueue(self, record: SentOrder, *, fresh: bool) -> QueuedOrder:
         encoded = cast("Request", record.encoded)  # as of all that is about to be sent
-        body = dump_request(encoded, record.model)
+        body = dump_request(encoded, record.what.model)
         key = self._key(record.idempotency_key)
-        job = self._job(key, body, record.number)
+        job = self._job(key, body, record.what.number)
         waiter = self.queue.waiting.enqueue(job, record.found, fresh=fresh)
         return QueuedOrder(self, record, waiter)
 
