@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async.handle import PaidRequest
-    from apimodels_async.stores.store import OrderLog
+    from apimodels_async.stores.sent_order import SentOrder
     from apimodels_async.webhooks.expected import ExpectedCallback, ExpectedCallbacks
 
 
@@ -59,7 +59,7 @@ class LostOrders:
             ledger.claimed.discard(shown)  # its own order's answer may still come
         return found
 
-    async def find_recorded(self, record: OrderLog, known: OrderRecord) -> TaskHandle:
+    async def find_recorded(self, record: SentOrder, known: OrderRecord) -> TaskHandle:
         """
         Return the task of an order that a store has as lost.
 

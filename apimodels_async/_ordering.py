@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from apimodels_async.handle import Product
     from apimodels_async.models import AnyRequest, ImageRequest
     from apimodels_async.stores.sent_order import SentOrder
-    from apimodels_async.stores.store import OrderLog
     from apimodels_async.webhooks.expected import ExpectedCallbacks
 
 
@@ -120,13 +119,13 @@ class Ordering:
             raise
         return self._handle(product, request.model, record)
 
-    async def follow(self, record: OrderLog, known: OrderRecord) -> TaskHandle:
+    async def follow(self, record: SentOrder, known: OrderRecord) -> TaskHandle:
         """Return the handle of what was recorded before; as ``take_up``."""
         product = await self.take_up(record, known)
         return self._handle(product, known.model, record)
 
     def _handle(
-        self, product: Product, model: str, record: OrderLog | None
+        self, product: Product, model: str, record: SentOrder | None
     ) -> TaskHandle:
         if isinstance(product, TaskHandle):
             return product
@@ -138,7 +137,7 @@ class Ordering:
     async def order(
         self,
         request: AnyRequest,
-        record: OrderLog | None = None,
+        record: SentOrder | None = None,
         *,
         patient: bool = False,
     ) -> Product:
@@ -179,7 +178,7 @@ class Ordering:
         self._unheard.pop(runner, None)
         return product
 
-    def _prepare(self, request: AnyRequest, record: OrderLog | None) -> PaidRequest:
+    def _prepare(self, request: AnyRequest, record: SentOrder | None) -> PaidRequest:
         callbacks, expected = self._callbacks, None
         model, group = requests.model_of(request), requests.group_of(request)
         if callbacks is None or requests.callback_of(request) is not None:
@@ -246,7 +245,7 @@ class Ordering:
         """Return what became of an order before, if that is an answer."""
         return await record.look()
 
-    async def take_up(self, record: OrderLog, known: OrderRecord) -> Product:
+    async def take_up(self, record: SentOrder, known: OrderRecord) -> Product:
         """
         Return what became of an order that was recorded before; nothing is sent.
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from apimodels_async._core.polling.entry import Entry
     from apimodels_async._io.tracker import Tracker
     from apimodels_async.models import AnyRequest, TaskEvent, TaskSnapshot, TaskState
-    from apimodels_async.stores.store import OrderLog
+    from apimodels_async.stores.sent_order import SentOrder
     from apimodels_async.webhooks.expected import ExpectedCallback
 
 TOKEN_PREFIX = "am1."  # noqa: S105  a version mark, not a secret
@@ -217,7 +217,7 @@ class PaidRequest:
     model: str
     group: str
     call: calls.Call[TaskSnapshot | ImageResult]
-    record: OrderLog | None
+    record: SentOrder | None
     expected: ExpectedCallback | None
     patient: bool = field(init=False, default=False)
     sent: Sent = field(init=False, factory=Sent)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from apimodels_async._api import checks
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.config import resolve_base_url
-from apimodels_async.stores.store import HistoryQuery, ask, scope_of
+from apimodels_async.stores.store import HistoryQuery, ask, opened, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -77,12 +77,9 @@ async def read_history(
     query = query_of(state, model, since, text)
     scope = scope_of(store, resolve_base_url(base_url))
     store = _for_reading(store)
-    await ask(store.open)
-    try:
+    async with opened(store):
         async for record in pages_of(store, scope, query):
             yield record
-    finally:
-        await ask(store.aclose)
 
 
 async def find_order(
@@ -95,16 +92,11 @@ async def find_order(
         ConfigurationError: *base_url* is not usable.
         JournalError: The store cannot be used.
     """
-    place = (
-        scope_of(store, resolve_base_url(base_url)),
-        checks.check_key(idempotency_key),
-    )
+    scope = scope_of(store, resolve_base_url(base_url))
+    key = checks.check_key(idempotency_key)
     store = _for_reading(store)
-    await ask(store.open)
-    try:
-        return await ask(store.find, *place)
-    finally:
-        await ask(store.aclose)
+    async with opened(store):
+        return await ask(store.find, scope, key)
 
 
 async def forget_order(
@@ -122,15 +114,10 @@ async def forget_order(
         ConfigurationError: *base_url* is not usable.
         JournalError: The store cannot be used.
     """
-    place = (
-        scope_of(store, resolve_base_url(base_url)),
-        checks.check_key(idempotency_key),
-    )
-    await ask(store.open)
-    try:
-        return await ask(store.forget, *place)
-    finally:
-        await ask(store.aclose)
+    scope = scope_of(store, resolve_base_url(base_url))
+    key = checks.check_key(idempotency_key)
+    async with opened(store):
+        return await ask(store.forget, scope, key)
 
 
 def _for_reading(store: OrderStore) -> OrderStore:

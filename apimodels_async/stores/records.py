@@ -5,17 +5,23 @@ What a store kept of an order, as a record; and whether it can be true.
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field
 
 from apimodels_async._api.checks import check_task_id
 from apimodels_async._core.money.orders import ORDERED_ANEW, OrderRecord
 from apimodels_async._core.money.records import load_result, read_amount
 from apimodels_async._core.money.resume import OrderState
+from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+logger: logging.Logger = logging.getLogger("apimodels_async.stores")
 
 DAMAGE: Final = (
     *(ValueError, TypeError, ArithmeticError, LookupError, OSError),
@@ -114,3 +120,41 @@ def _names(text: str) -> tuple[str, ...]:
         msg = "a list of files that is none"
         raise ValueError(msg)
     return tuple(found)
+
+
+@define(eq=False)
+class Records:
+    """Reads the records of one store."""
+
+    store: str
+    """Which one, in words."""
+    damaged: set[int] = field(init=False, factory=set)
+    """Attempts that the log has named."""
+
+    def read(
+        self, fields: Mapping[str, Any], put_back: Callable[[str], str] = str
+    ) -> OrderRecord:
+        """
+        Return a record, as ``load_record``.
+
+        Raises:
+            JournalError: It is damaged.
+        """
+        try:
+            return load_record(fields, put_back)
+        except DAMAGE as error:
+            msg = f"{self.store} is damaged: {error}"
+            raise JournalError(msg) from None
+
+    def read_if_whole(self, fields: Mapping[str, Any]) -> OrderRecord | None:
+        """Do the same; None: it is damaged, which hides no other in a list."""
+        try:
+            return load_record(fields)
+        except DAMAGE as error:
+            attempt = int(fields["attempt"])
+            if attempt not in self.damaged:
+                self.damaged.add(attempt)
+                msg = "order %s (%r) in %s is damaged and left out: %s"
+                facts = attempt, fields.get("idempotency_key"), self.store, error
+                logger.error(msg, *facts)  # noqa: TRY400
+            return None

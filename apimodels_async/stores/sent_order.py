@@ -8,9 +8,9 @@ import asyncio
 import logging
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from apimodels_async._api import checks, requests
 from apimodels_async._api.prices import price_of
@@ -31,7 +31,6 @@ from apimodels_async.stores.store import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from decimal import Decimal
 
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async._ports import Request
@@ -51,24 +50,19 @@ written down, though the session that claimed it lives on."""
 
 @define(eq=False, repr=False, kw_only=True)
 class SentOrder:
-    """The record of one order: an ``OrderLog``."""
+    """Where one order is written down: an ``EndListener``, before it is sent too."""
 
     orders: SentOrders
-    idempotency_key: str
-    digest: str
-    model: str
-    prompt: str | None
-    request: str
-    price: Decimal | None
+    what: NewOrder | OrderRecord
+    """What is to be claimed, but for the nonce; or what was, in an earlier session."""
     encoded: Request | None = None
-    """What is sent, but for a callback address of ours."""
-    number: int | None = None
-    """Position in its batch."""
+    """What is sent if no callback address of ours is added; None: not known."""
     anew: frozenset[OrderState] = ORDERED_ANEW
     """States after which it is ordered anew."""
     hands_over: bool = True
     """Whether its end counts as handed over once a caller has it."""
     durable: bool = field(init=False, default=False)
+    """Whether its task, or how it ended, would be known after a crash."""
     named: bool = True
     """Whether others may know its idempotency key."""
     elsewhere: bool = field(init=False, default=False)
@@ -88,7 +82,10 @@ class SentOrder:
         orders: SentOrders,
         request: AnyRequest,
         key: str | Callable[[str], str] | None,
-        **details: Any,
+        *,
+        anew: frozenset[OrderState] = ORDERED_ANEW,
+        hands_over: bool = True,
+        **more: Any,
     ) -> Self:
         """
         Return where *request* is to be written down.
@@ -97,7 +94,11 @@ class SentOrder:
             key: Its idempotency key, or what makes it of the request's digest; None: a
                 random one.
 
-            details: More fields, or others.
+            anew: States after which it is ordered anew.
+
+            hands_over: Whether its end counts as handed over once a caller has it.
+
+            more: Of the order, or instead of what the request says.
 
         Raises:
             InvalidRequestError: The key is no text, or *request* none to be sent.
@@ -107,35 +108,38 @@ class SentOrder:
         digest = await orders.digest_of(encoded)
         if callable(key):
             key = key(digest)
-        values = {
-            "idempotency_key": uuid.uuid4().hex
-            if key is None
-            else checks.check_key(key),
+        name = uuid.uuid4().hex if key is None else checks.check_key(key)
+        values: dict[str, Any] = {
+            "scope": orders.scope,
+            "idempotency_key": name,
             "digest": digest,
             "model": requests.model_of(request),
             "prompt": request.prompt,
             "request": (encoded.body or b"").decode(),
             "price": price_of(request),
-            "encoded": encoded,
-            "named": key is not None,
+            "owner": orders.owner,
+            "nonce": None,
         }
-        return cls(orders=orders, **values | details)
+        return cls(
+            orders=orders,
+            what=NewOrder(**values | more),
+            encoded=encoded,
+            anew=anew,
+            hands_over=hands_over,
+            named=key is not None,
+        )
 
     @classmethod
     def follow(cls, orders: SentOrders, known: OrderRecord) -> Self:
         """Return the log of a recovered order: its end counts once it is acked."""
-        log = cls(
-            orders=orders,
-            idempotency_key=known.idempotency_key,
-            digest=known.digest,
-            model=known.model,
-            prompt=known.prompt,
-            request=known.request,
-            price=known.price,
-            hands_over=False,
-        )
+        log = cls(orders=orders, what=known, hands_over=False)
         log.take_up(known)
         return log
+
+    @property
+    def idempotency_key(self) -> str:
+        """Its name; a random one where it was given none."""
+        return self.what.idempotency_key
 
     @property
     def leave(self) -> Lease:
@@ -155,32 +159,25 @@ class SentOrder:
         known = await outcome_of(looking)
         if known is None or is_replaceable(known, self.anew):
             return None
-        if standing_of(known, self.digest) is Standing.UNDER_WAY:
+        if standing_of(known, self.what.digest) is Standing.UNDER_WAY:
             return None
         self.take_up(known)
         return known
 
     async def begin(self, nonce: str | None) -> OrderRecord | None:
         """
-        Claim the order; return None, or what became of it before.
+        Claim the order, durable on return.
+
+        Returns:
+            None; or what became of it, where it was ordered before: it is not sent.
 
         Raises:
             InvalidRequestError: Its key names another request.
-            JournalError: The store cannot be used.
+            JournalError: It cannot be written down, and is not to be sent.
         """
         await self.orders.open()
-        new = NewOrder(
-            scope=self.orders.scope,
-            idempotency_key=self.idempotency_key,
-            digest=self.digest,
-            model=self.model,
-            prompt=self.prompt,
-            request=self.request,
-            price=self.price,
-            owner=self.orders.owner,
-            nonce=nonce,
-            number=self.number,
-        )
+        # What is followed is there, and is not begun.
+        new = evolve(cast("NewOrder", self.what), nonce=nonce)
         pause, until = LOOK_S, self.orders.clock.time() + UNDER_WAY_S
         while True:
             began, seen = self.orders.lease.times(), self.elsewhere
@@ -196,7 +193,7 @@ class SentOrder:
                 self.attempt, self.elsewhere = claim.record.attempt, False
                 self._task_id, self.durable = None, False  # those of the one before
                 return None
-            standing = standing_of(claim.record, self.digest)
+            standing = standing_of(claim.record, self.what.digest)
             late = self.orders.clock.time() >= until
             if standing is not Standing.UNDER_WAY or late:
                 self.take_up(claim.record)
@@ -237,7 +234,7 @@ class SentOrder:
         self.durable = known.task_id is not None
 
     async def accepted(self, task_id: str) -> None:
-        """Write down its task."""
+        """Write down its task; what cannot be written is logged, and not raised."""
         self._task_id = task_id
         await outcome_of(self.orders.write(self._accept(task_id)))
 
@@ -260,7 +257,7 @@ class SentOrder:
         await self._keep(write)
 
     async def ended(self, outcome: ImageResult | ApiModelsError) -> None:
-        """Write down how it ended, as far as *outcome* is an end."""
+        """Write down how it ended, if *outcome* is an end; raises nothing."""
         await outcome_of(self.orders.write(self._end(outcome)))
 
     async def _end(self, outcome: ImageResult | ApiModelsError) -> None:

@@ -14,24 +14,29 @@ Rules for a store:
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import define
 
-from apimodels_async._ports import EndListener
 from apimodels_async._text import Value
 from apimodels_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Collection,
+        Mapping,
+        Sequence,
+    )
     from datetime import datetime, timedelta
     from decimal import Decimal
 
     from apimodels_async._core.money.orders import Claim, NewOrder, OrderRecord
     from apimodels_async._core.money.resume import OrderState
-    from apimodels_async._ports import Leave, Request
-    from apimodels_async.errors import ApiModelsError
     from apimodels_async.models import ImageResult
 
 P = ParamSpec("P")
@@ -98,6 +103,21 @@ async def ask(
             raise
         msg = "the store cannot be used: it cancelled what it was doing"
         raise JournalError(msg) from error
+
+
+@asynccontextmanager
+async def opened(store: OrderStore) -> AsyncIterator[None]:
+    """
+    Have *store* open for the body.
+
+    Raises:
+        JournalError: It cannot be used.
+    """
+    await ask(store.open)
+    try:
+        yield
+    finally:
+        await ask(store.aclose)
 
 
 class OrderStore(Protocol):
@@ -231,53 +251,4 @@ class OrderStore(Protocol):
             InvalidRequestError: *older_than* is no ``timedelta``.
             JournalError: It cannot be used.
         """
-        ...
-
-
-class OrderLog(EndListener, Protocol):
-    """Where one order is written down, before it is sent and once it has a task."""
-
-    @property
-    def encoded(self) -> Request | None:
-        """What is sent if no callback address of ours is added; None: not known."""
-        ...
-
-    @property
-    def durable(self) -> bool:
-        """Whether its task, or how it ended, would be known after a crash."""
-        ...
-
-    @property
-    def elsewhere(self) -> bool:
-        """Whether another caller was seen sending it, or may be: it may be charged."""
-        ...
-
-    @property
-    def leave(self) -> Leave | None:
-        """What must hold when it is sent."""
-        ...
-
-    async def begin(self, nonce: str | None) -> OrderRecord | None:
-        """
-        Write down that it is about to be sent; durable on return.
-
-        Returns:
-            None; or what became of it, where it was ordered before: it is not sent.
-
-        Raises:
-            InvalidRequestError: Its idempotency key names another request.
-            JournalError: It cannot be written down, and is not to be sent.
-        """
-        ...
-
-    async def accepted(self, task_id: str) -> None:
-        """Write down its task; what cannot be written is logged, and not raised."""
-        ...
-
-    async def may_have(self, task_id: str) -> bool:
-        """Return whether no other order is known to have it; raises nothing."""
-        ...
-
-    async def ended(self, outcome: ImageResult | ApiModelsError) -> None:
-        """Write down what its answer was, if that was an end; raises nothing."""
         ...

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from apimodels_async._core.counters import Counters
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ports import Clock, Hint
-    from apimodels_async.stores.store import OrderLog
+    from apimodels_async.stores.sent_order import SentOrder
     from apimodels_async.webhooks.callback import Callback
 
 logger: logging.Logger = logging.getLogger("apimodels_async.webhooks")
@@ -70,7 +70,7 @@ class ExpectedCallback:
     made_at: float
     sent_since: float
     """When it was sent at the earliest."""
-    record: OrderLog | None = None
+    record: SentOrder | None = None
     """Where the order is written down, if it is."""
     task_id: str | None = None
     """Of its task, once known; empty where the answer was the picture itself."""
@@ -160,7 +160,7 @@ class ExpectedCallbacks:
     def expect(
         self,
         model: str | None,
-        record: OrderLog | None = None,
+        record: SentOrder | None = None,
         nonce: str | None = None,
         age_s: float = 0.0,
     ) -> ExpectedCallback:

@@ -30,7 +30,7 @@ from apimodels_async.errors import (
 from apimodels_async.integrations.streaq.jobs import Job, dump_request
 from apimodels_async.models import ImageResult
 from apimodels_async.policies import RetryPolicy, Timeouts
-from apimodels_async.stores.store import ask, scope_of
+from apimodels_async.stores.store import ask, opened, scope_of
 
 if TYPE_CHECKING:
     import os
@@ -105,7 +105,7 @@ class QueuedOrder:
     async def _result(self) -> ImageResult:
         answer = await self._orders.queue.waiting.answer_to(self._waiter)
         # No await from here on: what was told is written by a task of the journal's.
-        self._orders.answered(self._record.number, answer)
+        self._orders.answered(self._record.what.number, answer)
         outcome: ImageResult | ApiModelsError | None = answer.result or answer.error
         if isinstance(outcome, ImageResult):
             self._record.settled(outcome)
@@ -193,12 +193,9 @@ class QueuedOrders:
     async def _ask_store(self, question: Literal["find", "forget"], key: str) -> Any:
         """Ask the workers' store; what it forgets may be paid for twice."""
         store = self.queue.store
-        await ask(store.open)
-        try:
+        async with opened(store):
             scope = scope_of(store, self.queue.base_url)
             return await ask(getattr(store, question), scope, key)
-        finally:
-            await ask(store.aclose)
 
     def _job(self, key: str, body: dict[str, Any], number: int | None) -> Job:
         address = self.queue.base_url
@@ -206,9 +203,9 @@ class QueuedOrders:
 
     def _enqueue(self, record: SentOrder, *, fresh: bool) -> QueuedOrder:
         encoded = cast("Request", record.encoded)  # as of all that is about to be sent
-        body = dump_request(encoded, record.model)
+        body = dump_request(encoded, record.what.model)
         key = self._key(record.idempotency_key)
-        job = self._job(key, body, record.number)
+        job = self._job(key, body, record.what.number)
         waiter = self.queue.waiting.enqueue(job, record.found, fresh=fresh)
         return QueuedOrder(self, record, waiter)
 

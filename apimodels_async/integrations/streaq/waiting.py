@@ -36,7 +36,7 @@ from apimodels_async.integrations.streaq.jobs import (
     unreadable,
 )
 from apimodels_async.integrations.streaq.progress import progress_key
-from apimodels_async.stores.store import ask
+from apimodels_async.stores.store import ask, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -302,11 +302,8 @@ class Waiting:
         """Put back the pictures that the API sent inline, out of the store."""
         if answer.kept_in is None:
             return answer
-        await ask(self._store.open)
-        try:
+        async with opened(self._store):
             record = await ask(self._store.find, answer.kept_in, answer.idempotency_key)
-        finally:
-            await ask(self._store.aclose)
         if record is None or record.result is None:
             msg = "its picture was sent inline, and the workers' store is another one"
             error = DownloadError(msg, task_id=answer.task_id)

@@ -1,17 +1,17 @@
 """
-What the script takes and answers, as words and as records.
+What the script takes and answers, as words and as fields of records.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from apimodels_async.stores.records import load_record, read_text
+from apimodels_async.stores.records import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from apimodels_async._core.money.orders import NewOrder, OrderRecord
+    from apimodels_async._core.money.orders import NewOrder
     from apimodels_async._core.money.resume import OrderState
 
 
@@ -46,20 +46,6 @@ def fields_of(order: NewOrder, request: str) -> list[str]:
 def read_fields(row: Sequence[bytes]) -> dict[str, Any]:
     """Return the fields of an attempt that the script answered."""
     names, values = row[::2], map(read_text, row[1::2])
-    return dict(zip((each.decode() for each in names), values, strict=True))
-
-
-def read_record(
-    fields: Mapping[str, Any], put_back: Callable[[str], str] = str
-) -> OrderRecord:
-    """
-    Return *fields* as a record.
-
-    Args:
-        put_back: Makes a text with names of pictures one that has them.
-
-    Raises:
-        DAMAGE: They are none.
-    """
+    fields = dict(zip((each.decode() for each in names), values, strict=True))
     flags = {name: fields.get(name) == "1" for name in ("owned", "handed_over")}
-    return load_record({**fields, **flags}, put_back)
+    return {**fields, **flags}

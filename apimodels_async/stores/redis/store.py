@@ -27,14 +27,13 @@ from apimodels_async._core.money.pictures import digests_in, put_back, take_out
 from apimodels_async._core.money.records import dump_result
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async.errors import ConfigurationError, JournalError
-from apimodels_async.stores.records import DAMAGE, sum_money
+from apimodels_async.stores.records import Records, sum_money
 from apimodels_async.stores.redis.address import read_address
 from apimodels_async.stores.redis.pictures import keep_pictures, pictures_in
 from apimodels_async.stores.redis.rows import (
     fields_of,
     flat,
     read_fields,
-    read_record,
     words_of,
 )
 
@@ -117,8 +116,7 @@ class RedisStore:
         self._taken: dict[str, tuple[str, str]] = {}
         """Recoveries without an answer: for whom, in which scope."""
         self._begun: dict[int, _Begun] = {}
-        self._damaged: set[int] = set()
-        """Attempts that the log has named."""
+        self._records = Records("the store on Redis")
 
     @classmethod
     def unchecked(
@@ -151,7 +149,7 @@ class RedisStore:
     @property
     def damaged(self) -> frozenset[int]:
         """Attempts that were left out of lists, as they cannot be read."""
-        return frozenset(self._damaged)
+        return frozenset(self._records.damaged)
 
     async def open(self) -> None:
         """See ``OrderStore``."""
@@ -378,7 +376,7 @@ class RedisStore:
                 raise
             if row is None:
                 return None
-            if self._read(read_fields(row)) is not None:
+            if self._records.read_if_whole(read_fields(row)) is not None:
                 return await self._read_whole(row)
 
     async def history(
@@ -393,7 +391,7 @@ class RedisStore:
             for fields in map(read_fields, rows):
                 below = int(fields["attempt"])
                 # Pictures stay names: a page of them would be a gigabyte.
-                record = self._read(fields)
+                record = self._records.read_if_whole(fields)
                 if record is not None and query.fits(record):
                     found.append(record)
                     if len(found) == limit:
@@ -420,20 +418,4 @@ class RedisStore:
         def read(_media_type: str, digest: str) -> bytes | None:
             return contents.get(digest)
 
-        try:
-            return read_record(fields, lambda text: put_back(text, read))
-        except DAMAGE as error:
-            msg = f"the store on Redis is damaged: {error}"
-            raise JournalError(msg) from None
-
-    def _read(self, fields: Mapping[str, Any]) -> OrderRecord | None:
-        """Return the record of *fields*, or None: a damaged one hides no other."""
-        try:
-            return read_record(fields)
-        except DAMAGE as error:
-            attempt = int(fields["attempt"])
-            if attempt not in self._damaged:
-                self._damaged.add(attempt)
-                msg = "order %s in the store on Redis is damaged and left out: %s"
-                logger.error(msg, attempt, error)  # noqa: TRY400
-            return None
+        return self._records.read(fields, lambda text: put_back(text, read))

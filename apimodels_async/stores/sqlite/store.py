@@ -25,10 +25,10 @@ from apimodels_async._core.money.pictures import digests_in
 from apimodels_async._core.money.records import dump_result
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async.errors import JournalError
-from apimodels_async.stores.records import sum_money
+from apimodels_async.stores.records import Records, sum_money
 from apimodels_async.stores.sqlite.jobs import Alike
 from apimodels_async.stores.sqlite.pictures import PictureFolder
-from apimodels_async.stores.sqlite.rows import NOW, Rows
+from apimodels_async.stores.sqlite.rows import NOW, fields_in
 from apimodels_async.stores.sqlite.statements import (
     ATTEMPT_MAX,
     BEGIN,
@@ -107,7 +107,7 @@ class SqliteStore:
         self._reads_only = False
         # Beside the file itself: a link to it leads to the same pictures.
         self._pictures = PictureFolder(Path(os.path.realpath(path) + ".files"))
-        self._rows = Rows(self._path, self._pictures)
+        self._records = Records(f"the store {self._path}")
 
     @classmethod
     def unchecked(
@@ -132,7 +132,7 @@ class SqliteStore:
         """
         store = copy.copy(self)
         store._writers, store._reads_only = [], True  # noqa: SLF001
-        store._rows = Rows(self._path, self._pictures)  # noqa: SLF001
+        store._records = Records(self._records.store)  # noqa: SLF001
         return store
 
     def __repr__(self) -> str:
@@ -141,7 +141,7 @@ class SqliteStore:
     @property
     def damaged(self) -> frozenset[int]:
         """Attempts that were left out of lists, as they cannot be read."""
-        return frozenset(self._rows.damaged)
+        return frozenset(self._records.damaged)
 
     @property
     def path(self) -> Path:
@@ -196,7 +196,7 @@ class SqliteStore:
         if isinstance(claim, Claim):
             return claim
         # Here, as reading takes longer than writing, and others wait for their turn.
-        return Claim(granted=False, record=await self._rows.read_whole(claim))
+        return Claim(granted=False, record=await self._read_whole(claim))
 
     def _begin(
         self, db: Connection, asked: Sequence[tuple[NewOrder, Collection[OrderState]]]
@@ -230,7 +230,7 @@ class SqliteStore:
         found: Sequence[Any] = db.execute(FIND, place).fetchone()
         if found[STATE] not in anew:
             return found
-        record = self._rows.read(found, whole=False)
+        record = self._records.read(fields_in(found))
         if not is_replaceable(record, anew):
             return found
         db.execute("UPDATE orders SET current = 0 WHERE attempt = ?", (record.attempt,))
@@ -315,15 +315,11 @@ class SqliteStore:
 
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
         """See ``OrderStore``."""
-        place = (scope, idempotency_key)
-        row = await self._do(lambda db: db.execute(FIND, place).fetchone())
-        return None if row is None else await self._rows.read_whole(row)
+        return await self._find(FIND, scope, idempotency_key)
 
     async def find_task(self, scope: str, task_id: str) -> OrderRecord | None:
         """See ``OrderStore``."""
-        place = (scope, task_id)
-        row = await self._do(lambda db: db.execute(FIND_TASK, place).fetchone())
-        return None if row is None else await self._rows.read_whole(row)
+        return await self._find(FIND_TASK, scope, task_id)
 
     async def money(self, scope: str, prefix: str) -> tuple[Decimal, Decimal]:
         """See ``OrderStore``."""
@@ -353,12 +349,14 @@ class SqliteStore:
         def work(db: Connection) -> OrderRecord | None:
             self._renew(db, owner)
             rows = db.execute(LEFT, (scope,))
-            found = next((row for row in rows if self._rows.readable(row)), None)
+            whole = (self._records.read_if_whole(fields_in(row)) for row in rows)
+            found = next((each for each in whole if each is not None), None)
             rows.close()
             if found is None:
                 return None
-            db.execute(TAKE_OVER, (owner, found[0]))
-            return self._rows.read(db.execute(READ, (found[0],)).fetchone())
+            db.execute(TAKE_OVER, (owner, found.attempt))
+            row = db.execute(READ, (found.attempt,)).fetchone()
+            return self._records.read(fields_in(row), self._pictures.put_back)
 
         return await self._do(work)
 
@@ -370,13 +368,15 @@ class SqliteStore:
         text, below = (query.text or "").casefold(), before or ATTEMPT_MAX
         found: list[OrderRecord] = []
         while True:
-            rows = await self._fetch(sql, (*values, below, PAGE))
+            rows = await self._fetch(sql, *values, below, PAGE)
             for row in rows:
                 below = row[0]
-                fits = text in str(row[PROMPT] or "").casefold()
-                if fits and self._rows.readable(row):
-                    # Pictures stay names: a page of them would be a gigabyte.
-                    found.append(self._rows.read(row, whole=False))
+                if text not in str(row[PROMPT] or "").casefold():
+                    continue
+                # Pictures stay names: a page of them would be a gigabyte.
+                record = self._records.read_if_whole(fields_in(row))
+                if record is not None:
+                    found.append(record)
                     if len(found) == limit:
                         return found
             if len(rows) < PAGE:
@@ -403,8 +403,19 @@ class SqliteStore:
         await self._do(sweep)
         return count
 
-    async def _fetch(self, query: str, values: Sequence[object]) -> list[Any]:
+    async def _find(self, query: str, *place: str) -> OrderRecord | None:
+        rows = await self._fetch(query, *place)
+        return await self._read_whole(rows[0]) if rows else None
+
+    async def _fetch(self, query: str, *values: object) -> list[Any]:
         return await self._do(lambda db: db.execute(query, values).fetchall())
+
+    async def _read_whole(self, row: Sequence[Any]) -> OrderRecord:
+        """Return the record in *row* with its pictures, which are files."""
+        read, fields = self._records.read, fields_in(row)
+        if any(isinstance(each, str) and ";sha256," in each for each in row):
+            return await asyncio.to_thread(read, fields, self._pictures.put_back)
+        return read(fields, self._pictures.put_back)
 
     async def _write(self, statement: str, *values: object) -> None:
         await self._do(lambda db: db.execute(statement, values).rowcount)
