@@ -16,20 +16,15 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
-from apimodels_async._api.spelling import UPLOAD_HINT
+from apimodels_async._api.spelling import EXTRA_HINT, UPLOAD_HINT
 from apimodels_async._text import printable
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterator
 
 BASE_URL: Final = "https://apimodels.app/api/v1"
-RATIOS: Final = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
-IMAGE_RATIOS: Final = ("custom", *RATIOS)
-EDIT_RATIOS: Final = ("match_input_image", *RATIOS)
-SIDE_MIN, SIDE_MAX, SIDE_STEP = 256, 1440, 16  # pixels
-LORA_SCALE_MIN, LORA_SCALE_MAX = -1, 3
 _LORA: Final = r"huggingface\.co/[\w.-]+/[\w.-]+(/[\w./-]+\.safetensors)?"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BRACKETS: Final = re.compile(r"[^\[\]]*|([^\[\]]*@)?\[[^\[\]]+\](:\d*)?")
@@ -60,6 +55,16 @@ def refuse(parameter: str, value: object, allowed: str) -> NoReturn:
     name = printable(parameter, VALUE_CHARS)  # a caller's mapping may hold any key
     msg = f"{name}={shown} is not allowed: {allowed}"
     raise InvalidRequestError(msg, parameter=parameter)
+
+
+@contextlib.contextmanager
+def offering_extra() -> Iterator[None]:
+    """Add to a refusal how the value can be sent all the same."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        msg = f"{error}. {EXTRA_HINT}"
+        raise InvalidRequestError(msg, parameter=error.parameter) from None
 
 
 def plain(value: Any) -> Any:
@@ -105,18 +110,6 @@ def check_model(value: object) -> str:
     return value
 
 
-def check_choice(parameter: str, value: object, allowed: Collection[str]) -> None:
-    """One of a few words, or None."""
-    if value is not None and value not in allowed:
-        refuse(parameter, value, "one of " + ", ".join(allowed))
-
-
-def check_flag(parameter: str, value: object) -> None:
-    """True, False or None."""
-    if value is not None and not isinstance(plain(value), bool):
-        refuse(parameter, value, "true or false")
-
-
 def check_whole(parameter: str, value: object) -> None:
     """A whole number or None; True is not one."""
     if value is None:
@@ -128,37 +121,13 @@ def check_whole(parameter: str, value: object) -> None:
         refuse(parameter, value, "a number of at most 308 digits")
 
 
-def check_size(aspect_ratio: str | None, width: object, height: object) -> None:
-    """Width and height need the ratio ``custom``, which is the API's default."""
-    for parameter, side in (("width", width), ("height", height)):
-        check_whole(parameter, side)
-        if side is None:
-            continue
-        if aspect_ratio not in {None, "custom"}:
-            only = f"only with aspect_ratio='custom', not {aspect_ratio!r}"
-            refuse(parameter, side, only)
-        pixels = plain(side)
-        if not SIDE_MIN <= pixels <= SIDE_MAX or pixels % SIDE_STEP:
-            allowed = f"{SIDE_MIN} to {SIDE_MAX} pixels, a multiple of {SIDE_STEP}"
-            refuse(parameter, side, allowed)
-
-
-def check_lora(weights: object, scale: object) -> None:
-    """LoRA weights are named by their Hugging Face path; the scale is -1 to 3."""
+def check_lora(weights: object) -> None:
+    """LoRA weights are named by their Hugging Face path."""
     if weights is not None and not (
         isinstance(weights, str) and re.fullmatch(_LORA, weights, re.ASCII)
     ):
         form = "huggingface.co/<owner>/<model>[/<file.safetensors>]"
         refuse("lora_weights", weights, form)
-    if scale is None:
-        return
-    number = plain(scale)
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, (int, float))
-        or not LORA_SCALE_MIN <= number <= LORA_SCALE_MAX
-    ):
-        refuse("lora_scale", scale, f"{LORA_SCALE_MIN} to {LORA_SCALE_MAX}")
 
 
 def check_url(parameter: str, value: object) -> None:
