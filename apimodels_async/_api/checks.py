@@ -227,18 +227,11 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
-def check_count(parameter: str, value: object) -> None:
-    """A whole number of at least 1."""
+def check_count(parameter: str, value: object, least: int = 1) -> None:
+    """A whole number of at least *least*."""
     number = plain(value)
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        refuse(parameter, value, "a whole number of at least 1")
-
-
-def check_start(value: object) -> None:
-    """A whole number, from 0."""
-    number = plain(value)
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        refuse("start", value, "a whole number of at least 0")
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        refuse(parameter, value, f"a whole number of at least {least}")
 
 
 def check_result(result: object) -> ImageResult:
@@ -265,15 +258,18 @@ def check_index(index: object, count: int) -> None:
         refuse("index", index, f"0 to {count - 1}: so many pictures are there")
 
 
-def check_amount(parameter: str, value: object) -> None:
-    """A positive, finite amount of money, or None."""
-    if value is None:
-        return
-    amount, number = math.nan, plain(value)
+def _as_float(value: object) -> float:
+    """Return a number as a float; NaN: it is none, or too large for one."""
+    number = plain(value)
     if isinstance(number, (int, float)) and not isinstance(number, bool):
         with contextlib.suppress(OverflowError):  # 10**400
-            amount = float(number)
-    if not 0 < amount < math.inf:
+            return float(number)
+    return math.nan
+
+
+def check_amount(parameter: str, value: object) -> None:
+    """A positive, finite amount of money, or None."""
+    if value is not None and not 0 < _as_float(value) < math.inf:
         refuse(parameter, value, "a positive amount of US dollars")
 
 
@@ -281,22 +277,14 @@ def check_timeout(timeout: object) -> float | None:
     """Return *timeout* in seconds; None: there is no end."""
     if timeout is None:
         return None
-    seconds, number = math.nan, plain(timeout)
-    if isinstance(number, (int, float)) and not isinstance(number, bool):
-        with contextlib.suppress(OverflowError):  # 10**400
-            seconds = float(number)
+    seconds = _as_float(timeout)
     if math.isnan(seconds):
         refuse("timeout", timeout, "a number of seconds")
     return seconds
 
 
 def check_key(value: object, parameter: str = "idempotency_key") -> str:
-    """
-    Return *value* as an idempotency key, or another name that a user chose.
-
-    Raises:
-        InvalidRequestError: It is no text of 1-255 printable characters.
-    """
+    """Return *value* as an idempotency key, or another name that a user chose."""
     if isinstance(value, str) and 0 < len(value) <= KEY_CHARS_MAX:
         text = str(value)
         if text.isprintable():
@@ -306,12 +294,7 @@ def check_key(value: object, parameter: str = "idempotency_key") -> str:
 
 
 def check_span(parameter: str, value: object) -> None:
-    """
-    Refuse what is no span of time.
-
-    Raises:
-        InvalidRequestError: It is no ``timedelta``.
-    """
+    """A span of time, as ``timedelta``."""
     if not isinstance(value, timedelta):
         refuse(parameter, value, "a timedelta, such as timedelta(days=90)")
 

@@ -120,7 +120,7 @@ def read_request(
     Raises:
         InvalidRequestError: It is none of these, or a parameter is misspelt.
     """
-    if isinstance(found, (SparkPixImage, SparkPixEdit, ImageRequest)):
+    if isinstance(found, AnyRequest):
         return found
     if isinstance(found, str):
         found = {"prompt": found}
@@ -217,17 +217,17 @@ def group_of(request: AnyRequest) -> str:
 
 def _sparkpix(request: SparkPixImage | SparkPixEdit) -> Request:
     checks.check_prompt(request.prompt)
-    kind: type[Any] = SparkPixImage
-    images, path = {}, "images/generations-sync"
+    kind = SparkPixEdit if isinstance(request, SparkPixEdit) else SparkPixImage
+    given: dict[str, Any] = {name: getattr(request, name) for name in _NAMED[kind]}
     if isinstance(request, SparkPixEdit):
-        kind, images = SparkPixEdit, {"images": _edited(request) or None}
         path = "images/edit"
-    given = {name: getattr(request, name) for name in _NAMED[kind]} | images
-    parameters.check_values(known_models()[model_of(request)], given)
-    if isinstance(request, SparkPixImage):
+        given["images"] = _edited(request) or None
+    else:
+        path = "images/generations-sync"
         with checks.offering_extra():
             _check_custom(request)
             checks.check_lora(request.lora_weights)
+    parameters.check_values(known_models()[model_of(request)], given)
     given["callBackUrl"] = _callback(given.pop("callback_url"))
     fields = {"prompt": request.prompt, **given}
     return _paid(path, Kind.GENERATE, fields, request.extra)
@@ -236,7 +236,7 @@ def _sparkpix(request: SparkPixImage | SparkPixEdit) -> Request:
 def _check_custom(request: SparkPixImage) -> None:
     """Width and height need the ratio ``custom``, which is the API's default."""
     for name, side in (("width", request.width), ("height", request.height)):
-        if side is not None and request.aspect_ratio not in {None, "custom"}:
+        if side is not None and request.aspect_ratio not in (None, "custom"):
             only = f"only with aspect_ratio='custom', not {request.aspect_ratio!r}"
             checks.refuse(name, side, only)
 
@@ -347,16 +347,6 @@ def poll(task_id: str) -> Request:
     """``GET images/generations``; the query name is ``task_id``."""
     path = f"images/generations?task_id={task_id}"
     return Request(method="GET", path=path, spacing_s=POLL_SPACING_S)
-
-
-def balance() -> Request:
-    """``GET balance``: free."""
-    return Request(method="GET", path="balance")
-
-
-def models() -> Request:
-    """``GET models``: free."""
-    return Request(method="GET", path="models")
 
 
 def upload(file: File) -> Request:

@@ -380,7 +380,7 @@ def test_numbers_that_json_cannot_hold_are_refused():
 def test_counts_and_amounts_may_be_of_any_kind():
     """The numbers of a batch are checked alike."""
     checks.check_count("max_pending", Count(3))
-    checks.check_start(Decimal(0))
+    checks.check_count("start", Decimal(0), least=0)
     checks.check_amount("max_cost", Fraction(1, 2))
 
 

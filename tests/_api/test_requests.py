@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.cases import check_all
 
-from apimodels_async._api import requests
+from apimodels_async._api import calls, requests
 from apimodels_async._api.catalogue import known_models
 from apimodels_async._api.requests import (
     build_request,
@@ -462,8 +462,8 @@ def test_an_item_of_another_kind_is_refused():
     ("request_", "path"),
     [
         (requests.poll("clx1"), "images/generations?task_id=clx1"),
-        (requests.balance(), "balance"),
-        (requests.models(), "models"),
+        (calls.balance().request, "balance"),
+        (calls.models().request, "models"),
     ],
 )
 def test_a_question_is_a_free_get(request_, path):
