@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 
 from apimodels_async._io.http.network import hide
 from apimodels_async._notebook.show import warn_outside
-from apimodels_async._ports import Secret
+from apimodels_async._secret import Secret
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
 from apimodels_async.session import Session as AsyncSession
 from apimodels_async.sync._portal import Portal
