@@ -25,69 +25,20 @@ if TYPE_CHECKING:
     from apimodels_async._notebook.show import PictureGrid
     from apimodels_async._ports import OrderLimit, Permit
     from apimodels_async.batch.outcome import Outcome
-    from apimodels_async.errors import (
-        ApiModelsError,
-        APIStatusError,
-        AuthenticationError,
-        BadRequestError,
-        BudgetExceededError,
-        ConfigurationError,
-        ConnectionFailedError,
-        DownloadError,
-        GenerationFailedError,
-        InsufficientCreditsError,
-        InvalidRequestError,
-        JournalError,
-        NotFoundError,
-        OutcomeUnknownError,
-        PermissionDeniedError,
-        RateLimitError,
-        RequestInfo,
-        ResultExpiredError,
-        ServerError,
-        SessionClosedError,
-        TaskNotFoundError,
-        TaskTimeoutError,
-        TransportError,
-        TransportTimeoutError,
-        UnexpectedResponseError,
-    )
+    from apimodels_async.errors import *
     from apimodels_async.handle import TaskHandle
     from apimodels_async.images import Images
-    from apimodels_async.model_info import KnownModel, KnownParameter, ModelInfo
-    from apimodels_async.models import (
-        Balance,
-        CheckedRequest,
-        ImageRequest,
-        ImageResult,
-        Reconciliation,
-        SessionStats,
-        SparkPixEdit,
-        SparkPixImage,
-        TaskEvent,
-        TaskState,
-        Verdict,
-    )
-    from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+    from apimodels_async.model_info import *
+    from apimodels_async.models import *
+    from apimodels_async.policies import *
     from apimodels_async.session import Session
 
-_HOMES = {
-    "known_models": "_api.catalogue",
-    "AspectRatio": "_api.literals",
-    "KnownModelId": "_api.literals",
-    "Quality": "_api.literals",
-    "Resolution": "_api.literals",
-    "check_request": "_api.prices",
-    "LocalLimit": "_io.order_limit",
-    "PictureGrid": "_notebook.show",
-    "OrderLimit": "_ports",
-    "Permit": "_ports",
-    "Outcome": "batch.outcome",
-    "TaskHandle": "handle",
-    "Images": "images",
-    "Session": "session",
-}
-_WORDS = ("errors", "models", "model_info", "policies")  # where all other names are
+# Looked through in this order: what loads little comes first.
+_HOMES = (
+    *("errors", "_api.literals", "models", "model_info", "policies", "batch.outcome"),
+    *("_ports", "_api.catalogue", "_api.prices"),
+    *("_io.order_limit", "handle", "images", "session", "_notebook.show"),
+)
 
 __all__ = [
     "APIStatusError",
@@ -153,9 +104,8 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    homes = (_HOMES[name],) if name in _HOMES else _WORDS
-    modules = (import_module(f"{__name__}.{home}") for home in homes)
-    value: object = next(getattr(each, name) for each in modules if hasattr(each, name))
+    homes = (import_module(f"{__name__}.{home}") for home in _HOMES)
+    value: object = next(getattr(each, name) for each in homes if hasattr(each, name))
     globals()[name] = value
     return value
 

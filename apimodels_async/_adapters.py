@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from apimodels_async._core.files.keeping import Keeping
     from apimodels_async._io.files.downloads import Files
     from apimodels_async._io.http.network import Network
-    from apimodels_async._ports import Clock, Disk, Secret, Sink, Transport
+    from apimodels_async._ports import Clock, Disk, Sink, Transport
+    from apimodels_async._secret import Secret
     from apimodels_async.models import ImageResult
     from apimodels_async.policies import RetryPolicy, Timeouts
     from apimodels_async.stores.store import OrderStore

@@ -7,11 +7,9 @@ HTTP library would carry the Authorization header in its repr and its frames.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
-from typing import TYPE_CHECKING, NoReturn, Protocol
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field, frozen
 
@@ -29,92 +27,7 @@ if TYPE_CHECKING:
         ImageResult,
     )
 
-__all__ = [
-    "Clock",
-    "CutError",
-    "EndListener",
-    "Failure",
-    "File",
-    "Hint",
-    "Kind",
-    "Leave",
-    "Observer",
-    "OrderLimit",
-    "Permit",
-    "Phase",
-    "Relay",
-    "Reply",
-    "Request",
-    "Secret",
-    "Sent",
-    "Sink",
-    "Transport",
-    "Turn",
-    "Waitable",
-]
-
 REPLY_BYTES_MAX = 1 << 20  # status answers have some 300 bytes; a list of models, 10 kB
-MASK = b"***"
-MASKED_CHARS_MIN = 6  # keys have 19 or more; "code" as a key must not break the answers
-
-
-class Secret:
-    """The API key. Prints, formats, pickles and compares as nothing."""
-
-    __slots__ = ("_escaped", "_spellings", "_value")
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-        self._spellings: tuple[bytes, ...] | None = None
-        self._escaped: re.Pattern[bytes] | None = None
-
-    @classmethod
-    def of(cls, value: str | Secret | None) -> Secret | None:
-        """Return *value* without the blanks around it, as a secret; None for none."""
-        if isinstance(value, Secret):
-            return value
-        return cls(value.strip()) if value else None
-
-    def reveal(self) -> str:
-        """Return the key; for the transport's last step only."""
-        return self._value
-
-    def mask(self, text: bytes) -> bytes:
-        """
-        Return *text* with the secret, wherever it repeats it, written as ``***``.
-
-        Finds it percent-encoded and with JSON's escapes, too.
-        """
-        if self._spellings is None:
-            self._spellings = _spellings(self._value)
-        for spelling in self._spellings:  # nearly always one
-            if spelling in text:
-                text = text.replace(spelling, MASK)
-        # Nobody escapes plain letters, but he could, and JSON would unescape them.
-        if b"\\u00" in text and self._spellings:
-            if self._escaped is None:
-                self._escaped = _escaped_pattern(self._value)
-            text = self._escaped.sub(MASK, text)
-        return text
-
-    def __repr__(self) -> str:
-        return "<secret>"
-
-    def __reduce__(self) -> NoReturn:
-        msg = "a secret is not pickled or copied"
-        raise TypeError(msg)
-
-
-def _spellings(value: str) -> tuple[bytes, ...]:
-    if len(value) < MASKED_CHARS_MIN:
-        return ()
-    found = {value, value.replace("/", "\\/"), quote(value, safe="")}
-    return tuple(sorted(each.encode() for each in found))
-
-
-def _escaped_pattern(value: str) -> re.Pattern[bytes]:
-    each = (rf"(?:\\?{re.escape(c)}|\\u(?i:{ord(c):04x}))" for c in value)
-    return re.compile("".join(each).encode())
 
 
 class Kind(Enum):

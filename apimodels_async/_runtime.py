@@ -39,14 +39,9 @@ if TYPE_CHECKING:
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ordering import Ordering
-    from apimodels_async._ports import (
-        Clock,
-        Observer,
-        OrderLimit,
-        Secret,
-        Transport,
-    )
+    from apimodels_async._ports import Clock, Observer, OrderLimit, Transport
     from apimodels_async._saving import Saver
+    from apimodels_async._secret import Secret
     from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
     from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.store import OrderStore

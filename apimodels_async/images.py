@@ -15,7 +15,7 @@ from apimodels_async.errors import (
     SessionClosedError,
 )
 from apimodels_async.handle import read_token
-from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
+from apimodels_async.models import AnyRequest, ImageRequest, SparkPixEdit
 from apimodels_async.stores.recall import NO_STORE
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from apimodels_async._runtime import Runtime
     from apimodels_async.handle import TaskHandle
-    from apimodels_async.models import AnyRequest, ImageResult
+    from apimodels_async.models import ImageResult
     from apimodels_async.stores.sent_order import SentOrder
 
 
@@ -433,7 +433,7 @@ def _request(
 ) -> AnyRequest:
     if extra is not None:
         params = {**params, "extra": extra}
-    if not isinstance(prompt, (SparkPixImage, SparkPixEdit, ImageRequest)):
+    if not isinstance(prompt, AnyRequest):
         return requests.build_request(prompt, model, params)
     if model is not None or params:
         msg = "a request value says everything: give no further parameters"

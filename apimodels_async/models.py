@@ -26,7 +26,6 @@ __all__ = [
     "CheckedRequest",
     "ImageRequest",
     "ImageResult",
-    "Outcome",
     "Reconciliation",
     "SessionStats",
     "SparkPixEdit",

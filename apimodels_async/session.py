@@ -10,8 +10,8 @@ from apimodels_async._core.money.reconcile import compare_balances
 from apimodels_async._io import config
 from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._notebook.show import ShowsPictures
-from apimodels_async._ports import Secret
 from apimodels_async._runtime import Options, Runtime
+from apimodels_async._secret import Secret
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SavedAt, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts

@@ -13,7 +13,7 @@ from apimodels_async._io.client import AiohttpTransport
 from apimodels_async._io.http.inside import is_known
 from apimodels_async._io.http.network import Network
 from apimodels_async._io.wire import WireTransport
-from apimodels_async._ports import Secret
+from apimodels_async._secret import Secret
 
 
 @pytest.fixture(autouse=True)

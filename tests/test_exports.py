@@ -21,13 +21,18 @@ def order(name: str) -> tuple[int, str]:
 
 def typed_names(tree: ast.Module) -> dict[str, str]:
     """Return what the door imports for type checkers only, name -> module."""
-    return {
-        alias.asname or alias.name: node.module
+    imported = [
+        (node.module, alias.asname or alias.name)
         for block in tree.body
         if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
         for node in ast.walk(block)
         if isinstance(node, ast.ImportFrom) and node.module != "typing"
         for alias in node.names
+    ]
+    return {
+        each: module
+        for module, name in imported
+        for each in (import_module(module).__all__ if name == "*" else [name])
     }
 
 

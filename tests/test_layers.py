@@ -27,6 +27,7 @@ LAYERS = {
     "models": 0,
     "model_info": 0,
     "_ports": 0,
+    "_secret": 0,
     "_text": 0,
     "_api": 1,
     "_core": 1,

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from attrs import define, evolve
 
 from apimodels_async._api import requests, responses
+from apimodels_async._ports import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apimodels_async._api.convert import WireFile
-    from apimodels_async._ports import File, Reply, Request
+    from apimodels_async._ports import File, Reply
     from apimodels_async.model_info import ModelInfo
     from apimodels_async.models import (
         AnyRequest,
@@ -65,12 +66,12 @@ def poll(task_id: str, model: str | None = None) -> Call[TaskSnapshot]:
 
 def balance() -> Call[Balance]:
     """Return the call that asks for the account's balance."""
-    return Call(requests.balance(), responses.read_balance)
+    return Call(Request(method="GET", path="balance"), responses.read_balance)
 
 
 def models() -> Call[tuple[ModelInfo, ...]]:
     """Return the call that asks for the API's own list of models."""
-    return Call(requests.models(), responses.read_models)
+    return Call(Request(method="GET", path="models"), responses.read_models)
 
 
 def upload(file: File) -> Call[WireFile]:

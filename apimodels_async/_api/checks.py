@@ -16,20 +16,15 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
-from apimodels_async._api.spelling import UPLOAD_HINT
+from apimodels_async._api.spelling import EXTRA_HINT, UPLOAD_HINT
 from apimodels_async._text import printable
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterator
 
 BASE_URL: Final = "https://apimodels.app/api/v1"
-RATIOS: Final = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
-IMAGE_RATIOS: Final = ("custom", *RATIOS)
-EDIT_RATIOS: Final = ("match_input_image", *RATIOS)
-SIDE_MIN, SIDE_MAX, SIDE_STEP = 256, 1440, 16  # pixels
-LORA_SCALE_MIN, LORA_SCALE_MAX = -1, 3
 _LORA: Final = r"huggingface\.co/[\w.-]+/[\w.-]+(/[\w./-]+\.safetensors)?"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BRACKETS: Final = re.compile(r"[^\[\]]*|([^\[\]]*@)?\[[^\[\]]+\](:\d*)?")
@@ -60,6 +55,16 @@ def refuse(parameter: str, value: object, allowed: str) -> NoReturn:
     name = printable(parameter, VALUE_CHARS)  # a caller's mapping may hold any key
     msg = f"{name}={shown} is not allowed: {allowed}"
     raise InvalidRequestError(msg, parameter=parameter)
+
+
+@contextlib.contextmanager
+def offering_extra() -> Iterator[None]:
+    """Add to a refusal how the value can be sent all the same."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        msg = f"{error}. {EXTRA_HINT}"
+        raise InvalidRequestError(msg, parameter=error.parameter) from None
 
 
 def plain(value: Any) -> Any:
@@ -105,18 +110,6 @@ def check_model(value: object) -> str:
     return value
 
 
-def check_choice(parameter: str, value: object, allowed: Collection[str]) -> None:
-    """One of a few words, or None."""
-    if value is not None and value not in allowed:
-        refuse(parameter, value, "one of " + ", ".join(allowed))
-
-
-def check_flag(parameter: str, value: object) -> None:
-    """True, False or None."""
-    if value is not None and not isinstance(plain(value), bool):
-        refuse(parameter, value, "true or false")
-
-
 def check_whole(parameter: str, value: object) -> None:
     """A whole number or None; True is not one."""
     if value is None:
@@ -128,37 +121,13 @@ def check_whole(parameter: str, value: object) -> None:
         refuse(parameter, value, "a number of at most 308 digits")
 
 
-def check_size(aspect_ratio: str | None, width: object, height: object) -> None:
-    """Width and height need the ratio ``custom``, which is the API's default."""
-    for parameter, side in (("width", width), ("height", height)):
-        check_whole(parameter, side)
-        if side is None:
-            continue
-        if aspect_ratio not in {None, "custom"}:
-            only = f"only with aspect_ratio='custom', not {aspect_ratio!r}"
-            refuse(parameter, side, only)
-        pixels = plain(side)
-        if not SIDE_MIN <= pixels <= SIDE_MAX or pixels % SIDE_STEP:
-            allowed = f"{SIDE_MIN} to {SIDE_MAX} pixels, a multiple of {SIDE_STEP}"
-            refuse(parameter, side, allowed)
-
-
-def check_lora(weights: object, scale: object) -> None:
-    """LoRA weights are named by their Hugging Face path; the scale is -1 to 3."""
+def check_lora(weights: object) -> None:
+    """LoRA weights are named by their Hugging Face path."""
     if weights is not None and not (
         isinstance(weights, str) and re.fullmatch(_LORA, weights, re.ASCII)
     ):
         form = "huggingface.co/<owner>/<model>[/<file.safetensors>]"
         refuse("lora_weights", weights, form)
-    if scale is None:
-        return
-    number = plain(scale)
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, (int, float))
-        or not LORA_SCALE_MIN <= number <= LORA_SCALE_MAX
-    ):
-        refuse("lora_scale", scale, f"{LORA_SCALE_MIN} to {LORA_SCALE_MAX}")
 
 
 def check_url(parameter: str, value: object) -> None:
@@ -258,18 +227,11 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
-def check_count(parameter: str, value: object) -> None:
-    """A whole number of at least 1."""
+def check_count(parameter: str, value: object, least: int = 1) -> None:
+    """A whole number of at least *least*."""
     number = plain(value)
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        refuse(parameter, value, "a whole number of at least 1")
-
-
-def check_start(value: object) -> None:
-    """A whole number, from 0."""
-    number = plain(value)
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        refuse("start", value, "a whole number of at least 0")
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        refuse(parameter, value, f"a whole number of at least {least}")
 
 
 def check_result(result: object) -> ImageResult:
@@ -296,15 +258,18 @@ def check_index(index: object, count: int) -> None:
         refuse("index", index, f"0 to {count - 1}: so many pictures are there")
 
 
-def check_amount(parameter: str, value: object) -> None:
-    """A positive, finite amount of money, or None."""
-    if value is None:
-        return
-    amount, number = math.nan, plain(value)
+def _as_float(value: object) -> float:
+    """Return a number as a float; NaN: it is none, or too large for one."""
+    number = plain(value)
     if isinstance(number, (int, float)) and not isinstance(number, bool):
         with contextlib.suppress(OverflowError):  # 10**400
-            amount = float(number)
-    if not 0 < amount < math.inf:
+            return float(number)
+    return math.nan
+
+
+def check_amount(parameter: str, value: object) -> None:
+    """A positive, finite amount of money, or None."""
+    if value is not None and not 0 < _as_float(value) < math.inf:
         refuse(parameter, value, "a positive amount of US dollars")
 
 
@@ -312,22 +277,14 @@ def check_timeout(timeout: object) -> float | None:
     """Return *timeout* in seconds; None: there is no end."""
     if timeout is None:
         return None
-    seconds, number = math.nan, plain(timeout)
-    if isinstance(number, (int, float)) and not isinstance(number, bool):
-        with contextlib.suppress(OverflowError):  # 10**400
-            seconds = float(number)
+    seconds = _as_float(timeout)
     if math.isnan(seconds):
         refuse("timeout", timeout, "a number of seconds")
     return seconds
 
 
 def check_key(value: object, parameter: str = "idempotency_key") -> str:
-    """
-    Return *value* as an idempotency key, or another name that a user chose.
-
-    Raises:
-        InvalidRequestError: It is no text of 1-255 printable characters.
-    """
+    """Return *value* as an idempotency key, or another name that a user chose."""
     if isinstance(value, str) and 0 < len(value) <= KEY_CHARS_MAX:
         text = str(value)
         if text.isprintable():
@@ -337,12 +294,7 @@ def check_key(value: object, parameter: str = "idempotency_key") -> str:
 
 
 def check_span(parameter: str, value: object) -> None:
-    """
-    Refuse what is no span of time.
-
-    Raises:
-        InvalidRequestError: It is no ``timedelta``.
-    """
+    """A span of time, as ``timedelta``."""
     if not isinstance(value, timedelta):
         refuse(parameter, value, "a timedelta, such as timedelta(days=90)")
 

@@ -245,11 +245,8 @@ def _check_images(spec: KnownParameter, images: Iterable[object]) -> None:
         place = (
             f"{spec.name}[{index}]" if several or spec.type == "images" else spec.name
         )
-        try:
+        with checks.offering_extra():
             checks.check_image(place, image)
-        except InvalidRequestError as error:
-            msg = f"{error}. {EXTRA_HINT}"
-            raise InvalidRequestError(msg, parameter=error.parameter) from None
 
 
 def _match(form: str, value: object) -> re.Match[str] | None:

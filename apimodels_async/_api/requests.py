@@ -6,7 +6,6 @@ Source: API page ("Endpoints", "SparkPix") and the vendor's files and account pa
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from apimodels_async._api.catalogue import (
     SPARKPIX_EDIT,
     SPARKPIX_IMAGE,
     find_model,
+    known_models,
     known_names,
     sends_as_it_is,
 )
@@ -30,7 +30,7 @@ from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import AnyRequest, ImageRequest, SparkPixEdit, SparkPixImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from apimodels_async.model_info import KnownModel
 
@@ -46,8 +46,12 @@ _WARNED_MAX: Final = 1024
 
 PATHS: Final = ("images/generations-sync", "images/edit", "images/generations")
 """Where pictures are ordered."""
-_NAMED: Final[dict[type[Any], frozenset[str]]] = {
-    kind: frozenset(field.name for field in attrs.fields(kind)) - {"prompt", "extra"}
+_NAMED: Final[dict[type[Any], tuple[str, ...]]] = {
+    kind: tuple(
+        field.name
+        for field in attrs.fields(kind)
+        if field.name not in {"prompt", "extra"}
+    )
     for kind in (SparkPixImage, SparkPixEdit)
 }
 """Parameters that have a field of their own."""
@@ -116,7 +120,7 @@ def read_request(
     Raises:
         InvalidRequestError: It is none of these, or a parameter is misspelt.
     """
-    if isinstance(found, (SparkPixImage, SparkPixEdit, ImageRequest)):
+    if isinstance(found, AnyRequest):
         return found
     if isinstance(found, str):
         found = {"prompt": found}
@@ -182,10 +186,8 @@ def encode(request: object) -> Request:
         InvalidRequestError: A value or a name that what is known does not allow.
     """
     match request:
-        case SparkPixImage():
-            return _sparkpix_image(request)
-        case SparkPixEdit():
-            return _sparkpix_edit(request)
+        case SparkPixImage() | SparkPixEdit():
+            return _sparkpix(request)
         case ImageRequest():
             return _task(request)
         case _:
@@ -213,44 +215,30 @@ def group_of(request: AnyRequest) -> str:
     return " ".join([model_of(request), *(str(each) for each in words if each)])
 
 
-def _sparkpix_image(request: SparkPixImage) -> Request:
+def _sparkpix(request: SparkPixImage | SparkPixEdit) -> Request:
     checks.check_prompt(request.prompt)
-    with _offering_extra():
-        checks.check_choice("aspect_ratio", request.aspect_ratio, checks.IMAGE_RATIOS)
-        checks.check_size(request.aspect_ratio, request.width, request.height)
-        checks.check_flag("prompt_upsampling", request.prompt_upsampling)
-        checks.check_whole("seed", request.seed)
-        checks.check_lora(request.lora_weights, request.lora_scale)
-    fields = {
-        "prompt": request.prompt,
-        "aspect_ratio": request.aspect_ratio,
-        "width": request.width,
-        "height": request.height,
-        "prompt_upsampling": request.prompt_upsampling,
-        "seed": request.seed,
-        "lora_weights": request.lora_weights,
-        "lora_scale": request.lora_scale,
-        "callBackUrl": _callback(request.callback_url),
-    }
-    return _paid("images/generations-sync", Kind.GENERATE, fields, {}, request.extra)
+    kind = SparkPixEdit if isinstance(request, SparkPixEdit) else SparkPixImage
+    given: dict[str, Any] = {name: getattr(request, name) for name in _NAMED[kind]}
+    if isinstance(request, SparkPixEdit):
+        path = "images/edit"
+        given["images"] = _edited(request) or None
+    else:
+        path = "images/generations-sync"
+        with checks.offering_extra():
+            _check_custom(request)
+            checks.check_lora(request.lora_weights)
+    parameters.check_values(known_models()[model_of(request)], given)
+    given["callBackUrl"] = _callback(given.pop("callback_url"))
+    fields = {"prompt": request.prompt, **given}
+    return _paid(path, Kind.GENERATE, fields, request.extra)
 
 
-def _sparkpix_edit(request: SparkPixEdit) -> Request:
-    checks.check_prompt(request.prompt)
-    images = _edited(request)
-    with _offering_extra():
-        checks.check_choice("aspect_ratio", request.aspect_ratio, checks.EDIT_RATIOS)
-        checks.check_flag("turbo", request.turbo)
-        checks.check_whole("seed", request.seed)
-    fields = {
-        "prompt": request.prompt,
-        "images": images or None,
-        "aspect_ratio": request.aspect_ratio,
-        "turbo": request.turbo,
-        "seed": request.seed,
-        "callBackUrl": _callback(request.callback_url),
-    }
-    return _paid("images/edit", Kind.GENERATE, fields, {}, request.extra)
+def _check_custom(request: SparkPixImage) -> None:
+    """Width and height need the ratio ``custom``, which is the API's default."""
+    for name, side in (("width", request.width), ("height", request.height)):
+        if side is not None and request.aspect_ratio not in (None, "custom"):
+            only = f"only with aspect_ratio='custom', not {request.aspect_ratio!r}"
+            checks.refuse(name, side, only)
 
 
 def _edited(request: SparkPixEdit) -> list[Any]:
@@ -267,7 +255,7 @@ def _edited(request: SparkPixEdit) -> list[Any]:
         if other is not None:  # as other models call it
             allowed += f"; `{other}`: {did_you_mean(['images'])}"
         checks.refuse("images", named, allowed)
-    with _offering_extra():
+    with checks.offering_extra():
         for index, image in enumerate(images):
             checks.check_image(f"images[{index}]", image, inline=False)
     return images
@@ -289,12 +277,16 @@ def _task(request: ImageRequest) -> Request:
         count = parameters.count_images(sent_params(request))
         if known.image_field is not None and count < known.images_min:
             checks.refuse(known.image_field, None, f"{known.id} needs an image")
-    fields = {"model": request.model, "prompt": request.prompt}
+    fields: dict[str, Any] = {"model": request.model, "prompt": request.prompt}
     # By what the model does, not by the path: an answer that may be the picture itself
     # takes as long as the picture, and giving up early loses what was paid for.
     quick = known is not None and known.answers_with_task
     kind = Kind.CREATE if quick else Kind.GENERATE
-    return _paid("images/generations", kind, fields, request.params, request.extra)
+    for name in fields.keys() & request.params.keys():
+        msg = f"{name} is given twice"
+        raise InvalidRequestError(msg, parameter=name)
+    fields |= request.params
+    return _paid("images/generations", kind, fields, request.extra)
 
 
 def _check_prompt(request: ImageRequest, known: KnownModel | None) -> None:
@@ -320,16 +312,6 @@ def _warn_of(model: str) -> None:
         logger.warning("%s", warning)
 
 
-@contextlib.contextmanager
-def _offering_extra() -> Iterator[None]:
-    """Add to a refusal how the value can be sent all the same."""
-    try:
-        yield
-    except InvalidRequestError as error:
-        msg = f"{error}. {EXTRA_HINT}"
-        raise InvalidRequestError(msg, parameter=error.parameter) from None
-
-
 def _check_once(params: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
     for name in params.keys() & extra.keys():
         if params[name] is not None:
@@ -338,18 +320,11 @@ def _check_once(params: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
 
 
 def _paid(
-    path: str,
-    kind: Kind,
-    fields: Mapping[str, Any],
-    params: Mapping[str, Any],
-    extra: Mapping[str, Any],
+    path: str, kind: Kind, fields: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Request:
-    for name in fields.keys() & params.keys():
-        msg = f"{name} is given twice"
-        raise InvalidRequestError(msg, parameter=name)
-    _check_once({**fields, **params}, extra)
+    _check_once(fields, extra)
     given: dict[str, Any] = {}
-    for name, value in [*fields.items(), *params.items(), *extra.items()]:
+    for name, value in [*fields.items(), *extra.items()]:
         if value is not None:
             checks.check_name(name)
             given[name] = checks.check_json(name, value)
@@ -372,16 +347,6 @@ def poll(task_id: str) -> Request:
     """``GET images/generations``; the query name is ``task_id``."""
     path = f"images/generations?task_id={task_id}"
     return Request(method="GET", path=path, spacing_s=POLL_SPACING_S)
-
-
-def balance() -> Request:
-    """``GET balance``: free."""
-    return Request(method="GET", path="balance")
-
-
-def models() -> Request:
-    """``GET models``: free."""
-    return Request(method="GET", path="models")
 
 
 def upload(file: File) -> Request:

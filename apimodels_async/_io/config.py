@@ -14,7 +14,7 @@ from attrs import evolve
 
 from apimodels_async._api.checks import BASE_URL, has_plain_brackets
 from apimodels_async._core.credentials import key_in
-from apimodels_async._ports import Secret
+from apimodels_async._secret import Secret
 from apimodels_async._text import is_loopback
 from apimodels_async.errors import ConfigurationError
 

@@ -33,9 +33,10 @@ from apimodels_async._io.http.failures import (
     failure_of,
 )
 from apimodels_async._io.http.lines import Lines
-from apimodels_async._ports import Failure, Kind, Reply, Request, Secret, Sent
+from apimodels_async._ports import Failure, Kind, Reply, Request, Sent
 
 if TYPE_CHECKING:
+    from apimodels_async._secret import Secret
     from collections.abc import Callable
 
     from apimodels_async._io.http.connector import Pool

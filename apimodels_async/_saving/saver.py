@@ -28,7 +28,7 @@ from apimodels_async.errors import (
     TransportError,
     UnexpectedResponseError,
 )
-from apimodels_async.models import ImageRequest, SparkPixEdit, SparkPixImage
+from apimodels_async.models import AnyRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.sender import Sender
     from apimodels_async._ports import File, Sink
     from apimodels_async._saving.places import ObjectPlace, Target
-    from apimodels_async.models import AnyRequest, ImageResult
+    from apimodels_async.models import ImageResult
 
 FILE_THREADS: Final = 4
 
@@ -103,7 +103,8 @@ class Saver:
         provenance = target.provenance
         if provenance.sidecar or provenance.embed:
             provenance.check()
-            facts = _describe(result, request, index)
+            model = None if request is None else requests.model_of(request)
+            facts = describe(result, request, model, index)
         stem = stem or file_stem(result.task_id, result.urls[index], prompt)
         if number is None and index:
             stem = f"{stem}-{index + 1}"
@@ -278,15 +279,8 @@ class Refresher:
         return snapshot.result
 
 
-def _describe(
-    result: ImageResult, request: AnyRequest | None, index: int
-) -> Mapping[str, Any]:
-    model = None if request is None else requests.model_of(request)
-    return describe(result, request, model, index)
-
-
 def _checked(request: object) -> AnyRequest:
-    if isinstance(request, (SparkPixImage, SparkPixEdit, ImageRequest)):
+    if isinstance(request, AnyRequest):
         return request
     msg = "request= takes SparkPixImage, SparkPixEdit or ImageRequest"
     raise InvalidRequestError(msg, parameter="request")

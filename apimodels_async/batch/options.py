@@ -60,7 +60,7 @@ def read_options(  # noqa: PLR0913  options, all by keyword
     given = {key: value for key, value in defaults.items() if value is not None}
     requests.check_defaults(given, names)
     checks.check_count("max_pending", max_pending)
-    checks.check_start(start)
+    checks.check_count("start", start, least=0)
     checks.check_count("step", step)
     checks.check_amount("max_cost", max_cost)
     checks.check_path("journal", journal)

@@ -62,18 +62,7 @@ class TaskHandle:
         """
         Return the result, again and again; costs nothing.
 
-        Args:
-            timeout: Seconds this caller waits at most; None: until the task's own
-                deadline (``PollPolicy.deadline``).
-
-        Raises:
-            GenerationFailedError: The task failed; it is not charged.
-            TaskTimeoutError: Time is up. After *timeout* the task stays tracked;
-                after the deadline ``attach(error.task_id)`` takes it up again.
-            TaskNotFoundError: The API no longer knows the task.
-            AuthenticationError: The key was refused while polling.
-            SessionClosedError: The session closed first; carries all pending ids.
-            InvalidRequestError: *timeout* is no number.
+        Arguments and errors are those of ``apimodels_async.TaskHandle.result``.
         """
         return self._portal.call(self._inner.result, timeout)
 
@@ -81,11 +70,8 @@ class TaskHandle:
         """
         Yield the current state, then each change once; ends with the terminal one.
 
-        An attached task's current state is the one its first poll finds.
-
-        Raises:
-            ApiModelsError: The task has no terminal state to show: deadline, unknown
-                task, refused key, closed session. A failed task just ends.
+        An attached task's current state is the one its first poll finds. Raises what
+        the asynchronous handle's iteration does.
         """
         events = aiter(self._inner)
 
@@ -99,10 +85,8 @@ class TaskHandle:
         """
         Return a string from which ``images.attach`` makes this handle, anywhere.
 
-        It holds the task id and the model, no key and no prompt.
-
-        Raises:
-            InvalidRequestError: The API named no task id: there is nothing to attach.
+        It holds the task id and the model, no key and no prompt; errors are those of
+        ``apimodels_async.TaskHandle.to_token``.
         """
         return self._inner.to_token()
 
@@ -169,10 +153,7 @@ class RecoveredOrder:
         """
         Return its result, waiting for it; free, nothing is ordered.
 
-        Raises:
-            OutcomeUnknownError: Nobody knows whether it was charged.
-            GenerationFailedError: The task failed; it is not charged.
-            ApiModelsError: Otherwise as ``TaskHandle.result``.
+        Errors are those of ``apimodels_async.stores.RecoveredOrder.result``.
         """
         return self._portal.call(self._inner.result)
 
@@ -244,11 +225,7 @@ class Batch:
         """
         Return the next outcome; one that Ctrl-C interrupts leaves it in ``unread``.
 
-        Raises:
-            ConfigurationError: The batch was not entered.
-            BudgetExceededError: ``max_cost`` would have been passed.
-            InsufficientCreditsError, AuthenticationError, PermissionDeniedError,
-            SessionClosedError, JournalError: What made it stop ordering.
+        Errors are those of the asynchronous batch.
         """
         try:
             return self._portal.call(

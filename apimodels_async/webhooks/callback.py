@@ -16,7 +16,7 @@ from apimodels_async._core.polling.callback_address import (
 )
 from apimodels_async._io.config import callback_secret
 from apimodels_async._io.relays import MemoryRelay
-from apimodels_async._ports import Secret
+from apimodels_async._secret import Secret
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -380,7 +380,7 @@ def test_numbers_that_json_cannot_hold_are_refused():
 def test_counts_and_amounts_may_be_of_any_kind():
     """The numbers of a batch are checked alike."""
     checks.check_count("max_pending", Count(3))
-    checks.check_start(Decimal(0))
+    checks.check_count("start", Decimal(0), least=0)
     checks.check_amount("max_cost", Fraction(1, 2))
 
 
@@ -457,15 +457,16 @@ def test_every_parameter_has_type_and_source():
 
 
 def test_sparkpix_is_checked_by_what_the_catalogue_says():
-    """Values and ranges in the code of the two endpoints are those of the data."""
+    """The two endpoints have the ratios and ranges of the page, and its parameters."""
     image, edit = (
         known_models()["sparkpix-image"],
         known_models()["sparkpix-image-edit"],
     )
     width, scale = image.params["width"], image.params["lora_scale"]
+    ratios = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
 
-    assert image.params["aspect_ratio"].values == checks.IMAGE_RATIOS
-    assert edit.params["aspect_ratio"].values == checks.EDIT_RATIOS
+    assert image.params["aspect_ratio"].values == ("custom", *ratios)
+    assert edit.params["aspect_ratio"].values == ("match_input_image", *ratios)
     assert (width.low, width.high, width.step) == (256, 1440, 16)
     assert (scale.low, scale.high) == (-1, 3)
     for kind, known in ((SparkPixImage, image), (SparkPixEdit, edit)):

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.cases import check_all
 
-from apimodels_async._api import requests
+from apimodels_async._api import calls, requests
 from apimodels_async._api.catalogue import known_models
 from apimodels_async._api.requests import (
     build_request,
@@ -122,6 +122,67 @@ def test_a_value_the_page_does_not_allow_is_refused():
         assert parameter == refused(SparkPixImage(**{"prompt": "a fox", **changes}))
 
     check_all(cases, check)
+
+
+@pytest.mark.parametrize("name", ["width", "height"])
+def test_a_side_is_256_to_1440_in_steps_of_16(name):
+    """Of all sizes, only multiples of 16 from 256 to 1440 pass, for both sides."""
+    passed = []
+    for side in range(2000):
+        request = SparkPixImage(prompt="a fox", aspect_ratio="custom", **{name: side})
+        try:
+            encode(request)
+        except InvalidRequestError as error:
+            assert name == error.parameter
+            assert "from 256 to 1440, a multiple of 16" in str(error)
+        else:
+            passed.append(side)
+
+    assert [*range(256, 1441, 16)] == passed
+
+
+def test_a_size_needs_the_custom_ratio():
+    """Width and height go only with the ratio custom, which is the default."""
+    for ratio in (None, "custom"):
+        encode(SparkPixImage(prompt="a", aspect_ratio=ratio, width=512, height=256))
+
+    with pytest.raises(InvalidRequestError) as caught:
+        encode(SparkPixImage(prompt="a", aspect_ratio="16:9", height=512))
+
+    assert str(caught.value).startswith(
+        "height=512 is not allowed: only with aspect_ratio='custom', not '16:9'"
+    )
+
+
+def test_a_value_of_another_type_is_refused():
+    """Numbers in quotes, truths for numbers, numbers for truths: each is refused."""
+    cases = {
+        "aspect_ratio": ["", "16:9 ", "16/9", 1, ["1:1"], {}],
+        "width": ["512", 512.0, True, HUGE, -256],
+        "prompt_upsampling": [0, 1, "true", "", []],
+        "seed": [True, 1.0, "1", [1]],
+        "lora_scale": [-1.01, 3.01, math.inf, True, "1", [], HUGE],
+    }
+
+    def check(name, value):
+        assert name == refused(SparkPixImage(**{"prompt": "a fox", name: value}))
+
+    check_all([(name, value) for name in cases for value in cases[name]], check)
+
+
+def test_what_the_page_allows_passes():
+    """Ratios, truths, seeds of any sign and scales from -1 to 3 are sent as given."""
+    cases = {
+        "aspect_ratio": ["1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3"],
+        "prompt_upsampling": [True, False],
+        "seed": [0, -1, 42, 2**63, 2**64],
+        "lora_scale": [-1, -0.5, 0, 0.5, 3, 3.0],
+    }
+
+    def check(name, value):
+        assert value == sent(SparkPixImage(**{"prompt": "a fox", name: value}))[name]
+
+    check_all([(name, value) for name in cases for value in cases[name]], check)
 
 
 @pytest.mark.parametrize(
@@ -401,8 +462,8 @@ def test_an_item_of_another_kind_is_refused():
     ("request_", "path"),
     [
         (requests.poll("clx1"), "images/generations?task_id=clx1"),
-        (requests.balance(), "balance"),
-        (requests.models(), "models"),
+        (calls.balance().request, "balance"),
+        (calls.models().request, "models"),
     ],
 )
 def test_a_question_is_a_free_get(request_, path):

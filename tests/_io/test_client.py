@@ -35,7 +35,7 @@ from apimodels_async import (
 from apimodels_async._io.client import AiohttpTransport
 from apimodels_async._io.http.connector import Pool
 from apimodels_async._io.http.places import ConnectionPlaces
-from apimodels_async._ports import Secret
+from apimodels_async._secret import Secret
 
 TASK = {"model": "gpt-image-2"}
 ONCE = RetryPolicy(attempts=1)

@@ -10,7 +10,7 @@ import pytest
 from support.cases import check_all
 
 from apimodels_async import Session, sync
-from apimodels_async._ports import Secret
+from apimodels_async._secret import Secret
 from apimodels_async.errors import ConfigurationError
 from apimodels_async.webhooks import Callback
 

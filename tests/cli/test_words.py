@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apimodels_async import PollPolicy, check_request
-from apimodels_async._api.checks import check_image, check_size
+from apimodels_async._api.checks import check_image
 from apimodels_async._api.refusals import name_the_base
 from apimodels_async._core.money.orders import FORGET_HINT
 from apimodels_async._io.config import resolve_base_url, resolve_key
@@ -24,8 +24,8 @@ def refusals(monkeypatch, tmp_path):
         lambda: resolve_key(None),
         lambda: resolve_base_url("http://example.com"),
         lambda: PollPolicy(interval=0.5),
-        lambda: check_size("16:9", 256, None),
-        lambda: check_size(None, True, None),  # noqa: FBT003
+        lambda: check_request({"prompt": "a", "aspect_ratio": "1:1", "width": 256}),
+        lambda: check_request({"prompt": "a", "width": True}),
         lambda: check_image("images[0]", "a.png"),
         lambda: check_request({"prompt": "a", "model": "real-esrgan"}),
         lambda: check_request({"prompt": "a", "sede": 1}),

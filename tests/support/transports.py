@@ -17,7 +17,8 @@ from apimodels_async._io.http.connector import Pool
 from apimodels_async._io.http.network import Network
 from apimodels_async._io.http.places import ConnectionPlaces
 from apimodels_async._io.wire import WireTransport
-from apimodels_async._ports import Kind, Reply, Request, Secret, Sent
+from apimodels_async._ports import Kind, Reply, Request, Sent
+from apimodels_async._secret import Secret
 
 if TYPE_CHECKING:
     import trustme

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
-from apimodels_async._ports import Failure, Phase, Secret, Sent
+from apimodels_async._ports import Failure, Phase, Sent
 from apimodels_async._text import describe, printable
 
 if TYPE_CHECKING:
+    from apimodels_async._secret import Secret
     from apimodels_async._io.http.network import Proxy
 
 OUTRUN: Final = "the claim on the order ran out before it could be sent"

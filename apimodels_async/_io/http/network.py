@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import define, field
 
-from apimodels_async._ports import Secret
+from apimodels_async._secret import Secret
 from apimodels_async._text import Value, is_loopback
 from apimodels_async.errors import ConfigurationError
 

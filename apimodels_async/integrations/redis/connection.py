@@ -15,7 +15,7 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from apimodels_async._ports import Secret
+from apimodels_async._secret import Secret
 from apimodels_async._text import printable
 from apimodels_async.errors import ConfigurationError
 

@@ -200,7 +200,7 @@ class OrderTask:
             key = checks.check_key(key)
             place = self._place(save_to)
             if number is not None:
-                checks.check_start(number)
+                checks.check_count("start", number, least=0)
             asked = requests.read_request(request)
             # In a worker of the user's own nobody says when it was put.
             since = PUT_AT.get(math.inf) if tries > 1 else math.inf
