@@ -27,9 +27,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from apimodels_async.cli.commands.emulator import emulator_session, serving
-from apimodels_async.cli.demo.board import Board, demo_orders
 from apimodels_async.cli.demo.command import run_orders
-from apimodels_async.cli.demo.display import write_page
+from apimodels_async.cli.demo.orders import demo_orders
+from apimodels_async.cli.demo.page import write_page
+from apimodels_async.cli.output import Output
 from apimodels_async.emulator import Emulator
 
 HERE = Path(__file__).parent
@@ -51,10 +52,11 @@ async def draw_demo(folder: Path) -> None:
     """Run the demo in *folder*."""
     emulator = Emulator(speed=SPEED)
     async with serving(emulator), emulator_session(emulator, SPEED) as session:
-        board = Board.of(demo_orders(COUNT), time.monotonic())
-        await run_orders(session, board, folder, lambda _: None)
-        seconds = time.monotonic() - board.started_at
-    await asyncio.to_thread(write_page, folder / "index.html", board, seconds)
+        orders, began = demo_orders(COUNT), time.monotonic()
+        ended = await run_orders(session, orders, folder, Output())
+        seconds = time.monotonic() - began
+    index = folder / "index.html"
+    await asyncio.to_thread(write_page, index, orders, ended, seconds)
 
 
 def shoot(page: Page, file: Path) -> None:

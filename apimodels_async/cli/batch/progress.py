@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 from rich.console import Group
@@ -25,10 +25,10 @@ from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from decimal import Decimal
 
     from rich.console import RenderableType
 
+    from apimodels_async.batch import Batch
     from apimodels_async.cli.output import Output
 
 REFRESHES_PER_S: Final = 4
@@ -151,21 +151,7 @@ def error_state(error: ApiModelsError) -> str:
     return "unknown" if unknown else "pending"
 
 
-class Spending(Protocol):
-    """What a batch says about its money, US dollars of all runs together."""
-
-    @property
-    def spent(self) -> Decimal:
-        """On results."""
-        ...
-
-    @property
-    def reserved(self) -> Decimal:
-        """On what is under way or unknown."""
-        ...
-
-
-def figures(progress: Progress, money: Spending, now: float) -> str:
+def figures(progress: Progress, money: Batch, now: float) -> str:
     """Return the progress in one line."""
     under_way = progress.given - progress.ended
     left = progress.eta_s(now)
@@ -193,7 +179,7 @@ def duration(seconds: float) -> str:
     return f"{hours:.0f} h {rest / MINUTE_S:.0f} min"
 
 
-def print_progress(progress: Progress, money: Spending, output: Output) -> None:
+def print_progress(progress: Progress, money: Batch, output: Output) -> None:
     """Print the progress: a line on stderr, or an object on stdout."""
     now = time.monotonic()
     if not output.json:
@@ -214,9 +200,13 @@ def print_progress(progress: Progress, money: Spending, output: Output) -> None:
 
 @contextlib.contextmanager
 def live_progress(
-    progress: Progress, money: Spending, output: Output
+    progress: Progress, money: Batch, output: Output
 ) -> Iterator[Callable[[], None]]:
-    """Show the progress on a terminal; yields what ends that before the body does."""
+    """
+    Show the progress on a terminal; yields what ends that before the body does.
+
+    Elsewhere nothing moves, and nothing is shown.
+    """
 
     def lines() -> RenderableType:
         bar = Table.grid(padding=(0, 1))
@@ -234,5 +224,5 @@ def live_progress(
         refresh_per_second=REFRESHES_PER_S,
         transient=True,
     )
-    with live:
+    with live if output.interactive else contextlib.nullcontext():
         yield live.stop

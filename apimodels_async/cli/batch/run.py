@@ -14,7 +14,7 @@ import contextlib
 import time
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 from attrs import define, field
@@ -24,7 +24,6 @@ from apimodels_async.cli.batch.folder import resume_command
 from apimodels_async.cli.batch.journal import JournalEntry, read_entries
 from apimodels_async.cli.batch.place import Place, place_of
 from apimodels_async.cli.batch.progress import (
-    Spending,
     duration,
     live_progress,
     print_progress,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from apimodels_async import Outcome
+    from apimodels_async.batch import Batch
     from apimodels_async.cli.batch.folder import Folder, Plan
     from apimodels_async.cli.batch.progress import Progress
     from apimodels_async.cli.batch.rows import Row
@@ -50,14 +50,6 @@ GALLERY_PERIOD_S: Final = 5.0
 GALLERY_SHARE: Final = 0.02
 """Of the time, at most, for writing the gallery during the run."""
 CARDS_MAX: Final = 10_000
-
-
-class Outcomes(Spending, Protocol):
-    """The running batch of the library."""
-
-    def __aiter__(self) -> AsyncIterator[Outcome]:
-        """Outcomes as they finish."""
-        ...
 
 
 @define(eq=False)
@@ -83,7 +75,7 @@ class Run:
     period_s: float = PERIOD_S
     """Between two plain lines of progress, and two looks at whether the API answers."""
 
-    spending: Spending | None = None
+    spending: Batch | None = None
     """Of the batch, once it was entered: over all runs."""
     cards_max: int = CARDS_MAX
     """A page with more is no use; those without a picture come first."""
@@ -147,15 +139,12 @@ class Run:
                 self.progress.given += 1
                 yield row.item
 
-    async def _handle_outcomes(self, outcomes: Outcomes, source: OutcomeSource) -> None:
+    async def _handle_outcomes(self, outcomes: Batch, source: OutcomeSource) -> None:
         self.spending = outcomes
-        with contextlib.ExitStack() as stack:
-            jobs = [self._update_gallery(), self._warn_if_unanswered(source)]
-            if self.output.interactive:
-                lines = live_progress(self.progress, outcomes, self.output)
-                self.stop_display = stack.enter_context(lines)
-            else:
-                jobs.append(self._report_progress(outcomes))
+        jobs = [self._update_gallery(), self._warn_if_unanswered(source)]
+        if not self.output.interactive:
+            jobs.append(self._report_progress(outcomes))
+        with live_progress(self.progress, outcomes, self.output) as self.stop_display:
             async with _background_jobs(*jobs):
                 try:
                     async for outcome in outcomes:
@@ -178,7 +167,7 @@ class Run:
             error=error and plain_words(str(error)),
         )
 
-    async def _report_progress(self, money: Spending) -> None:
+    async def _report_progress(self, money: Batch) -> None:
         while True:
             print_progress(self.progress, money, self.output)
             await asyncio.sleep(self.period_s)

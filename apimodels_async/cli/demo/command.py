@@ -3,36 +3,24 @@
 """
 
 import asyncio
-import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter, validators
 
-from apimodels_async import (
-    ApiModelsError,
-    ImageResult,
-    InvalidRequestError,
-    Session,
-)
+from apimodels_async import InvalidRequestError, Outcome, Session
 from apimodels_async._core.files.object_urls import read_object_url
+from apimodels_async.cli.batch.progress import Progress, live_progress
 from apimodels_async.cli.commands.emulator import (
     INTERVAL_S,
     emulator_session,
     serving,
 )
 from apimodels_async.cli.context import command_context
-from apimodels_async.cli.demo.board import (
-    FAILED,
-    SAVED,
-    SENT,
-    Board,
-    Item,
-    demo_orders,
-)
-from apimodels_async.cli.demo.display import live_board, write_page
+from apimodels_async.cli.demo.orders import REFUSED, DemoOrder, demo_orders
+from apimodels_async.cli.demo.page import cost, results_of, service_s, write_page
 from apimodels_async.cli.errors import ExitCode
 from apimodels_async.cli.options import Flag, Port, Positive
 from apimodels_async.cli.output import Output
@@ -72,121 +60,124 @@ async def demo(
     if read_object_url(out, "out") is not None:
         msg = "--out: the demo makes a folder of this machine; give a path"
         raise InvalidRequestError(msg, parameter="out")
-    folder = Path(out)
+    index, orders = Path(out) / "index.html", demo_orders(count)
     emulator = Emulator(port=port, speed=speed)
     # Before anything is made, to know that there is a place for it.
-    waiting = Board.of(demo_orders(count), time.monotonic())
-    await asyncio.to_thread(write_page, folder / "index.html", waiting)
+    await asyncio.to_thread(write_page, index, orders, {})
     async with serving(emulator):
-        return await _demo(emulator, output, folder, count, speed)
+        return await _demo(emulator, output, index, orders, speed)
 
 
 async def _demo(
-    emulator: Emulator, output: Output, out: Path, count: int, speed: float
+    emulator: Emulator,
+    output: Output,
+    index: Path,
+    orders: Mapping[int, DemoOrder],
+    speed: float,
 ) -> int:
-    orders = demo_orders(count)
-    interval = INTERVAL_S / speed
     output.line(
-        f"orders:   {len(orders)}: {count} pictures, and {EXPECTED_FAILURES} prompts "
-        "refused on purpose by the content policy"
+        f"orders:   {len(orders)}: {len(orders) - EXPECTED_FAILURES} pictures, and "
+        f"{EXPECTED_FAILURES} prompts refused on purpose by the content policy"
     )
     output.line(
         f"emulator: {emulator.base_url}, {speed:g} times as fast as the real service"
     )
-    output.line(f"polling:  every {interval:g} s instead of {INTERVAL_S} s, to match")
+    output.line(
+        f"polling:  every {INTERVAL_S / speed:g} s instead of {INTERVAL_S} s, to match"
+    )
     session = emulator_session(emulator, speed)
     async with command_context(session, output, lasting=False):
-        board = Board.of(orders, time.monotonic())
-        with live_board(board, session, output) as ended:
-            await run_orders(session, board, out, ended)
-        wall_s = time.monotonic() - board.started_at
+        began = time.monotonic()
+        ended = await run_orders(session, orders, index.parent, output)
+        wall_s = time.monotonic() - began
         connections = session.stats().connections
-    index = out / "index.html"
-    await asyncio.to_thread(write_page, index, board, wall_s)
-    stats = session.stats()
-    for item in board.failed:
+    await asyncio.to_thread(write_page, index, orders, ended, wall_s)
+    stats, results = session.stats(), results_of(ended)
+    alone_s, spent = service_s(results), cost(results)
+    failed = {at: each.error for at, each in sorted(ended.items()) if each.error}
+    for number, error in failed.items():
+        order = orders[number]
+        asked = order.prompt == REFUSED
         output.line(
-            f"failed as asked: {item.order.model}: {item.error} (not charged)"
-            if "[refused]" in item.order.prompt
-            else f"failed: {item.order.model}: {item.error}",
+            f"failed{' as asked' if asked else ''}: {order.model}: {error}"
+            f"{' (not charged)' if asked else ''}",
             "red",
         )
-    unexpected = len(board.items) - len(board.saved) - EXPECTED_FAILURES
+    saved = len(orders) - len(failed)
     output.facts(
-        pictures=f"{len(board.saved)} saved, {len(board.failed)} failed",
+        pictures=f"{saved} saved, {len(failed)} failed",
         wall=f"{wall_s:.1f} s",
-        alone=f"{board.service_s:.0f} s, had they run one after another "
-        f"({board.service_s / wall_s:.0f} times as long); at the real service's speed "
-        f"{board.service_s * speed / 60:.0f} min",
+        alone=f"{alone_s:.0f} s, had they run one after another "
+        f"({alone_s / wall_s:.0f} times as long); at the real service's speed "
+        f"{alone_s * speed / 60:.0f} min",
         polls=f"{stats.polls} ({stats.poll_errors} failed)",
         pool=f"{connections} connections open at the end, "
         f"{emulator.peak_pending} tasks pending at most",
-        spend=f"${board.cost:.3f} by the API's words, ${emulator.spent:.3f} in the "
+        spend=f"${spent:.3f} by the API's words, ${emulator.spent:.3f} in the "
         "emulator's books; no real money",
         page=index,
     )
     output.record(
         "demo",
-        saved=len(board.saved),
-        failed=len(board.failed),
+        saved=saved,
+        failed=len(failed),
         wall_s=round(wall_s, 3),
-        service_s=round(board.service_s, 3),
+        service_s=round(alone_s, 3),
         polls=stats.polls,
         connections=connections,
-        spent=board.cost,
+        spent=spent,
         page=index,
     )
-    return ExitCode.FAILED if unexpected else ExitCode.OK
+    return ExitCode.OK if len(failed) == EXPECTED_FAILURES else ExitCode.FAILED
 
 
 async def run_orders(
-    session: Session, board: Board, folder: Path, ended: Callable[[Item], None]
-) -> None:
+    session: Session,
+    orders: Mapping[int, DemoOrder],
+    folder: Path,
+    output: Output,
+) -> dict[int, Outcome]:
     """
-    Make and save every picture; a failure is noted on its item and stops no other.
+    Make and save every picture, all at once; return the outcomes by number.
 
-    Args:
-        ended: Called with each item as it ends.
+    A failure stops no other.
     """
+    count, ended = len(orders), dict[int, Outcome]()
+    progress = Progress(count, {}, count, time.monotonic())
+    made = {number: asyncio.Event() for number in orders}
 
-    async def run(item: Item) -> None:
-        try:
-            item.result = await _make(session, board, item)
-            item.made.set()
-            item.path = await session.download(item.result, folder / _stem(item))
-            item.state = SAVED
-        except ApiModelsError as error:
-            item.error = error
-            item.state = FAILED
-            item.made.set()
-        ended(item)
+    async def requests() -> AsyncIterator[dict[str, Any]]:
+        for order in orders.values():
+            request = {"model": order.model, "prompt": order.prompt, **order.params}
+            if order.source is not None:
+                await made[order.source].wait()
+                result = ended[order.source].result
+                # Without a picture to edit it is refused, before it is sent.
+                request["images"] = [] if result is None else [result.url]
+            progress.given += 1
+            yield request
 
-    async with asyncio.TaskGroup() as runners:
-        for item in board.items:
-            runners.create_task(run(item))
-
-
-async def _make(session: Session, board: Board, item: Item) -> ImageResult:
-    order = item.order
-    images = session.images
-    if order.source is not None:
-        source = board.items[order.source]
-        await source.made.wait()
-        if source.result is None:
-            msg = f"picture {source.number}, which it edits, could not be made"
-            raise InvalidRequestError(msg, parameter="images")
-        item.state = SENT
-        url = source.result.url
-        return await images.edit(order.prompt, images=[url], **order.params)
-    item.state = SENT
-    if order.synchronous:
-        return await images.generate(order.prompt, model=order.model, **order.params)
-    handle = await images.submit(order.prompt, model=order.model, **order.params)
-    async for event in handle:
-        item.state = event.state
-    return await handle
+    async with session.images.batch(
+        requests(), max_pending=count, download_to=folder, start=1
+    ) as outcomes:
+        with live_progress(progress, outcomes, output):
+            async for outcome in outcomes:
+                progress.take(outcome)
+                ended[outcome.index] = outcome
+                made[outcome.index].set()
+                _record(output, orders[outcome.index], outcome)
+    return ended
 
 
-def _stem(item: Item) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", item.order.prompt.lower()).strip("-")
-    return f"{item.number:02d}-{words[:40]}"
+def _record(output: Output, order: DemoOrder, outcome: Outcome) -> None:
+    results = results_of({outcome.index: outcome})
+    output.record(
+        "picture",
+        number=outcome.index,
+        model=order.model,
+        prompt=order.prompt,
+        path=outcome.path,
+        duration_s=service_s(results),
+        credits=cost(results),
+        error=outcome.error and str(outcome.error),
+    )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import time
 
-from apimodels_async.cli.demo.board import REFUSED, Board, DemoOrder
+from cli.conftest import plain
+
+from apimodels_async import InvalidRequestError
 from apimodels_async.cli.demo.command import run_orders
+from apimodels_async.cli.demo.orders import REFUSED, DemoOrder
+from apimodels_async.cli.output import Output
 
 FAST = ("--speed", 500)
 
@@ -41,11 +44,11 @@ async def test_the_demo_for_programs(run):
 
 
 async def test_the_demo_on_a_terminal(run_on_terminal):
-    """Before a terminal a live board shows states and models."""
-    done = await run_on_terminal("demo", "--count", 6, *FAST, columns=120)
+    """Before a terminal a bar shows how far it is, as that of a batch."""
+    done = await run_on_terminal("demo", "--count", 6, *FAST)
 
-    assert "8 of 8 pictures" in done.out
-    assert "gemini-2.5-flash-image" in done.out
+    assert "8/8" in plain(done.err)
+    assert "6 saved, 2 failed" in plain(done.out)
 
 
 async def test_the_demo_refuses_a_port_that_is_taken(run, emulator):
@@ -88,19 +91,17 @@ async def test_the_demo_fails_if_pictures_are_missing(run, folder):
     assert "\nfailed: sparkpix-image" in done.out
 
 
-async def test_an_edit_of_a_failed_picture_fails_by_name(session, folder):
-    """An edit whose source could not be made says which picture that was."""
-    orders = [
-        DemoOrder("sparkpix-image", REFUSED),
-        DemoOrder("sparkpix-image-edit", "at sunset", source=0),
-    ]
-    board = Board.of(orders, time.monotonic())
-    ended = []
+async def test_an_edit_without_its_source_is_refused(session, folder):
+    """An edit whose source could not be made ends by itself, and is not sent."""
+    orders = {
+        1: DemoOrder("sparkpix-image", REFUSED),
+        2: DemoOrder("sparkpix-image-edit", "at sunset", source=1),
+    }
 
-    await run_orders(session, board, folder, ended.append)
+    ended = await run_orders(session, orders, folder, Output())
 
-    assert board.items == ended
-    assert "picture 1" in str(board.items[1].error)
+    assert isinstance(ended[2].error, InvalidRequestError)
+    assert session.stats().submitted == 0
 
 
 async def test_ctrl_c_in_the_demo(interrupted, folder):

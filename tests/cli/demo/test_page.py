@@ -1,10 +1,6 @@
-"""The demo's board, and its page."""
+"""The demo's page."""
 
 from __future__ import annotations
-
-import io
-
-from rich.console import Console
 
 from apimodels_async import (
     BadRequestError,
@@ -12,31 +8,16 @@ from apimodels_async import (
     GenerationFailedError,
     ImageResult,
     InvalidRequestError,
+    Outcome,
     OutcomeUnknownError,
-    Session,
 )
-from apimodels_async.cli.demo.board import Board, DemoOrder, demo_orders
-from apimodels_async.cli.demo.display import BoardView, write_page
-
-
-def test_a_narrow_terminal_has_no_table_of_models():
-    """The board is drawn for the width there is."""
-    view, shown = BoardView(Board.of(demo_orders(20), 0.0), Session("k")), {}
-    for width in (80, 120):
-        console = Console(file=io.StringIO(), width=width)
-        console.print(view)
-        shown[width] = console.file.getvalue()
-
-    assert "0 of 22 pictures" in shown[80]
-    assert "sparkpix-image-edit" not in shown[80]
-    assert "sparkpix-image-edit" in shown[120]
+from apimodels_async.cli.demo.orders import DemoOrder, demo_orders
+from apimodels_async.cli.demo.page import write_page
 
 
 def test_the_page_is_there_before_the_pictures(folder):
     """Before anything is made the page shows every picture as pending."""
-    board = Board.of(demo_orders(2), 0.0)
-
-    write_page(folder / "index.html", board)
+    write_page(folder / "index.html", demo_orders(2), {})
 
     text = (folder / "index.html").read_text("utf-8")
     assert "4 pictures on their way" in text
@@ -53,12 +34,14 @@ def test_the_page_says_how_a_picture_was_lost(folder):
         (DownloadError("<b>no</b>"), "failed"),
     ]
     order = DemoOrder("sparkpix-image", "<script>alert(1)</script>")
-    board = Board.of([order] * len(ends), 0.0)
-    for item, (error, _) in zip(board.items, ends, strict=True):
-        item.error = error
-    board.items[-1].result = ImageResult(urls=("https://a.b/c.png",))
+    orders = dict.fromkeys(range(1, 6), order)
+    results = dict.fromkeys(orders) | {5: ImageResult(urls=("https://a.b/c.png",))}
+    ended = {
+        number: Outcome(number, None, results[number], error)
+        for number, (error, _) in enumerate(ends, 1)
+    }
 
-    write_page(folder / "index.html", board, 1.0)
+    write_page(folder / "index.html", orders, ended, 1.0)
 
     text = (folder / "index.html").read_text("utf-8")
     shown = [part.partition('"')[0] for part in text.split('<li class="card ')[1:]]

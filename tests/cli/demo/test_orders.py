@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apimodels_async.cli.demo.board import REFUSED, demo_orders
+from apimodels_async.cli.demo.orders import GENERATE, REFUSED, demo_orders
 
 
 def test_the_orders_are_as_many_as_asked_and_two_more():
@@ -10,10 +10,10 @@ def test_the_orders_are_as_many_as_asked_and_two_more():
     for count in (1, 2, 3, 13, 48, 500):
         orders = demo_orders(count)
 
-        assert count + 2 == len(orders)
-        assert sum(order.prompt == REFUSED for order in orders) == 2
-        for at, order in enumerate(orders):
+        assert list(orders) == list(range(1, count + 3))
+        assert sum(order.prompt == REFUSED for order in orders.values()) == 2
+        for number, order in orders.items():
             if order.source is not None:
-                assert order.source < at
-                assert orders[order.source].model == "sparkpix-image"
+                assert order.source < number
+                assert orders[order.source].model == GENERATE
                 assert orders[order.source].prompt != REFUSED
