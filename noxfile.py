@@ -8,14 +8,17 @@ Every check of the project: ``nox`` runs what a change needs, ``nox -t full`` th
 
 from __future__ import annotations
 
+import argparse
 import ast
 import atexit
 import contextlib
 import functools
 import glob
 import hashlib
+import json
 import os
 import platform
+import random
 import re
 import shlex
 import shutil
@@ -646,25 +649,100 @@ def nightly(session: nox.Session) -> None:
     session.run("python", f"{soak}/contract.py", "--examples", "200")
 
 
+WITH_STORES = (
+    *("stores/test_sent_*.py", "stores/test_recall*.py", "session/test_stores.py"),
+    *("images/test_ordered_again.py", "batch/test_batch_stored.py"),
+)
+MUTATED = {
+    "core": ("_core/**/*.py", ("_core",)),
+    "ordering": ("_ordering.py", ("test_ordering*.py", "images/*.py", *WITH_STORES)),
+    "stores": ("stores/*.py", ("stores/test_store_*.py", *WITH_STORES)),
+    "sqlite": ("stores/sqlite/*.py", ("stores/sqlite", "stores/test_store_*.py")),
+    "redis": ("stores/redis/*.py", ("stores/redis", "stores/test_store_*.py")),
+}
+"""What can be mutated -> the modules, and the tests that are to notice."""
+MAKE_MUTANTS = """
+import mutmut.__main__ as mutmut
+mutmut.makedirs("mutants", exist_ok=True)
+mutmut.copy_src_dir()
+mutmut.copy_also_copy_files()
+mutmut.create_mutants(2)
+"""
+
+
 @step(default=False)
 def mutation(session: nox.Session) -> None:
     """
-    Break the core in every small way, and list what no test of it notices.
+    Break a part of the package in every small way, and list what no test of it notices.
 
-    Arguments are names to try, with ``*``; all 3,000 take the better part of an hour.
+    ``nox -s mutation -- PART NAME...``: a part of ``MUTATED``, or the core, whose 3,000
+    take the better part of an hour; and names to try, with ``*``. With ``--sample 40``
+    so many of each module, at random; the same ones for the same ``--seed``.
     """
+    parser = argparse.ArgumentParser(prog="nox -s mutation --")
+    parser.add_argument("part", nargs="?", choices=MUTATED, default="core")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--seed", type=int, default=17)
+    asked = parser.parse_args(session.posargs)
     project = PROJECT["project"]
-    pillow = project["optional-dependencies"]["emulator"]
+    extras = project["optional-dependencies"]
     # Without the package: what is mutated is a copy of the folder here.
-    session.install(*project["dependencies"], *pillow, *group("test", "mutation"))
-    copy = session.cache_dir.resolve() / "mutation"
+    session.install(
+        *(*project["dependencies"], *extras["emulator"], *extras["redis"]),
+        *group("test", "mutation"),
+    )
+    copy = session.cache_dir.resolve() / "mutation" / asked.part
+    copy_for_mutation(copy, *MUTATED[asked.part])
+    environment = {"PYTHONPATH": str(copy / "mutants")}  # for programs that tests start
+    with session.chdir(copy):
+        session.run("python", "-c", MAKE_MUTANTS, silent=True)
+        names = asked.names
+        if asked.sample:
+            chance = random.Random(asked.seed)  # noqa: S311
+            for found in mutants_in(copy).values():
+                names += chance.sample(sorted(found), min(asked.sample, len(found)))
+        ran = ("mutmut", "run", "--max-children", "2", *names)
+        session.run(*ran, env=environment)
+    for module, found in mutants_in(copy).items():
+        tried = [end for end in found.values() if end is not None]
+        unnoticed = {name: end for name, end in found.items() if end in {0, 5, 33}}
+        if tried:
+            noticed = len(tried) - len(unnoticed)
+            session.log(f"{module}: {noticed} of {len(tried)} noticed")
+        for name, end in unnoticed.items():
+            session.log(f"    {name}{' (no test runs it)' if end else ''}")
+
+
+def copy_for_mutation(copy: Path, modules: str, tests: tuple[str, ...]) -> None:
+    """Copy to *copy* what mutmut needs, and tell it what to mutate and to run."""
     left_out = shutil.ignore_patterns("__pycache__")
     for name in (PACKAGE.name, "tests"):
         shutil.copytree(ROOT / name, copy / name, dirs_exist_ok=True, ignore=left_out)
-    shutil.copy2(ROOT / "pyproject.toml", copy)
-    with session.chdir(copy):
-        session.run("mutmut", "run", "--max-children", "2", *session.posargs)
-        session.run("mutmut", "results")
+    settings = {
+        "only_mutate": PACKAGE.glob(modules),
+        "pytest_add_cli_args_test_selection": (
+            path for each in tests for path in (ROOT / "tests").glob(each)
+        ),
+    }
+    told = "[tool.mutmut]\n"
+    for key, paths in settings.items():
+        relative = sorted(path.relative_to(ROOT).as_posix() for path in paths)
+        told += f"{key} = {json.dumps(relative)}\n"
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    text = text.replace("[tool.mutmut]\n", told)
+    (copy / "pyproject.toml").write_text(text, "utf-8")
+
+
+def mutants_in(copy: Path) -> dict[str, dict[str, int | None]]:
+    """Return module -> mutant -> how tests ended: 0 unnoticed, 33 none ran it."""
+    found = {}
+    for path in sorted((copy / "mutants").rglob("*.meta")):
+        ends = json.loads(path.read_text("utf-8"))["exit_code_by_key"]
+        if ends:
+            module = path.relative_to(copy / "mutants").with_suffix("").as_posix()
+            found[module] = ends
+    return found
 
 
 @step(default=False)

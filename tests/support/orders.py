@@ -31,7 +31,7 @@ def make_store(kind, folder, **options):
         if not FOUND:
             pytest.skip(ABSENT)
         make = RedisStore.unchecked if "lease_s" in options else RedisStore
-        return make(shared_server(kind).url, name=folder.name, **options)
+        return make(shared_server(kind).url, name=str(folder), **options)
     return SqliteStore(folder / "orders.sqlite", **options)
 
 
