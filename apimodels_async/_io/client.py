@@ -33,7 +33,6 @@ from apimodels_async._io.http.failures import (
 from apimodels_async._ports import Failure, Kind, Reply, Request, Sent
 
 if TYPE_CHECKING:
-    from apimodels_async._secret import Secret
     from collections.abc import Callable
     from types import SimpleNamespace
 
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.http.connector import Pool
     from apimodels_async._io.http.network import Network
     from apimodels_async._io.http.places import ConnectionPlaces
+    from apimodels_async._secret import Secret
     from apimodels_async.policies import Timeouts
 
 WARNED_BYTES: Final = 1 << 20

@@ -36,7 +36,6 @@ from apimodels_async._io.http.lines import Lines
 from apimodels_async._ports import Failure, Kind, Reply, Request, Sent
 
 if TYPE_CHECKING:
-    from apimodels_async._secret import Secret
     from collections.abc import Callable
 
     from apimodels_async._io.http.connector import Pool
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.http.network import Network, Proxy
     from apimodels_async._io.http.places import ConnectionPlaces
     from apimodels_async._ports import Transport
+    from apimodels_async._secret import Secret
     from apimodels_async.policies import Timeouts
 
 BODY_MAX: Final = 1 << 20

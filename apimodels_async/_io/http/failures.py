@@ -17,8 +17,8 @@ from apimodels_async._ports import Failure, Phase, Sent
 from apimodels_async._text import describe, printable
 
 if TYPE_CHECKING:
-    from apimodels_async._secret import Secret
     from apimodels_async._io.http.network import Proxy
+    from apimodels_async._secret import Secret
 
 OUTRUN: Final = "the claim on the order ran out before it could be sent"
 
