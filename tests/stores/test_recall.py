@@ -178,7 +178,7 @@ REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize("request_", REQUESTS, ids=str)
+@pytest.mark.parametrize("request_", REQUESTS)
 async def test_a_recovered_request_is_the_one_that_was_sent(store, request_):
     """It encodes to the same body, its callback address left out."""
     async with Shop("hang").open(store) as session:

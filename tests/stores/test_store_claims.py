@@ -198,6 +198,31 @@ async def test_a_result_is_kept_with_its_cost_and_files(store):
     assert found.ended_at >= found.intended_at
 
 
+async def test_why_an_order_ended_is_kept_with_its_place(store):
+    """The words of its end, and its position in its batch, are there again."""
+    attempt = await begun(store, number=7)
+    await store.ended(attempt, UNKNOWN, task_id="t9", error="the line was cut")
+    found = await store.find(SCOPE, "k")
+
+    assert (found.state, found.error, found.number) == (UNKNOWN, "the line was cut", 7)
+    assert found.task_id == "t9"
+
+
+async def test_a_key_names_the_newest_of_attempts_that_cost_nothing(store):
+    """It goes back to one that may be charged, and to no other."""
+    for end in (REFUSED, FAILED, REFUSED):
+        newest = await begun(store)
+        await store.ended(newest, end, error="why")
+        assert (await store.find(SCOPE, "k")).attempt == newest
+
+    lost = await begun(store)
+    await store.ended(lost, UNKNOWN)
+    again = await store.begin(an_order(), {UNKNOWN})
+    assert again.granted
+    await store.ended(again.record.attempt, REFUSED)
+    assert (await store.find(SCOPE, "k")).attempt == lost
+
+
 async def test_a_task_leads_to_its_newest_attempt(store):
     """Within its scope; one that no order was given leads to none."""
     attempts = [await begun(store, key) for key in ("first", "second", "third")]
