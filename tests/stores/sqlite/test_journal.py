@@ -131,8 +131,8 @@ async def test_its_files_are_private(journal, path):
 async def test_a_write_is_durable_when_it_returns(journal, path):
     """The log on disk has it at once, whatever the release of SQLite."""
     await begin(journal, prompt="a rare word")
-    (mode,) = await journal._fetch("PRAGMA journal_mode", ())
-    (full,) = await journal._fetch("PRAGMA synchronous", ())
+    (mode,) = await journal._fetch("PRAGMA journal_mode")
+    (full,) = await journal._fetch("PRAGMA synchronous")
 
     assert (mode, full) == (("wal",), (2,))
     assert b"a rare word" in path.with_name("j.sqlite-wal").read_bytes()
