@@ -1,5 +1,6 @@
 """
-What a session is made of that touches the outside world, for a simulation to replace.
+What a session was told, and what of it touches the outside world: a simulation gives it
+other adapters.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import random
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
+
+from attrs import define
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -21,16 +24,37 @@ if TYPE_CHECKING:
     from apimodels_async._core.files.keeping import Keeping
     from apimodels_async._io.files.downloads import Files
     from apimodels_async._io.http.network import Network
-    from apimodels_async._ports import Clock, Disk, Sink, Transport
+    from apimodels_async._ports import Clock, Disk, OrderLimit, Sink, Transport
     from apimodels_async._secret import Secret
     from apimodels_async.models import ImageResult
-    from apimodels_async.policies import RetryPolicy, Timeouts
+    from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
     from apimodels_async.stores.store import OrderStore
+    from apimodels_async.webhooks import Callback
 
 logger: logging.Logger = logging.getLogger("apimodels_async.transport")
 
 _NOTHING: Final = nullcontext[Callable[[str], None]](lambda _task_id: None)
 """One for all: thousands of orders wait inside it."""
+
+
+@define(frozen=True, eq=False, repr=False, kw_only=True)
+class Options:
+    """Validated session options."""
+
+    key: Secret
+    base_url: str
+    polling: PollPolicy
+    retry: RetryPolicy
+    timeouts: Timeouts
+    max_connections: int
+    max_polls: int
+    max_downloads: int
+    fresh_connections: bool
+    callback: Callback | None
+    store: OrderStore | None
+    limit: OrderLimit | None
+    network: Network
+    http: aiohttp.ClientSession | None
 
 
 class Adapters:
@@ -50,17 +74,7 @@ class Adapters:
         """Return a number of 0-1, uniformly: all jitter comes from here."""
         return random.random()  # noqa: S311  jitter, no secret
 
-    def transport(
-        self,
-        base_url: str,
-        key: Secret,
-        timeouts: Timeouts,
-        max_connections: int,
-        *,
-        fresh: bool,
-        network: Network,
-        lent: aiohttp.ClientSession | None,
-    ) -> Transport:
+    def transport(self, options: Options) -> Transport:
         """Return the way to the API."""
         from functools import partial
 
@@ -70,10 +84,12 @@ class Adapters:
         from apimodels_async._io.http.places import ConnectionPlaces
         from apimodels_async._io.wire import WireTransport
 
-        places = ConnectionPlaces(max_connections)
+        most, network, lent = options.max_connections, options.network, options.http
         connector = lent.connector if lent is not None else None
-        pool = Pool(max_connections, fresh=fresh, network=network, lent=connector)
-        common = base_url, key, timeouts, pool, places
+        fresh = options.fresh_connections
+        pool = Pool(most, fresh=fresh, network=network, lent=connector)
+        places = ConnectionPlaces(most)
+        common = options.base_url, options.key, options.timeouts, pool, places
         client = partial(AiohttpTransport, *common, network=network, lent=lent)
         if lent is not None:
             return client()

@@ -32,46 +32,21 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
-    import aiohttp
-
-    from apimodels_async._adapters import Adapters
-    from apimodels_async._io.http.network import Network
+    from apimodels_async._adapters import Adapters, Options
     from apimodels_async._io.sender import Sender
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ordering import Ordering
-    from apimodels_async._ports import Clock, Observer, OrderLimit, Transport
+    from apimodels_async._ports import Clock, Observer, Transport
     from apimodels_async._saving import Saver
-    from apimodels_async._secret import Secret
-    from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
+    from apimodels_async.policies import PollPolicy
     from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.store import OrderStore
-    from apimodels_async.webhooks import Callback
     from apimodels_async.webhooks.expected import ExpectedCallbacks
 
 logger: logging.Logger = logging.getLogger("apimodels_async.session")
 
 CLOSE_S: Final = 5.0
 """Seconds; closing takes milliseconds, this bounds a connection that will not."""
-
-
-@define(frozen=True, eq=False, repr=False, kw_only=True)
-class Options:
-    """Validated session options."""
-
-    key: Secret
-    base_url: str
-    polling: PollPolicy
-    retry: RetryPolicy
-    timeouts: Timeouts
-    max_connections: int
-    max_polls: int
-    max_downloads: int
-    fresh_connections: bool
-    callback: Callback | None
-    store: OrderStore | None
-    limit: OrderLimit | None
-    network: Network
-    http: aiohttp.ClientSession | None
 
 
 class State(Enum):
@@ -175,15 +150,7 @@ class Runtime:
 
         options, adapters, counters = self.options, self.adapters, self.counters
         clock, draw = adapters.clock(), adapters.draw
-        transport = adapters.transport(
-            options.base_url,
-            options.key,
-            options.timeouts,
-            options.max_connections,
-            fresh=options.fresh_connections,
-            network=options.network,
-            lent=options.http,
-        )
+        transport = adapters.transport(options)
         limit = options.limit or LocalLimit()
         sender = Sender(transport, clock, options.retry, draw, limit, options.base_url)
         ledger = _ledger(options.polling, options.max_polls, draw)

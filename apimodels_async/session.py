@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
-from apimodels_async._adapters import Adapters
+from apimodels_async._adapters import Adapters, Options
 from apimodels_async._api.checks import check_index, check_result
 from apimodels_async._core.money.reconcile import compare_balances
 from apimodels_async._io import config
 from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._notebook.show import ShowsPictures
-from apimodels_async._runtime import Options, Runtime
+from apimodels_async._runtime import Runtime
 from apimodels_async._secret import Secret
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SavedAt, SessionStats, Verdict

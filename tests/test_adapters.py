@@ -8,12 +8,11 @@ import pytest
 from aiohttp.streams import StreamReader
 from support.sessions import KEY, PATIENT
 
+from apimodels_async import Session
 from apimodels_async._adapters import Adapters
 from apimodels_async._io.client import AiohttpTransport
 from apimodels_async._io.http.inside import is_known
-from apimodels_async._io.http.network import Network
 from apimodels_async._io.wire import WireTransport
-from apimodels_async._secret import Secret
 
 
 @pytest.fixture(autouse=True)
@@ -26,15 +25,8 @@ def forget():
 
 def transport():
     """Return the way to an API."""
-    return Adapters().transport(
-        "http://127.0.0.1:9/v1",
-        Secret(KEY),
-        PATIENT,
-        2,
-        fresh=False,
-        network=Network(),
-        lent=None,
-    )
+    session = Session(KEY, base_url="http://127.0.0.1:9/v1", timeouts=PATIENT)
+    return Adapters().transport(session._runtime.options)
 
 
 async def test_requests_are_written_by_hand():

@@ -38,7 +38,7 @@ LAYERS = {
     "_runtime": 3,
     "session": 3,
     "batch": 3,  # below images
-    "_adapters": 3,  # what a simulation replaces
+    "_adapters": 3,  # what a session was told, and what a simulation replaces
     "_lost_orders": 3,
     "stores": 3,  # below handle: an order is written down before it is sent
     "_ordering": 3,
@@ -82,6 +82,7 @@ SAME_LAYER = {
     ("_ordering", "_lost_orders"),
     ("_ordering", "stores"),
     ("_adapters", "stores"),
+    ("_adapters", "webhooks"),
     ("_runtime", "_adapters"),
     ("_runtime", "_lost_orders"),
     ("_runtime", "stores"),
@@ -162,7 +163,6 @@ STANDARD_IMPURE = {
 # Who may name a type from above or outside in a signature, under TYPE_CHECKING only.
 TYPES_ONLY = {
     ("session", "aiohttp"),  # Session(http=...) lends an aiohttp.ClientSession
-    ("_runtime", "aiohttp"),
     ("_adapters", "aiohttp"),
     ("_ports", "pathlib.Path"),  # a Protocol says where a file went
     # Editors complete ids and ratios in request values; the catalogue has them.

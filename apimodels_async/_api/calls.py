@@ -58,9 +58,9 @@ def create(
     return Call(encoded, read)
 
 
-def poll(task_id: str, model: str | None = None) -> Call[TaskSnapshot]:
+def poll(task_id: str) -> Call[TaskSnapshot]:
     """Return the call that asks how the task *task_id* stands."""
-    read = partial(responses.read_task, asked=task_id, model=model)
+    read = partial(responses.read_task, asked=task_id, model=None)
     return Call(requests.poll(task_id), read)
 
 

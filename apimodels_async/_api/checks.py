@@ -127,7 +127,7 @@ def check_lora(weights: object) -> None:
         isinstance(weights, str) and re.fullmatch(_LORA, weights, re.ASCII)
     ):
         form = "huggingface.co/<owner>/<model>[/<file.safetensors>]"
-        refuse("lora_weights", weights, form)
+        refuse("lora_weights", weights, f"{form}. {EXTRA_HINT}")
 
 
 def check_url(parameter: str, value: object) -> None:

@@ -251,7 +251,7 @@ def _detailed() -> cattrs.BaseConverter:
     return _make_converter(detailed=True)
 
 
-def structure(data: Any, wire: type[T], at: str = "$.data") -> T:
+def structure(data: Any, wire: type[T]) -> T:
     """
     Return *data* as a *wire* value; unknown fields are ignored.
 
@@ -259,21 +259,21 @@ def structure(data: Any, wire: type[T], at: str = "$.data") -> T:
         UnreadableError: With the place: "expected text, got int @ $.data.state".
     """
     if not isinstance(data, dict):
-        msg = f"expected an object, got {type(data).__name__} @ {at}"
+        msg = f"expected an object, got {type(data).__name__} @ $.data"
         raise UnreadableError(msg)
     try:
         return _FAST.structure(data, wire)
     except (*_MISFITS, KeyError):
         pass
-    return _explain(data, wire, at)
+    return _explain(data, wire)
 
 
-def _explain(data: Any, wire: type[T], at: str) -> T:
+def _explain(data: Any, wire: type[T]) -> T:
     reasons: list[str] = []
     try:
         return _detailed().structure(data, wire)
     except cattrs.BaseValidationError as error:
-        reasons = cattrs.transform_error(error, path=at, format_exception=_why)
+        reasons = cattrs.transform_error(error, path="$.data", format_exception=_why)
     raise UnreadableError("; ".join(reasons))
 
 

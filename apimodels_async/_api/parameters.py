@@ -149,9 +149,11 @@ def check_values(known: KnownModel, params: Mapping[str, Any]) -> None:
         spec = known.params.get(name)
         if spec is not None and value is not None:
             _check(spec, value)
-    count, most = count_images(params), known.images_max
+    most = known.images_max
+    if most is None or (count := count_images(params)) <= most:
+        return
     field = next((name for name in IMAGE_NAMES if params.get(name)), known.image_field)
-    if field is not None and most is not None and count > most:
+    if field is not None:
         allowed = f"{known.id} takes at most {most}. {EXTRA_HINT}"
         checks.refuse(field, f"{count} images", allowed)
 
@@ -197,10 +199,10 @@ def _check(spec: KnownParameter, value: Any) -> None:
 def _check_text(spec: KnownParameter, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         _refuse(spec, value, "text")
-    if not spec.values:
-        return
     # Programs that read 512 as a number mean the word; vendor pages write 2k and 2K.
     word = str(value)
+    if not spec.values or word in spec.values:
+        return
     word = word.upper() if re.fullmatch(_TIER, word) else word
     if word not in spec.values:
         near = nearest(word, spec.values)

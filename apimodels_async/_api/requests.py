@@ -218,17 +218,17 @@ def group_of(request: AnyRequest) -> str:
 def _sparkpix(request: SparkPixImage | SparkPixEdit) -> Request:
     checks.check_prompt(request.prompt)
     kind = SparkPixEdit if isinstance(request, SparkPixEdit) else SparkPixImage
-    given: dict[str, Any] = {name: getattr(request, name) for name in _NAMED[kind]}
+    every = ((name, getattr(request, name)) for name in _NAMED[kind])
+    given: dict[str, Any] = {name: value for name, value in every if value is not None}
     if isinstance(request, SparkPixEdit):
         path = "images/edit"
         given["images"] = _edited(request) or None
     else:
         path = "images/generations-sync"
-        with checks.offering_extra():
-            _check_custom(request)
-            checks.check_lora(request.lora_weights)
+        _check_custom(request)
+        checks.check_lora(request.lora_weights)
     parameters.check_values(known_models()[model_of(request)], given)
-    given["callBackUrl"] = _callback(given.pop("callback_url"))
+    given["callBackUrl"] = _callback(given.pop("callback_url", None))
     fields = {"prompt": request.prompt, **given}
     return _paid(path, Kind.GENERATE, fields, request.extra)
 
@@ -238,7 +238,7 @@ def _check_custom(request: SparkPixImage) -> None:
     for name, side in (("width", request.width), ("height", request.height)):
         if side is not None and request.aspect_ratio not in (None, "custom"):
             only = f"only with aspect_ratio='custom', not {request.aspect_ratio!r}"
-            checks.refuse(name, side, only)
+            checks.refuse(name, side, f"{only}. {EXTRA_HINT}")
 
 
 def _edited(request: SparkPixEdit) -> list[Any]:

@@ -25,7 +25,7 @@ from apimodels_async._api.convert import (
     structure,
 )
 from apimodels_async._api.decode import UnreadableError
-from apimodels_async._api.refusals import http_date, read_body, salvage_task_id
+from apimodels_async._api.refusals import http_date, read_body
 from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
@@ -44,15 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from apimodels_async._ports import Reply
-
-__all__ = [
-    "read_balance",
-    "read_created",
-    "read_file",
-    "read_models",
-    "read_task",
-    "salvage_task_id",
-]
 
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ import aiohttp
 from attrs import define, field
 from yarl import URL
 
+from apimodels_async._io.http.answers import times_of
 from apimodels_async._io.http.bodies import CLOSED, check_end, read_into
 from apimodels_async._io.http.connector import (
     HEAD_BYTES_MAX,
@@ -28,7 +29,8 @@ from apimodels_async._io.http.failures import (
     OUTRUN,
     BrokenError,
     failure_of,
-    reason_of,
+    send_once,
+    was_cancelled,
 )
 from apimodels_async._ports import Failure, Kind, Reply, Request, Sent
 
@@ -162,16 +164,7 @@ class AiohttpTransport:
     ) -> aiohttp.ClientResponse:
         # Last step before the wire: no frame or default header above holds the key.
         request.headers.update(self._authorization(request.url))
-        try:
-            return await handler(request)
-        except aiohttp.ClientConnectorError:
-            raise
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            broken = BrokenError(reason_of(error, self._proxy))
-        # aiohttp repeats a GET whose connection broke, at once and silently: an API
-        # that drops connections would get twice the polls (measured). It knows this
-        # class not, so what is repeated, and when, is ours to say.
-        raise broken
+        return await send_once(request, handler, self._proxy)
 
     def _authorization(self, url: URL) -> dict[str, str]:
         if _origin(url) != self._origin:  # nothing leads there; the key least of all
@@ -201,10 +194,7 @@ class AiohttpTransport:
         try:
             return await self._exchange(session, request, sent, arrived)
         except asyncio.CancelledError as cancelled:
-            # aiohttp cancels requests that queue for a connection when its connector
-            # closes, although nobody cancelled the task that waits.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if was_cancelled():
                 # Without the frames below: they hold headers, and what is not masked.
                 raise cancelled.with_traceback(None) from None
             error = RuntimeError(CLOSED)
@@ -286,16 +276,7 @@ _JSON: Final = {"Content-Type": "application/json"}
 def _timeouts(
     timeouts: Timeouts, *, lent: bool
 ) -> dict[Kind, tuple[float, aiohttp.ClientTimeout]]:
-    # A total everywhere: headers that trickle in never trip sock_read (measured).
-    connect, read = timeouts.connect, timeouts.read
-    times: dict[Kind, tuple[float, float | None]] = {
-        # A status answer is one small piece, so its silence and its whole are the
-        # same; a second timer costs 10 % of a poll (measured, 2026-11).
-        Kind.FREE: (read, None),
-        Kind.CREATE: (connect + 2 * read, read),
-        Kind.GENERATE: (timeouts.generate, None),
-        Kind.UPLOAD: (timeouts.download, read),
-    }
+    connect = timeouts.connect
     return {
         kind: (
             total,
@@ -307,7 +288,7 @@ def _timeouts(
                 sock_read=silence,
             ),
         )
-        for kind, (total, silence) in times.items()
+        for kind, (total, silence) in times_of(timeouts, connect).items()
     }
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import aiohttp
 from yarl import URL
 
-from apimodels_async._io.http.answers import Answer, Watch
+from apimodels_async._io.http.answers import Answer, Watch, times_of
 from apimodels_async._io.http.bodies import CLOSED, check_end
 from apimodels_async._io.http.connector import (
     HEAD_BYTES_MAX,
@@ -31,6 +31,7 @@ from apimodels_async._io.http.failures import (
     OUTRUN,
     BrokenError,
     failure_of,
+    was_cancelled,
 )
 from apimodels_async._io.http.lines import Lines
 from apimodels_async._ports import Failure, Kind, Reply, Request, Sent
@@ -129,10 +130,7 @@ class WireTransport:
         try:
             return await self._exchange(lines, request, sent, answer)
         except asyncio.CancelledError as cancelled:
-            # aiohttp cancels requests that queue for a connection when its connector
-            # closes, although nobody cancelled the task that waits.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if was_cancelled():
                 # Without the frames below: they hold an answer that is not masked.
                 raise cancelled.with_traceback(None) from None
             error = RuntimeError(CLOSED)
@@ -212,20 +210,10 @@ class WireTransport:
 
 
 def _limits(timeouts: Timeouts) -> dict[Kind, _Limits]:
-    read = timeouts.read
-    times: dict[Kind, tuple[float, float | None]] = {
-        # A status answer is one small piece, so its silence and its whole are the
-        # same; a second timer costs 10 % of a poll (measured, 2026-11).
-        Kind.FREE: (read, None),
-        # A total everywhere: headers that trickle in are never silent (measured).
-        Kind.CREATE: (2 * read, read),
-        Kind.GENERATE: (timeouts.generate, None),
-        Kind.UPLOAD: (timeouts.download, read),
-    }
     connecting = aiohttp.ClientTimeout(total=None, connect=timeouts.connect)
     return {
         kind: _Limits(connecting, silence, Watch(total))
-        for kind, (total, silence) in times.items()
+        for kind, (total, silence) in times_of(timeouts).items()
     }
 
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from support.cases import check_all
 
 from apimodels_async._api.convert import WireFile
+from apimodels_async._api.refusals import salvage_task_id
 from apimodels_async._api.responses import (
     read_balance,
     read_created,
     read_file,
     read_models,
     read_task,
-    salvage_task_id,
 )
 from apimodels_async._ports import Reply
 from apimodels_async.errors import (

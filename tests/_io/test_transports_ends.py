@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 from support.raw import hang, message, raw, respond
-from support.transports import body_of, exchange, get, order
+from support.transports import body_of, exchange, get, order, stuck
 from support.waiting import until
 
 from apimodels_async._ports import Failure, Kind, Phase, Reply, Request, Sent
@@ -95,10 +95,6 @@ async def test_a_cancellation_while_an_answer_is_on_its_way_leaves_all_in_order(
 
 async def test_a_cancelled_order_sends_no_more_of_itself(way):
     """Its connection is cut, though the server reads none of its body."""
-
-    async def stuck(_request, peer):
-        peer.writer.transport.pause_reading()
-        await asyncio.Event().wait()
 
     async with (
         way.server(stuck, unread=True) as server,
@@ -210,10 +206,6 @@ async def test_closing_tells_who_reads(way, form):
 
 async def test_closing_waits_for_no_server(way):
     """Neither for one that reads none of a body, nor for a goodbye."""
-
-    async def stuck(_request, peer):
-        peer.writer.transport.pause_reading()
-        await asyncio.Event().wait()
 
     async with way.server(stuck, unread=True) as server:
         async with way.to(server) as transport:

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from support.cases import check_all, check_all_at_once
 from support.raw import RawServer, hang, in_turn, message, respond, slowly
-from support.transports import body_of, exchange, get, order, reply_to
+from support.transports import body_of, exchange, get, order, reply_to, stuck
 from support.waiting import until
 
 from apimodels_async import Timeouts
@@ -240,10 +240,6 @@ async def test_an_answer_that_overtakes_a_large_body_is_the_last(way):
 async def test_a_body_that_nobody_reads_ends_with_its_time(way):
     """A server that neither reads nor answers costs the time-out and no connection."""
     short = Timeouts(connect=20, read=1, generate=1, download=20)
-
-    async def stuck(_request, peer):
-        peer.writer.transport.pause_reading()
-        await asyncio.Event().wait()
 
     async with (
         way.server(stuck, unread=True) as server,

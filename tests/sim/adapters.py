@@ -69,9 +69,9 @@ class SimAdapters(Adapters):
         """Draw from the process's own chance."""
         return self._chance.random()
 
-    def transport(self, _base_url, key, *_args, **_options):
+    def transport(self, options):
         """Return the way to the simulated API."""
-        return SimPool(self._life.network, key)
+        return SimPool(self._life.network, options.key)
 
     def files(self, clock, timeouts, retry, refresh, *, local, **_options):
         """Return the way to the simulated file host."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -63,6 +64,12 @@ class Way:
             yield transport
         finally:
             await transport.aclose()
+
+
+async def stuck(_request, peer):
+    """Read no more of a request, and do not answer it."""
+    peer.writer.transport.pause_reading()
+    await asyncio.Event().wait()
 
 
 async def exchange(transport, request):

@@ -50,10 +50,8 @@ class Keeping:
 
     def check_size(self, size: int) -> None:
         """Raise ``DownloadError`` if *size* bytes are too many."""
-        most = self.max_bytes
-        if size > most:
-            shown = f"{most} bytes" if most % (1 << 20) else f"{most >> 20} MiB"
-            msg = f"the file is larger than {shown}: max_bytes= sets the limit"
+        if size > self.max_bytes:
+            msg = f"the file is {too_large(self.max_bytes)}"
             raise DownloadError(msg)
 
     def names(self, wanted: str, suffix: str) -> Iterator[str]:
@@ -71,3 +69,9 @@ def picture_suffix(head: bytes) -> str:
         msg = "the file is not a picture (PNG, JPEG, WebP, GIF or AVIF)"
         raise DownloadError(msg)
     return suffix
+
+
+def too_large(most: int) -> str:
+    """Return what is said of a file with more than *most* bytes."""
+    shown = f"{most} bytes" if most % (1 << 20) else f"{most >> 20} MiB"
+    return f"larger than {shown}: max_bytes= sets the limit"

@@ -11,11 +11,8 @@ import json
 import re
 import unicodedata
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 NAME_BYTES_MAX: Final = 255
 SLUG_CHARS: Final = 48
@@ -106,16 +103,10 @@ def name_in(file: str) -> str:
     return PurePath(unquote(file) if file.startswith("file://") else file).name
 
 
-def dump_files(files: Iterable[str]) -> str:
-    """Return the files of one item as the journal keeps them: one plain, or a list."""
-    every = list(files)
-    if len(every) == 1 and not every[0].startswith("["):
-        return every[0]
-    return json.dumps(every, ensure_ascii=False)
-
-
 def load_files(text: str | None) -> tuple[str, ...]:
-    """Return the files that ``dump_files`` wrote, or an older release."""
+    """
+    Return the files of one item as journals of 0.1 keep them: one plain, or a list.
+    """
     if text is None:
         return ()
     if text.startswith("["):

@@ -16,6 +16,7 @@ from attrs import define
 from yarl import URL
 
 from apimodels_async._api.refusals import retry_after
+from apimodels_async._api.responses import KEPT
 from apimodels_async._core.files.inline import unpack
 from apimodels_async._core.files.ranges import continues, origin_of, resume_headers
 from apimodels_async._core.money.retry import backoff_ceiling
@@ -32,7 +33,7 @@ from apimodels_async.errors import (
 from apimodels_async.policies import RETRY_AFTER_MAX_S
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     import aiohttp
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from apimodels_async.policies import RetryPolicy, Timeouts
 
 HOPS_MAX: Final = 3
-KEPT: Final = timedelta(days=7)
-"""How long the API keeps a result."""
 SETTLING: Final = timedelta(minutes=5)
 """After its completion a result may not be at every edge of the file host yet."""
 SCHEME_CHARS: Final = 20
@@ -114,7 +113,7 @@ class _Transfer:
             await self.restart(None)
             return _Trouble("the server gave another part than asked for", status)
         early = status in _NOT_YET
-        wait = retry_after(_lower(response.headers)) if status in _PASSING else None
+        wait = retry_after(response.headers) if status in _PASSING else None
         passing = early or status in _PASSING
         return _Trouble(f"HTTP {status}", status, passing, early, wait)
 
@@ -130,10 +129,6 @@ class _Transfer:
         if total is None or self.sink.size == total:
             return None if self.sink.size else _Trouble("an empty file", early=True)
         return _Trouble(f"cut at {self.sink.size} of {total} bytes")
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 @define(eq=False, repr=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 import anyio
 import anyio.to_thread
 
+from apimodels_async._core.files.keeping import too_large
 from apimodels_async._core.files.media import HEAD_BYTES, suffix_of, type_of
 from apimodels_async._ports import File
 from apimodels_async._text import printable
@@ -57,10 +58,7 @@ async def load_file(
     """
     data, given = await _read(source, threads, max_bytes)
     if len(data) > max_bytes:
-        most = (
-            f"{max_bytes} bytes" if max_bytes % (1 << 20) else f"{max_bytes >> 20} MiB"
-        )
-        raise _refusal(source, f"larger than {most}: max_bytes= sets the limit")
+        raise _refusal(source, too_large(max_bytes))
     if not data:
         raise _refusal(source, "there is nothing in it")
     suffix = suffix_of(data[:HEAD_BYTES])

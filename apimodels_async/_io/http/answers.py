@@ -9,13 +9,32 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from apimodels_async._io.http.bodies import read_into
+from apimodels_async._ports import Kind
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.streams import StreamReader
 
+    from apimodels_async.policies import Timeouts
+
 AT_ONCE_MAX: Final = 1 << 16
 """Bytes of a body, below any at which aiohttp pauses reading."""
+
+
+def times_of(
+    timeouts: Timeouts, connecting: float = 0.0
+) -> dict[Kind, tuple[float, float | None]]:
+    """Return for each kind the seconds for an answer in all, and of silence in it."""
+    read = timeouts.read
+    return {
+        # A status answer is one small piece, so its silence and its whole are the
+        # same; a second timer costs 10 % of a poll (measured, 2026-11).
+        Kind.FREE: (read, None),
+        # A total everywhere: headers that trickle in are never silent (measured).
+        Kind.CREATE: (connecting + 2 * read, read),
+        Kind.GENERATE: (timeouts.generate, None),
+        Kind.UPLOAD: (timeouts.download, read),
+    }
 
 
 class Answer:

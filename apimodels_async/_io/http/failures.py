@@ -5,6 +5,7 @@ headers in their repr, and so the key.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from pathlib import Path
@@ -91,6 +92,30 @@ def failure_of(
         retryable=is_passing(error) and not closed,
         closed=closed,
     )
+
+
+def was_cancelled() -> bool:
+    """Return whether somebody cancelled this task."""
+    # aiohttp cancels what queues for a connection when its connector closes.
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+async def send_once(
+    request: aiohttp.ClientRequest,
+    handler: aiohttp.ClientHandlerType,
+    proxy: Proxy | None,
+) -> aiohttp.ClientResponse:
+    """Pass *request* on to aiohttp, which is not to repeat it."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        broken = BrokenError(reason_of(error, proxy))
+    # It would, at once and silently: an API that drops connections would get twice the
+    # polls (measured). It does not retry this class.
+    raise broken
 
 
 def _phase(error: Exception, sent: Sent, status: int | None) -> Phase:

@@ -16,7 +16,7 @@ import aiohttp
 
 from apimodels_async._core.files.addresses import may_ask, may_connect
 from apimodels_async._io.http.connector import Connector
-from apimodels_async._io.http.failures import BrokenError, is_passing, reason_of
+from apimodels_async._io.http.failures import is_passing, reason_of, send_once
 from apimodels_async._text import printable
 from apimodels_async._version import __version__
 
@@ -133,15 +133,7 @@ class Hosts:
     async def _once(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        try:
-            return await handler(request)
-        except aiohttp.ClientConnectorError:
-            raise
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            broken = BrokenError(reason_of(error, self.route(request.url)))
-        # aiohttp repeats a GET or PUT whose connection broke, at once and silently. It
-        # knows this class not: what is repeated, and when, is ours to say.
-        raise broken
+        return await send_once(request, handler, self.route(request.url))
 
     def route(self, url: URL) -> Proxy | None:
         """Return the proxy on the way to *url*."""
