@@ -86,6 +86,7 @@ async def test_a_store_is_listed_as_its_history_is(run, emulator, monkeypatch):
     """Each order, newest first; --state takes the words for a batch's rows."""
     for prompt in ("a fox", "a hen"):
         await run("generate", prompt, "--store", "o.sqlite", "--no-save")
+    emulator.fault("create", "stuck")  # however long this takes
     moose = ("generate", "a moose", "--model", TASK, "--no-wait")
     await run(*moose, "--store", "o.sqlite")
     monkeypatch.delenv("APIMODELS_API_KEY")
