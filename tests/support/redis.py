@@ -40,7 +40,7 @@ class RedisServer:
     options: tuple[str, ...] = SAFE
     program: str = SERVERS[0]
     port: int = 0
-    folder: str = field(init=False, factory=tempfile.mkdtemp)
+    folder: str = field(factory=tempfile.mkdtemp)
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
     _watcher: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
