@@ -9,16 +9,29 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import Any
 
 from apimodels_async.emulator.service.values import Sketch
 
 CACHE_BYTES = 64 * 1024 * 1024  # a few hundred 1K pictures
 _THREADS = 2
-
-Prepared = tuple[bytes, tuple[int, int]]
 _NO_PILLOW = (
     "the emulator draws pictures with Pillow: pip install 'apimodels-async[emulator]'"
 )
+
+
+def _paint(sketch: Sketch) -> bytes:
+    drawn: bytes = _pillow("painting").paint(sketch)
+    return drawn
+
+
+def _pillow(name: str) -> Any:
+    """Return a module that draws: loaded on first use, in a worker thread."""
+    try:
+        return import_module(f"apimodels_async.emulator.pictures.{name}")
+    except ImportError as error:
+        raise ImportError(_NO_PILLOW) from error
 
 
 class Studio:
@@ -27,10 +40,10 @@ class Studio:
     def __init__(
         self,
         cache_bytes: int = CACHE_BYTES,
-        paint: Callable[[Sketch], bytes] | None = None,
+        paint: Callable[[Sketch], bytes] = _paint,
     ) -> None:
         self._cache_bytes = cache_bytes
-        self._paint = paint or _paint
+        self._paint = paint
         self._drawn: OrderedDict[str, bytes] = OrderedDict()
         self._drawing: dict[str, asyncio.Future[bytes]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -53,7 +66,7 @@ class Studio:
             drawing.add_done_callback(lambda done: self._cache(name, done))
         return await asyncio.shield(drawing)
 
-    async def prepare(self, data: bytes) -> Prepared | None:
+    async def prepare(self, data: bytes) -> tuple[bytes, tuple[int, int]] | None:
         """
         Return an input image small enough to keep, with the sides it came in.
 
@@ -63,7 +76,9 @@ class Studio:
             ImportError: Pillow is not installed.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._workers(), _shrink, data)
+        return await loop.run_in_executor(
+            self._workers(), lambda: _pillow("inputs").shrink(data)
+        )
 
     def close(self) -> None:
         """End the worker threads; waits for pictures being drawn, not queued ones."""
@@ -84,21 +99,3 @@ class Studio:
         self._drawn[name] = done.result()
         while sum(map(len, self._drawn.values())) > self._cache_bytes:
             self._drawn.popitem(last=False)
-
-
-def _pillow() -> tuple[Callable[[Sketch], bytes], Callable[[bytes], Prepared | None]]:
-    """Return what paints and what shrinks: loaded on first use, in a worker thread."""
-    try:
-        from apimodels_async.emulator.pictures.inputs import shrink
-        from apimodels_async.emulator.pictures.painting import paint
-    except ImportError as error:
-        raise ImportError(_NO_PILLOW) from error
-    return paint, shrink
-
-
-def _paint(sketch: Sketch) -> bytes:
-    return _pillow()[0](sketch)
-
-
-def _shrink(data: bytes) -> Prepared | None:
-    return _pillow()[1](data)
