@@ -69,5 +69,5 @@ def _panel(each: Input, sides: tuple[int, int]) -> Image.Image:
         picture = Image.open(io.BytesIO(each.data)).convert("RGB")
         return ImageOps.fit(picture, sides, Image.Resampling.BICUBIC)
     empty = Image.new("RGB", sides, (76, 78, 92))
-    caption(empty, f"{each.label} (not available)")
+    caption(empty, f"{each.label} (not available)", 0.5)
     return empty

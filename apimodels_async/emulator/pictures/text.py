@@ -1,4 +1,4 @@
-"""Text on pictures, on a band along the foot."""
+"""Text on pictures, on a band across them."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,8 +16,13 @@ _SPACING = 1.35  # from line to line, of the letters' size
 WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "Arial Unicode.ttf")
 
 
-def caption(picture: Image.Image, text: str) -> None:
-    """Write *text* on a translucent band; long ones smaller, in the lower half."""
+def caption(picture: Image.Image, text: str, place: float = 1.0) -> None:
+    """
+    Write *text* on a translucent band, a long one smaller, in half of the picture.
+
+    Args:
+        place: Where the band lies, from 0 at the top to 1 at the foot.
+    """
     width, height = picture.size
     size = max(_SMALLEST, min(width, height) // 18)
     words = _printable(text)
@@ -32,9 +37,10 @@ def caption(picture: Image.Image, text: str) -> None:
     lines = lines[: max(1, height // step - 1)]
     if not lines:
         return
-    top = max(0, height - (len(lines) + 1) * step)
-    band = Image.new("RGBA", (width, height - top), (8, 10, 18, 168))
-    middle = (width / 2, (height - top) / 2)
+    tall = min(height, (len(lines) + 1) * step)
+    top = int((height - tall) * place)
+    band = Image.new("RGBA", (width, tall), (8, 10, 18, 168))
+    middle = (width / 2, tall / 2)
     ImageDraw.Draw(band).multiline_text(
         middle, "\n".join(lines), "white", font, "mm", align="center"
     )
