@@ -7,31 +7,41 @@ cost nothing. Equal sketches give equal bytes, so a dropped one is drawn again.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
-from typing import Any
+from contextlib import contextmanager
 
 from apimodels_async.emulator.service.values import Sketch
 
 CACHE_BYTES = 64 * 1024 * 1024  # a few hundred 1K pictures
 _THREADS = 2
+
+Prepared = tuple[bytes, tuple[int, int]]
 _NO_PILLOW = (
     "the emulator draws pictures with Pillow: pip install 'apimodels-async[emulator]'"
 )
 
 
-def _paint(sketch: Sketch) -> bytes:
-    drawn: bytes = _pillow("painting").paint(sketch)
-    return drawn
-
-
-def _pillow(name: str) -> Any:
-    """Return a module that draws: loaded on first use, in a worker thread."""
+@contextmanager
+def _needing_pillow() -> Iterator[None]:
+    """Say what to install, where what is imported in the body lacks it."""
     try:
-        return import_module(f"apimodels_async.emulator.pictures.{name}")
+        yield
     except ImportError as error:
         raise ImportError(_NO_PILLOW) from error
+
+
+# What draws is loaded on first use, in a worker thread.
+def _paint(sketch: Sketch) -> bytes:
+    with _needing_pillow():
+        from apimodels_async.emulator.pictures.painting import paint
+    return paint(sketch)
+
+
+def _shrink(data: bytes) -> Prepared | None:
+    with _needing_pillow():
+        from apimodels_async.emulator.pictures.inputs import shrink
+    return shrink(data)
 
 
 class Studio:
@@ -66,7 +76,7 @@ class Studio:
             drawing.add_done_callback(lambda done: self._cache(name, done))
         return await asyncio.shield(drawing)
 
-    async def prepare(self, data: bytes) -> tuple[bytes, tuple[int, int]] | None:
+    async def prepare(self, data: bytes) -> Prepared | None:
         """
         Return an input image small enough to keep, with the sides it came in.
 
@@ -76,9 +86,7 @@ class Studio:
             ImportError: Pillow is not installed.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._workers(), lambda: _pillow("inputs").shrink(data)
-        )
+        return await loop.run_in_executor(self._workers(), _shrink, data)
 
     def close(self) -> None:
         """End the worker threads; waits for pictures being drawn, not queued ones."""
