@@ -37,11 +37,8 @@ from typing import TYPE_CHECKING, Any, Final
 from _process import peak_mb
 from _results import compared, keep, span
 from _server import emulator
-from support.redis import (  # type: ignore[import-not-found]
-    FOUND,
-    RedisServer,
-    free_port,
-)
+from support.ports import free_port  # type: ignore[import-not-found]
+from support.redis import FOUND, RedisServer  # type: ignore[import-not-found]
 
 from apimodels_async import ImageResult, PollPolicy, Session
 from apimodels_async._core.money.records import dump_result

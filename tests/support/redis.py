@@ -108,13 +108,6 @@ class RedisServer:
         self.close()
 
 
-def free_port():
-    """Return a port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class RedisProxy:
     """Stands before a server on a Unix socket of its own, while the context is open."""
 
