@@ -31,7 +31,7 @@ import xml.etree.ElementTree as ET
 import zipfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import nox
 from packaging.requirements import Requirement
@@ -49,43 +49,36 @@ PYTHONS = nox.project.python_versions(PROJECT)
 OTHERS = [version for version in PYTHONS if version != RUNNING]
 
 EXTRAS = ".[cli,cloud,distributed,fastapi,otel,mcp,redis]"
-LONG = (
-    *("batch", "emulator", "soak", "testing", "test_readme.py"),
-    *("images/test_cancellation.py", "images/test_faults.py"),
-    *("integrations/redis", "integrations/streaq", "stores/redis"),
+TYPED = f"{EXTRAS.removesuffix(']')},testing]"
+PYTEST = ("python", "-P", "-m", "pytest")
+
+
+def paths(names: str, form: str = "tests/{}") -> tuple[str, ...]:
+    """Return what pytest is told of *names* in ``tests``."""
+    return tuple(map(form.format, names.split()))
+
+
+WITHOUT_LONG = paths(
+    "batch emulator soak testing test_readme.py images/test_cancellation.py "
+    "images/test_faults.py integrations/redis integrations/streaq stores/redis",
+    "--ignore=tests/{}",
 )
-WITHOUT_LONG = tuple(f"--ignore=tests/{each}" for each in LONG)
 SHORT = (*WITHOUT_LONG, "--ignore=tests/cli")
-OWN_LOGIC = (
-    "--ignore=tests/sim",
-    "--ignore=tests/cli/batch",
-    "--ignore=tests/cli/demo",
-)
-WITHOUT_PROGRAMS = ("--ignore=tests/soak", "--ignore=tests/test_readme.py")
+OWN_LOGIC = paths("sim cli/batch cli/demo", "--ignore=tests/{}")
+WITHOUT_PROGRAMS = paths("soak test_readme.py", "--ignore=tests/{}")
 """Programs of their own, which nobody counts the lines of."""
-PORTABLE = tuple(
-    f"tests/{each}"
-    for each in (
-        *("portable", "_io/files", "_io/http", "_io/test_config.py"),
-        *(
-            "_io/test_relays.py",
-            "_io/test_transports.py",
-            "_io/test_transports_ends.py",
-        ),
-        *("session/test_saving_files.py", "session/test_uploads.py"),
-        *("stores/sqlite/test_journal.py", "stores/sqlite/test_pictures.py"),
-        *("stores/sqlite/test_reader.py", "stores/sqlite/test_store_files.py"),
-        *("stores/sqlite/test_store_opening.py", "sync"),
-        *("webhooks/test_expected_sessions.py", "cli/batch/test_command.py"),
-        *("cli/batch/test_folder.py", "cli/batch/test_ls.py"),
-        *("cli/test_context.py", "cli/test_files.py", "cli/terminal/test_asking.py"),
-    )
+PORTABLE = paths(
+    "portable sync _io/files _io/http _io/test_config.py _io/test_relays.py "
+    "_io/test_transports.py _io/test_transports_ends.py session/test_saving_files.py "
+    "session/test_uploads.py stores/sqlite/test_journal.py "
+    "stores/sqlite/test_pictures.py stores/sqlite/test_reader.py "
+    "stores/sqlite/test_store_files.py stores/sqlite/test_store_opening.py "
+    "webhooks/test_expected_sessions.py cli/batch/test_command.py "
+    "cli/batch/test_folder.py cli/batch/test_ls.py cli/test_context.py "
+    "cli/test_files.py cli/terminal/test_asking.py"
 )
 """What touches files, locks, sockets, signals and terminals."""
-SEARCHED = (
-    *("tests/_api", "tests/_core", "tests/_io/test_config.py"),
-    *("tests/_notebook/test_html.py", "tests/test_text.py"),
-)
+SEARCHED = paths("_api _core _io/test_config.py _notebook/test_html.py test_text.py")
 """Where hypothesis looks for more at night: what is pure."""
 
 nox.needs_version = ">=2026.10"
@@ -95,7 +88,6 @@ nox.options.error_on_external_run = True
 # CI=true would turn a Python that is not installed into a failure.
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests"]
 
 # pyenv's shims answer only for the versions chosen by `pyenv global`; the folders
 # behind them have all. Appended, so that nothing found before changes.
@@ -113,6 +105,9 @@ os.environ["PATH"] = os.pathsep.join(
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LATER = "nox -s NAME (half an hour)"
+HOW: dict[str, list[str]] = {"nox": [], "nox -t full": [], LATER: []}
+"""How to run -> the names of the sessions that it runs."""
 ENDED: dict[str, str] = {}
 """Session name -> passed or failed, in the order they began."""
 SKIPPED: Counter[str] = Counter()
@@ -152,20 +147,20 @@ def find_python(version: str) -> str | None:
     return None
 
 
-def is_found(version: str) -> bool:
-    """Return whether there is a Python of this version."""
-    return find_python(version) is not None
-
-
 def group(*names: str) -> tuple[str, ...]:
     """Return the requirements of the dependency groups *names*."""
     return nox.project.dependency_groups(PROJECT, *names)
 
 
-def step(**options: Any) -> Callable[[Callable[[nox.Session], None]], Any]:
+def step(
+    how: str = "nox -t full", **options: Any
+) -> Callable[[Callable[[nox.Session], None]], Any]:
     """Return a decorator for a session whose end the summary tells."""
+    options |= {"default": how == "nox", "tags": ["full"] if "full" in how else []}
 
     def decorate(function: Callable[[nox.Session], None]) -> Any:
+        HOW[how].append(function.__name__)
+
         @functools.wraps(function)
         def run(session: nox.Session) -> None:
             ENDED[session.name] = "failed"
@@ -175,6 +170,19 @@ def step(**options: Any) -> Callable[[Callable[[nox.Session], None]], Any]:
         return nox.session(**options)(run)
 
     return decorate
+
+
+def skip(session: nox.Session, why: str) -> NoReturn:
+    """End a session that cannot run here; the summary says why."""
+    ENDED[session.name] = why
+    session.skip(why)
+
+
+def require(session: nox.Session, program: str) -> None:
+    """Skip a session where *program* is not found."""
+    if shutil.which(program) is None:
+        where = f"on Debian: apt-get install {program}"
+        skip(session, f"no {program} on PATH; {where}")
 
 
 def floors() -> list[str]:
@@ -197,7 +205,8 @@ def floors() -> list[str]:
 
 def run_tests(
     session: nox.Session,
-    *command: str,
+    *words: str,
+    command: tuple[str, ...] = PYTEST,
     at_once: int = 4,
     env: dict[str, str | None] | None = None,
 ) -> None:
@@ -212,7 +221,7 @@ def run_tests(
     told.unlink(missing_ok=True)
     try:
         session.run(
-            *(*(command or ("python", "-P", "-m", "pytest")), f"--junitxml={told}"),
+            *(*command, *words, f"--junitxml={told}"),
             *("-o", f"cache_dir={cache / 'pytest'}"),
             *(session.posargs or ("-n", str(at_once), "--dist", "worksteal")),
             env={"PYTHONDONTWRITEBYTECODE": None, **(env or {})},
@@ -233,7 +242,7 @@ def count(name: str, told: Path) -> None:
             COUNTED[name] += 1
 
 
-@step()
+@step("nox")
 def lint(session: nox.Session) -> None:
     """Check style and layout with ruff."""
     session.install(*group("lint"))
@@ -242,12 +251,10 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".", env=env)
 
 
-@step()
+@step("nox")
 def typing(session: nox.Session) -> None:
     """Check types with mypy and basedpyright; pyproject.toml names the paths."""
-    session.install(
-        ".[cli,cloud,distributed,fastapi,otel,mcp,redis,testing]", *group("typing")
-    )
+    session.install(TYPED, *group("typing"))
     session.run("mypy", "--cache-dir", str(session.cache_dir / "mypy"))
     # Left to itself it takes the packages of a .venv beside pyproject.toml.
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
@@ -259,45 +266,45 @@ def typing(session: nox.Session) -> None:
         session.run("basedpyright", "--verifytypes", PACKAGE.name, "--ignoreexternal")
 
 
-@step(tags=["full"])
+@step()
 def platforms(session: nox.Session) -> None:
     """Check types as on Windows and on macOS."""
-    session.install(
-        ".[cli,cloud,distributed,fastapi,otel,mcp,redis,testing]", *group("typing")
-    )
+    session.install(TYPED, *group("typing"))
     for name in ("win32", "darwin"):
         cache = session.cache_dir / f"mypy-{name}"
         where = ("--platform", name, "--cache-dir", str(cache))
         session.run("mypy", *where, "apimodels_async", "tests/typing")
 
 
-@step()
+@step("nox")
 def tests(session: nox.Session) -> None:
     """Run the tests on the Python that runs nox; arguments go to pytest."""
     session.install(EXTRAS, *group("test", "cloud"))
     run_tests(session)
 
 
-COVERED = next(filter(is_found, reversed(OTHERS)), RUNNING)
+COVERED = next(filter(find_python, reversed(OTHERS)), RUNNING)
 """
 Where coverage is measured: on the newest other Python there is, which this spares a
 second run.
 """
-FLOORED = next((each for each in OTHERS if each != COVERED and is_found(each)), RUNNING)
+FLOORED = next(
+    (each for each in OTHERS if each != COVERED and find_python(each)), RUNNING
+)
 """Where the lowest versions are tried: on another one, for the same reason."""
 REST = [each for each in OTHERS if each not in {COVERED, FLOORED}]
 
 
-@step(python=REST, tags=["full"])
+@step(python=REST)
 def others(session: nox.Session) -> None:
     """Run the tests on every other Python that is found; arguments go to pytest."""
     session.install(EXTRAS, *group("test"))
     # A Python between the oldest and the newest seldom has faults of its own.
     short = () if session.python in {PYTHONS[0], PYTHONS[-1]} else SHORT
-    run_tests(session, "python", "-P", "-m", "pytest", *short)
+    run_tests(session, *short)
 
 
-@step(python=COVERED, tags=["full"])
+@step(python=COVERED)
 def coverage(session: nox.Session) -> None:
     """Run the tests on another Python, and fail if lines or branches were not run."""
     session.install(EXTRAS, *group("test", "cloud", "coverage"))
@@ -307,13 +314,13 @@ def coverage(session: nox.Session) -> None:
     env: dict[str, str | None] = {"COVERAGE_FILE": str(data)}
     # -P: the package comes from site-packages, as users have it, not from here.
     command = ("python", "-P", "-m", "coverage", "run", "-m", "pytest")
-    run_tests(session, *command, *WITHOUT_PROGRAMS, env=env)
+    run_tests(session, *WITHOUT_PROGRAMS, command=command, env=env)
     if not session.posargs:
         session.run("coverage", "combine", "--quiet", env=env)
         session.run("coverage", "report", env=env)
 
 
-@step(python=FLOORED, tags=["full"])
+@step(python=FLOORED)
 def lowest(session: nox.Session) -> None:
     """
     Run the tests with every runtime dependency at its floor.
@@ -321,24 +328,22 @@ def lowest(session: nox.Session) -> None:
     Without the long ones: they try our own logic, not what a release offers.
     """
     session.install(EXTRAS, *group("test"), *floors())
-    run_tests(session, "python", "-P", "-m", "pytest", *WITHOUT_LONG, *OWN_LOGIC)
+    run_tests(session, *WITHOUT_LONG, *OWN_LOGIC)
 
 
-@step(tags=["full"])
+@step()
 def prerelease(session: nox.Session) -> None:
     """Run the tests of both transports with aiohttp's newest pre-release."""
     session.install("--pre", "--upgrade", "aiohttp")
     code = "import aiohttp; print(aiohttp.__version__)"
     found = str(session.run("python", "-c", code, silent=True)).strip()
     if not Version(found).is_prerelease:
-        ENDED[session.name] = f"aiohttp has none that is newer than {found}"
-        session.skip(ENDED[session.name])
+        skip(session, f"aiohttp has none that is newer than {found}")
     session.install(".[emulator]", *group("test"))
-    command = ("python", "-P", "-m", "pytest")
-    run_tests(session, *command, *glob.glob("tests/_io/test_transports*.py"))  # noqa: PTH207
+    run_tests(session, *glob.glob("tests/_io/test_transports*.py"))  # noqa: PTH207
 
 
-@step(tags=["full"])
+@step()
 def portable(session: nox.Session) -> None:
     """
     Run tests of what touches the system with all that only POSIX has hidden.
@@ -350,34 +355,29 @@ def portable(session: nox.Session) -> None:
         "PYTHONPATH": str(ROOT / "tests"),
         "PYTEST_PLUGINS": "portable.hidden",
     }
-    run_tests(session, "python", "-P", "-m", "pytest", *PORTABLE, env=env)
+    run_tests(session, *PORTABLE, env=env)
 
 
-@step(tags=["full"])
+@step()
 def examples(session: nox.Session) -> None:
     """Run the programs in examples/ as their readers would; arguments go to pytest."""
     session.install(".[cli,distributed,metadata]", *group("examples"))
     # Most of them wait for programs to start: six at once fit two cores.
-    command = ("python", "-P", "-m", "pytest", "examples")
-    run_tests(session, *command, "--ignore=examples/gallery", at_once=6)
+    run_tests(session, "examples", "--ignore=examples/gallery", at_once=6)
 
 
-@step(tags=["full"])
+@step()
 def browser(session: nox.Session) -> None:
     """Run what needs Chromium: the gallery, the emulator's page, and a batch's."""
-    if shutil.which("chromium") is None:
-        ENDED[session.name] = "no chromium on PATH; on Debian: apt-get install chromium"
-        session.skip(ENDED[session.name])
+    require(session, "chromium")
     session.install(".[cli,metadata]", *group("browser"))
     # One after the other: a process can have the driver's event loop but once.
-    command = ("python", "-P", "-m", "pytest")
-    run_tests(session, *command, "examples/gallery", at_once=2)
-    page = "tests/emulator/api/test_control_page_in_browser.py"
-    run_tests(session, *command, page, at_once=0)
-    run_tests(session, *command, "tests/cli/gallery/test_page_in_browser.py", at_once=0)
+    run_tests(session, "examples/gallery", at_once=2)
+    for page in paths("emulator/api/test_control_page cli/gallery/test_page"):
+        run_tests(session, f"{page}_in_browser.py", at_once=0)
 
 
-@step(tags=["full"])
+@step()
 def contract(session: nox.Session) -> None:
     """Hold the emulator against its OpenAPI document; arguments go to contract.py."""
     session.install(".[emulator]", *group("contract"))
@@ -385,7 +385,7 @@ def contract(session: nox.Session) -> None:
     session.run("python", "tests/soak/contract.py", *arguments)
 
 
-@step(tags=["full"])
+@step()
 def load(session: nox.Session) -> None:
     """Put 200 clients on a web application; arguments go to load.py."""
     session.install(".[cli]", *group("web"))
@@ -393,12 +393,10 @@ def load(session: nox.Session) -> None:
     session.run("python", "examples/web/load.py", *arguments)
 
 
-@step(tags=["full"])
+@step()
 def instructions(session: nox.Session) -> None:
     """Count what a poll and a call take, and fail if it is a tenth more than it was."""
-    if shutil.which("valgrind") is None:
-        ENDED[session.name] = "no valgrind on PATH; on Debian: apt-get install valgrind"
-        session.skip(ENDED[session.name])
+    require(session, "valgrind")
     session.install(".")
     # Byte code is kept: under valgrind, compiling it would take most of the time.
     env = {"PYTHONDONTWRITEBYTECODE": None}
@@ -451,7 +449,7 @@ def distributions(session: nox.Session, tmp: Path) -> tuple[Path, Path]:
     return both
 
 
-@step(tags=["full"])
+@step()
 def wheel(session: nox.Session) -> None:
     """Build sdist and wheel twice, compare with the checkout, and use it elsewhere."""
     tmp = Path(session.create_tmp()).resolve()  # programs of it start elsewhere
@@ -483,7 +481,7 @@ def wheel(session: nox.Session) -> None:
         session.run(program, "--help", silent=True, external=True)
 
 
-@step(tags=["full"])
+@step()
 def docs(session: nox.Session) -> None:
     """
     Build the documentation into out/site/; ``nox -s docs -- serve`` shows it.
@@ -517,7 +515,7 @@ ALONE = {
     "testing": "import apimodels_async.testing.plugin, apimodels_async.emulator",
 }
 """Extra -> what runs where it alone is installed: code, or words for the program."""
-QUICK = ("tests/_api", "tests/_core", "tests/emulator", "tests/session", "tests/images")
+QUICK = paths("_api _core emulator session images")
 """What the sdist tries of its own tests: the whole of some of them, not of all."""
 DEBIAN = {"stable": ("python3",), "sid": ("python3", "python3.15")}
 """Suite -> the Pythons in it that are tried."""
@@ -577,7 +575,7 @@ def use_on_debian(session: nox.Session, suite: str, folder: Path) -> None:
     TOLD.extend(line[2:] for line in str(said).splitlines() if line.startswith("* "))
 
 
-@step(default=False)
+@step(LATER)
 def release(session: nox.Session) -> None:
     """
     Rehearse a release: build it, and use it as those who get it do.
@@ -594,7 +592,7 @@ def release(session: nox.Session) -> None:
         sdist, built = distributions(session, tmp)
 
     for version in PYTHONS if "extras" in parts else ():
-        if not is_found(version):
+        if not find_python(version):
             TOLD.append(f"left out: each extra on Python {version}, which is not here")
             continue
         with timed(f"each of {len(ALONE) - 1} extras alone on Python {version}"):
@@ -606,8 +604,8 @@ def release(session: nox.Session) -> None:
             extras = EXTRAS.removeprefix(".")
             session.install(f"{project}{extras}", *group("test"))
             with session.chdir(project):
-                pytest = ("python", "-P", "-m", "pytest", "-q", "-n", "4")
-                session.run(*pytest, *QUICK, env={"PYTHONDONTWRITEBYTECODE": None})
+                env = {"PYTHONDONTWRITEBYTECODE": None}
+                session.run(*PYTEST, "-q", "-n", "4", *QUICK, env=env)
 
     lacking = [name for name in ("debootstrap", "unshare") if not shutil.which(name)]
     if hasattr(os, "geteuid") and os.geteuid() != 0:
@@ -625,28 +623,33 @@ def release(session: nox.Session) -> None:
         use_on_debian(session, suite, folder)
 
 
-@step(default=False)
+NIGHTLY = """\
+chaos.py
+chaos.py --posts 8000 --callbacks
+answers.py
+crash.py --runs 100 --callbacks
+keys.py
+keys.py --keys 8 --orders 800
+workers.py
+redis_cuts.py --cut 20 --kills
+callbacks.py
+accounting.py
+contract.py --examples 200"""
+"""Few keys a file, the second time: it is opened, and made, by many at once."""
+
+
+@step(LATER)
 def nightly(session: nox.Session) -> None:
     """Load, break and kill for half an hour."""
     session.install(EXTRAS, *group("test", "cloud", "web", "contract"))
-    soak = "tests/soak"
-    pytest = ("python", "-P", "-m", "pytest", "--timeout=3600", "-n", "2")
-    session.run(*pytest, soak, env={"SOAK": "1"})
+    pytest = (*PYTEST, "--timeout=3600", "-n", "2")
+    session.run(*pytest, "tests/soak", env={"SOAK": "1"})
     session.run(*pytest, *SEARCHED, "--hypothesis-profile=search")
     session.run("python", "examples/web/load.py", "--seconds", "600")
-    session.run("python", f"{soak}/chaos.py")
-    session.run("python", f"{soak}/chaos.py", "--posts", "8000", "--callbacks")
-    session.run("python", f"{soak}/answers.py")
-    session.run("python", f"{soak}/crash.py", "--runs", "100", "--callbacks")
-    session.run("python", f"{soak}/keys.py")
-    # Few keys a file: it is opened, and made, by many at once.
-    session.run("python", f"{soak}/keys.py", "--keys", "8", "--orders", "800")
-    session.run("python", f"{soak}/workers.py")
-    if shutil.which("redis-server"):
-        session.run("python", f"{soak}/redis_cuts.py", "--cut", "20", "--kills")
-    session.run("python", f"{soak}/callbacks.py")
-    session.run("python", f"{soak}/accounting.py")
-    session.run("python", f"{soak}/contract.py", "--examples", "200")
+    for campaign in NIGHTLY.splitlines():
+        script, *words = campaign.split()
+        if script != "redis_cuts.py" or shutil.which("redis-server"):
+            session.run("python", f"tests/soak/{script}", *words)
 
 
 WITH_STORES = (
@@ -670,7 +673,7 @@ mutmut.create_mutants(2)
 """
 
 
-@step(default=False)
+@step(LATER)
 def mutation(session: nox.Session) -> None:
     """
     Break a part of the package in every small way, and list what no test of it notices.
@@ -745,7 +748,7 @@ def mutants_in(copy: Path) -> dict[str, dict[str, int | None]]:
     return found
 
 
-@step(default=False)
+@step(LATER)
 def bench(session: nox.Session) -> None:
     """
     Write benchmarks/RESULTS.md, then run the other scripts in benchmarks/.
@@ -763,22 +766,6 @@ def bench(session: nox.Session) -> None:
             session.run("python", str(script), success_codes=[0, 1])
 
 
-DEFAULT = ("lint", "typing", "tests")
-FULL = (
-    *(
-        "platforms",
-        "others",
-        "coverage",
-        "lowest",
-        "prerelease",
-        "portable",
-        "examples",
-    ),
-    *("browser", "contract", "load", "instructions", "docs", "wheel"),
-)
-LATER = ("nightly", "bench", "mutation", "release")
-
-
 def summarise() -> None:
     """Print how each session ended, what was left out and why, and how to run it."""
     if not ENDED:  # `nox -l`, or nothing began
@@ -791,18 +778,13 @@ def summarise() -> None:
         lines.append(f"  skipped        {times} x {reason.removeprefix('Skipped: ')}")
     lines += [f"  release        {each}" for each in TOLD]
     began = {name.partition("-")[0] for name in ENDED}
-    absent = [version for version in OTHERS if not is_found(version)]
+    absent = [version for version in OTHERS if not find_python(version)]
     if absent:
         lines.append(f"  not found      Python {', '.join(absent)}")
-    for names, how in ((DEFAULT, "nox"), (FULL, "nox -t full")):
+    for how, names in HOW.items():
         left = [name for name in names if name not in began]
-        if left == ["others"] and not set(REST).difference(absent):
-            continue
-        if left:
+        if left and (left != ["others"] or set(REST).difference(absent)):
             lines.append(f"  not run        {', '.join(left)}: {how}")
-    left = [name for name in LATER if name not in began]
-    if left:
-        lines.append(f"  not run        {', '.join(left)}: nox -s NAME (half an hour)")
     sys.stderr.write("\n".join([*lines, ""]))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-from _goals import middle
+from _results import Row
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
@@ -13,104 +13,85 @@ from matplotlib import pyplot as plt
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from _goals import Found, Runs
-
-OURS = "ours"
-COLOURS = {
-    "ours": "#0b6e4f",
-    "aiohttp": "#6c757d",
-    "httpx": "#c77d0a",
-    "fal-client": "#b3261e",
-    "replicate": "#7b3fb5",
-    "runwayml": "#1f5fbf",
-    "openai": "#a0527f",
-    "openai-aiohttp": "#4f8a8b",
+STYLE: Any = {
+    "svg.hashsalt": "apimodels_async",
+    "svg.fonttype": "path",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
 }
-LABELS = {
-    "ours": "this library",
-    "aiohttp": "aiohttp by hand",
-    "httpx": "httpx by hand",
+CLIENTS = {
+    "ours": ("#0b6e4f", "this library"),
+    "aiohttp": ("#6c757d", "aiohttp by hand"),
+    "httpx": ("#c77d0a", "httpx by hand"),
+    "fal-client": ("#b3261e", "fal-client"),
+    "replicate": ("#7b3fb5", "replicate"),
+    "runwayml": ("#1f5fbf", "runwayml"),
+    "openai": ("#a0527f", "openai"),
+    "openai-aiohttp": ("#4f8a8b", "openai-aiohttp"),
 }
+"""Client -> its colour and label, in the order they are drawn."""
 
 
-def draw(runs: Runs, learned: list[Found], folder: Path) -> None:
+def draw(runs: list[Row], learned: list[Row], folder: Path) -> None:
     """Draw all plots into *folder*."""
     folder.mkdir(exist_ok=True)
-    plt.rcParams.update(
-        {
-            "svg.hashsalt": "apimodels_async",
-            "svg.fonttype": "path",
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.color": "#e3e3e3",
-        }
-    )
+    plt.rcParams.update(STYLE)
     _lag(runs, learned, folder / "lag.svg")
     _growth(runs, "cpu_s", "CPU seconds to wait for N pictures", folder / "cpu.svg")
     _growth(runs, "memory_mb", "Memory growth, MB", folder / "memory.svg")
 
 
-def _save(path: Path) -> None:
+def _save(axes: Any, title: str, path: Path, **legend: Any) -> None:
+    axes.minorticks_off()
+    axes.set_title(title, loc="left")
+    axes.legend(frameon=False, **legend)
     plt.savefig(path, metadata={"Date": None}, bbox_inches="tight")
     plt.close("all")
 
 
-def _growth(runs: Runs, name: str, title: str, path: Path) -> None:
+def _growth(runs: list[Row], figure: str, title: str, path: Path) -> None:
     _, axes = plt.subplots(figsize=(7.5, 4.5))
-    counts = sorted({count for count, _ in runs})
-    for client, colour in COLOURS.items():
-        points = [(n, middle(runs.get((n, client), []), name)) for n in counts]
-        known = [(n, value) for n, value in points if value is not None and value > 0]
-        if not known:
-            continue
-        axes.plot(
-            *zip(*known, strict=True),
-            marker="o",
-            color=colour,
-            label=LABELS.get(client, client),
-            linewidth=2.5 if client == OURS else 1.3,
-        )
-        for n, value in known:
-            rows = runs[n, client]
-            if any(each["unfinished"] or each.get("failures") for each in rows):
-                axes.plot(n, value, marker="x", color="black", markersize=11)
+    for client, (colour, label) in CLIENTS.items():
+        known = [row for row in runs if row["client"] == client and row[figure] > 0]
+        counts, values = [row["n"] for row in known], [row[figure] for row in known]
+        width = 2.5 if client == "ours" else 1.3
+        if known:
+            axes.plot(counts, values, "o-", color=colour, label=label, linewidth=width)
+        for row in known:
+            if row["failed"]:
+                axes.plot(
+                    row["n"], row[figure], marker="x", color="black", markersize=11
+                )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks(counts, [f"{n:,}" for n in counts])
+    counts = sorted({row["n"] for row in runs})
+    axes.set_xticks(counts, [f"{count:,.0f}" for count in counts])
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.minorticks_off()
     axes.set_xlabel("pictures waited for at once (a cross: some failed or never ended)")
-    axes.set_title(title, loc="left")
-    axes.legend(frameon=False, fontsize=8, ncols=2)
-    _save(path)
+    _save(axes, title, path, fontsize=8, ncols=2)
 
 
-def _lag(runs: Runs, learned: list[Found], path: Path) -> None:
+def _lag(runs: list[Row], learned: list[Row], path: Path) -> None:
     _, axes = plt.subplots(figsize=(7.5, 4.5))
-    count = 100 if any(n == 100 for n, _ in runs) else min(n for n, _ in runs)
-    for client, colour in COLOURS.items():
-        rows = runs.get((count, client), [])
-        requests, lag = middle(rows, "requests"), middle(rows, "lag_mean_s")
-        if requests is None or lag is None or client.startswith("openai"):
-            continue
-        each = requests / count - 1
-        label = LABELS.get(client, client)
-        axes.scatter(each, lag, color=colour, s=60, zorder=3, label=label)
+    fewest = min(row["n"] for row in runs)
+    rows = {row["client"]: row for row in runs if row["n"] == fewest}
+    for client, (colour, label) in CLIENTS.items():
+        row = rows.get(client) or Row()
+        if row["requests"] > 0 and "lag_mean_s" in row and "openai" not in client:
+            polls = row["requests"] / fewest - 1
+            at = polls, row["lag_mean_s"]
+            axes.scatter(*at, color=colour, label=label, s=60, zorder=3)
     for row in learned:
         if row["case"].startswith("uniform stream"):
             label = "this library, learned (simulated)"
-            polls, lag, colour = row["polls"][1], row["lag_s"][1], COLOURS[OURS]
-            axes.scatter(
-                polls, lag, color=colour, marker="^", s=60, zorder=3, label=label
-            )
-    axes.legend(frameon=False, fontsize=9)
+            at, colour = (row["polls"][1], row["lag_s"][1]), CLIENTS["ours"][0]
+            axes.scatter(*at, marker="^", color=colour, label=label, s=60, zorder=3)
     axes.set_xscale("log")
     axes.set_xticks([2, 5, 10, 20, 50, 100], ["2", "5", "10", "20", "50", "100"])
-    axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(f"polls a picture ({count} at once)")
+    axes.set_xlabel(f"polls a picture ({fewest:.0f} at once)")
     axes.set_ylabel("seconds from done to known, mean")
-    axes.set_title("Lag against polls: down and left is better", loc="left")
-    _save(path)
+    _save(axes, "Lag against polls: down and left is better", path, fontsize=9)

@@ -1,4 +1,7 @@
-"""Runs the stub, plain or TLS, on a core of its own, and asks for its counts."""
+"""
+Servers in processes of their own: the stub, plain or TLS, on a core of its own; a quick
+emulator; and Redis, as the tests run it. Asks them for their counts.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.emulators import emulator_process  # type: ignore[import-not-found]
+
+TIMES = {"*": (0.03, 0.12), "sparkpix-image": (0.01, 0.04)}
 STUB = Path(__file__).parent / "_peers" / "stub.py"
 
 
@@ -43,12 +51,21 @@ def server(*arguments: str, keep_alive: float = 0.0) -> Iterator[list[str]]:
             process.kill()
 
 
+def emulator() -> AbstractContextManager[dict[str, str]]:
+    """Run an emulator; yields its ``base_url`` and ``key``."""
+    running: AbstractContextManager[dict[str, str]] = emulator_process(TIMES)
+    return running
+
+
 def task(number: int) -> str:
     """Return the id of a task that will not end within ten minutes."""
     return f"clx{int(time.time() * 1000):013d}x0600000x{number}"
 
 
 def counts(base: str, what: str = "stats") -> dict[str, Any]:
-    """Return what the stub counted since its last reset; ``what="reset"`` resets."""
+    """
+    Return the JSON at an address: what the stub counted since its last "reset", or what
+    the emulator says of itself.
+    """
     with urllib.request.urlopen(f"{base}/{what}") as reply:
         return dict(json.loads(reply.read()))

@@ -12,54 +12,30 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from _emulator import emulator
+from _process import beat, resident_mb
+from _results import judge
+from _server import counts, emulator
 
 from apimodels_async import ImageRequest, PollPolicy, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE: Final = 4096
 WARM: Final = 500
-BEAT_S: Final = 0.005
 GROWTH_MAX_MB: Final = 60.0
 STALL_MAX_S: Final = 0.06
-
-
-def resident_mb() -> float:
-    """Return how much memory this process has now."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    return pages * PAGE / 1e6
-
-
-async def heartbeat(late: list[float]) -> None:
-    """Note how late each beat of 5 ms is."""
-    while True:
-        asked = time.monotonic()
-        await asyncio.sleep(BEAT_S)
-        late.append(time.monotonic() - asked - BEAT_S)
 
 
 def requests(count: int) -> Iterator[ImageRequest]:
     """Yield *count* requests answered by tasks."""
     for number in range(count):
         yield ImageRequest("gpt-image-2", f"moose number {number}")
-
-
-def state_of(found: dict[str, str]) -> dict[str, Any]:
-    """Return the emulator's own figures."""
-    site = found["base_url"].removesuffix("/api/v1")
-    with urllib.request.urlopen(f"{site}/emulator/state?limit=1") as answer:
-        state: dict[str, Any] = json.load(answer)
-    return state
 
 
 async def measure(count: int, most: int, found: dict[str, str], journal: Path) -> bool:
@@ -75,7 +51,7 @@ async def measure(count: int, most: int, found: dict[str, str], journal: Path) -
         started, cpu = time.monotonic(), time.process_time()
         batch = session.images.batch(requests(count), max_pending=most, journal=journal)
         async with batch as outcomes:
-            beating = asyncio.get_running_loop().create_task(heartbeat(late))
+            beating = asyncio.get_running_loop().create_task(beat(late))
             async for outcome in outcomes:
                 done += 1
                 failed += outcome.result is None
@@ -83,7 +59,8 @@ async def measure(count: int, most: int, found: dict[str, str], journal: Path) -
                     memory.append(resident_mb())
             beating.cancel()
         wall, cpu = time.monotonic() - started, time.process_time() - cpu
-    state = await asyncio.to_thread(state_of, found)
+    site = found["base_url"].removesuffix("/api/v1")
+    state = await asyncio.to_thread(counts, site, "emulator/state?limit=1")
     growth = max(memory[1:]) - memory[min(1, len(memory) - 1)]
     late.sort()
     promises = {
@@ -102,13 +79,12 @@ async def measure(count: int, most: int, found: dict[str, str], journal: Path) -
             late[-1] < STALL_MAX_S
         ),
     }
-    for promise, kept in promises.items():
-        print("ok    " if kept else "BROKEN", promise)
+    kept = judge(promises)
     print(f"       memory {memory[0]:.0f} MB at the start, {memory[-1]:.0f} at the end")
     p99 = late[int(len(late) * 0.99)]
     print(f"       stalls: {len(late)} beats, p99 {p99 * 1000:.1f} ms")
     print(f"       {wall:.1f} s, {count / wall:.0f} a second, client CPU {cpu:.1f} s")
-    return all(promises.values())
+    return kept
 
 
 def main() -> bool:

@@ -21,6 +21,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import aiohttp
+from _process import beat
 from _results import keep, spread
 from _server import server
 
@@ -33,17 +34,8 @@ QUICK = "--quick" in sys.argv
 FILES = 100 if QUICK else 500
 TURNS = 3 if QUICK else 7
 TOGETHER = 16
-BEAT_S = 0.005
 Row = tuple[float, float, float]
 """CPU seconds, wall seconds, p99 of the loop's delay in seconds."""
-
-
-async def beat(late: list[float]) -> None:
-    """Note how late each turn of a heartbeat is."""
-    while True:
-        due = time.perf_counter() + BEAT_S
-        await asyncio.sleep(BEAT_S)
-        late.append(time.perf_counter() - due)
 
 
 async def all_files(one: Callable[[int], Awaitable[object]]) -> None:

@@ -21,8 +21,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
-from _goals import BY_HAND, by_client, calls_over, ratios
-from _results import keep, spread
+from _results import BY_HAND, by_client, keep
 from _server import server
 
 HERE = Path(__file__).parent
@@ -148,12 +147,10 @@ def main() -> int:
             if home in present and (found := call(present[home], caller, base))
         ]
     keep("calls", calls)
-    by = by_client(runs)
-    for count, client in by:
-        over = spread(ratios(by, count, client))
-        print(f"{count:6} {client:15} CPU {over} of the loop by hand")
-    for caller, (us, ratio) in calls_over(calls).items():
-        print(f"one call  {caller:15} {us:6.0f} us  {spread(ratio)}")
+    for row in by_client(runs, "cpu_s"):
+        print(f"{row['n']:6} {row['client']:15} CPU {row['over']} of the loop by hand")
+    for row in by_client(calls, "p50_us", f"{BY_HAND}-sync"):
+        print(f"one call  {row['client']:15} {row['p50_us']:6.0f} us  {row['over']}")
     return 0
 
 

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from _tables import write
+from _page import write
 
 HERE = Path(__file__).parent
 SHORT, QUICK = "--short" in sys.argv, "--quick" in sys.argv

@@ -24,22 +24,21 @@ import asyncio
 import gc
 import logging
 import os
-import resource
-import shutil
-import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from _emulator import emulator
+from _process import peak_mb
 from _results import compared, keep, span
+from _server import emulator
+from support.ports import free_port  # type: ignore[import-not-found]
+from support.redis import FOUND, RedisServer  # type: ignore[import-not-found]
 
 from apimodels_async import ImageResult, PollPolicy, Session
 from apimodels_async._core.money.records import dump_result
@@ -48,7 +47,7 @@ from apimodels_async.stores.sqlite.connection import set_mode
 from apimodels_async.stores.sqlite.schema import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Store = SqliteStore | RedisStore
 
@@ -199,33 +198,6 @@ def single(server: dict[str, str], folder: Path) -> None:
     keep("store single", rows)
 
 
-@contextmanager
-def redis(folder: Path, flush: str) -> Iterator[str]:
-    """Start a Redis server that flushes its file so often; yield its address."""
-    place = folder / f"redis-{flush}"
-    place.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ("--port", str(port), "--bind", "127.0.0.1", "--save", "")
-    server = subprocess.Popen(
-        ["redis-server", *words, "--appendonly", "yes", "--appendfsync", flush],
-        cwd=place,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait()
-
-
 async def redis_memory(url: str) -> None:
     """Print what a completed order takes of the server's memory."""
     store = RedisStore(url, name="memory")
@@ -265,12 +237,6 @@ async def redis_memory(url: str) -> None:
     keep("store redis", {"bytes": each, "n": count})
 
 
-def memory_kb() -> int:
-    """Return the most this process has had, in kB."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most // 1024 if sys.platform == "darwin" else most
-
-
 def fill(path: Path, scope: str) -> None:
     """Write so many completed orders, as sessions would have."""
     address = "https://files.example/a/picture/of/a/fox.png"
@@ -308,12 +274,12 @@ async def history(server: dict[str, str], store: OpenedStore) -> None:
         await session.find("order 1")
         opened = time.perf_counter() - started
         gc.collect()
-        before = memory_kb()
+        before = peak_mb()
         started, count = time.perf_counter(), 0
         async for _ in session.history():
             count += 1
         seconds = time.perf_counter() - started
-        grown = memory_kb() - before
+        grown = (peak_mb() - before) * 1024
         tracemalloc.start()
         held, _ = tracemalloc.get_traced_memory()
         async for _ in session.history():
@@ -337,8 +303,11 @@ def main() -> int:
     with emulator() as server, tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name).absolute()  # a real disk: the system's may be memory
         servers = ExitStack()
-        for flush in ("always", "everysec") if shutil.which("redis-server") else ():
-            url = servers.enter_context(redis(folder, flush))
+        for flush in ("always", "everysec") if FOUND else ():
+            words = ("--appendonly", "yes", "--appendfsync", flush)
+            (place := folder / flush).mkdir()
+            server_of = RedisServer(words, port=free_port(), folder=str(place))
+            url = servers.enter_context(server_of).url
             VARIANTS[f"redis {flush}"] = lambda path, url=url: RedisStore(  # type: ignore[misc]
                 url, name=path.stem
             )

@@ -22,15 +22,13 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from _emulator import emulator
 from _results import compared, keep, span
+from _server import emulator
 from attrs import define
+from support.redis import SAFE, RedisServer  # type: ignore[import-not-found]
 
 from apimodels_async import ImageRequest, PollPolicy, Session
 from apimodels_async.integrations.streaq import OrderQueue
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.redis import SAFE, RedisServer  # type: ignore[import-not-found]
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterator

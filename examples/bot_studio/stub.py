@@ -8,23 +8,30 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from aiohttp import web
 
-from apimodels_async.emulator import Emulator
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+
+    from apimodels_async.emulator import Emulator
 
 
 class Chat:
-    """Something that a bot says things to."""
+    """A chat service with one user and one bot, which may be started again."""
+
+    folder: Path
+    """Of the bot."""
+    token: str
+    """By which the service knows the bot."""
+    start: Callable[[], AbstractAsyncContextManager[Any]]
+    """Runs the bot; it is told to stop at the end."""
 
     def __init__(self) -> None:
         self.files: list[list[bytes]] = []
@@ -34,6 +41,22 @@ class Chat:
     @property
     def texts(self) -> list[str]:
         """Everything the bot said, edits included."""
+        raise NotImplementedError
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the service's own API."""
+        raise NotImplementedError
+
+    def settings(self, host: str) -> dict[str, str]:
+        """Return what the bot is told, with the service at *host*."""
+        raise NotImplementedError
+
+    async def order(self, prompt: str, count: int = 1) -> None:
+        """Let the user ask for pictures."""
+        raise NotImplementedError
+
+    async def repeat(self) -> None:
+        """Deliver the last order once more, as services do now and then."""
         raise NotImplementedError
 
     async def _changed(self) -> None:
@@ -56,18 +79,22 @@ class Chat:
 
 
 @asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """Serve *app* on loopback; yield its host and port."""
+async def serving(chat: Chat, home: Path, emulator: Emulator) -> AsyncIterator[Any]:
+    """Serve *chat* on loopback, for a bot that keeps what it has in *home*."""
+    app = web.Application()
+    app.add_routes(chat.routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"127.0.0.1:{runner.addresses[0][1]}"
+    settings = chat.settings(f"127.0.0.1:{runner.addresses[0][1]}")
+    chat.start = partial(running, chat.folder, home, emulator, settings)
+    yield chat
     await runner.cleanup()
 
 
 @asynccontextmanager
 async def running(
-    bot: Path, home: Path, emulator: Emulator, **settings: str
+    bot: Path, home: Path, emulator: Emulator, settings: dict[str, str]
 ) -> AsyncIterator[Any]:
     """Run the bot in the folder *bot*; it is told to stop at the end."""
     environment = {
@@ -88,39 +115,6 @@ async def running(
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         await process.wait()
-
-
-@pytest.fixture(scope="session")
-def asyncio_backend():
-    """Run async tests on asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture
-async def emulator():
-    """Serve the image API on loopback: pictures take half a second to a second."""
-    async with Emulator(service_times={"*": (0.5, 1.0)}) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def log(tmp_path):
-    """Return what the bot has logged so far."""
-    return (tmp_path / "log").read_text
-
-
-@pytest.fixture
-def let_leases_end(tmp_path):
-    """Return what lets the minute pass for which a killed bot counts as alive."""
-
-    def let_leases_end():
-        with (
-            closing(sqlite3.connect(tmp_path / "data" / "orders.sqlite")) as rows,
-            rows,
-        ):
-            rows.execute("DELETE FROM owners")
-
-    return let_leases_end
 
 
 def orders(emulator):

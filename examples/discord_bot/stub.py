@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 from aiohttp import BodyPartReader, WSMsgType, web
 from bot_studio.stub import Chat
 
-TOKEN = "stub.token"
 APPLICATION, CHANNEL, USER = "100", "200", "300"
 BOT = {
     "id": APPLICATION,
@@ -38,9 +38,12 @@ DIRECT = {"type": 1, "id": CHANNEL, "recipients": [ANN]}
 class Discord(Chat):
     """One channel with one bot."""
 
+    folder = Path(__file__).parent
+    token = "stub.token"
+
     def __init__(self) -> None:
         super().__init__()
-        self.url = self.gateway = ""
+        self._gateway = ""
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self.commands: list[dict[str, Any]] = []
         self.expired = False
@@ -48,6 +51,26 @@ class Discord(Chat):
         self._socket: web.WebSocketResponse | None = None
         self._interaction: dict[str, Any] = {}
         self._numbers = itertools.count(1000)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the gateway and the REST API."""
+        return [
+            web.get("/gateway/", self.connect),
+            web.route("*", "/api/v10/{path:.*}", self.rest),
+        ]
+
+    def settings(self, host: str) -> dict[str, str]:
+        """Return what the bot is told."""
+        self._gateway = f"ws://{host}/gateway/"
+        return {
+            "DISCORD_BOT_TOKEN": self.token,
+            "DISCORD_API_URL": f"http://{host}/api/v10",
+            "DISCORD_GATEWAY_URL": self._gateway,
+        }
+
+    async def order(self, prompt: str, count: int = 1) -> None:
+        """Let the user call /imagine."""
+        await self.imagine(prompt, count=count)
 
     async def imagine(self, prompt: str, **options: object) -> None:
         """Let the user call /imagine, once the bot is there."""
@@ -139,7 +162,7 @@ class Discord(Chat):
                     "user": BOT,
                     "guilds": [],
                     "session_id": "s",
-                    "resume_gateway_url": self.gateway,
+                    "resume_gateway_url": self._gateway,
                     "application": {"id": APPLICATION, "flags": 0},
                 }
                 await self._say(DISPATCH, ready, t="READY", s=1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 from aiohttp import BodyPartReader, web
 from bot_studio.stub import Chat
 
-TOKEN = "42:stub"
 CHAT = {"id": 7, "type": "private", "first_name": "Ann"}
 USER = {"id": 7, "is_bot": False, "first_name": "Ann"}
 ME = {"id": 42, "is_bot": True, "first_name": "Painter", "username": "painter_bot"}
@@ -20,15 +20,30 @@ POLL_S = 0.2
 class Telegram(Chat):
     """One chat with one bot."""
 
+    folder = Path(__file__).parent
+    token = "42:stub"
+
     def __init__(self) -> None:
         super().__init__()
-        self.url = ""
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.patience_s = 0.0
         """How long a message with pictures goes without its answer."""
         self._updates: list[dict[str, Any]] = []
         self._message: dict[str, Any] = {}
         self._numbers = itertools.count(1)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the Bot API."""
+        return [web.post("/bot{token}/{method}", self.handle)]
+
+    def settings(self, host: str) -> dict[str, str]:
+        """Return what the bot is told."""
+        url = f"http://{host}"
+        return {"TELEGRAM_BOT_TOKEN": self.token, "TELEGRAM_API_URL": url}
+
+    async def order(self, prompt: str, count: int = 1) -> None:
+        """Let the user write /imagine."""
+        await self.write(f"/imagine {prompt} --n {count}")
 
     async def write(self, text: str) -> None:
         """Let the user write to the bot."""

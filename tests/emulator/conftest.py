@@ -1,6 +1,5 @@
 """A quick emulator, and a plain aiohttp client that speaks to it."""
 
-import asyncio
 import json
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -113,19 +112,6 @@ async def api():
 def emulator(api):
     """Return the emulator behind *api*."""
     return api.emulator
-
-
-async def wait_until(condition):
-    """Wait until *condition* holds; the server has no event for it."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-@pytest.fixture(name="until")
-def until_fixture():
-    """Return the function that waits for a condition."""
-    return wait_until
 
 
 def make_png(sides=(64, 48), colour="red", mode="RGB"):

@@ -5,6 +5,7 @@ import threading
 
 import aiohttp
 import pytest
+from support.waiting import until
 
 from apimodels_async.emulator import Emulator
 
@@ -70,7 +71,7 @@ async def test_equal_seeds_give_equal_ids(serve):
     assert seen[0][1] != seen[2][1]
 
 
-async def test_a_client_that_leaves_is_charged_all_the_same(api, emulator, until):
+async def test_a_client_that_leaves_is_charged_all_the_same(api, emulator):
     """A synchronous generation goes on, and costs, when its client hangs up."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
@@ -93,7 +94,7 @@ async def test_closing_ends_what_a_gone_client_left(serve):
     assert not asyncio.all_tasks() - before
 
 
-async def test_closing_ends_what_hangs(api, emulator, until):
+async def test_closing_ends_what_hangs(api, emulator):
     """Closing is quick with hung, slow and stuck requests under way."""
     emulator.fault("balance", "hang")
     emulator.fault("models", "slow", seconds=60)

@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
 from starlette.requests import HTTPConnection
+from support.serving import serving
 from support.sessions import make_session
-from support.uvicorn import serving
 
 from apimodels_async import ConfigurationError, InvalidRequestError
 from apimodels_async.integrations.fastapi import (

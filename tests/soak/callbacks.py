@@ -28,11 +28,13 @@ from statistics import fmean
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from apimodels_async import Session
 from apimodels_async.emulator import Emulator
-from apimodels_async.webhooks import Callback, Receiver
+from apimodels_async.webhooks import Callback
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.serving import receiving
 
 COUNT, COUNT_QUICK = 1000, 60
 SPEED, SPEED_QUICK = 1.0, 5.0
@@ -55,13 +57,6 @@ CASES: dict[str, list[tuple[str, str]]] = {
     ],
     "5 % of answers lost": [("create", "truncated")],
 }
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def forge(url: str, emulator: Emulator, count: int, speed: float) -> int:
@@ -93,14 +88,9 @@ async def measure(
     emulator = Emulator(
         service_times={"*": (4.0, 20.0)}, speed=speed, credits=str(2 * count), seed=5
     )
-    port = free_port()
-    callback = Callback(f"http://127.0.0.1:{port}/hooks")
-    app = web.Application()
-    app.add_subapp("/hooks", Receiver(callback).aiohttp_app())
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    async with emulator:
+    listener = socket.create_server(("127.0.0.1", 0))
+    callback = Callback(f"http://127.0.0.1:{listener.getsockname()[1]}/hooks")
+    async with receiving(callback, listener), emulator:
         for where, kind in faults:
             share = SHARE / 2 if where == "create" else SHARE
             emulator.fault(
@@ -132,7 +122,6 @@ async def measure(
             stats = session.stats()
         ordered = [task for task in emulator.tasks.values() if task.prompt != FIRST]
         twice = Counter(task.prompt for task in ordered)
-    await runner.cleanup()
     unknown = [each for each in fates if isinstance(each, BaseException)]
     return {
         "case": name,

@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 from soak.checker import Books, Intent, check, found_again, leaks
 from support.proxy import PAID_KINDS, ChaosProxy, draw_schedule
+from support.serving import serving
 from support.sessions import KEY
 
 from apimodels_async import (
@@ -118,7 +119,6 @@ class Tries:
 async def receiving():
     """Give a callback whose receiver is up, on a socket that no fault touches."""
     app = web.Application()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     receiver = []
 
     async def deliver(request):
@@ -126,15 +126,10 @@ async def receiving():
         return web.Response(status=status)
 
     app.router.add_post("/hooks/{tail}", deliver)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/hooks"
-        callback = Callback(url, interval=1.0, patience=PATIENCE_S)
+    async with serving(app) as origin:
+        callback = Callback(f"{origin}/hooks", interval=1.0, patience=PATIENCE_S)
         receiver.append(Receiver(callback))
         yield callback
-    finally:
-        await runner.cleanup()
 
 
 async def run(  # noqa: PLR0913  what a run can vary in

@@ -38,17 +38,17 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from aiohttp import web
 from attrs import define, field
 
 from apimodels_async import ImageRequest, PollPolicy, Session, SparkPixImage
 from apimodels_async._adapters import Adapters
 from apimodels_async.emulator import Emulator
 from apimodels_async.stores.sqlite.journal import Journal
-from apimodels_async.webhooks import Callback, Receiver, SocketRelay
+from apimodels_async.webhooks import Callback, SocketRelay
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.emulators import program
+from support.serving import receiving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -392,15 +392,12 @@ async def serve(*, callbacks: bool) -> None:
             if callbacks:
                 port = listener.getsockname()[1]
                 told |= {"hooks": f"http://127.0.0.1:{port}/hooks", "sockets": folder}
-            app, callback = web.Application(), callback_of(told)
-            if callback is not None:
-                app.add_subapp("/hooks", Receiver(callback).aiohttp_app())
-            runner = web.AppRunner(app, access_log=None)
-            await runner.setup()
-            await web.SockSite(runner, listener).start()
-            print(json.dumps(told), flush=True)
-            await asyncio.to_thread(sys.stdin.read)
-            await runner.cleanup()
+            callback = callback_of(told)
+            async with contextlib.AsyncExitStack() as stack:
+                if callback is not None:
+                    await stack.enter_async_context(receiving(callback, listener))
+                print(json.dumps(told), flush=True)
+                await asyncio.to_thread(sys.stdin.read)
 
 
 def measure(

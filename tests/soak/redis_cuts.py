@@ -40,17 +40,17 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, Final
 
-from aiohttp import web
 from attrs import define, field
 
 from apimodels_async import ApiModelsError, OutcomeUnknownError, PollPolicy, Session
 from apimodels_async.emulator import Emulator
 from apimodels_async.integrations.redis import RedisLimit, RedisRelay
 from apimodels_async.stores import RedisStore, read_history
-from apimodels_async.webhooks import Callback, Receiver
+from apimodels_async.webhooks import Callback
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.redis import SAFE, RedisProxy, RedisServer
+from support.serving import receiving
 
 AT_ONCE: Final = 12
 """Orders of one process."""
@@ -321,13 +321,8 @@ async def measure(options: argparse.Namespace) -> bool:
         listener.bind(("127.0.0.1", 0))
         hooks = f"http://127.0.0.1:{listener.getsockname()[1]}/hooks"
         # The receiver is elsewhere: it has a way to the server of its own.
-        receiving = Callback(hooks, secret=SECRET, relay=RedisRelay(redis.url))
-        app = web.Application()
-        app.add_subapp("/hooks", Receiver(receiving).aiohttp_app())
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, listener).start()
+        callback = Callback(hooks, secret=SECRET, relay=RedisRelay(redis.url))
+        await stack.enter_async_context(receiving(callback, listener))
         campaign = Campaign(
             options=options,
             proxy=proxy,

@@ -40,7 +40,7 @@ class RedisServer:
     options: tuple[str, ...] = SAFE
     program: str = SERVERS[0]
     port: int = 0
-    folder: str = field(init=False, factory=tempfile.mkdtemp)
+    folder: str = field(factory=tempfile.mkdtemp)
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
     _watcher: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
@@ -106,13 +106,6 @@ class RedisServer:
 
     def __exit__(self, *_):
         self.close()
-
-
-def free_port():
-    """Return a port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class RedisProxy:

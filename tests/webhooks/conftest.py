@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 from aiohttp import web
+from support.serving import serving
 
 from apimodels_async import PollPolicy
 from apimodels_async.emulator import Emulator
@@ -46,12 +47,9 @@ async def post():
     post = Post()
     app = web.Application()
     app.router.add_post("/hooks/{tail}", post.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    post.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hooks"
-    yield post
-    await runner.cleanup()
+    async with serving(app) as origin:
+        post.url = f"{origin}/hooks"
+        yield post
 
 
 @pytest.fixture

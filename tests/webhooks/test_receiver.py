@@ -9,7 +9,7 @@ import json
 
 import aiohttp
 import pytest
-from aiohttp import web
+from support.serving import receiving
 from support.virtual_time import run_virtual
 
 from apimodels_async.webhooks import Callback, Hint, Receiver
@@ -97,13 +97,8 @@ async def test_what_the_api_would_not_send_is_refused(
 @pytest.fixture
 async def url(callback):
     """Serve the receiver as an aiohttp application, below /hooks."""
-    app = web.Application()
-    app.add_subapp("/hooks", Receiver(callback).aiohttp_app())
-    runner = web.AppRunner(app, access_log=None, lingering_time=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with receiving(callback, lingering_time=0) as url:
+        yield url
 
 
 async def ask(url, method="POST", data=BODY, **options):

@@ -3,11 +3,10 @@
 import io
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
 
 from PIL import Image, ImageOps
 
-from apimodels_async.emulator.pictures.text import label
+from apimodels_async.emulator.pictures.text import caption
 from apimodels_async.emulator.service.values import Input
 
 _KEPT_SIDE = 1024  # pixels; an input is kept no larger
@@ -24,8 +23,7 @@ def shrink(data: bytes) -> tuple[bytes, tuple[int, int]] | None:
     try:
         with warnings.catch_warnings(action="ignore"):
             picture = Image.open(io.BytesIO(data))
-            sides = picture.size
-            if sides[0] * sides[1] > _MOST_PIXELS:
+            if picture.width * picture.height > _MOST_PIXELS:
                 return None
             upright = ImageOps.exif_transpose(picture)
             sides = upright.size
@@ -42,8 +40,8 @@ def side_by_side(inputs: Sequence[Input], sides: tuple[int, int]) -> Image.Image
     """Return one picture of *sides* with all inputs in it, left to right."""
     whole = Image.new("RGB", sides, (20, 20, 26))
     gap = max(2, sides[0] // 200) if len(inputs) > 1 else 0
-    edges = [sides[0] * at // len(inputs) for at in range(len(inputs) + 1)]
-    for each, (left, right) in zip(inputs, pairwise(edges), strict=True):
+    for at, each in enumerate(inputs):
+        left, right = (sides[0] * edge // len(inputs) for edge in (at, at + 1))
         whole.paste(_panel(each, (max(1, right - left - gap), sides[1])), (left, 0))
     return whole
 
@@ -66,10 +64,10 @@ def changed_region(mask: Input, sides: tuple[int, int]) -> Image.Image:
 
 
 def _panel(each: Input, sides: tuple[int, int]) -> Image.Image:
-    """Return one input, cut to *sides*; a labelled placeholder when it is missing."""
+    """Return one input, cut to *sides*; a placeholder with its name when missing."""
     if each.data is not None:
         picture = Image.open(io.BytesIO(each.data)).convert("RGB")
         return ImageOps.fit(picture, sides, Image.Resampling.BICUBIC)
     empty = Image.new("RGB", sides, (76, 78, 92))
-    label(empty, f"{each.label} (not available)")
+    caption(empty, f"{each.label} (not available)", 0.5)
     return empty

@@ -10,7 +10,8 @@ import random
 
 from PIL import Image, ImageColor, ImageDraw, ImageFilter, ImageOps
 
-from apimodels_async.emulator.pictures import inputs, text
+from apimodels_async.emulator.pictures import inputs
+from apimodels_async.emulator.pictures.text import caption
 from apimodels_async.emulator.service.values import Sketch
 
 # Scenes are drawn no larger than this and then enlarged: a 4K picture costs its
@@ -24,12 +25,9 @@ _SAVED = {
     "webp": {"quality": 85, "method": 2},
     "png": {"compress_level": 3},
 }
-# Distance to opacity. 178 is the edge of Pillow's gradient half-way along a side.
-_GLOW = [max(0, 178 - at) * 3 // 4 for at in range(256)]
-_CUT_OUT = [255] * 120 + [0] * 136
+_CUT_OUT = [255] * 120 + [0] * 136  # distance from the middle to opacity
 
 Colour = tuple[int, int, int] | tuple[int, int, int, int]
-Sides = tuple[int, int]
 
 
 def paint(sketch: Sketch) -> bytes:
@@ -41,89 +39,72 @@ def paint(sketch: Sketch) -> bytes:
         ImageColor.getrgb(f"hsv({360 * (hue + at * step):.0f},{saturation}%,{value}%)")
         for at, (saturation, value) in enumerate(_SHADES)
     ]
-    draw = _edit if sketch.inputs and sketch.layer is None else _scene
-    picture = draw(rng, colours, sketch, (sketch.width, sketch.height))
-    if sketch.layer is None and sketch.mask is None:
-        text.corner(picture, f"{sketch.model} / seed {sketch.seed}"[:80])
+    sky, hills = _scene(rng, colours, (sketch.width, sketch.height))
+    if sketch.layer is not None:
+        picture = _layer(sketch, sky, hills)
+    elif sketch.inputs:
+        picture = _edit(sketch, hills, colours[2])
+    else:
+        sky.paste(hills, (0, 0), hills)
+        if sketch.transparent:
+            surround = Image.radial_gradient("L").resize(sky.size)
+            sky.putalpha(surround.point(_CUT_OUT))
+        caption(sky, _words(sketch))
+        picture = sky
     file = io.BytesIO()
     word = sketch.format if sketch.format in _SAVED else "png"
     picture.save(file, word.upper(), **_SAVED[word])
     return file.getvalue()
 
 
-def _scene(
-    rng: random.Random, colours: list[Colour], sketch: Sketch, sides: Sides
-) -> Image.Image:
-    """Return hills under a sky, with the prompt on them; or one layer of that."""
-    picture, hills = _sky(rng, colours, sides), _hills(rng, colours, sides)
-    if sketch.layer in {_BACKGROUND, _SUBJECT}:
-        layer = hills if sketch.layer else picture.convert("RGBA")
-        return layer.resize(sides, Image.Resampling.BICUBIC)
-    if sketch.layer is not None:
-        picture = Image.new("RGBA", sides)
-    else:
-        picture.paste(hills, (0, 0), hills)
-        picture = picture.resize(sides, Image.Resampling.BICUBIC)
-        if sketch.transparent:
-            surround = Image.radial_gradient("L").resize(sides)
-            picture.putalpha(surround.point(_CUT_OUT))
-    text.caption(picture, sketch.prompt)
+def _words(sketch: Sketch) -> str:
+    return f"{sketch.prompt} ({sketch.model}, seed {sketch.seed})"
+
+
+def _layer(sketch: Sketch, sky: Image.Image, hills: Image.Image) -> Image.Image:
+    if sketch.layer == _BACKGROUND:
+        return sky.convert("RGBA")
+    if sketch.layer == _SUBJECT:
+        return hills
+    picture = Image.new("RGBA", sky.size)
+    caption(picture, sketch.prompt)
     return picture
 
 
-def _edit(
-    rng: random.Random, colours: list[Colour], sketch: Sketch, sides: Sides
-) -> Image.Image:
+def _edit(sketch: Sketch, hills: Image.Image, tint: Colour) -> Image.Image:
     """Return the inputs with the edit on them; with a mask, only inside it."""
     shown = sketch.inputs[:1] if sketch.mask else sketch.inputs
-    before = inputs.side_by_side(shown, sides)
+    before = inputs.side_by_side(shown, hills.size)
     after = before.copy()
     if sketch.prompt:
-        after = Image.blend(before, Image.new("RGB", sides, colours[2]), _TINT)
+        after = Image.blend(before, Image.new("RGB", hills.size, tint), _TINT)
     if sketch.mask is None:
-        text.caption(after, sketch.prompt)
+        caption(after, _words(sketch))
         return after
-    region = inputs.changed_region(sketch.mask, sides)
+    region = inputs.changed_region(sketch.mask, hills.size)
     box = region.getbbox()
     if box is None:
         return before
-    hills = _hills(rng, colours, sides).resize(sides, Image.Resampling.BICUBIC)
     after.paste(hills, (0, 0), hills)
     patch = after.crop(box)
-    text.caption(patch, sketch.prompt)
+    caption(patch, sketch.prompt)
     after.paste(patch, box)
     return Image.composite(after, before, region)
 
 
-def _canvas(sides: Sides) -> Sides:
+def _scene(
+    rng: random.Random, colours: list[Colour], sides: tuple[int, int]
+) -> tuple[Image.Image, Image.Image]:
+    """Return the sky, and a sun and hills on a transparent image."""
     shrink = min(1.0, _CANVAS_SIDE / max(sides))
-    return max(1, int(sides[0] * shrink)), max(1, int(sides[1] * shrink))
-
-
-def _sky(rng: random.Random, colours: list[Colour], sides: Sides) -> Image.Image:
-    """Return a rotated gradient with a few radial glows."""
-    width, height = canvas = _canvas(sides)
-    turned = Image.linear_gradient("L").rotate(rng.choice((0, 0, 20, -20, 180)))
-    turned = turned.crop((48, 48, 208, 208))  # without the corners turning bared
-    turned = turned.resize(canvas, Image.Resampling.BICUBIC)
-    sky = ImageOps.colorize(turned, colours[0], colours[2])
-    for _ in range(3):
-        size = max(1, int(max(canvas) * rng.uniform(0.5, 1.1)))
-        x, y = int(rng.uniform(-0.3, 0.9) * width), int(rng.uniform(-0.3, 0.7) * height)
-        glow = Image.radial_gradient("L").point(_GLOW)
-        glow = glow.resize((size, size), Image.Resampling.BICUBIC)
-        sky.paste(rng.choice(colours[1:]), (x, y, x + size, y + size), glow)
-    return sky
-
-
-def _hills(rng: random.Random, colours: list[Colour], sides: Sides) -> Image.Image:
-    """Return a sun and hills on a transparent image."""
-    width, height = canvas = _canvas(sides)
-    layer = Image.new("RGBA", canvas)
+    width, height = (max(1, int(side * shrink)) for side in sides)
+    gradient = Image.linear_gradient("L").rotate(rng.choice((0, 180))).resize(sides)
+    sky = ImageOps.colorize(gradient, colours[0], colours[2])
+    layer = Image.new("RGBA", (width, height))
     draw = ImageDraw.Draw(layer)
-    radius = int(min(canvas) * rng.uniform(0.08, 0.16))
-    x, y = int(width * rng.uniform(0.2, 0.8)), int(height * rng.uniform(0.12, 0.4))
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), (*colours[3], 235))
+    sun = int(width * rng.uniform(0.2, 0.8)), int(height * rng.uniform(0.12, 0.4))
+    radius = int(min(width, height) * rng.uniform(0.08, 0.16))
+    draw.circle(sun, radius, (*colours[3], 235))
     for at in range(5):
         level, swing = height * (0.42 + 0.12 * at), height * rng.uniform(0.04, 0.11)
         waves, phase = rng.uniform(0.6, 2.2), rng.uniform(0, math.tau)
@@ -136,4 +117,5 @@ def _hills(rng: random.Random, colours: list[Colour], sides: Sides) -> Image.Ima
             for far, near in zip(colours[2], colours[0], strict=True)
         ]
         draw.polygon([(0, height), *edge, (width + 8, height)], (*colour, 215))
-    return layer.filter(ImageFilter.SMOOTH)
+    hills = layer.filter(ImageFilter.SMOOTH)
+    return sky, hills.resize(sides, Image.Resampling.BICUBIC)

@@ -30,10 +30,12 @@ def sketches(
     transparent = params.get("background") == "transparent"
     word = str(params.get("output_format") or "jpeg").replace("jpg", "jpeg")
     seed = params.get("seed")
+    if not isinstance(seed, int):
+        seed = zlib.crc32(f"{model.id}\n{prompt}".encode(errors="replace"))
     base = Sketch(
         model=model.id,
         prompt=prompt,
-        seed=seed if isinstance(seed, int) else default_seed(model.id, prompt),
+        seed=seed,
         width=width,
         height=height,
         format="png" if transparent and word == "jpeg" else word,
@@ -41,12 +43,10 @@ def sketches(
         inputs=tuple(inputs),
         mask=mask,
     )
-    return tuple(_variants(base, params))
-
-
-def default_seed(model: str, prompt: str) -> int:
-    """Return the seed of a request that names none."""
-    return zlib.crc32(f"{model}\n{prompt}".encode(errors="replace"))
+    if params.get("layer_decomposition") is True:
+        layer = evolve(base, format="png", transparent=True)
+        return base, *(evolve(layer, layer=at) for at in range(len(LAYERS)))
+    return tuple(evolve(base, seed=seed + at) for at in range(params.get("n") or 1))
 
 
 def layer_data(sketch: Sketch) -> dict[str, Any]:
@@ -63,13 +63,3 @@ def layer_data(sketch: Sketch) -> dict[str, Any]:
             "normalized": [0.0, 0.0, 1.0, 1.0],
         },
     }
-
-
-def _variants(base: Sketch, params: Mapping[str, Any]) -> list[Sketch]:
-    if params.get("layer_decomposition") is True:
-        split = [
-            evolve(base, layer=at, format="png", transparent=True)
-            for at in range(len(LAYERS))
-        ]
-        return [base, *split]
-    return [evolve(base, seed=base.seed + at) for at in range(params.get("n") or 1)]

@@ -7,8 +7,9 @@ cost nothing. Equal sketches give equal bytes, so a dropped one is drawn again.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from apimodels_async.emulator.service.values import Sketch
 
@@ -21,16 +22,38 @@ _NO_PILLOW = (
 )
 
 
+@contextmanager
+def _needing_pillow() -> Iterator[None]:
+    """Say what to install, where what is imported in the body lacks it."""
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(_NO_PILLOW) from error
+
+
+# What draws is loaded on first use, in a worker thread.
+def _paint(sketch: Sketch) -> bytes:
+    with _needing_pillow():
+        from apimodels_async.emulator.pictures.painting import paint
+    return paint(sketch)
+
+
+def _shrink(data: bytes) -> Prepared | None:
+    with _needing_pillow():
+        from apimodels_async.emulator.pictures.inputs import shrink
+    return shrink(data)
+
+
 class Studio:
     """Draws sketches and prepares input images off the event loop."""
 
     def __init__(
         self,
         cache_bytes: int = CACHE_BYTES,
-        paint: Callable[[Sketch], bytes] | None = None,
+        paint: Callable[[Sketch], bytes] = _paint,
     ) -> None:
         self._cache_bytes = cache_bytes
-        self._paint = paint or _paint
+        self._paint = paint
         self._drawn: OrderedDict[str, bytes] = OrderedDict()
         self._drawing: dict[str, asyncio.Future[bytes]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -84,21 +107,3 @@ class Studio:
         self._drawn[name] = done.result()
         while sum(map(len, self._drawn.values())) > self._cache_bytes:
             self._drawn.popitem(last=False)
-
-
-def _pillow() -> tuple[Callable[[Sketch], bytes], Callable[[bytes], Prepared | None]]:
-    """Return what paints and what shrinks: loaded on first use, in a worker thread."""
-    try:
-        from apimodels_async.emulator.pictures.inputs import shrink
-        from apimodels_async.emulator.pictures.painting import paint
-    except ImportError as error:
-        raise ImportError(_NO_PILLOW) from error
-    return paint, shrink
-
-
-def _paint(sketch: Sketch) -> bytes:
-    return _pillow()[0](sketch)
-
-
-def _shrink(data: bytes) -> Prepared | None:
-    return _pillow()[1](data)

@@ -5,9 +5,9 @@ from decimal import Decimal
 from io import BytesIO
 
 import aiohttp
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from support.serving import serving
 
 from apimodels_async.emulator.api import forms
 from apimodels_async.emulator.api.routes import application
@@ -44,16 +44,14 @@ async def test_a_body_beyond_the_limit_is_413():
         seed=0,
         strict_inputs=False,
     )
-    runner = web.AppRunner(application(world, max_body_bytes=1000), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    site = f"http://127.0.0.1:{runner.addresses[0][1]}"
     key = {"Authorization": "Bearer sk_x"}
     answers = []
-    async with aiohttp.ClientSession(headers=key) as http:
+    async with (
+        serving(application(world, max_body_bytes=1000)) as site,
+        aiohttp.ClientSession(headers=key) as http,
+    ):
         for path in ("/api/v1/images/generations", "/emulator/faults"):
             async with http.post(site + path, data=BytesIO(b"x" * 2000)) as reply:
                 answers.append((reply.status, (await reply.json())["code"]))
-    await runner.cleanup()
 
     assert answers == [(413, 413)] * 2

@@ -8,6 +8,7 @@ from io import BytesIO
 import aiohttp
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.waiting import until
 
 from apimodels_async.emulator import Emulator
 
@@ -159,7 +160,7 @@ def test_no_bytes_break_the_emulator(calls):
     assert set(run(statuses(calls))) <= {200, 400, 413}
 
 
-async def test_a_client_that_leaves_while_sending(emulator, caplog, until):
+async def test_a_client_that_leaves_while_sending(emulator, caplog):
     """A body that never ends makes no noise, and nothing of it takes effect."""
     port = int(emulator.origin.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 import aiohttp
+from support.waiting import until
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -132,7 +133,7 @@ async def test_other_samples(api, png):
         check(name, *await api.ask("POST", "files", data=form))
 
 
-async def test_callback_samples(api, emulator, until):
+async def test_callback_samples(api, emulator):
     """Callback bodies look like their samples, the JSON strings inside too."""
     samples = {"a": "callback/completed", "[refused]": "callback/failed"}
     for prompt in samples:

@@ -5,6 +5,8 @@ import json
 
 import pytest
 from aiohttp import web
+from support.serving import serving
+from support.waiting import until
 
 from apimodels_async.emulator.service.callbacks import pause_before
 
@@ -36,16 +38,12 @@ async def receiver():
     receiver = Receiver()
     app = web.Application()
     app.router.add_post("/hook", receiver.take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    yield receiver
-    await runner.cleanup()
+    async with serving(app) as origin:
+        receiver.url = f"{origin}/hook"
+        yield receiver
 
 
-async def test_a_finished_task_is_called_back(api, emulator, receiver, until):
+async def test_a_finished_task_is_called_back(api, emulator, receiver):
     """A task with callback_url posts its end, with JSON strings inside the JSON."""
     task = await api.submit("a moose", resolution="2K", callback_url=receiver.url)
     await until(lambda: receiver.bodies)
@@ -61,7 +59,7 @@ async def test_a_finished_task_is_called_back(api, emulator, receiver, until):
     assert (record.task_id, record.attempt, record.status) == (task.id, 1, 200)
 
 
-async def test_a_failed_task_is_called_back(api, receiver, until):
+async def test_a_failed_task_is_called_back(api, receiver):
     """A failed task posts failMsg and failCode."""
     await api.submit("[refused]", callback_url=receiver.url)
     await until(lambda: receiver.bodies)
@@ -71,7 +69,7 @@ async def test_a_failed_task_is_called_back(api, receiver, until):
     assert data["failCode"] == "CONTENT_MODERATION"
 
 
-async def test_a_synchronous_call_is_called_back(api, emulator, receiver, until):
+async def test_a_synchronous_call_is_called_back(api, emulator, receiver):
     """SparkPix posts to callBackUrl too, and the id it names can be polled."""
     await api.sync(callBackUrl=receiver.url)
     await until(lambda: receiver.bodies)
@@ -81,7 +79,7 @@ async def test_a_synchronous_call_is_called_back(api, emulator, receiver, until)
     assert (await api.poll(task_id))["data"]["state"] == "completed"
 
 
-async def test_a_callback_is_retried_until_taken(serve, receiver, until):
+async def test_a_callback_is_retried_until_taken(serve, receiver):
     """Anything but 2xx is retried, later and later."""
     receiver.statuses = [500, 302, 404]
     async with serve(speed=100) as api:
@@ -116,7 +114,7 @@ def test_pauses_between_attempts():
     assert pause_before(2, 50) == 0.02
 
 
-async def test_faults_break_the_body(api, emulator, receiver, until):
+async def test_faults_break_the_body(api, emulator, receiver):
     """A broken callback is no JSON."""
     for kind in ("bad_json", "html", "garbage", "empty"):
         emulator.fault("callback", kind)
@@ -128,7 +126,7 @@ async def test_faults_break_the_body(api, emulator, receiver, until):
             json.loads(body.decode())
 
 
-async def test_faults_alter_the_body(api, emulator, receiver, until):
+async def test_faults_alter_the_body(api, emulator, receiver):
     """A callback can come twice, late, with a wrong id, a strange state, no result."""
     kinds = ("duplicate", "slow", "wrong_id", "unknown_state", "no_result")
     for kind in kinds:
@@ -148,7 +146,7 @@ async def test_faults_alter_the_body(api, emulator, receiver, until):
     assert json.loads(seen["<no_result>"][0]["resultJson"])["resultUrls"] == []
 
 
-async def test_lost_callbacks(serve, receiver, until):
+async def test_lost_callbacks(serve, receiver):
     """A dropped callback is retried; one whose sender hangs never comes."""
     async with serve(speed=100) as api:
         for kind in ("drop", "hang"):
@@ -165,7 +163,7 @@ async def test_lost_callbacks(serve, receiver, until):
         assert len(receiver.bodies) == 1
 
 
-async def test_closing_drops_callbacks_under_way(api, emulator, receiver, until):
+async def test_closing_drops_callbacks_under_way(api, emulator, receiver):
     """Closing cancels a callback that is being delivered."""
     emulator.fault("callback", "slow", seconds=60)
     await api.submit(callback_url=receiver.url)

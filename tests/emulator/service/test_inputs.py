@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver
+from support.serving import serving
 
 from apimodels_async.emulator.pictures.studio import Studio
 from apimodels_async.emulator.service import inputs
@@ -94,12 +95,9 @@ async def host(png):
 
     app = web.Application()
     app.router.add_get("/{path:.*}", serve)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://pictures.test:{runner.addresses[0][1]}", seen
-    leaving.set()
-    await runner.cleanup()
+    async with serving(app) as origin:
+        yield origin.replace("127.0.0.1", "pictures.test"), seen
+        leaving.set()
 
 
 async def test_private_addresses_are_refused(api):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.redis import ABSENT, FOUND, SAFE, RedisServer, free_port
+from support.ports import free_port
+from support.redis import ABSENT, FOUND, SAFE, RedisServer
 
 
 @pytest.fixture(scope="session")
