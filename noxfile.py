@@ -8,27 +8,17 @@ Every check of the project: ``nox`` runs what a change needs, ``nox -t full`` th
 
 from __future__ import annotations
 
-import argparse
-import ast
 import atexit
-import contextlib
 import functools
 import glob
-import hashlib
-import json
 import os
 import platform
-import random
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
-import time
 import xml.etree.ElementTree as ET
-import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -38,7 +28,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "apimodels_async"
@@ -114,8 +104,6 @@ SKIPPED: Counter[str] = Counter()
 """Reason -> how many tests were skipped for it, over all sessions."""
 COUNTED: Counter[str] = Counter()
 """Session name -> how many tests passed."""
-TOLD: list[str] = []
-"""What the rehearsal of a release did, in how long, and what it left out, and why."""
 
 
 def require_writable() -> None:
@@ -403,82 +391,18 @@ def instructions(session: nox.Session) -> None:
     session.run("python", "benchmarks/instructions.py", "--gate", env=env)
 
 
-def build(session: nox.Session, source: Path, dist: Path) -> tuple[Path, Path]:
-    """Build *source* into the empty folder *dist*; return sdist, and wheel of it."""
-    shutil.rmtree(dist, ignore_errors=True)
-    command = ("python", "-m", "build", "--no-isolation", "--outdir", str(dist))
-    session.run(*command, str(source), silent=True, env={"SOURCE_DATE_EPOCH": None})
-    (sdist,), (built,) = dist.glob("*.tar.gz"), dist.glob("*.whl")
-    return sdist, built
-
-
-def unpack(sdist: Path, folder: Path) -> Path:
-    """Unpack *sdist* into the empty folder *folder*; return where the project is."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
-    (project,) = folder.iterdir()
-    return project
-
-
-def distributions(session: nox.Session, tmp: Path) -> tuple[Path, Path]:
-    """
-    Return sdist and wheel, checked for what an index, and who builds them anew, see.
-
-    The second build is of the first one's sdist: later, elsewhere, and under another
-    umask. The digests must be the same.
-    """
+def rehearse(session: nox.Session, *parts: str) -> None:
+    """Rehearse *parts* of a release, with every Python that is found."""
     session.install("build", "pip", "twine", *PROJECT["build-system"]["requires"])
-    both = build(session, ROOT, tmp / "dist")
-    project = unpack(both[0], tmp / "again")
-    for path in project.rglob("*"):
-        path.chmod(path.stat().st_mode & 0o700)
-    for one, other in zip(both, build(session, project, tmp / "second"), strict=True):
-        digests = {hashlib.sha256(it.read_bytes()).hexdigest() for it in (one, other)}
-        if len(digests) != 1:
-            session.error(f"two builds of {one.name} differ: see {tmp}")
-    session.run("twine", "check", "--strict", *map(str, both))
-
-    with zipfile.ZipFile(both[1]) as archive:
-        licences = [name for name in archive.namelist() if "/licenses/" in name]
-    if [Path(name).name for name in licences] != ["LICENSE"]:
-        session.error(f"nothing is vendored, and yet there are {licences}")
-    version = both[1].name.split("-")[1]
-    if f"\n## {version} (" not in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"):
-        session.error(f"the changelog has no {version}")
-    return both
+    folder = session.cache_dir.resolve() / session.name
+    pythons = [f"--python={each}" for each in map(find_python, PYTHONS) if each]
+    session.run("python", ".ci/release.py", str(folder), *parts, *pythons)
 
 
 @step()
 def wheel(session: nox.Session) -> None:
     """Build sdist and wheel twice, compare with the checkout, and use it elsewhere."""
-    tmp = Path(session.create_tmp()).resolve()  # programs of it start elsewhere
-    _, built = distributions(session, tmp)
-
-    here = {
-        path.relative_to(ROOT).as_posix()
-        for path in PACKAGE.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    with zipfile.ZipFile(built) as archive:
-        there = {
-            name for name in archive.namelist() if name.startswith(f"{PACKAGE.name}/")
-        }
-    if here != there:
-        session.error(f"checkout and wheel differ: {sorted(here ^ there)}")
-    for data in ("py.typed", "openapi.json"):
-        if not any(name.endswith(f"/{data}") for name in there):
-            session.error(f"the wheel has no {data}")
-
-    session.run("python", "-m", "venv", "--clear", str(tmp / "empty"))
-    python = str(tmp / "empty" / "bin" / "python")
-    pip = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check")
-    with session.chdir(tmp):  # away from the checkout
-        session.run(*pip, str(built), external=True)
-        session.run(python, "-c", f"import {PACKAGE.name}", external=True)
-        session.run(*pip, f"{built}[cli]", external=True)
-        program = str(tmp / "empty" / "bin" / "apimodels")
-        session.run(program, "--help", silent=True, external=True)
+    rehearse(session, "wheel")
 
 
 @step()
@@ -500,81 +424,6 @@ def docs(session: nox.Session) -> None:
     session.run("python", "docs/make/check.py")
 
 
-ALONE = {
-    "": "import apimodels_async.sync as a; a.Session(api_key='k').close()",
-    "emulator": "import apimodels_async.emulator as a; a.Emulator()",
-    "metadata": "import apimodels_async, PIL.Image",
-    "notebook": "import apimodels_async, PIL.Image",
-    "otel": "import apimodels_async.integrations.otel",
-    "cloud": "import apimodels_async, obstore.store as a; a.MemoryStore()",
-    "fastapi": "import apimodels_async.integrations.fastapi",
-    "cli": "--help",
-    "redis": "from apimodels_async import stores as a; a.RedisStore('redis://localhost')",
-    "distributed": "import apimodels_async.integrations.streaq",
-    "mcp": "mcp --help",
-    "testing": "import apimodels_async.testing.plugin, apimodels_async.emulator",
-}
-"""Extra -> what runs where it alone is installed: code, or words for the program."""
-QUICK = paths("_api _core emulator session images")
-"""What the sdist tries of its own tests: the whole of some of them, not of all."""
-DEBIAN = {"stable": ("python3",), "sid": ("python3", "python3.15")}
-"""Suite -> the Pythons in it that are tried."""
-
-
-@contextlib.contextmanager
-def timed(what: str) -> Iterator[None]:
-    """Tell how long *what* took."""
-    began = time.monotonic()
-    yield
-    TOLD.append(f"{what}: {time.monotonic() - began:.0f} s")
-
-
-def pip_settings() -> dict[str, str]:
-    """Return what pip was told on this machine, as its variables."""
-    command = (sys.executable, "-m", "pip", "config", "list")
-    said = subprocess.run(command, check=False, capture_output=True, text=True).stdout  # noqa: S603
-    told = {}
-    for line in said.splitlines():
-        name, _, value = line.partition("=")
-        variable = "PIP_" + name.rpartition(".")[2].upper().replace("-", "_")
-        told[variable] = str(ast.literal_eval(value))
-    return told
-
-
-def use_alone(session: nox.Session, version: str, built: Path, tmp: Path) -> None:
-    """Install each extra of the wheel alone, and run something of it."""
-    home = tmp / "alone"
-    for extra, proof in ALONE.items():
-        make = (find_python(version) or "", "-m", "venv", "--clear", "--without-pip")
-        session.run(*make, str(home), external=True)
-        pip = ("python", "-m", "pip", "--python", str(home), "install", "-q")
-        session.run(*pip, f"{built}[{extra}]" if extra else str(built))
-        command = [str(home / "bin" / "python"), "-W", "error", "-c", proof]
-        if proof.endswith("--help"):
-            command = [str(home / "bin" / "apimodels"), *proof.split()]
-        with session.chdir(tmp):  # away from the checkout
-            session.run(*command, silent=True, external=True)
-
-
-def use_on_debian(session: nox.Session, suite: str, folder: Path) -> None:
-    """Do what a newcomer does, on a root of its own, with each Python of *suite*."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    command = re.search(r"^\$ (python3 .*apimodels demo)\b", readme, re.MULTILINE)
-    if command is None:
-        session.error("README.md has no `python3 ... apimodels demo`")
-    shutil.copy(ROOT / ".ci" / "newcomer", folder)
-    packages = ",".join(f"{python}-venv" for python in DEBIAN[suite])
-    steps = "; ".join(
-        f"./newcomer {python} {shlex.quote(command[1].replace('python3', python))}"
-        for python in DEBIAN[suite]
-    )
-    run = (str(ROOT / ".ci" / "debian"), suite, packages, str(folder))
-    said = session.run(
-        *(*run, "sh", "-ec", steps), silent=True, external=True, env=pip_settings()
-    )
-    TOLD.extend(line[2:] for line in str(said).splitlines() if line.startswith("* "))
-
-
 @step(LATER)
 def release(session: nox.Session) -> None:
     """
@@ -583,44 +432,7 @@ def release(session: nox.Session) -> None:
     Arguments name the parts: ``nox -s release -- extras sdist debian`` are all. The
     second command of the README is not run from a wheel: it is `nox -s tests` here.
     """
-    parts = session.posargs or ("extras", "sdist", "debian")
-    if set(ALONE) - {""} != set(PROJECT["project"]["optional-dependencies"]):
-        session.error("ALONE in noxfile.py and the extras of pyproject.toml differ")
-    tmp = session.cache_dir.resolve() / "release"  # not create_tmp(): see run_tests
-    tmp.mkdir(exist_ok=True)
-    with timed("built twice, alike, and checked for the index"):
-        sdist, built = distributions(session, tmp)
-
-    for version in PYTHONS if "extras" in parts else ():
-        if not find_python(version):
-            TOLD.append(f"left out: each extra on Python {version}, which is not here")
-            continue
-        with timed(f"each of {len(ALONE) - 1} extras alone on Python {version}"):
-            use_alone(session, version, built, tmp)
-
-    project = unpack(sdist, tmp / "unpacked")
-    if "sdist" in parts:
-        with timed(f"the sdist's own {', '.join(QUICK)}"):
-            extras = EXTRAS.removeprefix(".")
-            session.install(f"{project}{extras}", *group("test"))
-            with session.chdir(project):
-                env = {"PYTHONDONTWRITEBYTECODE": None}
-                session.run(*PYTEST, "-q", "-n", "4", *QUICK, env=env)
-
-    lacking = [name for name in ("debootstrap", "unshare") if not shutil.which(name)]
-    if hasattr(os, "geteuid") and os.geteuid() != 0:
-        lacking.append("root's rights")
-    if lacking or "debian" not in parts:
-        why = ", ".join(lacking) or "not asked for"
-        TOLD.append(f"left out: Debian {' and '.join(DEBIAN)} ({why})")
-        return
-    folder = tmp / "handed"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    shutil.copytree(project, folder / "sdist")
-    shutil.copy(built, folder)
-    for suite in DEBIAN:
-        use_on_debian(session, suite, folder)
+    rehearse(session, *(session.posargs or ("extras", "sdist", "debian")))
 
 
 NIGHTLY = """\
@@ -652,100 +464,18 @@ def nightly(session: nox.Session) -> None:
             session.run("python", f"tests/soak/{script}", *words)
 
 
-WITH_STORES = (
-    *("stores/test_sent_*.py", "stores/test_recall*.py", "session/test_stores.py"),
-    *("images/test_ordered_again.py", "batch/test_batch_stored.py"),
-)
-MUTATED = {
-    "core": ("_core/**/*.py", ("_core",)),
-    "ordering": ("_ordering.py", ("test_ordering*.py", "images/*.py", *WITH_STORES)),
-    "stores": ("stores/*.py", ("stores/test_store_*.py", *WITH_STORES)),
-    "sqlite": ("stores/sqlite/*.py", ("stores/sqlite", "stores/test_store_*.py")),
-    "redis": ("stores/redis/*.py", ("stores/redis", "stores/test_store_*.py")),
-}
-"""What can be mutated -> the modules, and the tests that are to notice."""
-MAKE_MUTANTS = """
-import mutmut.__main__ as mutmut
-mutmut.makedirs("mutants", exist_ok=True)
-mutmut.copy_src_dir()
-mutmut.copy_also_copy_files()
-mutmut.create_mutants(2)
-"""
-
-
 @step(LATER)
 def mutation(session: nox.Session) -> None:
     """
     Break a part of the package in every small way, and list what no test of it notices.
 
-    ``nox -s mutation -- PART NAME...``: a part of ``MUTATED``, or the core, whose 3,000
-    take the better part of an hour; and names to try, with ``*``. With ``--sample 40``
-    so many of each module, at random; the same ones for the same ``--seed``.
+    ``nox -s mutation -- PART NAME...``; ``-- --help`` says which, and of samples.
     """
-    parser = argparse.ArgumentParser(prog="nox -s mutation --")
-    parser.add_argument("part", nargs="?", choices=MUTATED, default="core")
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--sample", type=int)
-    parser.add_argument("--seed", type=int, default=17)
-    asked = parser.parse_args(session.posargs)
-    project = PROJECT["project"]
-    extras = project["optional-dependencies"]
-    # Without the package: what is mutated is a copy of the folder here.
-    session.install(
-        *(*project["dependencies"], *extras["emulator"], *extras["redis"]),
-        *group("test", "mutation"),
-    )
-    copy = session.cache_dir.resolve() / "mutation" / asked.part
-    copy_for_mutation(copy, *MUTATED[asked.part])
-    environment = {"PYTHONPATH": str(copy / "mutants")}  # for programs that tests start
-    with session.chdir(copy):
-        session.run("python", "-c", MAKE_MUTANTS, silent=True)
-        names = asked.names
-        if asked.sample:
-            chance = random.Random(asked.seed)  # noqa: S311
-            for found in mutants_in(copy).values():
-                names += chance.sample(sorted(found), min(asked.sample, len(found)))
-        ran = ("mutmut", "run", "--max-children", "2", *names)
-        session.run(*ran, env=environment)
-    for module, found in mutants_in(copy).items():
-        tried = [end for end in found.values() if end is not None]
-        unnoticed = {name: end for name, end in found.items() if end in {0, 5, 33}}
-        if tried:
-            noticed = len(tried) - len(unnoticed)
-            session.log(f"{module}: {noticed} of {len(tried)} noticed")
-        for name, end in unnoticed.items():
-            session.log(f"    {name}{' (no test runs it)' if end else ''}")
-
-
-def copy_for_mutation(copy: Path, modules: str, tests: tuple[str, ...]) -> None:
-    """Copy to *copy* what mutmut needs, and tell it what to mutate and to run."""
-    left_out = shutil.ignore_patterns("__pycache__")
-    for name in (PACKAGE.name, "tests"):
-        shutil.copytree(ROOT / name, copy / name, dirs_exist_ok=True, ignore=left_out)
-    settings = {
-        "only_mutate": PACKAGE.glob(modules),
-        "pytest_add_cli_args_test_selection": (
-            path for each in tests for path in (ROOT / "tests").glob(each)
-        ),
-    }
-    told = "[tool.mutmut]\n"
-    for key, paths in settings.items():
-        relative = sorted(path.relative_to(ROOT).as_posix() for path in paths)
-        told += f"{key} = {json.dumps(relative)}\n"
-    text = (ROOT / "pyproject.toml").read_text("utf-8")
-    text = text.replace("[tool.mutmut]\n", told)
-    (copy / "pyproject.toml").write_text(text, "utf-8")
-
-
-def mutants_in(copy: Path) -> dict[str, dict[str, int | None]]:
-    """Return module -> mutant -> how tests ended: 0 unnoticed, 33 none ran it."""
-    found = {}
-    for path in sorted((copy / "mutants").rglob("*.meta")):
-        ends = json.loads(path.read_text("utf-8"))["exit_code_by_key"]
-        if ends:
-            module = path.relative_to(copy / "mutants").with_suffix("").as_posix()
-            found[module] = ends
-    return found
+    extras = PROJECT["project"]["optional-dependencies"]
+    needs = (*PROJECT["project"]["dependencies"], *extras["emulator"], *extras["redis"])
+    session.install(*needs, *group("test", "mutation"))  # and not the package
+    folder = str(session.cache_dir.resolve() / "mutation")
+    session.run("python", "tests/soak/mutation.py", folder, *session.posargs)
 
 
 @step(LATER)
@@ -776,7 +506,6 @@ def summarise() -> None:
         lines.append(f"  {name:14} {end:8} {passed}".rstrip())
     for reason, times in SKIPPED.most_common():
         lines.append(f"  skipped        {times} x {reason.removeprefix('Skipped: ')}")
-    lines += [f"  release        {each}" for each in TOLD]
     began = {name.partition("-")[0] for name in ENDED}
     absent = [version for version in OTHERS if not find_python(version)]
     if absent:

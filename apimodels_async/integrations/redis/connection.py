@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from apimodels_async._secret import Secret
 from apimodels_async._text import printable
 from apimodels_async.errors import ConfigurationError
+from apimodels_async.stores.redis.address import SCHEMES, as_redis_has_it
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,20 +70,26 @@ class Server:
         options = self._options()
         # Outside of any except block: what parsing says may hold a part of a password.
         if options is None:
-            msg = "that is no address of a Redis server (redis://, rediss://, unix://)"
+            known = ", ".join(f"{each}://" for each in SCHEMES)
+            msg = f"that is no address of a Redis server ({known})"
             raise ConfigurationError(msg)
         self.db = int(options.get("db") or 0)
 
+    @property
+    def url(self) -> str:
+        """The address as redis-py has it; it may hold a password."""
+        return as_redis_has_it(self._url.reveal())
+
     def _options(self) -> dict[str, Any] | None:
         try:
-            return dict(parse_url(self._url.reveal()))
+            return dict(parse_url(self.url))
         except ValueError:
             return None
 
     def connect(self) -> redis.Redis:
         """Return a client; it connects with its first call, and tries nothing twice."""
         return redis.Redis.from_url(
-            self._url.reveal(),
+            self.url,
             socket_timeout=ANSWER_S,
             socket_connect_timeout=ANSWER_S,
             retry=Retry(NoBackoff(), 0),

@@ -38,8 +38,9 @@ class RedisLimit:
     without, they close themselves some seconds after the last order has ended.
 
     Args:
-        url: ``redis://host:6379/0``, ``rediss://`` for TLS, ``unix://``; credentials in
-            it are in no text of this library.
+        url: ``redis://host:6379/0``, ``rediss://`` for TLS, ``unix://``, or
+            ``valkey://`` and ``valkeys://``; credentials in it are in no text of this
+            library.
 
         pending: Most orders at a time that have not ended, tasks included.
 

@@ -46,8 +46,9 @@ class RedisRelay:
     polling goes on. A connection that breaks is made again.
 
     Args:
-        url: ``redis://host:6379/0``, ``rediss://`` for TLS, ``unix://``; credentials in
-            it are in no text of this library.
+        url: ``redis://host:6379/0``, ``rediss://`` for TLS, ``unix://``, or
+            ``valkey://`` and ``valkeys://``; credentials in it are in no text of this
+            library.
 
         name: Before all that is sent there; of several users of one server.
 

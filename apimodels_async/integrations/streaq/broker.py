@@ -19,7 +19,6 @@ from streaq import Worker
 from apimodels_async._text import printable
 from apimodels_async.errors import ConfigurationError, ConnectionFailedError
 from apimodels_async.integrations.redis.connection import Server
-from apimodels_async.stores.redis.address import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -135,9 +134,7 @@ def make_worker(
     Raises:
         ConfigurationError: *url* is no address of a Redis server.
     """
-    scheme, _, rest = url.partition("://")
-    url = f"{SCHEMES.get(scheme, scheme)}://{rest}"
-    Server(url, queue)  # which looks at it, and tells no part of a password
+    server = Server(url, queue)  # which looks at it, and tells no part of a password
     options: dict[str, Any] = {
         "decode_components": True,
         "connect_timeout": CONNECT_S,
@@ -146,7 +143,7 @@ def make_worker(
         "max_idle_time": max(1, round(2 * idle_timeout)),
     }
     return BrokerWorker(
-        redis_url=url,
+        redis_url=server.url,
         redis_kwargs=options,
         concurrency=concurrency,
         # What is taken and not begun waits for the next worker when this one is killed.

@@ -75,8 +75,9 @@ class OrderQueue:
     Needs no API key. It is for one event loop, and left by the task that entered it.
 
     Args:
-        url: ``redis://host:6379/0``, ``rediss://`` for TLS, ``unix://``; credentials in
-            it are in no text of this library.
+        url: ``redis://host:6379/0``, ``rediss://`` for TLS, ``unix://``, or
+            ``valkey://`` and ``valkeys://``; credentials in it are in no text of this
+            library.
 
         queue: Its name; as the workers'.
 

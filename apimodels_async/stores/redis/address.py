@@ -21,6 +21,12 @@ SCHEMES: Final = {
 """Of an address -> as redis-py has it."""
 
 
+def as_redis_has_it(url: str) -> str:
+    """Return *url* with a scheme that redis-py knows; one it knows not as it is."""
+    scheme, mark, rest = url.partition("://")
+    return f"{SCHEMES.get(scheme, scheme)}{mark}{rest}"
+
+
 def read_address(url: str) -> tuple[str, str]:
     """
     Return *url* as redis-py has it, and without what is secret in it.
@@ -37,13 +43,13 @@ def read_address(url: str) -> tuple[str, str]:
     from apimodels_async.stores.redis.connection import check_address
 
     scheme, _, rest = url.partition("://")
-    known = SCHEMES.get(scheme)
     # Not said as redis-py has it: its words may have a part of a password in them.
     with suppress(ValueError):
-        if known is not None:
-            check_address(f"{known}://{rest}")
+        if scheme in SCHEMES:
+            known = as_redis_has_it(url)
+            check_address(known)
             place = rest.partition("?")[0].rpartition("@")[2]
-            return f"{known}://{rest}", f"{scheme}://{place}"
+            return known, f"{scheme}://{place}"
     msg = (
         "store: that is no address of a Redis server; write "
         "redis://[user:password@]host:port/number"

@@ -23,6 +23,7 @@ from apimodels_async import (
     SessionClosedError,
     UnexpectedResponseError,
 )
+from apimodels_async.integrations.redis import RedisRelay
 from apimodels_async.integrations.streaq import JobState, OrderQueue, add_order, to_json
 from apimodels_async.integrations.streaq.jobs import Job, job_id
 from apimodels_async.integrations.streaq.progress import progress_key
@@ -31,6 +32,24 @@ from apimodels_async.stores import MemoryStore, RedisStore
 
 pytestmark = needs_redis
 MOOSE = {"prompt": "a moose", "model": "gpt-image-2"}
+
+
+async def test_an_address_of_valkey_leads_broker_store_limit_and_relay(
+    broker, emulator, tmp_path
+):
+    """A worker that is given one starts, orders and answers."""
+    url = broker.url.replace("redis://", "valkey://")
+    async with (
+        working(url, emulator, save_to=tmp_path / "out"),
+        OrderQueue(url, base_url=emulator.base_url) as queue,
+    ):
+        await queue.put([("a fox", "fox")])
+        fox = await queue.wait("fox")
+
+    assert fox.paths
+    assert RedisRelay("valkeys://h/1")
+    with pytest.raises(ConfigurationError):
+        RedisRelay("valkeyz://h/1")
 
 
 async def test_what_is_put_is_bought_once(queue, broker, emulator, tmp_path):
