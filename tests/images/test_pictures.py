@@ -287,10 +287,12 @@ async def test_attach_makes_no_request(session, emulator):
 
 async def test_attaching_twice_polls_once(session, emulator):
     """A pending task has one entry, however many handles there are."""
+    emulator.fault("poll", "status", status=503)  # it is pending, however slow we are
     handle = await session.images.submit("a moose", **TASK)
     again = session.images.attach(handle.task_id)
 
     assert session.stats().pending == 1
+    emulator.clear_faults()
     assert await again is await handle
 
 
