@@ -227,7 +227,8 @@ class Campaign:
         for life in list(self._running):
             if life.process.poll() is not None:
                 words = life.log.with_suffix(".err").read_text()[-2000:]
-                if not life.at_work and "on Redis cannot be used" in words:
+                away = ("the store on Redis cannot be used", "the broker cannot be used")
+                if not life.at_work and any(each in words for each in away):
                     self.late += 1  # as it is to: nothing was taken yet
                 else:
                     self.failed.append(f"{life.log.name}: {words}")
