@@ -227,7 +227,7 @@ class Campaign:
         for life in list(self._running):
             if life.process.poll() is not None:
                 words = life.log.with_suffix(".err").read_text()[-2000:]
-                away = ("the store on Redis cannot be used", "the broker cannot be used")
+                away = ("store on Redis cannot be used", "broker cannot be used")
                 if not life.at_work and any(each in words for each in away):
                     self.late += 1  # as it is to: nothing was taken yet
                 else:
