@@ -76,11 +76,66 @@ class BatchCall:
         Use it as ``with session.images.batch(...) as outcomes`` and then
         ``for outcome in outcomes``. Costs money. Failures are values. Leaving
         early stops ordering; what was paid for is in ``outcomes.pending`` (tracked) and
-        ``outcomes.unread``. Arguments and errors are those of
-        ``apimodels_async.Images.batch``.
+        ``outcomes.unread``.
 
         *source* is read in a worker thread, and may take its time. *price* is called in
         the session's thread, where it must not call the session.
+
+        Args:
+            source: Prompts, request values, or mappings of parameters; read only as
+                fast as slots free up, at most *max_pending* ahead. Equal items are
+                orders in their own right.
+
+            max_pending: Most items under way at once.
+
+            max_cost: US dollars, for all runs with one journal together. Before an
+                order would pass it, ordering stops, and iteration ends with
+                ``BudgetExceededError``. Unknown outcomes count as spent.
+
+            price: US dollars for a request, where you know it (None: you do not);
+                else the published hint (``known_models``). Once a result states its
+                credits, these count.
+
+            journal: SQLite file that survives a crash. Run the same batch again with
+                it: what ended is handed over again, what was accepted is attached, and
+                nothing of unknown fate is ordered anew.
+
+            name: Instead of a journal, the name of the batch in the session's store:
+                each item has an idempotency key within it, from its content, so that
+                the same batch again buys nothing twice. With a store, but without a
+                name, items are remembered under random keys.
+
+            download_to: Directory for the pictures, ``00041-prompt.png`` each; or where
+                in object storage, as in ``session.download``. A bucket is written to
+                once before anything is ordered.
+
+            sidecar: Write prompt, model, seed and task id beside each picture, as in
+                ``session.download``.
+
+            embed: Write them into each picture, as there.
+
+            retry_failed: Order again what an earlier run saw fail (not charged).
+
+            resubmit_unknown: Order again what an earlier run left unknown. This may pay
+                twice.
+
+            start: Number of the first item, in outcomes, journal and file names.
+
+            step: From one item's number to the next one's; with *start* the numbers of
+                a larger list, where this is a part of it.
+
+            model: Of every prompt, and of every mapping that does not name it itself;
+                a request value says everything. So are ``aspect_ratio`` and the other
+                parameters, as for ``generate``.
+
+            extra: Of the same: sent unchecked.
+
+            defaults: Of the same: any other parameter, in the API's own names.
+
+        Raises:
+            ConfigurationError: *embed* without Pillow, or object storage without
+                obstore. Nothing was sent.
+            InvalidRequestError: A parameter is out of range. Nothing was sent.
         """
         batch = self._portal.session.images.batch(
             _apart(source),

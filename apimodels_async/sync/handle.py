@@ -62,7 +62,18 @@ class TaskHandle:
         """
         Return the result, again and again; costs nothing.
 
-        Arguments and errors are those of ``apimodels_async.TaskHandle.result``.
+        Args:
+            timeout: Seconds this caller waits at most; None: until the task's own
+                deadline (``PollPolicy.deadline``).
+
+        Raises:
+            GenerationFailedError: The task failed; it is not charged.
+            TaskTimeoutError: Time is up. After *timeout* the task stays tracked;
+                after the deadline ``attach(error.task_id)`` takes it up again.
+            TaskNotFoundError: The API no longer knows the task.
+            AuthenticationError: The key was refused while polling.
+            SessionClosedError: The session closed first; carries all pending ids.
+            InvalidRequestError: *timeout* is no number.
         """
         return self._portal.call(self._inner.result, timeout)
 
@@ -70,8 +81,11 @@ class TaskHandle:
         """
         Yield the current state, then each change once; ends with the terminal one.
 
-        An attached task's current state is the one its first poll finds. Raises what
-        the asynchronous handle's iteration does.
+        An attached task's current state is the one its first poll finds.
+
+        Raises:
+            ApiModelsError: The task has no terminal state to show: deadline, unknown
+                task, refused key, closed session. A failed task just ends.
         """
         events = aiter(self._inner)
 
@@ -85,8 +99,10 @@ class TaskHandle:
         """
         Return a string from which ``images.attach`` makes this handle, anywhere.
 
-        It holds the task id and the model, no key and no prompt; errors are those of
-        ``apimodels_async.TaskHandle.to_token``.
+        It holds the task id and the model, no key and no prompt.
+
+        Raises:
+            InvalidRequestError: The API named no task id: there is nothing to attach.
         """
         return self._inner.to_token()
 
@@ -153,7 +169,10 @@ class RecoveredOrder:
         """
         Return its result, waiting for it; free, nothing is ordered.
 
-        Errors are those of ``apimodels_async.stores.RecoveredOrder.result``.
+        Raises:
+            OutcomeUnknownError: Nobody knows whether it was charged.
+            GenerationFailedError: The task failed; it is not charged.
+            ApiModelsError: Otherwise as ``TaskHandle.result``.
         """
         return self._portal.call(self._inner.result)
 
@@ -225,7 +244,11 @@ class Batch:
         """
         Return the next outcome; one that Ctrl-C interrupts leaves it in ``unread``.
 
-        Errors are those of the asynchronous batch.
+        Raises:
+            ConfigurationError: The batch was not entered.
+            BudgetExceededError: ``max_cost`` would have been passed.
+            InsufficientCreditsError, AuthenticationError, PermissionDeniedError,
+            SessionClosedError, JournalError: What made it stop ordering.
         """
         try:
             return self._portal.call(

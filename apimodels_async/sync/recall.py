@@ -29,7 +29,13 @@ class StoredOrders:
         """
         Yield what earlier sessions paid for, or may have, and never handed over.
 
-        Promises and errors are those of ``apimodels_async.Session.recover``.
+        Each belongs to this session from then on; over all processes that share the
+        store one alone gets it. Ends when nothing is left. An order whose session was
+        killed is recovered once its lease of a minute has run out.
+
+        Raises:
+            ConfigurationError: The session has no store.
+            JournalError: The store cannot be used.
         """
         for order in self._each(self._inner.recover):
             yield RecoveredOrder(order.record, order, self._portal)
@@ -45,7 +51,19 @@ class StoredOrders:
         """
         Yield every attempt the store knows, newest first, read page by page.
 
-        Arguments and errors are those of ``apimodels_async.Session.history``.
+        Args:
+            state: Only these: intended, accepted, completed, failed, refused, unknown.
+
+            model: Only of this model id.
+
+            since: Only those ordered then or later; with its zone.
+
+            text: Only those with this in their prompt, in any case.
+
+        Raises:
+            ConfigurationError: The session has no store.
+            InvalidRequestError: No such state, or *since* without a zone.
+            JournalError: The store cannot be used.
         """
 
         def begin() -> AsyncIterator[OrderRecord]:
@@ -68,8 +86,15 @@ class StoredOrders:
         """
         Forget what a key names: the next order under it is a new one, and is sent.
 
-        This is how to order again what is of unknown fate, and **may pay twice**. It
-        returns and raises what ``apimodels_async.Session.forget`` does.
+        This is how to order again what is of unknown fate, and **may pay twice**. Its
+        attempts stay in the history.
+
+        Returns:
+            Whether the key named an order.
+
+        Raises:
+            ConfigurationError: The session has no store.
+            JournalError: The store cannot be used.
         """
         return self._portal.call(self._inner.forget, idempotency_key)
 
@@ -78,7 +103,15 @@ class StoredOrders:
         Say that what was ordered under a key is dealt with: nobody recovers it any
         more. Idempotent.
 
-        Returns and raises what ``apimodels_async.Session.ack`` does.
+        For orders with ``manual_ack=True``; the others count as handed over once their
+        result is returned. It never cancels anything: one that is pending goes on.
+
+        Returns:
+            Whether the key names an order.
+
+        Raises:
+            ConfigurationError: The session has no store.
+            JournalError: That cannot be written down.
         """
         return self._portal.call(self._inner.ack, idempotency_key)
 
@@ -86,6 +119,8 @@ class StoredOrders:
         """
         Return what the store knows of an idempotency key; None: nothing.
 
-        Errors are those of ``apimodels_async.Session.find``.
+        Raises:
+            ConfigurationError: The session has no store.
+            JournalError: The store cannot be used.
         """
         return self._portal.call(self._inner.find, idempotency_key)

@@ -5,7 +5,6 @@ The synchronous session.
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from typing import TYPE_CHECKING, Literal, Self, cast
 
 from apimodels_async._io.http.network import hide
@@ -55,8 +54,57 @@ class Session(StoredOrders):
 
     Ctrl-C ends the waiting call alone. A paid request that has left goes on, and what
     becomes of it is in ``orphans``. A session still open at exit is closed then.
-    Arguments and errors are those of ``apimodels_async.Session``. There is no ``http``:
-    an ``aiohttp.ClientSession`` belongs to another event loop.
+    There is no ``http``: an ``aiohttp.ClientSession`` belongs to another event loop.
+
+    Args:
+        api_key: Else ``APIMODELS_API_KEY``, else ``~/.apimodels/credentials``.
+
+        base_url: Else ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
+            https only; plain http for loopback alone.
+
+        polling: When to ask. On loopback ``APIMODELS_POLL_INTERVAL`` (seconds) is the
+            interval, if set.
+
+        retry: When to send again what may be sent again.
+
+        timeouts: When to give up.
+
+        max_connections: Most sockets to the API at once.
+
+        max_polls: Most status requests at once; held to two thirds of
+            *max_connections*, so that paid requests never wait behind polls.
+
+        max_downloads: Most files under way at once, in each direction; more wait, with
+            no timeout. 16 of 1 MB delay the loop by 10-25 ms.
+
+        fresh_connections: Make a new connection for every paid request. Costs a
+            handshake each, and rules out that an idle connection closing at that very
+            moment, or a stray answer left on it, makes an outcome unknown.
+
+        callback: Where the API tells that a task has ended
+            (``apimodels_async.webhooks``): tasks are polled less, and orders whose
+            answer was lost are found again.
+
+        limit: Says when the next order may be sent; else a ``LocalLimit``, which
+            holds nobody back until the API's first 429 and then finds the pace. Give
+            several sessions one object, several processes a ``RedisLimit`` of
+            ``integrations.redis``, or one of your own (``OrderLimit``).
+
+        store: Where orders are remembered (``apimodels_async.stores``): path of a
+            SQLite file, ``redis://host/0`` (extra ``[redis]``), or any
+            ``OrderStore``. Needed by ``idempotency_key=``, ``recover`` and
+            ``history``.
+
+        proxy: URL of an HTTP proxy, ``http://user:password@host:port`` with
+            percent-encoded credentials; False: none; else ``HTTPS_PROXY``,
+            ``ALL_PROXY`` and ``NO_PROXY`` of the environment, ``.netrc`` never. For the
+            API and for files; loopback is never proxied.
+
+        ssl: Whom to trust, for both; else the system, and ``SSL_CERT_FILE``.
+
+    Raises:
+        ConfigurationError: No usable key, base URL, proxy, certificates, or a number
+            out of range.
     """
 
     def __init__(  # noqa: PLR0913  options, all by keyword
@@ -146,7 +194,12 @@ class Session(StoredOrders):
         """
         Return the account's balance; free.
 
-        Errors are those of ``apimodels_async.Session.balance``.
+        Raises:
+            AuthenticationError: The key is not accepted.
+            TransportError: Nobody answered, after retries.
+
+        Source:
+            Vendor's account page.
         """
         return self._portal.call(self._inner.balance)
 
@@ -154,7 +207,10 @@ class Session(StoredOrders):
         """
         Find out what became of a paid request of unknown fate; free, sends no order.
 
-        How, and what it raises, says ``apimodels_async.Session.reconcile``.
+        Its callback may have come since. A task id salvaged from a broken answer is
+        asked for. Failing that, the balance is compared with the last one this session
+        saw: call ``balance`` before ordering, if you want that evidence.
+        Raises what ``balance`` raises.
         """
         return self._portal.call(self._inner.reconcile, error)
 
@@ -162,7 +218,7 @@ class Session(StoredOrders):
         """
         Return the models the API lists now, in its order; free.
 
-        Errors are those of ``apimodels_async.Session.models``.
+        Raises what ``balance`` raises.
         """
         return self._portal.call(self._inner.models)
 
@@ -177,15 +233,33 @@ class Session(StoredOrders):
         """
         Host an input file for 7 days and return its public URL; free.
 
-        Arguments and errors are those of ``apimodels_async.Session.upload``.
+        Files over 4 MiB go by PUT to an address of their own, without the key.
+
+        Args:
+            source: Path of a file, its bytes (or another buffer of them), or a file
+                opened with ``"rb"`` or its like, read in a thread from where it stands,
+                at its end from the beginning.
+
+            name: File name to tell the API; else the file's own, or one by its type.
+
+            content_type: Else from the first bytes, else from the name.
+
+            max_bytes: Most it may have; it is held in memory.
+
+        Raises:
+            InvalidRequestError: No such file, empty, too large, or of no known type.
+            APIStatusError: The API refused.
+            TransportError: It did not arrive.
+
+        Source:
+            Vendor's files page.
         """
-        call = partial(
-            self._inner.upload,
-            source,
-            name=name,
-            content_type=content_type,
-            max_bytes=max_bytes,
-        )
+
+        async def call() -> str:
+            return await self._inner.upload(
+                source, name=name, content_type=content_type, max_bytes=max_bytes
+            )
+
         return self._portal.call(call)
 
     def download(
@@ -203,19 +277,56 @@ class Session(StoredOrders):
         """
         Store a picture of *result*, and return its path or address; free.
 
-        Arguments and errors are those of ``apimodels_async.Session.download``.
+        Atomic: it is there in whole or, after an error or a cancellation, not at all.
+        The key is never sent along. A broken transfer goes on where it ended; an
+        address that is refused is asked for again, once; what may pass is tried again.
+        A killed process can leave a ``.part``; a later session removes it after a day.
+
+        Args:
+            target: Path of the file; it gets the suffix of the content where it has
+                none. In a directory (or what ends in a separator), which is made, it is
+                named after the prompt of *request*, else the task. Or an address such
+                as "s3://bucket/prefix/" (gs, az, file, memory), or a store of obstore's
+                (extra ``[cloud]``); then an address is returned, a str.
+
+            index: Which of ``result.urls``, where there are several.
+
+            overwrite: Take the place of a file that is there. Else one with the very
+                same content is returned; beside another it is ``fox-2.png``.
+
+            max_bytes: Most the file may have.
+
+            sidecar: Also write ``fox.png.json`` beside ``fox.png``: prompt, model,
+                seed, parameters, task id, address, times and credits as JSON. It is
+                there before the picture is.
+
+            embed: Write the same into a PNG (iTXt, tEXt) or JPEG (EXIF), its pixels
+                untouched; what exceeds 40 kB is shortened there, and content
+                credentials (C2PA) no longer match. WebP, GIF and AVIF stay as they
+                came: use *sidecar*. Needs the extra ``[metadata]``.
+
+            request: What it was asked for with, for its name and *sidecar*, *embed*.
+
+        Raises:
+            ConfigurationError: An extra is missing, or the bucket's environment.
+            InvalidRequestError: No such *index*, *target* or *request*.
+            ResultExpiredError: The API keeps files for 7 days.
+            DownloadError: Not a picture, too large, truncated, from a private address,
+                the disk or bucket refuses, or the session was closed meanwhile.
         """
-        call = partial(
-            self._inner.download,
-            result,
-            target,
-            index=index,
-            overwrite=overwrite,
-            max_bytes=max_bytes,
-            sidecar=sidecar,
-            embed=embed,
-            request=request,
-        )
+
+        async def call() -> SavedAt:
+            return await self._inner.download(
+                result,
+                target,
+                index=index,
+                overwrite=overwrite,
+                max_bytes=max_bytes,
+                sidecar=sidecar,
+                embed=embed,
+                request=request,
+            )
+
         return self._portal.call(call)
 
     def download_all(
@@ -232,18 +343,22 @@ class Session(StoredOrders):
         """
         Store every picture of *result* and return the paths, in their order; free.
 
-        Arguments and errors are those of ``apimodels_async.Session.download_all``.
+        They are ``fox.png``, ``fox-2.png``, ... One that cannot be had stops no other:
+        the error comes at the end, and those that were stored stay. Arguments and
+        errors are those of ``download``.
         """
-        call = partial(
-            self._inner.download_all,
-            result,
-            target,
-            overwrite=overwrite,
-            max_bytes=max_bytes,
-            sidecar=sidecar,
-            embed=embed,
-            request=request,
-        )
+
+        async def call() -> list[SavedAt]:
+            return await self._inner.download_all(
+                result,
+                target,
+                overwrite=overwrite,
+                max_bytes=max_bytes,
+                sidecar=sidecar,
+                embed=embed,
+                request=request,
+            )
+
         return self._portal.call(call)
 
     def show(
@@ -255,7 +370,22 @@ class Session(StoredOrders):
         """
         Return pictures for a notebook that a saved notebook keeps; free.
 
-        Arguments and errors are those of ``apimodels_async.Session.show``.
+        ``session.show(outcomes)`` as the last line of a cell shows them in a grid, with
+        their prompts, also as texts for those who cannot see them, and with the reason
+        where there is none. They are scaled down, some 10 kB each, and hold no address;
+        of more than 100 the first 100 are shown. Pictures that a batch saved are read
+        from there. Needs the extra ``[notebook]``.
+
+        Args:
+            results: A result, an outcome, or a list of them.
+
+            side: Longest side in pixels, 16 to 2048; else 512 for one picture and 256
+                for several.
+
+        Raises:
+            ConfigurationError: Pillow is not installed. Nothing was fetched.
+            InvalidRequestError: *results* are none, or *side* is out of range.
+            SessionClosedError: The session is closed.
         """
         warn_outside()
         make_grid = self._inner._make_grid  # noqa: SLF001  ours
@@ -265,7 +395,11 @@ class Session(StoredOrders):
         """
         Return what ``PollPolicy(learned=True)`` has learned, fit for JSON.
 
-        In which form says ``apimodels_async.Session.durations``.
+        The next session goes on from there with ``PollPolicy(learned=...)``.
+
+        Returns:
+            For each model and size with 20 or more ended tasks, 20 quantiles in
+            seconds (2.5 %, 7.5 %, ... 97.5 %); empty without ``learned``.
         """
         return self._inner.durations()
 
@@ -277,7 +411,9 @@ class Session(StoredOrders):
         """
         Close; idempotent, and never raises for pending tasks.
 
-        What becomes of requests and waiters says ``apimodels_async.Session.aclose``.
+        Paid requests under way are let finish, within their timeouts. Whoever waits
+        for a task gets ``SessionClosedError`` with the ids to attach again. Files end
+        at once with ``DownloadError``, on their way up with ``TransportError``.
         """
         self._portal.close()
 
