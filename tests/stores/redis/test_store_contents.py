@@ -72,6 +72,22 @@ async def test_a_picture_goes_with_the_last_order_that_names_it(store, server):
     assert kept(server, "picture") == []
 
 
+async def test_a_picture_that_nobody_names_waits_a_day_from_its_last_try(store, server):
+    """One that an order names stays, also where the next order with it is refused."""
+    claim = an_order("k", request=f'{{"image":"{INLINE}"}}')
+    refused = an_order("k", request=f'{{"image":"{INLINE.replace("AAEC", "AQEC")}"}}')
+    with server.client() as client:
+        assert (await store.begin(claim, ORDERED_ANEW)).granted
+        (named,) = client.keys("*:picture:*")
+        for _ in range(2):
+            assert not (await store.begin(claim, ORDERED_ANEW)).granted
+            assert not (await store.begin(refused, ORDERED_ANEW)).granted
+            (other,) = {*client.keys("*:picture:*")} - {named}
+            assert client.ttl(named) == -1
+            assert 86_300 < client.ttl(other) <= 86_400
+            client.expire(other, 100)
+
+
 async def test_a_damaged_order_hides_no_other(store, server, caplog):
     """It is an error for its own key, left out of lists and recoveries, and logged."""
     caplog.set_level(logging.ERROR)

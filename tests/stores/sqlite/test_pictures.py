@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 import time
 from contextlib import closing
 from datetime import timedelta
@@ -76,12 +77,22 @@ async def test_a_picture_comes_back_as_it_was(store, folder):
     assert (folder / f"{NAME}.png").read_bytes() == PICTURE
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no modes of files")
+async def test_the_folder_of_pictures_is_private(store, folder):
+    """As the store's file is: its owner's alone."""
+    await complete(store, "k", INLINE)
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
 async def test_the_text_of_the_store_stays_small(store, folder, tmp_path):
     """The same picture in request and result, twice, is kept once, and by its name."""
     request = f'{{"image":"{INLINE}"}}'
-    for key in ("k", "l"):
-        await complete(store, key, INLINE, request=request)
-
+    await complete(store, "k", INLINE, request=request)
+    (written,) = (path.stat() for path in folder.iterdir())
+    await complete(store, "l", INLINE, request=request)
+    (found,) = (path.stat() for path in folder.iterdir())
+    assert (found.st_ino, found.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
     with closing(sqlite3.connect(tmp_path / "o.sqlite")) as connection:
         rows = connection.execute("SELECT request, result FROM orders").fetchall()
     assert all(NAME in text and len(text) < 600 for row in rows for text in row)
