@@ -164,8 +164,9 @@ class Calls:
         # One that was tried in vain is not tried for long again: closing would take
         # minutes, order after order.
         patience_s = min(self.patience_s, AWAY_S) if self._away else self.patience_s
-        until = asyncio.get_running_loop().time() + patience_s
-        told_at = until - patience_s + (math.inf if self._away else AWAY_S)
+        time = asyncio.get_running_loop().time
+        until = time() + patience_s
+        told_at = math.inf if self._away else time() + AWAY_S
         before: list[Words] = []
         answers: list[Any] = []
         after = [] if last is None else [last]
@@ -185,12 +186,12 @@ class Calls:
             if error is None:
                 self._away = False
                 return answers[len(before) :]
-            if asyncio.get_running_loop().time() >= told_at:
+            if time() >= told_at:
                 told_at = math.inf
                 logger.warning(
                     "%s (it is tried for %g s)", journal_error(error), patience_s
                 )
-            if asyncio.get_running_loop().time() + PAUSE_S >= until:
+            if time() + PAUSE_S >= until:
                 self._away = True
                 raise journal_error(error)
             answers = []

@@ -258,13 +258,11 @@ class RedisStore:
 
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
         """See ``OrderStore``."""
-        row = await self._open.run("find", scope, idempotency_key)
-        return None if row is None else await self._read_whole(row)
+        return await self._find("find", scope, idempotency_key)
 
     async def find_task(self, scope: str, task_id: str) -> OrderRecord | None:
         """See ``OrderStore``."""
-        row = await self._open.run("find_task", scope, task_id)
-        return None if row is None else await self._read_whole(row)
+        return await self._find("find_task", scope, task_id)
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
         """See ``OrderStore``."""
@@ -322,6 +320,10 @@ class RedisStore:
             count += old
             if not old and not addresses:
                 return count
+
+    async def _find(self, operation: str, *place: str) -> OrderRecord | None:
+        row = await self._open.run(operation, *place)
+        return None if row is None else await self._read_whole(row)
 
     async def _read_whole(self, row: Sequence[bytes]) -> OrderRecord:
         fields = read_fields(row)

@@ -17,7 +17,6 @@ from apimodels_async._core.money.orders import (
     is_replaceable,
 )
 from apimodels_async._core.money.resume import OrderState
-from apimodels_async.stores.sqlite.rows import fields_in
 from apimodels_async.stores.sqlite.statements import (
     ACCEPTED,
     BEGIN,
@@ -30,6 +29,7 @@ from apimodels_async.stores.sqlite.statements import (
     RENEW,
     STATE,
     TAKE_OVER,
+    fields_in,
     for_all,
     words,
 )

@@ -1,15 +1,14 @@
 """
-What a SQLite store asks of its tables.
+What a SQLite store asks of its tables, and what their rows hold.
 """
 
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._core.money.orders import BEFORE, ENDED
 from apimodels_async._core.money.resume import OrderState
-from apimodels_async.stores.sqlite.rows import COLUMNS, NAMES, NOW
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,6 +22,17 @@ def words(states: Collection[OrderState]) -> str:
     return f"({', '.join(sorted(repr(each.value) for each in states))})"
 
 
+# unixepoch() is of SQLite 3.38, its 'subsec' of 3.42.
+NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
+NAMES: Final = (
+    *("attempt", "idempotency_key", "digest", "model", "prompt", "request", "price"),
+    *("state", "task_id", "result", "error", "files", "nonce", "number"),
+    *("handed_over", "intended_at", "ended_at"),
+)
+COLUMNS: Final = (
+    f"{', '.join(NAMES)}, EXISTS (SELECT 1 FROM owners "
+    f"WHERE owners.owner = orders.owner AND alive_until > {NOW}), {NOW} - intended_at"
+)
 PROMPT: Final = NAMES.index("prompt")
 STATE: Final = NAMES.index("state")
 RENEW: Final = f"""
@@ -119,3 +129,8 @@ def history_of(scope: str, query: HistoryQuery) -> tuple[str, list[object]]:
         "ORDER BY attempt DESC LIMIT ?"
     )
     return sql, [value for _, value in wanted]
+
+
+def fields_in(row: Sequence[Any]) -> dict[str, Any]:
+    """Return the fields of a record in *row*, which has ``COLUMNS``."""
+    return dict(zip((*NAMES, "owned", "age_s"), row, strict=True))

@@ -26,7 +26,6 @@ from apimodels_async.stores.sqlite.claims import (
 )
 from apimodels_async.stores.sqlite.jobs import Alike
 from apimodels_async.stores.sqlite.pictures import PictureFolder
-from apimodels_async.stores.sqlite.rows import NOW, fields_in
 from apimodels_async.stores.sqlite.statements import (
     ATTEMPT_MAX,
     FIND,
@@ -34,10 +33,12 @@ from apimodels_async.stores.sqlite.statements import (
     FORGET_UPLOADS,
     HANDED_OVER,
     MONEY,
+    NOW,
     PAGE,
     PICTURED,
     PROMPT,
     PRUNE,
+    fields_in,
     for_all,
     history_of,
 )

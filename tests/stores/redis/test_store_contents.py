@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 from support.orders import SCOPE, an_order, begun
-from support.redis import SAFE
 
 from apimodels_async import ImageResult, JournalError
 from apimodels_async.stores import ORDERED_ANEW, HistoryQuery, OrderState, RedisStore
@@ -17,12 +16,6 @@ CONTENT = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 INLINE = "data:image/png;base64," + base64.b64encode(CONTENT).decode()
 RESULT = ImageResult(urls=(INLINE,), model="gpt-image-2")
 ALL = {"before": None, "limit": 9}
-
-
-@pytest.fixture
-def server(start):
-    """Return a server that holds nothing."""
-    return start(*SAFE)
 
 
 @pytest.fixture
