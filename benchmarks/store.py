@@ -317,7 +317,7 @@ def main() -> int:
             if "redis always" in VARIANTS:
                 store_on = VARIANTS["redis always"](Path("any"))
                 assert isinstance(store_on, RedisStore)
-                asyncio.run(redis_memory(store_on._url))  # noqa: SLF001
+                asyncio.run(redis_memory(store_on._server.url))  # noqa: SLF001
         store = OpenedStore(folder / "history.sqlite").make(wal=False)
         asyncio.run(history(server, store))
     return not met

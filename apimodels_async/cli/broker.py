@@ -50,7 +50,7 @@ def address_of(url: str) -> str:
     try:
         return RedisStore(url).address
     except ConfigurationError as error:
-        msg = f"the broker: {error.message.removeprefix('store: ')}"
+        msg = f"the broker: {error.message}"
     raise ConfigurationError(msg)
 
 

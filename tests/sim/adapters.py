@@ -152,7 +152,7 @@ def wait_for_nothing(store):
 
 def write_nothing_again(store):
     """Let a ``RedisStore`` know nothing of what it has begun."""
-    store._begun.clear()
+    store._claims.begun.clear()
 
 
 def attempt_of(memory, number):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from attrs import evolve
 
 from apimodels_async._io.order_limit import check_bounds
-from apimodels_async.integrations.redis.connection import Server
+from apimodels_async._io.redis import Server
+from apimodels_async._secret import Secret
 from apimodels_async.integrations.redis.worker import AWAY_S, Bounds, Worker
 
 if TYPE_CHECKING:
@@ -61,8 +62,10 @@ class RedisLimit:
         per_second: float | None = None,
         name: str = NAME,
     ) -> None:
+        self._name = name
+        hidden, url = Secret(url), ""  # a frame that raises shows locals
         check_bounds("RedisLimit", pending, per_second)
-        self._server = Server(url, name)
+        self._server = Server(hidden, name)
         self._bounds = Bounds(pending or 0, 1 / per_second if per_second else 0.0)
         self._workers: dict[tuple[int, asyncio.AbstractEventLoop], Worker] = {}
         """Process and event loop -> its part. A forked child takes none."""
@@ -77,7 +80,7 @@ class RedisLimit:
         return limit
 
     def __repr__(self) -> str:
-        return f"<RedisLimit {self._server.name}>"
+        return f"<RedisLimit {self._name}>"
 
     async def acquire(self) -> Permit:
         """

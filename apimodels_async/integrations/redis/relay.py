@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions
 
+from apimodels_async._io.redis import Server, in_words
 from apimodels_async._ports import Hint
+from apimodels_async._secret import Secret
 from apimodels_async.errors import ConnectionFailedError
-from apimodels_async.integrations.redis.connection import Server, in_words, listen, stop
+from apimodels_async.integrations.redis.listening import listen, stop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -57,12 +59,14 @@ class RedisRelay:
     """
 
     def __init__(self, url: str, *, name: str = NAME) -> None:
-        self._server = Server(url, name)
+        self._name = name
+        hidden, url = Secret(url), ""  # a frame that raises shows locals
+        self._server = Server(hidden, name)
         # Channels are of all databases of a server, keys of one.
         self._channel = f"{name}:hints:{self._server.db}"
 
     def __repr__(self) -> str:
-        return f"<RedisRelay {self._server.name}>"
+        return f"<RedisRelay {self._name}>"
 
     async def publish(self, hint: Hint) -> bool:
         """Offer *hint* to every session that listens; return whether one took it."""
@@ -113,7 +117,7 @@ class RedisRelay:
             await client.aclose()
 
     def _place(self, place: str) -> str:
-        return f"{self._server.name}:hint:{place}"
+        return f"{self._name}:hint:{place}"
 
 
 async def _opening(opened: asyncio.Event) -> None:

@@ -30,24 +30,19 @@ from redis import exceptions
 
 from apimodels_async._core.money import order_pace
 from apimodels_async._io.order_limit import GivenPermit
+from apimodels_async._io.redis import in_words, is_passing
 from apimodels_async.errors import (
     ApiModelsError,
     ConfigurationError,
     ConnectionFailedError,
 )
-from apimodels_async.integrations.redis.connection import (
-    PAUSE_S,
-    in_words,
-    is_passing,
-    listen,
-    stop,
-)
+from apimodels_async.integrations.redis.listening import PAUSE_S, listen, stop
 from apimodels_async.policies import RETRY_AFTER_MAX_S
 
 if TYPE_CHECKING:
     import redis.asyncio as redis
 
-    from apimodels_async.integrations.redis.connection import Server
+    from apimodels_async._io.redis import Server
 
 logger: logging.Logger = logging.getLogger("apimodels_async.redis")
 

@@ -16,9 +16,10 @@ import anyio
 from coredis import exceptions
 from streaq import Worker
 
+from apimodels_async._io.redis import Server
+from apimodels_async._secret import Secret
 from apimodels_async._text import printable
 from apimodels_async.errors import ConfigurationError, ConnectionFailedError
-from apimodels_async.integrations.redis.connection import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -134,7 +135,7 @@ def make_worker(
     Raises:
         ConfigurationError: *url* is no address of a Redis server.
     """
-    server = Server(url, queue)  # which looks at it, and tells no part of a password
+    server = Server(Secret(url), queue)  # which tells no part of a password
     options: dict[str, Any] = {
         "decode_components": True,
         "connect_timeout": CONNECT_S,

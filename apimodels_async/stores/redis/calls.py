@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field
 from redis import exceptions
 
+from apimodels_async._io.redis import is_passing
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async.errors import JournalError
-from apimodels_async.stores.redis.connection import DISK_S, in_words, passes
+from apimodels_async.stores.redis.connection import DISK_S, journal_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -78,7 +79,7 @@ class Waiting:
             JournalError: It is not.
         """
         if isinstance(answer, Exception):
-            raise in_words(answer)
+            raise journal_error(answer)
         on_disk, received = answer if self.disk else (1, answer)
         if not on_disk:
             msg = f"the disk of the store on Redis took longer than {DISK_S:g} s"
@@ -163,8 +164,9 @@ class Calls:
         # One that was tried in vain is not tried for long again: closing would take
         # minutes, order after order.
         patience_s = min(self.patience_s, AWAY_S) if self._away else self.patience_s
-        until = asyncio.get_running_loop().time() + patience_s
-        told_at = until - patience_s + (math.inf if self._away else AWAY_S)
+        time = asyncio.get_running_loop().time
+        until = time() + patience_s
+        told_at = math.inf if self._away else time() + AWAY_S
         before: list[Words] = []
         answers: list[Any] = []
         after = [] if last is None else [last]
@@ -174,22 +176,24 @@ class Calls:
             try:
                 async with asyncio.timeout_at(until):
                     answers = await self._connection.send([*before, *numbered, *after])
-                error = next((each for each in answers if passes(each)), None)
+                error = next((each for each in answers if is_passing(each)), None)
             except (exceptions.RedisError, OSError) as caught:
-                if not passes(caught):
-                    raise in_words(caught) from None
+                if not is_passing(caught):
+                    raise journal_error(caught) from None
                 error = caught
             finally:
                 tries.count += not answers
             if error is None:
                 self._away = False
                 return answers[len(before) :]
-            if asyncio.get_running_loop().time() >= told_at:
+            if time() >= told_at:
                 told_at = math.inf
-                logger.warning("%s (it is tried for %g s)", in_words(error), patience_s)
-            if asyncio.get_running_loop().time() + PAUSE_S >= until:
+                logger.warning(
+                    "%s (it is tried for %g s)", journal_error(error), patience_s
+                )
+            if time() + PAUSE_S >= until:
                 self._away = True
-                raise in_words(error)
+                raise journal_error(error)
             answers = []
             if not isinstance(error, exceptions.NoScriptError):
                 await asyncio.sleep(PAUSE_S)
@@ -263,6 +267,6 @@ class _Lane:
             answers = [error] * len(group)
         for (_, done), answer in zip(group, answers, strict=True):
             if isinstance(answer, Exception):
-                done.set_exception(in_words(answer))
+                done.set_exception(journal_error(answer))
             else:
                 done.set_result(answer)

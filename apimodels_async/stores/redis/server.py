@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async.errors import JournalError
 from apimodels_async.stores.redis.calls import Waiting
-from apimodels_async.stores.redis.connection import in_words
+from apimodels_async.stores.redis.connection import journal_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ async def look_at_server(calls: Calls, replicas: int = 0) -> None:
     questions = (("INFO",), ("CONFIG GET", "appendfsync"), ("WAITAOF", 1, 0, 1))
     info, config, synced = await calls.exchange(questions)
     if isinstance(info, Exception):
-        raise in_words(info)
+        raise journal_error(info)
     _refuse(info)
     # Others keep the configuration to themselves.
     flush = config.get("appendfsync") if isinstance(config, dict) else None

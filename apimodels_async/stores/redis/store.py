@@ -5,37 +5,24 @@ Orders in a Redis server (7.0 or newer) or Valkey, for any number of machines.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
-import logging
 import uuid
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define
-
 from apimodels_async._api.checks import check_span
-from apimodels_async._core.money.orders import (
-    BEFORE,
-    ENDED,
-    HOSTED,
-    LEASE_S,
-    ORDERED_ANEW,
-    Claim,
-)
+from apimodels_async._core.money.orders import BEFORE, ENDED, HOSTED, LEASE_S, Claim
 from apimodels_async._core.money.pictures import digests_in, put_back, take_out
 from apimodels_async._core.money.records import dump_result
 from apimodels_async._core.money.resume import OrderState
+from apimodels_async._secret import Secret
 from apimodels_async.errors import ConfigurationError, JournalError
 from apimodels_async.stores.records import Records, sum_money
-from apimodels_async.stores.redis.address import read_address
+from apimodels_async.stores.redis.claims import FREE, Claims
 from apimodels_async.stores.redis.pictures import keep_pictures, pictures_in
-from apimodels_async.stores.redis.rows import (
-    fields_of,
-    flat,
-    read_fields,
-    words_of,
-)
+from apimodels_async.stores.redis.rows import flat, read_fields, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -47,25 +34,9 @@ if TYPE_CHECKING:
     from apimodels_async.stores.redis.connection import Connection
     from apimodels_async.stores.store import HistoryQuery
 
-logger: logging.Logger = logging.getLogger("apimodels_async.stores")
-
 ATTEMPT_MAX: Final = 2**53 - 1
 PAGE: Final = 200
 """Attempts in one answer: a script holds up everybody."""
-LEFT: Final = 1000
-"""Attempts of a dead owner that one recovery looks at."""
-FREE: Final = words_of(ORDERED_ANEW)
-
-
-@define(eq=False)
-class _Begun:
-    """An attempt of ours that has not ended: what the server may forget."""
-
-    owner: str
-    words: tuple[str | float | bytes, ...]
-    """With which it is written down again."""
-    call: str
-    """That began it."""
 
 
 class RedisStore:
@@ -101,8 +72,16 @@ class RedisStore:
         """As given."""
         self.lease_s = LEASE_S
         """Seconds for which an owner counts as alive after it was last heard of."""
-        self._url, self._address = read_address(url)
-        self._name = f"{{{name}}}"
+        hidden, url = Secret(url), ""  # a frame that raises shows locals
+        if importlib.util.find_spec("redis") is None:
+            msg = (
+                "a store on Redis needs redis-py, which is not installed; "
+                "run: pip install 'apimodels-async[redis]'"
+            )
+            raise ConfigurationError(msg)
+        from apimodels_async._io.redis import Server
+
+        self._server = Server(hidden, f"{{{name}}}")
         given: object = replicas
         if not isinstance(given, int) or given < 0:
             msg = f"replicas={given!r} must be a whole number, 0 or more"
@@ -111,12 +90,8 @@ class RedisStore:
         self._calls: dict[asyncio.AbstractEventLoop, tuple[Calls, int]] = {}
         """Loop -> its connections, and for how many sessions."""
         self._patience_s: float | None = None
-        self._lost: dict[str, tuple[str, str]] = {}
-        """Claims without an answer, and whose they were."""
-        self._taken: dict[str, tuple[str, str]] = {}
-        """Recoveries without an answer: for whom, in which scope."""
-        self._begun: dict[int, _Begun] = {}
         self._records = Records("the store on Redis")
+        self._claims = Claims(lambda: self._open)
 
     @classmethod
     def unchecked(
@@ -139,12 +114,14 @@ class RedisStore:
         return store
 
     def __repr__(self) -> str:
-        return f"<RedisStore {self._address} {self._name}>"
+        if not hasattr(self, "_server"):  # it is refused, and a traceback shows locals
+            return "<RedisStore>"
+        return f"<RedisStore {self.address} {self._server.name}>"
 
     @property
     def address(self) -> str:
         """The address of the server, without user and password."""
-        return self._address
+        return self._server.address
 
     @property
     def damaged(self) -> frozenset[int]:
@@ -162,7 +139,7 @@ class RedisStore:
                 del self._calls[each]
         while loop not in self._calls:
             patience_s = self._patience_s or PATIENCE_S
-            calls = Calls(self._connect(), self._name, patience_s)
+            calls = Calls(self._connect(), self._server.name, patience_s)
             try:
                 await look_at_server(calls, self._replicas)
             except BaseException:
@@ -177,9 +154,10 @@ class RedisStore:
 
     def _connect(self) -> Connection:
         """Return the way to the server; a simulation has its own."""
-        from apimodels_async.stores.redis.connection import RedisConnection
+        from apimodels_async._io.redis import ANSWER_S
+        from apimodels_async.stores.redis.connection import DISK_S, RedisConnection
 
-        return RedisConnection(self._url)
+        return RedisConnection(self._server.connect(ANSWER_S + DISK_S))
 
     async def aclose(self) -> None:
         """See ``OrderStore``."""
@@ -207,49 +185,16 @@ class RedisStore:
         """See ``OrderStore``."""
         request, pictures = take_out(order.request)
         await keep_pictures(self._open, pictures)
-        fields, digests = fields_of(order, request), " ".join(digests_in(request))
-        await self._take_back()
-        call = uuid.uuid4().hex
-        try:
-            granted, found = await self._open.run_durably(
-                "begin", self.lease_s, call, words_of(anew), FREE, digests, *fields
-            )
-        except (JournalError, asyncio.CancelledError):
-            # It may be granted all the same, and nobody would ever send it.
-            self._lost[call] = order.scope, order.idempotency_key
-            raise
-        if granted:
-            attempt, intended_at = int(found[0]), found[1]
-            words = (attempt, intended_at, self.lease_s, call, FREE, digests, *fields)
-            self._begun[attempt] = _Begun(order.owner, words, call)
-            record = order.record(attempt, float(intended_at))
-            return Claim(granted=True, record=record)
-        return Claim(granted=False, record=await self._read_whole(found))
-
-    async def _take_back(self) -> None:
-        calls, lost = self._open, list(self._lost.items())
-        # Out of the list first: hundreds come here at once, as a server is back.
-        for call, _ in lost:
-            self._lost.pop(call, None)
-        words = (words_of({OrderState.INTENDED}), words_of(ENDED), FREE)
-
-        async def take_back(call: str, place: tuple[str, str]) -> None:
-            try:
-                await calls.run_durably("take_back", *place, call, *words)
-            except (JournalError, asyncio.CancelledError):
-                self._lost[call] = place
-                raise
-
-        if lost:
-            taking = (take_back(*each) for each in lost)
-            ends = await asyncio.gather(*taking, return_exceptions=True)
-            for error in filter(None, ends):
-                raise error
+        granted, found = await self._claims.begin(order, request, anew, self.lease_s)
+        if not granted:
+            return Claim(granted=False, record=await self._read_whole(found))
+        record = order.record(int(found[0]), float(found[1]))
+        return Claim(granted=True, record=record)
 
     async def accepted(self, attempt: int, task_id: str) -> None:
         """See ``OrderStore``."""
         before = words_of(BEFORE[OrderState.ACCEPTED])
-        await self._say("accepted", attempt, before, task_id)
+        await self._claims.say("accepted", attempt, before, task_id)
 
     async def ended(
         self,
@@ -270,27 +215,11 @@ class RedisStore:
         fields = {"task_id": task_id, "cost": cost, "result": text, "error": error}
         states = words_of(BEFORE[state]), words_of(ENDED), FREE
         digests = " ".join(digests_in(text or ""))
-        await self._say("ended", attempt, *states, digests, state.value, *flat(fields))
+        await self._claims.say(
+            "ended", attempt, *states, digests, state.value, *flat(fields)
+        )
         if state in ENDED:
-            self._begun.pop(attempt, None)
-
-    async def _say(self, operation: str, attempt: int, *words: str) -> None:
-        """
-        Say a word about an attempt, which is written down again if it is not there.
-
-        After a failover, or with a restored copy, it may not be; nobody else may have
-        what was bought.
-        """
-        begun = self._begun.get(attempt)
-        call = "" if begun is None else begun.call
-        there = await self._open.run_durably(operation, attempt, call, *words)
-        if there or begun is None:
-            return
-        logger.warning("the store on Redis had forgotten order %s", attempt)
-        await self._open.run_durably("restore", *begun.words)
-        if not await self._open.run_durably(operation, attempt, call, *words):
-            msg = "the store on Redis forgot the order, and its number is another's"
-            raise JournalError(msg)
+            self._claims.begun.pop(attempt, None)
 
     async def handed_over(self, *attempts: int) -> None:
         """See ``OrderStore``."""
@@ -329,13 +258,11 @@ class RedisStore:
 
     async def find(self, scope: str, idempotency_key: str) -> OrderRecord | None:
         """See ``OrderStore``."""
-        row = await self._open.run("find", scope, idempotency_key)
-        return None if row is None else await self._read_whole(row)
+        return await self._find("find", scope, idempotency_key)
 
     async def find_task(self, scope: str, task_id: str) -> OrderRecord | None:
         """See ``OrderStore``."""
-        row = await self._open.run("find_task", scope, task_id)
-        return None if row is None else await self._read_whole(row)
+        return await self._find("find_task", scope, task_id)
 
     async def forget(self, scope: str, idempotency_key: str) -> bool:
         """See ``OrderStore``."""
@@ -347,33 +274,16 @@ class RedisStore:
         """See ``OrderStore``."""
         await self._open.run("renew", owner, self.lease_s)
         with suppress(JournalError):  # it is renewed, and they stay in the list
-            await self._take_back()
+            await self._claims.take_back()
 
     async def release(self, owner: str) -> None:
         """See ``OrderStore``."""
-        for attempt, begun in list(self._begun.items()):
-            if begun.owner == owner:
-                self._begun.pop(attempt, None)
-        try:
-            await self._take_back()
-        finally:
-            await self._open.run("release", owner)
+        await self._claims.release(owner)
 
     async def recover(self, scope: str, owner: str) -> OrderRecord | None:
         """See ``OrderStore``."""
-        place = scope, owner
         while True:
-            # One whose answer was lost: what it took is ours, and nobody has it.
-            lost = [call for call, whose in list(self._taken.items()) if whose == place]
-            call = lost[0] if lost else uuid.uuid4().hex
-            self._taken.pop(call, None)
-            try:
-                row = await self._open.run_durably(
-                    "recover", scope, owner, self.lease_s, call, LEFT
-                )
-            except (JournalError, asyncio.CancelledError):
-                self._taken[call] = place
-                raise
+            row = await self._claims.recover(scope, owner, self.lease_s)
             if row is None:
                 return None
             if self._records.read_if_whole(read_fields(row)) is not None:
@@ -410,6 +320,10 @@ class RedisStore:
             count += old
             if not old and not addresses:
                 return count
+
+    async def _find(self, operation: str, *place: str) -> OrderRecord | None:
+        row = await self._open.run(operation, *place)
+        return None if row is None else await self._read_whole(row)
 
     async def _read_whole(self, row: Sequence[bytes]) -> OrderRecord:
         fields = read_fields(row)

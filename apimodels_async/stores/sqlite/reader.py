@@ -101,6 +101,7 @@ class Reader:
             unfinished.callback(copy.close)
             there.backup(copy)
             prepare(copy, self.path)
+            copy.execute("PRAGMA query_only = ON")  # a claim in it would be nobody's
             there.close()
             unfinished.pop_all()
             return copy

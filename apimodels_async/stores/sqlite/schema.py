@@ -12,7 +12,7 @@ from apimodels_async.errors import JournalError
 from apimodels_async.stores.records import read_text
 from apimodels_async.stores.sqlite.connection import in_turn, set_mode
 from apimodels_async.stores.sqlite.older import bring_over
-from apimodels_async.stores.sqlite.rows import NOW
+from apimodels_async.stores.sqlite.statements import NOW
 
 if TYPE_CHECKING:
     from pathlib import Path

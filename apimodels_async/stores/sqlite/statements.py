@@ -1,15 +1,14 @@
 """
-What a SQLite store asks of its tables.
+What a SQLite store asks of its tables, and what their rows hold.
 """
 
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._core.money.orders import BEFORE, ENDED
 from apimodels_async._core.money.resume import OrderState
-from apimodels_async.stores.sqlite.rows import COLUMNS, NAMES, NOW
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,6 +22,17 @@ def words(states: Collection[OrderState]) -> str:
     return f"({', '.join(sorted(repr(each.value) for each in states))})"
 
 
+# unixepoch() is of SQLite 3.38, its 'subsec' of 3.42.
+NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
+NAMES: Final = (
+    *("attempt", "idempotency_key", "digest", "model", "prompt", "request", "price"),
+    *("state", "task_id", "result", "error", "files", "nonce", "number"),
+    *("handed_over", "intended_at", "ended_at"),
+)
+COLUMNS: Final = (
+    f"{', '.join(NAMES)}, EXISTS (SELECT 1 FROM owners "
+    f"WHERE owners.owner = orders.owner AND alive_until > {NOW}), {NOW} - intended_at"
+)
 PROMPT: Final = NAMES.index("prompt")
 STATE: Final = NAMES.index("state")
 RENEW: Final = f"""
@@ -43,11 +53,10 @@ LAST: Final = """
 SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'orders'
 """
 BEGIN: Final = """
-INSERT INTO orders (attempt, scope, idempotency_key, current, digest, model, prompt,
-    request, price, state, number, owner, nonce, replaces, handed_over, intended_at)
+INSERT INTO orders (attempt, scope, idempotency_key, digest, model, prompt, request,
+    price, number, owner, nonce, replaces, intended_at, state, current, handed_over)
 VALUES {rows} ON CONFLICT (scope, idempotency_key) WHERE current DO NOTHING
 """
-BEGIN_ROW: Final = "(?, ?, ?, 1, ?, ?, ?, ?, ?, 'intended', ?, ?, ?, ?, 0, ?)"
 ACCEPTED: Final = f"""
 WITH new (attempt, task_id) AS (VALUES {{rows}})
 UPDATE orders SET state = 'accepted', task_id = new.task_id FROM new
@@ -97,25 +106,12 @@ PAGE: Final = 200
 
 
 def for_all(
-    db: sqlite3.Connection,
-    statement: str,
-    rows: Sequence[Sequence[object]],
-    row: str | None = None,
+    db: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]]
 ) -> int:
-    """
-    Execute *statement* with all *rows* at once, and return how many it changed.
-
-    Args:
-        row: What stands for one of them; None: just its values.
-    """
-    row = row or f"({', '.join('?' * len(rows[0]))})"
+    """Execute *statement* with all *rows* at once, and return how many it changed."""
+    row = f"({', '.join('?' * len(rows[0]))})"
     sql = statement.format(rows=", ".join([row] * len(rows)))
     return db.execute(sql, list(chain.from_iterable(rows))).rowcount
-
-
-def accept_all(db: sqlite3.Connection, tasks: Sequence[tuple[int, str]]) -> None:
-    """Let attempts have their tasks."""
-    for_all(db, ACCEPTED, tasks)
 
 
 def history_of(scope: str, query: HistoryQuery) -> tuple[str, list[object]]:
@@ -135,11 +131,6 @@ def history_of(scope: str, query: HistoryQuery) -> tuple[str, list[object]]:
     return sql, [value for _, value in wanted]
 
 
-def point_back(db: sqlite3.Connection, attempt: int) -> None:
-    """Let a key name the attempt again that *attempt* was made in spite of."""
-    sql = "SELECT replaces FROM orders WHERE attempt = ? AND current"
-    found = db.execute(sql, (attempt,)).fetchone()
-    if found is not None and found[0] is not None:
-        sql = "UPDATE orders SET current = ? WHERE attempt = ?"
-        db.execute(sql, (0, attempt))
-        db.execute(sql, (1, found[0]))
+def fields_in(row: Sequence[Any]) -> dict[str, Any]:
+    """Return the fields of a record in *row*, which has ``COLUMNS``."""
+    return dict(zip((*NAMES, "owned", "age_s"), row, strict=True))

@@ -8,53 +8,39 @@ import asyncio
 import copy
 import json
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from apimodels_async._api.checks import check_path, check_span
-from apimodels_async._core.money.orders import (
-    BEFORE,
-    HOSTED,
-    LEASE_S,
-    ORDERED_ANEW,
-    Claim,
-    is_replaceable,
-)
+from apimodels_async._core.money.orders import HOSTED, LEASE_S, Claim
 from apimodels_async._core.money.pictures import digests_in
 from apimodels_async._core.money.records import dump_result
 from apimodels_async._io.shielded import outcome_of
 from apimodels_async.errors import JournalError
 from apimodels_async.stores.records import Records, sum_money
+from apimodels_async.stores.sqlite.claims import (
+    Claims,
+    accept_all,
+    end_without_result,
+    renew,
+)
 from apimodels_async.stores.sqlite.jobs import Alike
 from apimodels_async.stores.sqlite.pictures import PictureFolder
-from apimodels_async.stores.sqlite.rows import NOW, fields_in
 from apimodels_async.stores.sqlite.statements import (
     ATTEMPT_MAX,
-    BEGIN,
-    BEGIN_ROW,
-    COMPLETED,
-    ENDED_ELSE,
     FIND,
     FIND_TASK,
     FORGET_UPLOADS,
     HANDED_OVER,
-    LAST,
-    LEFT,
     MONEY,
+    NOW,
     PAGE,
     PICTURED,
     PROMPT,
     PRUNE,
-    READ,
-    RENEW,
-    STATE,
-    TAKE_OVER,
-    accept_all,
+    fields_in,
     for_all,
     history_of,
-    point_back,
-    words,
 )
 
 if TYPE_CHECKING:
@@ -108,6 +94,7 @@ class SqliteStore:
         # Beside the file itself: a link to it leads to the same pictures.
         self._pictures = PictureFolder(Path(os.path.realpath(path) + ".files"))
         self._records = Records(f"the store {self._path}")
+        self._claims = Claims(self._pictures, self._records)
 
     @classmethod
     def unchecked(
@@ -191,64 +178,12 @@ class SqliteStore:
 
     async def begin(self, order: NewOrder, anew: Collection[OrderState]) -> Claim:
         """See ``OrderStore``."""
-        work = Alike(self._begin, (order, anew))
+        work = Alike(self._claims.begin, (order, anew, self.lease_s))
         claim: Claim | Sequence[Any] = await self._do(work)
         if isinstance(claim, Claim):
             return claim
         # Here, as reading takes longer than writing, and others wait for their turn.
         return Claim(granted=False, record=await self._read_whole(claim))
-
-    def _begin(
-        self, db: Connection, asked: Sequence[tuple[NewOrder, Collection[OrderState]]]
-    ) -> list[Claim | Sequence[Any]]:
-        now = time.time()  # what NOW says: a file and its users have one machine
-        (last,) = db.execute(LAST).fetchone()
-        new = {attempt: order for attempt, (order, _) in enumerate(asked, last + 1)}
-        for order in new.values():
-            self._renew(db, order.owner)
-        rows = [self._row(attempt, order, now) for attempt, order in new.items()]
-        begun = set(new)
-        if for_all(db, BEGIN, rows, BEGIN_ROW) < len(rows):
-            sql = "SELECT attempt FROM orders WHERE attempt > ?"
-            begun &= {found for (found,) in db.execute(sql, (last,))}
-        return [
-            Claim(granted=True, record=order.record(attempt, now))
-            if attempt in begun
-            else self._begin_again(db, order, anew, now)
-            for attempt, (order, anew) in enumerate(asked, last + 1)
-        ]
-
-    def _begin_again(
-        self,
-        db: Connection,
-        order: NewOrder,
-        anew: Collection[OrderState],
-        now: float,
-    ) -> Claim | Sequence[Any]:
-        """Return a claim on what its key names already, or the row of that."""
-        place = (order.scope, order.idempotency_key)
-        found: Sequence[Any] = db.execute(FIND, place).fetchone()
-        if found[STATE] not in anew:
-            return found
-        record = self._records.read(fields_in(found))
-        if not is_replaceable(record, anew):
-            return found
-        db.execute("UPDATE orders SET current = 0 WHERE attempt = ?", (record.attempt,))
-        replaces = record.attempt if record.may_be_charged else None
-        (last,) = db.execute(LAST).fetchone()
-        row = self._row(last + 1, order, now, replaces)
-        for_all(db, BEGIN, [row], BEGIN_ROW)
-        return Claim(granted=True, record=order.record(last + 1, now))
-
-    def _row(
-        self, attempt: int, order: NewOrder, now: float, replaces: int | None = None
-    ) -> Sequence[object]:
-        return (
-            *(attempt, order.scope, order.idempotency_key, order.digest, order.model),
-            *(order.prompt, self._pictures.take_out(order.request)),
-            *(None if order.price is None else str(order.price), order.number),
-            *(order.owner, order.nonce, replaces, now),
-        )
 
     async def accepted(self, attempt: int, task_id: str) -> None:
         """See ``OrderStore``."""
@@ -267,22 +202,10 @@ class SqliteStore:
         if result is not None:
             cost = None if result.credits is None else str(result.credits)
             end = (attempt, task_id, cost, dump_result(result))
-            await self._do(Alike(self._complete, end))
+            await self._do(Alike(self._claims.complete, end))
             return
-
-        def work(db: Connection) -> None:
-            values = (state.value, task_id, error, attempt)
-            ended = db.execute(ENDED_ELSE + words(BEFORE[state]), values).rowcount
-            if ended and state in ORDERED_ANEW:
-                point_back(db, attempt)
-
-        await self._do(work)
-
-    def _complete(
-        self, db: Connection, ends: Sequence[tuple[int, str | None, str | None, str]]
-    ) -> None:
-        rows = [(*end[:-1], self._pictures.take_out(end[-1])) for end in ends]
-        for_all(db, COMPLETED, rows)
+        facts = (attempt, state, task_id, error)
+        await self._do(lambda db: end_without_result(db, *facts))
 
     async def handed_over(self, *attempts: int) -> None:
         """See ``OrderStore``."""
@@ -337,7 +260,7 @@ class SqliteStore:
 
     async def renew(self, owner: str) -> None:
         """See ``OrderStore``."""
-        await self._do(lambda db: self._renew(db, owner))
+        await self._do(lambda db: renew(db, owner, self.lease_s))
 
     async def release(self, owner: str) -> None:
         """See ``OrderStore``."""
@@ -345,20 +268,8 @@ class SqliteStore:
 
     async def recover(self, scope: str, owner: str) -> OrderRecord | None:
         """See ``OrderStore``."""
-
-        def work(db: Connection) -> OrderRecord | None:
-            self._renew(db, owner)
-            rows = db.execute(LEFT, (scope,))
-            whole = (self._records.read_if_whole(fields_in(row)) for row in rows)
-            found = next((each for each in whole if each is not None), None)
-            rows.close()
-            if found is None:
-                return None
-            db.execute(TAKE_OVER, (owner, found.attempt))
-            row = db.execute(READ, (found.attempt,)).fetchone()
-            return self._records.read(fields_in(row), self._pictures.put_back)
-
-        return await self._do(work)
+        facts = (scope, owner, self.lease_s)
+        return await self._do(lambda db: self._claims.recover(db, *facts))
 
     async def history(
         self, scope: str, query: HistoryQuery, *, before: int | None, limit: int
@@ -419,11 +330,6 @@ class SqliteStore:
 
     async def _write(self, statement: str, *values: object) -> None:
         await self._do(lambda db: db.execute(statement, values).rowcount)
-
-    def _renew(self, db: Connection, owner: str) -> None:
-        if owner not in db.renewed:
-            db.execute(RENEW, {"owner": owner, "lease": self.lease_s})
-            db.renewed.add(owner)
 
     async def _do(self, work: Callable[[Connection], T]) -> T:
         if not self._writers:  # an order can outlive its session

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.redis import ABSENT, FOUND, SERVERS, RedisServer
+from support.redis import ABSENT, FOUND, SAFE, SERVERS, RedisServer
 
 
 @pytest.fixture(params=SERVERS)
@@ -21,3 +21,9 @@ def start(request):
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def server(start):
+    """Return a server that holds nothing."""
+    return start(*SAFE)

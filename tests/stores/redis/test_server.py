@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from redis.exceptions import ResponseError
 from support.keyspace import InMemory, StoreInMemory
 from support.redis import SAFE
 
 from apimodels_async import JournalError
 from apimodels_async.stores import RedisStore
+from apimodels_async.stores.redis.calls import Calls
+from apimodels_async.stores.redis.server import look_at_server
 
+UNKNOWN = ResponseError("ERR unknown command")
 RIGHTS = "+@read +@write +@scripting +@connection +info +time"
 
 
@@ -49,6 +53,39 @@ async def test_a_server_that_may_forget_is_named(start, caplog, options, words):
     assert record.levelname == "WARNING"
     assert words in record.message
     assert "bought a second time" in record.message
+
+
+@pytest.mark.parametrize(
+    ("file", "flush", "synced", "disk", "words"),
+    [
+        (1, "always", [1, 0], True, None),
+        (1, "everysec", [1, 0], True, None),
+        (1, "everysec", UNKNOWN, False, "(appendfsync everysec)"),
+        (1, "always", UNKNOWN, False, None),
+        (1, "no", [1, 0], False, "(appendfsync no)"),
+        (1, None, [1, 0], True, None),
+        (0, "everysec", UNKNOWN, False, "(appendonly no)"),
+    ],
+)
+async def test_what_a_server_can_wait_for_is_asked_of_it(
+    caplog, file, flush, synced, disk, words
+):
+    """Its disk, where it knows WAITAOF and flushes at all; else it is warned of."""
+
+    class Server(InMemory):
+        def answer(self, *words):
+            answers = {
+                "INFO": {"aof_enabled": file},
+                "CONFIG GET": UNKNOWN if flush is None else {"appendfsync": flush},
+                "WAITAOF": synced,
+            }
+            return answers[words[0]]
+
+    calls = Calls(Server(None), "{a}")
+    await look_at_server(calls, 2)
+
+    assert (calls.waiting.disk, calls.waiting.replicas) == (disk, 2)
+    assert [words in each.message for each in caplog.records] == [True] * bool(words)
 
 
 async def test_a_safe_server_is_not_talked_of(start, caplog):

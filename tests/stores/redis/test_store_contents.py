@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 from support.orders import SCOPE, an_order, begun
-from support.redis import SAFE
 
 from apimodels_async import ImageResult, JournalError
 from apimodels_async.stores import ORDERED_ANEW, HistoryQuery, OrderState, RedisStore
@@ -17,12 +16,6 @@ CONTENT = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 INLINE = "data:image/png;base64," + base64.b64encode(CONTENT).decode()
 RESULT = ImageResult(urls=(INLINE,), model="gpt-image-2")
 ALL = {"before": None, "limit": 9}
-
-
-@pytest.fixture
-def server(start):
-    """Return a server that holds nothing."""
-    return start(*SAFE)
 
 
 @pytest.fixture
@@ -70,6 +63,22 @@ async def test_a_picture_goes_with_the_last_order_that_names_it(store, server):
     assert await store.prune(timedelta(0)) == 1
 
     assert kept(server, "picture") == []
+
+
+async def test_a_picture_that_nobody_names_waits_a_day_from_its_last_try(store, server):
+    """One that an order names stays, also where the next order with it is refused."""
+    claim = an_order("k", request=f'{{"image":"{INLINE}"}}')
+    refused = an_order("k", request=f'{{"image":"{INLINE.replace("AAEC", "AQEC")}"}}')
+    with server.client() as client:
+        assert (await store.begin(claim, ORDERED_ANEW)).granted
+        (named,) = client.keys("*:picture:*")
+        for _ in range(2):
+            assert not (await store.begin(claim, ORDERED_ANEW)).granted
+            assert not (await store.begin(refused, ORDERED_ANEW)).granted
+            (other,) = {*client.keys("*:picture:*")} - {named}
+            assert client.ttl(named) == -1
+            assert 86_300 < client.ttl(other) <= 86_400
+            client.expire(other, 100)
 
 
 async def test_a_damaged_order_hides_no_other(store, server, caplog):

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.exceptions import ConnectionError as CutOffError
 from support.orders import PICTURE, SCOPE, begin, begun
-from support.redis import SAFE
 
 from apimodels_async import JournalError
 from apimodels_async.stores import HistoryQuery, OrderState, RedisStore
@@ -68,12 +67,6 @@ async def open_store(server, kind=RedisStore, **options):
         yield store
     finally:
         await store.aclose()
-
-
-@pytest.fixture
-def server(start):
-    """Return a server that holds nothing."""
-    return start(*SAFE)
 
 
 # --- late, and twice --------------------------------------------------------------

@@ -130,10 +130,11 @@ async def test_a_store_that_is_closed_says_so(start):
     store = RedisStore(start(*SAFE).url)
     with pytest.raises(JournalError, match="closed"):
         await begin(store)
-    await store.open()
-    await store.open()
-    await store.aclose()
-    assert (await begin(store)).granted
+    for _ in range(3):
+        await store.open()
+    for key in ("k", "l"):
+        await store.aclose()
+        assert (await begin(store, key)).granted
     await store.aclose()
     with pytest.raises(JournalError, match="closed"):
         await store.find(SCOPE, "k")

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 import time
 from contextlib import closing
 from datetime import timedelta
@@ -15,29 +16,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from support.orders import SCOPE, begun
 
 from apimodels_async import ImageResult, JournalError
-from apimodels_async._core.money.orders import ORDERED_ANEW, NewOrder
 from apimodels_async.stores import HistoryQuery, OrderState, SqliteStore
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 INLINE = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
 NAME = hashlib.sha256(PICTURE).hexdigest()
-
-
-def order(key, request="{}"):
-    """Return an order to begin."""
-    return NewOrder(
-        scope="s",
-        idempotency_key=key,
-        digest="1:d",
-        model="m",
-        prompt=None,
-        request=request,
-        price=None,
-        owner="o",
-        nonce=None,
-    )
 
 
 def result_of(*urls):
@@ -46,24 +32,20 @@ def result_of(*urls):
 
 
 @pytest.fixture
-async def store(tmp_path):
-    """Open a store."""
-    store = SqliteStore(tmp_path / "o.sqlite")
-    await store.open()
-    yield store
-    await store.aclose()
+def store(sqlite_store):
+    """Return an open store."""
+    return sqlite_store
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Return where its pictures are."""
-    return tmp_path / "o.sqlite.files"
+    return tmp_path / "orders.sqlite.files"
 
 
 async def complete(store, key, *urls, request="{}"):
     """Order and complete."""
-    claim = await store.begin(order(key, request), ORDERED_ANEW)
-    attempt = claim.record.attempt
+    attempt = await begun(store, key, request=request)
     await store.ended(attempt, OrderState.COMPLETED, result=result_of(*urls))
 
 
@@ -71,29 +53,39 @@ async def test_a_picture_comes_back_as_it_was(store, folder):
     """The result has it whole; the file beside the store is the picture itself."""
     await complete(store, "k", INLINE, "https://files.example/2.png")
 
-    record = await store.find("s", "k")
+    record = await store.find(SCOPE, "k")
     assert record.result.urls == (INLINE, "https://files.example/2.png")
     assert (folder / f"{NAME}.png").read_bytes() == PICTURE
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no modes of files")
+async def test_the_folder_of_pictures_is_private(store, folder):
+    """As the store's file is: its owner's alone."""
+    await complete(store, "k", INLINE)
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 async def test_the_text_of_the_store_stays_small(store, folder, tmp_path):
     """The same picture in request and result, twice, is kept once, and by its name."""
     request = f'{{"image":"{INLINE}"}}'
-    for key in ("k", "l"):
-        await complete(store, key, INLINE, request=request)
-
-    with closing(sqlite3.connect(tmp_path / "o.sqlite")) as connection:
+    await complete(store, "k", INLINE, request=request)
+    (written,) = (path.stat() for path in folder.iterdir())
+    await complete(store, "l", INLINE, request=request)
+    (found,) = (path.stat() for path in folder.iterdir())
+    assert (found.st_ino, found.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    with closing(sqlite3.connect(tmp_path / "orders.sqlite")) as connection:
         rows = connection.execute("SELECT request, result FROM orders").fetchall()
     assert all(NAME in text and len(text) < 600 for row in rows for text in row)
     assert [path.name for path in folder.iterdir()] == [f"{NAME}.png"]
-    assert (await store.find("s", "k")).request == request
+    assert (await store.find(SCOPE, "k")).request == request
 
 
 async def test_the_history_names_pictures_alone(store):
     """A page of history does not hold a hundred pictures."""
     await complete(store, "k", INLINE)
 
-    page = await store.history("s", HistoryQuery(), before=None, limit=9)
+    page = await store.history(SCOPE, HistoryQuery(), before=None, limit=9)
     assert page[0].result.url == f"data:image/png;sha256,{NAME}"
 
 
@@ -102,7 +94,7 @@ async def test_a_lost_file_does_not_hide_the_order(store, folder):
     await complete(store, "k", INLINE)
     (folder / f"{NAME}.png").unlink()
 
-    record = await store.find("s", "k")
+    record = await store.find(SCOPE, "k")
     assert record.result.url == f"data:image/png;sha256,{NAME}"
 
 
@@ -112,11 +104,11 @@ async def test_a_damaged_file_is_not_taken_for_the_picture(store, folder, conten
     await complete(store, "k", INLINE)
     (folder / f"{NAME}.png").write_bytes(content)
 
-    record = await store.find("s", "k")
+    record = await store.find(SCOPE, "k")
     assert record.result.url == f"data:image/png;sha256,{NAME}"
     await complete(store, "l", INLINE)
     for key in ("k", "l"):
-        assert (await store.find("s", key)).result.url == INLINE
+        assert (await store.find(SCOPE, key)).result.url == INLINE
 
 
 @pytest.mark.parametrize("word", ["data", "bare"])
@@ -125,13 +117,13 @@ async def test_a_name_that_somebody_wrote_leads_nowhere(store, word):
     await complete(store, "k", INLINE)
     prompt = f"a fox\\;sha256, {word}:image/png;sha256,{NAME}"
     request = json.dumps({"prompt": prompt, "image": INLINE})
-    claim = await store.begin(order("l", request), ORDERED_ANEW)
+    attempt = await begun(store, "l", request=request)
     result = ImageResult(
         urls=(INLINE,), task_id=None, model="m", raw={"prompt": prompt}
     )
-    await store.ended(claim.record.attempt, OrderState.COMPLETED, result=result)
+    await store.ended(attempt, OrderState.COMPLETED, result=result)
 
-    record = await store.find("s", "l")
+    record = await store.find(SCOPE, "l")
     assert json.loads(record.request) == {"prompt": prompt, "image": INLINE}
     assert record.result == result
     assert record.result.raw == {"prompt": prompt}
@@ -141,7 +133,7 @@ async def test_pruning_removes_what_nothing_names(store, folder):
     """A picture goes with the last order that has it."""
     other = INLINE.replace("AAEC", "AQEC")
     await complete(store, "k", INLINE)
-    await store.begin(order("l", f'{{"image":"{other}"}}'), ORDERED_ANEW)
+    await begun(store, "l", request=f'{{"image":"{other}"}}')
     assert len(list(folder.iterdir())) == 2
     assert await store.prune(timedelta(0)) == 1
 
@@ -164,7 +156,7 @@ async def test_pruning_that_is_undone_removes_no_picture(store):
     _, *undone = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(each) for each in undone] == [JournalError, JournalError]
 
-    record = await store.find("s", "k")
+    record = await store.find(SCOPE, "k")
     assert record.result.url == INLINE
 
 
@@ -202,7 +194,7 @@ async def test_a_link_to_a_store_leads_to_its_pictures(store, tmp_path):
     """They are beside the file, not beside its other name."""
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "elsewhere" / "link.sqlite"
-    link.symlink_to(tmp_path / "o.sqlite")
+    link.symlink_to(tmp_path / "orders.sqlite")
     other = SqliteStore(link)
     await other.open()
     await complete(store, "k", INLINE)
@@ -210,7 +202,7 @@ async def test_a_link_to_a_store_leads_to_its_pictures(store, tmp_path):
 
     for each in (store, other):
         for key in ("k", "l"):
-            assert (await each.find("s", key)).result.url == INLINE
+            assert (await each.find(SCOPE, key)).result.url == INLINE
     assert list((tmp_path / "elsewhere").iterdir()) == [link]
     await other.aclose()
 
@@ -220,7 +212,7 @@ async def test_what_is_no_picture_stays_text(store, folder):
     strange = "data:image/png;base64," + "!" * 600
     await complete(store, "k", "data:image/png;base64,AAAA", strange)
 
-    record = await store.find("s", "k")
+    record = await store.find(SCOPE, "k")
     assert record.result.urls == ("data:image/png;base64,AAAA", strange)
     assert not folder.exists()
 
@@ -228,11 +220,9 @@ async def test_what_is_no_picture_stays_text(store, folder):
 async def test_a_picture_that_cannot_be_kept_is_said(store, folder):
     """The error has the system's reason, and other orders go on."""
     folder.write_text("in the way")
-    claim = await store.begin(order("k"), ORDERED_ANEW)
+    attempt = await begun(store)
     with pytest.raises(Exception, match="store") as raised:
-        await store.ended(
-            claim.record.attempt, OrderState.COMPLETED, result=result_of(INLINE)
-        )
+        await store.ended(attempt, OrderState.COMPLETED, result=result_of(INLINE))
     assert type(raised.value).__name__ == "JournalError"
     await complete(store, "l", "https://files.example/2.png")
 
@@ -242,11 +232,11 @@ async def test_the_copy_in_a_raw_answer_is_no_second_one(store, folder):
     text = INLINE.partition(",")[2]
     raw = {"data": [{"b64_json": text}]}
     result = ImageResult(urls=(INLINE,), task_id=None, model="m", raw=raw)
-    claim = await store.begin(order("k"), ORDERED_ANEW)
-    await store.ended(claim.record.attempt, OrderState.COMPLETED, result=result)
+    attempt = await begun(store)
+    await store.ended(attempt, OrderState.COMPLETED, result=result)
 
-    assert (await store.find("s", "k")).result == result
-    assert (await store.find("s", "k")).result.raw == raw
+    assert (await store.find(SCOPE, "k")).result == result
+    assert (await store.find(SCOPE, "k")).result.raw == raw
     with closing(sqlite3.connect(store.path)) as connection:
         [(kept,)] = connection.execute("SELECT result FROM orders")
     assert len(kept) < 1000

@@ -11,6 +11,7 @@ import sys
 from contextlib import closing
 
 import pytest
+from support.older import write_journal
 from support.orders import SCOPE, an_order, begun, execute, make_store
 
 from apimodels_async import JournalError
@@ -112,17 +113,25 @@ async def test_what_a_kill_left_half_written_is_mended(path):
     assert found.prompt == "a moose"
 
 
-async def test_a_reader_takes_no_orders(path):
+@pytest.mark.parametrize("kind", ["PERSIST", "WAL", "older"])
+async def test_a_reader_takes_no_orders(path, kind):
     """What would write is refused, and nothing has changed."""
+    if kind == "older":
+        path = path.with_name("older.sqlite")
+        write_journal(path, [])
+    else:
+        execute(SqliteStore(path), f"PRAGMA journal_mode = {kind}")
+    before = state_of(path.parent)
     store = SqliteStore(path).reader()
     await store.open()
-    with pytest.raises(JournalError, match="readonly"):
-        await begun(store, "new")
+    for refused in (begun(store, "new"), store.renew("us"), store.forget(SCOPE, "k")):
+        with pytest.raises(JournalError, match="readonly"):
+            await refused
     await store.aclose()
     with pytest.raises(JournalError, match="closed"):
         await store.find(SCOPE, "k")
 
-    assert await keys(path) == (["k"], "k")
+    assert state_of(path.parent) == before
 
 
 async def test_what_is_no_store_is_refused_as_by_a_writer(path):

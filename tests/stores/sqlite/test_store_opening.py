@@ -15,6 +15,7 @@ from support.waiting import until
 
 from apimodels_async import JournalError
 from apimodels_async.stores import SqliteStore
+from apimodels_async.stores.sqlite.connection import connect, set_mode
 from apimodels_async.stores.sqlite.schema import prepare
 from apimodels_async.stores.sqlite.writer import Writer
 
@@ -108,6 +109,19 @@ async def test_a_file_that_does_not_open_is_refused_in_the_end(tmp_path):
     await store.open()
     await begun(store)
     await store.aclose()
+
+
+@pytest.mark.parametrize("wal", [True, False, None])
+def test_every_commit_is_flushed_whatever_the_log(tmp_path, wal):
+    """Without a word about it, the log is the one that is safe with this SQLite."""
+    with closing(connect(tmp_path / "orders.sqlite")) as connection:
+        set_mode(connection, wal=wal)
+        pragmas = ("journal_mode", "synchronous", "wal_autocheckpoint")
+        asked = [connection.execute(f"PRAGMA {each}").fetchone()[0] for each in pragmas]
+    if wal is None:
+        wal = sqlite3.sqlite_version_info >= (3, 51, 3)
+
+    assert asked == ["wal" if wal else "persist", 2, 4_000]
 
 
 async def test_a_lease_can_be_short(tmp_path):

@@ -219,10 +219,35 @@ async def test_a_job_s_error_is_no_neighbour_s(sqlite_store, bug):
     writer, loop = sqlite_store._writers[-1], asyncio.get_running_loop()
     held, bad = loop.create_future(), loop.create_future()
     writer.put(lambda _db: time.sleep(0.2), held)  # meanwhile the others queue up
+    begins = [asyncio.create_task(begin(sqlite_store, key)) for key in ("k", "l")]
+    await asyncio.sleep(0)
     writer.put(broken, bad)
-    assert (await begin(sqlite_store)).granted
-    with pytest.raises(JournalError):
+    assert [claim.granted for claim in await asyncio.gather(*begins)] == [True, True]
+    with pytest.raises(JournalError, match=f"{sqlite_store.path} cannot be used"):
         await bad
+    # So is its owner: what was renewed together with it was undone.
+    assert (await sqlite_store.find(SCOPE, "k")).owned
+
+
+async def test_a_file_is_open_once_by_whatever_path(tmp_path, monkeypatch):
+    """A link, a relative path, and another name that its folder has meanwhile."""
+    (tmp_path / "old").mkdir()
+    first = SqliteStore(tmp_path / "old" / "orders.sqlite")
+    await first.open()
+    (tmp_path / "old").rename(tmp_path / "new")
+    (tmp_path / "old").symlink_to(tmp_path / "new")
+    (tmp_path / "link").symlink_to(first.path)
+    monkeypatch.chdir(tmp_path / "new")
+    paths = (tmp_path / "link", "orders.sqlite", tmp_path / "new" / "orders.sqlite")
+    others = [SqliteStore(path) for path in paths]
+    for store in others:
+        await store.open()
+    assert names_of_threads().count("apimodels-store") == 1
+    await first.aclose()
+    for number, store in enumerate(others):
+        assert await begun(store, f"k{number}")
+        await store.aclose()
+    assert Writer.open_ones == {}
 
 
 async def test_closing_one_file_leaves_another_open(tmp_path):
@@ -348,12 +373,16 @@ async def main():
     first = await begun(store, "first")
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
     lost = 0
-    for number in range(100):
-        try:
-            await begin(store, f"k{number}", prompt="x" * 2000)
-        except JournalError as error:
-            assert "cannot be used" in str(error), error
-            lost += 1
+    for group in range(20):
+        keys = [f"k{group}-{number}" for number in range(5)]
+        claims = (begin(store, key, prompt="x" * 2000) for key in keys)
+        ends = await asyncio.gather(*claims, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, JournalError):
+                assert f"{store.path} cannot be used" in str(end), end
+                lost += 1
+            else:
+                assert end.granted
     assert lost
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     await store.accepted(first, "t1")

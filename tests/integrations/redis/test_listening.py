@@ -6,7 +6,9 @@ import asyncio
 
 from support.waiting import until
 
-from apimodels_async.integrations.redis.connection import Server, listen
+from apimodels_async._io.redis import Server
+from apimodels_async._secret import Secret
+from apimodels_async.integrations.redis.listening import listen
 
 
 async def test_a_connection_that_fell_silent_is_made_again(server, proxy, caplog):
@@ -16,7 +18,7 @@ async def test_a_connection_that_fell_silent_is_made_again(server, proxy, caplog
     async def take(message):
         heard.append(message)
 
-    async with Server(proxy.url, "{a}").connect() as client:
+    async with Server(Secret(proxy.url), "{a}").connect() as client:
         hearing = asyncio.create_task(
             listen(client, "news", take, lambda: opened.append(1), silence_s=0.3)
         )
