@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -30,6 +29,7 @@ from apimodels_async.integrations.streaq.broker import (
     make_worker,
 )
 from apimodels_async.integrations.streaq.jobs import QUEUE
+from apimodels_async.integrations.streaq.saving import JobSaver
 from apimodels_async.integrations.streaq.task import OrderTask
 from apimodels_async.session import Session
 from apimodels_async.stores import RedisStore
@@ -37,6 +37,7 @@ from apimodels_async.stores import RedisStore
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from streaq import Worker
     from streaq.task import AsyncRegisteredTask
@@ -88,17 +89,7 @@ def add_order(
     Raises:
         ConfigurationError: *save_to* needs obstore, which is not installed.
     """
-    return _task(worker, session, save_to, store).registered
-
-
-def _task(
-    worker: Worker[Any],
-    session: Callable[[], Session],
-    save_to: str | os.PathLike[str] | None,
-    store: OrderStore | None,
-) -> OrderTask:
-    place = save_to if save_to is None or isinstance(save_to, str) else Path(save_to)
-    return OrderTask(worker=worker, session=session, save_to=place, store=store)
+    return OrderTask(worker, session, JobSaver(save_to, store)).registered
 
 
 def order_worker(
@@ -201,7 +192,8 @@ class WorkerProcess:
             grace_period=self.grace_period,
         )
         self.store = self.store or RedisStore(self.url)
-        self.task = _task(self.worker, self._current, self.save_to, self.store)
+        saver = JobSaver(self.save_to, self.store)
+        self.task = OrderTask(self.worker, self._current, saver)
 
     def _current(self) -> Session:
         if self._session is None:
@@ -211,8 +203,8 @@ class WorkerProcess:
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[Session]:
-        if isinstance(self.task.save_to, Path):
-            await _make_folder(self.task.save_to)
+        if self.task.saver.folder is not None:
+            await _make_folder(self.task.saver.folder)
         # A job waits for a server that is away; it must not be told as refused.
         shared = RedisLimit.unchecked(
             self.url,
