@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import anyio
 from coredis import exceptions
-from streaq import Worker
+from streaq import StreaqError, Worker
 
 from apimodels_async._text import printable
 from apimodels_async.errors import ConfigurationError, ConnectionFailedError
 from apimodels_async.integrations.redis.connection import Server
+from apimodels_async.integrations.streaq.jobs import DAMAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -43,6 +44,8 @@ PASSING: Final = (
 """What a server that fails over, starts or is cut off answers with, or does not."""
 UNUSABLE: Final = (exceptions.RedisError, OSError, IndexError)
 """What any question to the broker may end with, passing or not, alone or in a group."""
+DAMAGED: Final = "Failed to deserialize data"
+"""How streaq begins to say that the text of a job cannot be read."""
 PAUSE_S: Final = 1.0
 """Between two tries to reach a broker that is away."""
 WARNED_S: Final = 30.0
@@ -91,9 +94,14 @@ class BrokerWorker(Worker[C]):
         try:
             await super().run_task(msg)
         except Exception as error:
-            if not is_passing(error):
+            if is_passing(error):
+                self._is_away(error)
+            elif isinstance(error, DAMAGE):  # JSON, and no job: streaq's own ends then
+                logger.exception("job %s is damaged", msg.task_id)
+                what = StreaqError(DAMAGED)
+                await self._persist(lambda: self.finish_failed_task(msg, what, 1, 0))
+            else:
                 raise
-            self._is_away(error)
 
     async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -27,7 +27,7 @@ from apimodels_async.integrations.redis import RedisRelay
 from apimodels_async.integrations.streaq import JobState, OrderQueue, add_order, to_json
 from apimodels_async.integrations.streaq.jobs import Job, job_id
 from apimodels_async.integrations.streaq.progress import progress_key
-from apimodels_async.integrations.streaq.waiting import CHUNK
+from apimodels_async.integrations.streaq.putting import CHUNK
 from apimodels_async.stores import MemoryStore, RedisStore
 
 pytestmark = needs_redis
