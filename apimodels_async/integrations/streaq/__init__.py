@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.progress import JobState, Progress
     from apimodels_async.integrations.streaq.queue import OrderQueue, QueueStats
     from apimodels_async.integrations.streaq.worker import (
-        WorkerLoop,
         WorkerProcess,
         add_order,
         order_worker,
     )
+    from apimodels_async.integrations.streaq.worker_loop import WorkerLoop
 else:
     # Lazy: who enqueues needs no session, and a worker no batch.
     __getattr__, __dir__ = lazy_names(
@@ -35,8 +35,8 @@ else:
             "integrations.streaq.jobs": ("Answer",),
             "integrations.streaq.progress": ("JobState", "Progress"),
             "integrations.streaq.queue": ("OrderQueue", "QueueStats"),
+            "integrations.streaq.worker_loop": ("WorkerLoop",),
             "integrations.streaq.worker": (
-                "WorkerLoop",
                 "WorkerProcess",
                 "add_order",
                 "order_worker",

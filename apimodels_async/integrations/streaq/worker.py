@@ -22,10 +22,7 @@ from apimodels_async.integrations.redis import RedisLimit
 from apimodels_async.integrations.redis.worker import LEASE_S
 from apimodels_async.integrations.streaq.broker import (
     IDLE_S,
-    PAUSE_S,
     UNUSABLE,
-    cannot_open,
-    in_words,
     make_worker,
 )
 from apimodels_async.integrations.streaq.jobs import QUEUE
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
 
     from apimodels_async._ports import OrderLimit
     from apimodels_async.integrations.streaq.broker import BrokerWorker
-    from apimodels_async.integrations.streaq.jobs import Answer
     from apimodels_async.stores.store import OrderStore
 
 logger: logging.Logger = logging.getLogger("apimodels_async.worker")
@@ -279,77 +275,3 @@ async def _hand_back(worker: Worker[Any], stream: str) -> None:
             pipe.xadd(stream, dict(entry.field_values))
             pipe.xack(stream, REDIS_GROUP, [entry.identifier])
             pipe.xdel(stream, [entry.identifier])
-
-
-@define(eq=False)
-class WorkerLoop:
-    """
-    Runs workers one after the other: a broker that forgot all is begun with anew.
-
-    For programs that handle signals themselves. One whose broker is away for a while
-    waits for it, also by ``order_worker(...).run_sync()``.
-    """
-
-    make: Callable[[], WorkerProcess]
-    """Makes the next one."""
-    told: Callable[[Answer, float], None]
-    """Called with each answer, and the seconds it took."""
-    _stopping: anyio.Event = field(init=False, factory=anyio.Event)
-    _now: WorkerProcess | None = field(init=False, default=None)
-
-    @property
-    def under_way(self) -> int:
-        """How many jobs are being worked at."""
-        return 0 if self._now is None else self._now.task.under_way
-
-    def stop(self) -> None:
-        """Take no more; what is under way may end within the worker's grace period."""
-        self._stopping.set()
-
-    async def run(self) -> None:
-        """
-        Work until stopped.
-
-        Raises:
-            ConnectionFailedError: The broker was away when it began.
-            ConfigurationError: It cannot be used, or the folder for pictures not made.
-            JournalError: The store cannot be used.
-            AuthenticationError: The API does not accept the key.
-        """
-        began = False
-        while not self._stopping.is_set():
-            try:
-                await self._run_one()
-            except* ApiModelsError as group:
-                trouble: BaseException = group
-            except* UNUSABLE as group:
-                trouble = group
-            else:
-                return
-            process, self._now = self._now, None
-            began = began or (process is not None and process.began)
-            if not began:
-                raise _first(trouble) from None
-            logger.warning("the worker begins again: %s", in_words(trouble))
-            with anyio.move_on_after(PAUSE_S):
-                await self._stopping.wait()
-
-    async def _run_one(self) -> None:
-        process = self._now = self.make()
-        process.worker.stopping = self._stopping
-        process.task.told = self.told
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._cut, process)
-            await process.worker.run_async()
-            group.cancel_scope.cancel()
-
-    async def _cut(self, process: WorkerProcess) -> None:
-        await self._stopping.wait()
-        await anyio.sleep(process.grace_period)
-        process.task.cut()
-
-
-def _first(error: BaseException) -> ApiModelsError:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error if isinstance(error, ApiModelsError) else cannot_open(error)
