@@ -188,10 +188,16 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, PASSING)
 
 
-def in_words(error: BaseException) -> str:
-    """Return what the broker, or the way to it, said."""
+def first_of(error: BaseException) -> BaseException:
+    """Return the first error of a group, or the error itself."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
+
+
+def in_words(error: BaseException) -> str:
+    """Return what the broker, or the way to it, said."""
+    error = first_of(error)
     if isinstance(error, IndexError):
         return "no answer in time"
     return printable(str(error) or type(error).__name__, 200)

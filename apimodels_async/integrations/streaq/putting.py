@@ -6,27 +6,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from coredis import PureToken
 from streaq.utils import now_ms
 
 from apimodels_async._api import requests
 from apimodels_async._core.money.digests import digest_of
+from apimodels_async.batch.source import items_of
 from apimodels_async.errors import ApiModelsError, InvalidRequestError
 from apimodels_async.integrations.streaq.jobs import TASK, Job
 from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.integrations.streaq.reading import read_job
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
 
     from streaq import Worker
     from streaq.task import Task
-
-T = TypeVar("T")
 
 logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
@@ -39,22 +37,12 @@ message is in memory, here and there, and Redis cuts off who sends it 1 GiB.
 """
 
 
-async def each_of(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
-    """Return the items of *source*, of whichever kind it is."""
-    if isinstance(source, AsyncIterable):
-        async for each in source:
-            yield each
-    else:
-        for each in source:
-            yield each
-
-
 async def chunked(
     jobs: Iterable[Job] | AsyncIterable[Job],
 ) -> AsyncIterator[list[Job]]:
     """Return *jobs* in as many as go into one message; none is empty."""
     chunk, size = list[Job](), 0
-    async for job in each_of(jobs):
+    async for job in items_of(jobs):
         more = job.size
         if chunk and (len(chunk) == CHUNK or size + more > CHUNK_BYTES):
             yield chunk

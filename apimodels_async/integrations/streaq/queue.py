@@ -5,6 +5,7 @@ The other end of the queue: where orders are put, and answers waited for.
 from __future__ import annotations
 
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from attrs import frozen
@@ -15,6 +16,7 @@ from apimodels_async._api import checks, requests
 from apimodels_async._io.config import resolve_base_url
 from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._text import Value
+from apimodels_async.batch.source import items_of
 from apimodels_async.errors import ConfigurationError
 from apimodels_async.integrations.streaq.broker import (
     UNUSABLE,
@@ -35,7 +37,7 @@ from apimodels_async.integrations.streaq.progress import (
     Progress,
     progress_key,
 )
-from apimodels_async.integrations.streaq.putting import chunked, each_of, put_new
+from apimodels_async.integrations.streaq.putting import chunked, put_new
 from apimodels_async.integrations.streaq.reading import AnswerReader, damaged, read_job
 from apimodels_async.integrations.streaq.waiting import Waiting
 from apimodels_async.stores.redis.store import RedisStore
@@ -122,13 +124,7 @@ class OrderQueue:
             ConnectionFailedError: The broker is away.
             ConfigurationError: It cannot be used.
         """
-        trouble: BaseException | None = None
-        try:
-            await self._worker.__aenter__()
-        except (*UNUSABLE, ExceptionGroup) as error:
-            trouble = error
-        if trouble is not None:
-            raise cannot_open(trouble)
+        await self._ask(self._worker.__aenter__())
         self.waiting.start()
         return self
 
@@ -144,14 +140,11 @@ class OrderQueue:
             for each in self._closers:
                 await each()
         finally:
-            await self._disconnect()
-
-    async def _disconnect(self) -> None:
-        # Without the error of the body: it would come out as a group.
-        try:
-            await self._worker.__aexit__(None, None, None)
-        except (*UNUSABLE, ExceptionGroup) as error:
-            logger.debug("the broker was left in trouble: %s", in_words(error))
+            # Without the error of the body: it would come out as a group.
+            try:
+                await self._worker.__aexit__(None, None, None)
+            except (*UNUSABLE, ExceptionGroup) as trouble:
+                logger.debug("the broker was left in trouble: %s", in_words(trouble))
 
     def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Have *close* awaited when this is left."""
@@ -194,10 +187,11 @@ class OrderQueue:
             ConnectionFailedError: The broker is away.
         """
         count = 0
-        jobs = (self._job(*each, save_to) async for each in each_of(orders))
-        async for chunk in chunked(jobs):
-            await self._ask(put_new(self._worker, chunk))
-            count += len(chunk)
+        async with aclosing(items_of(orders)) as each:
+            jobs = (self._job(*order, save_to) async for order in each)
+            async for chunk in chunked(jobs):
+                await self._ask(put_new(self._worker, chunk))
+                count += len(chunk)
         return count
 
     async def wait(self, idempotency_key: str) -> Answer:

@@ -99,19 +99,11 @@ class JobSaver:
         except ConfigurationError as error:  # the picture is paid for, all the same
             return (), DownloadError(error.message)
         if paths and self.store is not None:
-            await self._write_down(session, self.store, job.key, paths)
+            files = [str(each) for each in paths]
+            try:
+                record = await session.find(job.key)
+                if record is not None:
+                    await ask(self.store.saved, record.attempt, files)
+            except JournalError as error:  # they are there, and the answer says so
+                logger.warning("%s: its files are not in the store: %s", job.key, error)
         return paths, trouble
-
-    async def _write_down(
-        self,
-        session: Session,
-        store: OrderStore,
-        key: str,
-        paths: Sequence[Path | str],
-    ) -> None:
-        try:
-            record = await session.find(key)
-            if record is not None:
-                await ask(store.saved, record.attempt, [str(each) for each in paths])
-        except JournalError as error:  # the pictures are there, and the answer says so
-            logger.warning("%s: its files are not in the store: %s", key, error)

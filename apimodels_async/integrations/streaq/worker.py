@@ -220,19 +220,9 @@ class WorkerProcess:
             with anyio.CancelScope(shield=True):
                 self.task.closed = True
                 if self.began:
-                    await self._hand_back()
+                    await _hand_back(self.worker)
                 await session.aclose()
                 await shared.aclose()
-
-    async def _hand_back(self) -> None:
-        """Give others at once what this worker was given and has not begun."""
-        worker = self.worker
-        with anyio.move_on_after(HAND_BACK_S):
-            try:
-                for priority in worker.priorities:
-                    await _hand_back(worker, worker.stream_key + priority)
-            except (*UNUSABLE, ExceptionGroup) as error:
-                logger.warning("what was not begun is handed on later: %s", error)
 
 
 async def _make_folder(path: Path) -> None:
@@ -262,7 +252,17 @@ async def _check_key(session: Session) -> None:
             logger.warning("the API does not say whether the key is good: %s", error)
 
 
-async def _hand_back(worker: Worker[Any], stream: str) -> None:
+async def _hand_back(worker: Worker[Any]) -> None:
+    """Give others at once what *worker* was given and has not begun."""
+    with anyio.move_on_after(HAND_BACK_S):
+        try:
+            for priority in worker.priorities:
+                await _hand_on(worker, worker.stream_key + priority)
+        except (*UNUSABLE, ExceptionGroup) as error:
+            logger.warning("what was not begun is handed on later: %s", error)
+
+
+async def _hand_on(worker: Worker[Any], stream: str) -> None:
     found: Any = await worker.redis.xpending(
         stream, REDIS_GROUP, "-", "+", HANDED_BACK_MAX, consumer=worker.id
     )

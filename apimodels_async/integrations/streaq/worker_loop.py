@@ -15,6 +15,7 @@ from apimodels_async.integrations.streaq.broker import (
     PAUSE_S,
     UNUSABLE,
     cannot_open,
+    first_of,
     in_words,
 )
 
@@ -75,7 +76,9 @@ class WorkerLoop:
             process, self._now = self._now, None
             began = began or (process is not None and process.began)
             if not began:
-                raise _first(trouble) from None
+                first = first_of(trouble)
+                known = isinstance(first, ApiModelsError)
+                raise (first if known else cannot_open(first)) from None
             logger.warning("the worker begins again: %s", in_words(trouble))
             with anyio.move_on_after(PAUSE_S):
                 await self._stopping.wait()
@@ -93,9 +96,3 @@ class WorkerLoop:
         await self._stopping.wait()
         await anyio.sleep(process.grace_period)
         process.task.cut()
-
-
-def _first(error: BaseException) -> ApiModelsError:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error if isinstance(error, ApiModelsError) else cannot_open(error)

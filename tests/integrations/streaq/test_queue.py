@@ -319,6 +319,8 @@ async def test_any_number_is_put_in_chunks(queue, broker):
 
     assert await queue.put(source()) == CHUNK + 1
     assert broker.client().xlen("streaq:apimodels:queues:normal") == CHUNK + 1
+    with pytest.raises(InvalidRequestError, match="not a single one"):
+        await queue.put("a fox")
 
 
 async def test_an_inline_picture_of_another_store_is_told(queue, broker, emulator):
