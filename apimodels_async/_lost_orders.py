@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from apimodels_async._io.tracker import Tracker
     from apimodels_async.handle import PaidRequest
     from apimodels_async.stores.sent_order import SentOrder
-    from apimodels_async.webhooks.expected import ExpectedCallback, ExpectedCallbacks
+    from apimodels_async.webhooks.expected import ExpectedCallbacks
+    from apimodels_async.webhooks.expected_callback import ExpectedCallback
 
 
 @define(eq=False, repr=False)
@@ -85,7 +86,7 @@ class LostOrders:
     ) -> TaskHandle | None:
         if self._callbacks is None or expected is None:
             return None
-        entry = await self._callbacks.wait_for_task(expected, salvaged)
+        entry = await self._callbacks.search.wait_for_task(expected, salvaged)
         if entry is None:
             return None
         entry.follow(expected.record)

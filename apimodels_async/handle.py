@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.tracker import Tracker
     from apimodels_async.models import AnyRequest, TaskEvent, TaskSnapshot, TaskState
     from apimodels_async.stores.sent_order import SentOrder
-    from apimodels_async.webhooks.expected import ExpectedCallback
+    from apimodels_async.webhooks.expected_callback import ExpectedCallback
 
 TOKEN_PREFIX = "am1."  # noqa: S105  a version mark, not a secret
 

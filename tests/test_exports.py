@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 import apimodels_async
-from apimodels_async import errors, stores
+from apimodels_async import batch, errors, stores, testing
 from apimodels_async.integrations import redis, streaq
+
+DOORS = [stores, redis, streaq, testing, batch]
+"""Lazy ones, inside."""
 
 
 def order(name: str) -> tuple[int, str]:
@@ -43,9 +46,7 @@ def test_the_list_is_sorted_and_unique():
     assert sorted(set(names), key=order) == names
 
 
-@pytest.mark.parametrize(
-    "door", [stores, redis, streaq], ids=["stores", "redis", "streaq"]
-)
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
 def test_a_lazy_door_inside_has_what_it_says(door):
     """Each of its names resolves and is shown, and an unknown one is refused."""
     for name in door.__all__:
@@ -70,7 +71,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 @pytest.mark.parametrize(
-    "door", [apimodels_async, stores, redis, streaq], ids=lambda door: door.__name__
+    "door", [apimodels_async, *DOORS], ids=lambda door: door.__name__
 )
 def test_type_checkers_see_what_is_there(door):
     """What type checkers are told each name of ``__all__`` is, it is."""

@@ -356,14 +356,15 @@ def stray_clients(module: Module) -> list[str]:
 
 def back_doors(module: Module) -> list[str]:
     """Return a sentence for every import that is made of a string."""
-    doors = {"", "integrations.redis", "integrations.streaq", "stores", "testing"}
-    if module.name in doors:
-        return []  # the lazy doors
+    doors = {"integrations.redis", "integrations.streaq", "stores", "testing", "batch"}
+    if module.name in {"", "_io.lazy", *doors}:
+        return []
     return [
         f"{module.name}:{node.lineno} imports by name"
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call)
-        and ast.unparse(node.func).rpartition(".")[2] in {"import_module", "__import__"}
+        and ast.unparse(node.func).rpartition(".")[2]
+        in {"import_module", "__import__", "lazy_names"}
     ]
 
 
@@ -433,6 +434,7 @@ PLANTED = [
     ("images", "if TYPE_CHECKING:\n    import aiohttp", "_io/client.py"),
     ("_io.files.storage", "from aiohttp import ClientSession", "_io/client.py"),
     ("session", "m = importlib.import_module('x')", "imports by name"),
+    ("session", "get, _ = lazy_names('x', {})", "imports by name"),
 ]
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -25,12 +24,13 @@ from apimodels_async._core.money.digests import DIGEST_FORM
 from apimodels_async._core.money.records import Keys
 from apimodels_async.batch.folder import BatchFolder
 from apimodels_async.batch.item import HaltError, ItemRunner
-from apimodels_async.errors import ConfigurationError, InvalidRequestError
+from apimodels_async.batch.source import items_of
+from apimodels_async.errors import ConfigurationError
 from apimodels_async.handle import TaskHandle
 from apimodels_async.stores.store import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
     from decimal import Decimal
     from pathlib import Path
     from types import TracebackType
@@ -81,7 +81,7 @@ class Batch:
         budget: Budget,
         options: BatchOptions,
     ) -> None:
-        self._source = _each(source)
+        self._source = items_of(source)
         self._runtime = runtime
         self._budget = budget
         self._options = options
@@ -363,31 +363,3 @@ class Batch:
         finally:
             if self._journal is not None:
                 await self._journal.aclose()
-
-
-def _each(
-    source: Iterable[object] | AsyncIterable[object],
-) -> AsyncGenerator[object, None]:
-    if isinstance(source, (str, bytes, Mapping)):
-        msg = "a batch takes a list or an iterator of prompts, not a single one"
-        raise InvalidRequestError(msg, parameter="source")
-    return _read_async(source) if isinstance(source, AsyncIterable) else _read(source)
-
-
-async def _read(source: Iterable[object]) -> AsyncGenerator[object, None]:
-    try:
-        for found in source:
-            yield found
-    finally:
-        # A generator left in the middle runs its clean-up now, not at some collection.
-        if isinstance(source, Generator):
-            source.close()
-
-
-async def _read_async(source: AsyncIterable[object]) -> AsyncGenerator[object, None]:
-    try:
-        async for found in source:
-            yield found
-    finally:
-        if isinstance(source, AsyncGenerator):
-            await source.aclose()

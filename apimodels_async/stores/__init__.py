@@ -8,8 +8,9 @@ A store outlives processes: what one paid for and never saw, the next one finds 
 ``session.recover()``, and ``session.history()`` lists every order there was.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from apimodels_async._io.lazy import lazy_names
 
 if TYPE_CHECKING:
     from apimodels_async._core.money.orders import (
@@ -30,29 +31,31 @@ if TYPE_CHECKING:
     from apimodels_async.stores.redis.store import RedisStore
     from apimodels_async.stores.sqlite.store import SqliteStore
     from apimodels_async.stores.store import HistoryQuery, OrderStore
-
-# Lazy: every session asks this package for its Protocol, and few have a store.
-_HOMES = {
-    "BEFORE": "_core.money.orders",
-    "Claim": "_core.money.orders",
-    "ENDED": "_core.money.orders",
-    "HOSTED": "_core.money.orders",
-    "HistoryQuery": "stores.store",
-    "LEASE_S": "_core.money.orders",
-    "MemoryStore": "stores.memory",
-    "NewOrder": "_core.money.orders",
-    "ORDERED_ANEW": "_core.money.orders",
-    "OrderRecord": "_core.money.orders",
-    "OrderState": "_core.money.resume",
-    "OrderStore": "stores.store",
-    "RecoveredOrder": "stores.recovered",
-    "RedisStore": "stores.redis.store",
-    "SqliteStore": "stores.sqlite.store",
-    "find_order": "stores.reading",
-    "forget_order": "stores.reading",
-    "is_replaceable": "_core.money.orders",
-    "read_history": "stores.reading",
-}
+else:
+    # Lazy: every session asks this package for its Protocol, and few have a store.
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "_core.money.orders": (
+                "BEFORE",
+                "Claim",
+                "ENDED",
+                "HOSTED",
+                "LEASE_S",
+                "NewOrder",
+                "ORDERED_ANEW",
+                "OrderRecord",
+                "is_replaceable",
+            ),
+            "_core.money.resume": ("OrderState",),
+            "stores.memory": ("MemoryStore",),
+            "stores.reading": ("find_order", "forget_order", "read_history"),
+            "stores.recovered": ("RecoveredOrder",),
+            "stores.redis.store": ("RedisStore",),
+            "stores.sqlite.store": ("SqliteStore",),
+            "stores.store": ("HistoryQuery", "OrderStore"),
+        },
+    )
 
 __all__ = [
     "BEFORE",
@@ -75,14 +78,3 @@ __all__ = [
     "is_replaceable",
     "read_history",
 ]
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(f"apimodels_async.{_HOMES[name]}"), name)

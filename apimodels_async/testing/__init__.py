@@ -6,23 +6,24 @@ The fixtures need no import: ``apimodels_emulator``, ``apimodels_faults``,
 extra ``[testing]``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from apimodels_async._io.lazy import lazy_names
 
 if TYPE_CHECKING:
     from apimodels_async.testing.record import Order, Record, Request
     from apimodels_async.testing.scenarios import Faults
     from apimodels_async.testing.served import ServedEmulator, serve_emulator
-
-# Lazy: pytest loads the plugin in this package in every run of anybody's tests.
-_HOMES = {
-    "Faults": "scenarios",
-    "Order": "record",
-    "Record": "record",
-    "Request": "record",
-    "ServedEmulator": "served",
-    "serve_emulator": "served",
-}
+else:
+    # Lazy: pytest loads the plugin in this package in every run of anybody's tests.
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "testing.record": ("Order", "Record", "Request"),
+            "testing.scenarios": ("Faults",),
+            "testing.served": ("ServedEmulator", "serve_emulator"),
+        },
+    )
 
 __all__ = [
     "Faults",
@@ -32,10 +33,3 @@ __all__ = [
     "ServedEmulator",
     "serve_emulator",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

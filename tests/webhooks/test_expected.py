@@ -109,7 +109,7 @@ async def test_a_task_the_user_attached_is_not_polled_twice():
     async with Rig(done_after(0)) as rig, Desk(rig) as desk:
         entry = rig.watch("t1", attached=True)
         expected = desk.callbacks.expect("m")
-        assert await desk.callbacks.wait_for_task(expected, "t1") is entry
+        assert await desk.callbacks.search.wait_for_task(expected, "t1") is entry
         assert rig.ledger.claimed == {"t1"}
         assert rig.transport.counts["t1"] == 1
 
@@ -136,8 +136,8 @@ async def test_two_lost_orders_never_share_a_task():
 
     async with Rig(done_after(0), latency=1.0) as rig, Desk(rig, patience=3) as desk:
         first, second = desk.callbacks.expect("m"), desk.callbacks.expect("m")
-        one = asyncio.create_task(desk.callbacks.wait_for_task(first, "t1"))
-        other = asyncio.create_task(desk.callbacks.wait_for_task(second, "t1"))
+        one = asyncio.create_task(desk.callbacks.search.wait_for_task(first, "t1"))
+        other = asyncio.create_task(desk.callbacks.search.wait_for_task(second, "t1"))
         assert (await one).task_id == "t1"
         assert await other is None
         assert second.lost
@@ -154,7 +154,9 @@ async def test_an_id_the_api_does_not_know_is_no_task():
 
     async with Rig(script) as rig, Desk(rig) as desk:
         expected = desk.callbacks.expect("m")
-        search = asyncio.create_task(desk.callbacks.wait_for_task(expected, "gone"))
+        search = asyncio.create_task(
+            desk.callbacks.search.wait_for_task(expected, "gone")
+        )
         await asyncio.sleep(15)
         await desk.deliver(expected, "t1")
         assert (await search).task_id == "t1"
@@ -164,7 +166,7 @@ async def test_a_late_hint_that_is_not_confirmed_finds_nothing():
     """After our patience, too, only a task that the API knows becomes an orphan."""
     async with Rig(lambda _call: refused(404)) as rig, Desk(rig, patience=1) as desk:
         expected = desk.callbacks.expect("m")
-        assert await desk.callbacks.wait_for_task(expected, None) is None
+        assert await desk.callbacks.search.wait_for_task(expected, None) is None
         await desk.deliver(expected, "gone")
         await asyncio.sleep(60)
         assert rig.transport.counts["gone"] == 3
@@ -198,7 +200,8 @@ async def test_a_closed_tracker_confirms_nothing():
     async with Rig(done_after(0)) as rig, Desk(rig, patience=1) as desk:
         await rig.tracker.aclose()
         assert (
-            await desk.callbacks.wait_for_task(desk.callbacks.expect("m"), "t1") is None
+            await desk.callbacks.search.wait_for_task(desk.callbacks.expect("m"), "t1")
+            is None
         )
 
 

@@ -11,8 +11,9 @@ Orders for workers on any number of machines: streaq's queue on a Redis server.
 Needs the extra ``[distributed]``, and Redis 7.0 or newer, or Valkey.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from apimodels_async._io.lazy import lazy_names
 
 if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.broker import to_json
@@ -20,25 +21,28 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.progress import JobState, Progress
     from apimodels_async.integrations.streaq.queue import OrderQueue, QueueStats
     from apimodels_async.integrations.streaq.worker import (
-        WorkerLoop,
         WorkerProcess,
         add_order,
         order_worker,
     )
-
-# Lazy: who enqueues needs no session, and a worker no batch.
-_HOMES = {
-    "Answer": "jobs",
-    "JobState": "progress",
-    "OrderQueue": "queue",
-    "Progress": "progress",
-    "QueueStats": "queue",
-    "WorkerLoop": "worker",
-    "WorkerProcess": "worker",
-    "add_order": "worker",
-    "order_worker": "worker",
-    "to_json": "broker",
-}
+    from apimodels_async.integrations.streaq.worker_loop import WorkerLoop
+else:
+    # Lazy: who enqueues needs no session, and a worker no batch.
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "integrations.streaq.broker": ("to_json",),
+            "integrations.streaq.jobs": ("Answer",),
+            "integrations.streaq.progress": ("JobState", "Progress"),
+            "integrations.streaq.queue": ("OrderQueue", "QueueStats"),
+            "integrations.streaq.worker_loop": ("WorkerLoop",),
+            "integrations.streaq.worker": (
+                "WorkerProcess",
+                "add_order",
+                "order_worker",
+            ),
+        },
+    )
 
 __all__ = [
     "Answer",
@@ -52,14 +56,3 @@ __all__ = [
     "order_worker",
     "to_json",
 ]
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import anyio
 from coredis import exceptions
-from streaq import Worker
+from streaq import StreaqError, Worker
 
 from apimodels_async._io.redis import Server
 from apimodels_async._secret import Secret
 from apimodels_async._text import printable
 from apimodels_async.errors import ConfigurationError, ConnectionFailedError
+from apimodels_async.integrations.streaq.jobs import DAMAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -44,6 +45,8 @@ PASSING: Final = (
 """What a server that fails over, starts or is cut off answers with, or does not."""
 UNUSABLE: Final = (exceptions.RedisError, OSError, IndexError)
 """What any question to the broker may end with, passing or not, alone or in a group."""
+DAMAGED: Final = "Failed to deserialize data"
+"""How streaq begins to say that the text of a job cannot be read."""
 PAUSE_S: Final = 1.0
 """Between two tries to reach a broker that is away."""
 WARNED_S: Final = 30.0
@@ -92,9 +95,14 @@ class BrokerWorker(Worker[C]):
         try:
             await super().run_task(msg)
         except Exception as error:
-            if not is_passing(error):
+            if is_passing(error):
+                self._is_away(error)
+            elif isinstance(error, DAMAGE):  # JSON, and no job: streaq's own ends then
+                logger.exception("job %s is damaged", msg.task_id)
+                what = StreaqError(DAMAGED)
+                await self._persist(lambda: self.finish_failed_task(msg, what, 1, 0))
+            else:
                 raise
-            self._is_away(error)
 
     async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -181,10 +189,16 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, PASSING)
 
 
-def in_words(error: BaseException) -> str:
-    """Return what the broker, or the way to it, said."""
+def first_of(error: BaseException) -> BaseException:
+    """Return the first error of a group, or the error itself."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
+
+
+def in_words(error: BaseException) -> str:
+    """Return what the broker, or the way to it, said."""
+    error = first_of(error)
     if isinstance(error, IndexError):
         return "no answer in time"
     return printable(str(error) or type(error).__name__, 200)

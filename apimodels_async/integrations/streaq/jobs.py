@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 from attrs import evolve, field, frozen
@@ -27,7 +26,7 @@ from apimodels_async.errors import (
 from apimodels_async.models import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from decimal import Decimal
 
     from apimodels_async._ports import Request
@@ -46,7 +45,9 @@ MORE: Final = (
     *("idempotency_key", "retry_after", "fail_message", "fail_code", "parameter"),
 )
 """What some errors carry besides."""
+NO_ANSWER: Final = "the answer of a worker cannot be read: is it of another release?"
 DAMAGE: Final = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""What reading JSON of another shape ends with."""
 
 
 def job_id(idempotency_key: str) -> str:
@@ -71,7 +72,7 @@ class Job:
     """One order, as it is put."""
 
     key: str
-    request: Mapping[str, Any]
+    request: dict[str, Any]
     save_to: SaveTo = None
     number: int | None = None
     anew: bool = True
@@ -91,7 +92,12 @@ class Job:
     def arguments(self) -> tuple[object, ...]:
         """Those of the task."""
         known = (self.save_to, self.number, self.anew, self.base_url)
-        return dict(self.request), self.key, *known, *self.newer
+        return self.request, self.key, *known, *self.newer
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in the broker, about."""
+        return len(json.dumps(self.arguments))
 
     @property
     def id(self) -> str:
@@ -218,13 +224,12 @@ def load_answer(found: Mapping[str, Any]) -> Answer:
         )
     except DAMAGE:
         pass
-    raise unreadable()
+    raise unreadable(NO_ANSWER)
 
 
-def unreadable() -> UnexpectedResponseError:
-    """Return what to say of an answer that nobody here can read."""
-    msg = "the answer of a worker cannot be read: is it of another release?"
-    error = UnexpectedResponseError(msg)
+def unreadable(why: str) -> UnexpectedResponseError:
+    """Return what to say of an order of which nobody here can read what became."""
+    error = UnexpectedResponseError(why)
     error.charged = None
     return error
 

@@ -4,9 +4,8 @@ The other end of the queue: where orders are put, and answers waited for.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import AsyncIterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from attrs import frozen
@@ -14,11 +13,11 @@ from streaq import TaskStatus
 from streaq.constants import REDIS_RETRY
 
 from apimodels_async._api import checks, requests
-from apimodels_async._core.money.digests import digest_of
 from apimodels_async._io.config import resolve_base_url
 from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._text import Value
-from apimodels_async.errors import ConfigurationError, InvalidRequestError
+from apimodels_async.batch.source import items_of
+from apimodels_async.errors import ConfigurationError
 from apimodels_async.integrations.streaq.broker import (
     UNUSABLE,
     cannot_open,
@@ -38,12 +37,14 @@ from apimodels_async.integrations.streaq.progress import (
     Progress,
     progress_key,
 )
-from apimodels_async.integrations.streaq.waiting import CHUNK, Waiting
+from apimodels_async.integrations.streaq.putting import chunked, put_new
+from apimodels_async.integrations.streaq.reading import AnswerReader, damaged, read_job
+from apimodels_async.integrations.streaq.waiting import Waiting
 from apimodels_async.stores.redis.store import RedisStore
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
     from decimal import Decimal
     from types import TracebackType
 
@@ -107,7 +108,8 @@ class OrderQueue:
         """Address of the API that the workers order at."""
         self.network: Network = resolve_network(way, None, None, self.base_url)
         """How pictures are fetched here."""
-        self.waiting: Waiting = Waiting(self._worker, self.store)
+        self._answers = AnswerReader(self._worker, self.store)
+        self.waiting: Waiting = Waiting(self._worker, self._answers)
         """Who waits for what."""
         self._closers = list["Callable[[], Awaitable[None]]"]()
 
@@ -122,13 +124,7 @@ class OrderQueue:
             ConnectionFailedError: The broker is away.
             ConfigurationError: It cannot be used.
         """
-        trouble: BaseException | None = None
-        try:
-            await self._worker.__aenter__()
-        except (*UNUSABLE, ExceptionGroup) as error:
-            trouble = error
-        if trouble is not None:
-            raise cannot_open(trouble)
+        await self._ask(self._worker.__aenter__())
         self.waiting.start()
         return self
 
@@ -144,14 +140,11 @@ class OrderQueue:
             for each in self._closers:
                 await each()
         finally:
-            await self._disconnect()
-
-    async def _disconnect(self) -> None:
-        # Without the error of the body: it would come out as a group.
-        try:
-            await self._worker.__aexit__(None, None, None)
-        except (*UNUSABLE, ExceptionGroup) as error:
-            logger.debug("the broker was left in trouble: %s", in_words(error))
+            # Without the error of the body: it would come out as a group.
+            try:
+                await self._worker.__aexit__(None, None, None)
+            except (*UNUSABLE, ExceptionGroup) as trouble:
+                logger.debug("the broker was left in trouble: %s", in_words(trouble))
 
     def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Have *close* awaited when this is left."""
@@ -193,14 +186,13 @@ class OrderQueue:
                 another request in the queue. What was read before it may have been put.
             ConnectionFailedError: The broker is away.
         """
-        count, chunk = 0, list[Job]()
-        async for request, key in _each(orders):
-            chunk.append(self._job(request, key, save_to))
-            if len(chunk) == CHUNK:
-                await self._put(chunk)
-                count, chunk = count + CHUNK, []
-        await self._put(chunk)
-        return count + len(chunk)
+        count = 0
+        async with aclosing(items_of(orders)) as each:
+            jobs = (self._job(*order, save_to) async for order in each)
+            async for chunk in chunked(jobs):
+                await self._ask(put_new(self._worker, chunk))
+                count += len(chunk)
+        return count
 
     async def wait(self, idempotency_key: str) -> Answer:
         """
@@ -223,7 +215,9 @@ class OrderQueue:
         )
         if raw is None:  # it ended in between
             return await self.wait(idempotency_key)
-        job = Job.read((await self._worker.deserialize(raw))["a"])
+        job = await read_job(self._worker, idempotency_key, raw)
+        if job is None:
+            return damaged(idempotency_key)
         return await self.waiting.answer_to(self.waiting.enqueue(job, put=False))
 
     async def look(self, idempotency_key: str) -> Progress:
@@ -242,7 +236,7 @@ class OrderQueue:
         ]
         status = await self._ask(worker.status_by_id(job))
         raw, task_id, tries = await self._ask(worker.redis.mget(places))
-        answer = None if raw is None else await self.waiting.read(key, raw)
+        answer = None if raw is None else await self._answers.read(key, raw)
         if answer is not None:
             return Progress(
                 state=JobState.ENDED,
@@ -328,37 +322,6 @@ class OrderQueue:
         key = checks.check_key(key)
         return Job(key, body, save_to, None, base_url=self.base_url)
 
-    async def _put(self, jobs: list[Job]) -> None:
-        if jobs:
-            there = await self._check_keys(jobs)
-            fresh = [job.id for job in jobs if job.id not in there]
-            await self._ask(self.waiting.put(jobs, fresh=fresh))
-
-    async def _check_keys(self, jobs: list[Job]) -> set[str]:
-        """
-        Return the ids of those that wait or are worked at.
-
-        Raises:
-            InvalidRequestError: A key is that of another one of them: it would be left
-                out silently.
-        """
-        places = [self._worker.task_key + job.id for job in jobs]
-        found = await self._ask(self._worker.redis.mget(places))
-        digests = dict[str, str]()
-        for job, raw in zip(jobs, found, strict=True):
-            if raw is not None:
-                there = (await self._worker.deserialize(raw))["a"][0]
-                digests[job.id] = _digest(there)
-            digest = _digest(job.request)
-            if digests.setdefault(job.id, digest) != digest:
-                msg = (
-                    f"idempotency_key={job.key!r} names another request, which is in "
-                    "the queue: give this one a key of its own"
-                )
-                raise InvalidRequestError(msg, parameter="idempotency_key")
-        pairs = zip(jobs, found, strict=True)
-        return {job.id for job, raw in pairs if raw is not None}
-
     async def _ask(self, question: Any) -> Any:
         trouble: BaseException
         try:
@@ -366,19 +329,3 @@ class OrderQueue:
         except (*UNUSABLE, ExceptionGroup) as error:
             trouble = error
         raise cannot_open(trouble)
-
-
-def _digest(request: object) -> str:
-    encoded = requests.encode(requests.read_request(request))
-    return digest_of(encoded.path, json.loads(encoded.body or b"{}"))
-
-
-async def _each(
-    source: Iterable[tuple[object, str]] | AsyncIterable[tuple[object, str]],
-) -> AsyncIterator[tuple[object, str]]:
-    if isinstance(source, AsyncIterable):
-        async for each in source:
-            yield each
-    else:
-        for each in source:
-            yield each

@@ -20,7 +20,6 @@ import logging
 import math
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CancelScope, sleep
@@ -28,19 +27,14 @@ from attrs import define, field
 from streaq import StreaqRetry
 
 from apimodels_async._api import checks, requests
-from apimodels_async._core.files.names import item_stem
-from apimodels_async._core.files.object_urls import BUCKETS, ObjectURL, read_object_url
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.config import resolve_base_url
-from apimodels_async._io.files.destinations import read_destination
 from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
     APIStatusError,
     ConfigurationError,
-    DownloadError,
     GenerationFailedError,
-    InvalidRequestError,
     JournalError,
     RateLimitError,
     SessionClosedError,
@@ -51,13 +45,14 @@ from apimodels_async.integrations.streaq.jobs import (
     KEPT_S,
     TASK,
     Answer,
+    Job,
     dump_answer,
     job_id,
 )
 from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.models import ImageRequest, ImageResult
 from apimodels_async.policies import RETRY_AFTER_MAX_S
-from apimodels_async.stores.store import ask, one_spelling, scope_of
+from apimodels_async.stores.store import one_spelling, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,9 +63,9 @@ if TYPE_CHECKING:
     from apimodels_async._core.money.orders import OrderRecord
     from apimodels_async.handle import TaskHandle
     from apimodels_async.integrations.streaq.jobs import SaveTo
+    from apimodels_async.integrations.streaq.saving import JobSaver
     from apimodels_async.models import AnyRequest
     from apimodels_async.session import Session
-    from apimodels_async.stores.store import OrderStore
 
 logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
@@ -88,17 +83,14 @@ def _nothing(_answer: Answer, _seconds: float) -> None:
     """Tell nobody."""
 
 
-@define(eq=False, kw_only=True)
+@define(eq=False)
 class OrderTask:
     """Orders for one worker."""
 
     worker: Worker[Any]
     session: Callable[[], Session]
     """The session of this process; it must have a store."""
-    store: OrderStore | None = None
-    """That store, to keep in it where pictures were saved."""
-    save_to: str | Path | None = None
-    """Where pictures go that a job says nothing of."""
+    saver: JobSaver
     told: Callable[[Answer, float], None] = _nothing
     """Called with each answer, and the seconds it took."""
     registered: AsyncRegisteredTask[Any, Any] = field(init=False)
@@ -109,11 +101,6 @@ class OrderTask:
     """Since when the API cannot be reached, by the monotonic clock."""
 
     def __attrs_post_init__(self) -> None:
-        place = self.save_to
-        if place is not None and read_object_url(place, "save_to") is None:
-            self.save_to = Path(place)
-        if place is not None:
-            read_destination(place, "save_to")
         register = self.worker.task(
             name=TASK, max_tries=None, ttl=KEPT_S, silent=True, timeout=None
         )
@@ -160,20 +147,16 @@ class OrderTask:
 
             newer: What a later release says besides: it is refused, not left out.
         """
+        job = Job(
+            *(idempotency_key, request, save_to, number, anew is not False, base_url),
+            newer,
+        )
         began, answer = time.monotonic(), None
         if not self.closed:
             with CancelScope() as scope:
                 self._scopes.add(scope)
                 try:
-                    answer = await self._answer(
-                        request,
-                        idempotency_key,
-                        save_to,
-                        number,
-                        anew=anew is not False,
-                        base_url=base_url,
-                        newer=newer,
-                    )
+                    answer = await self._answer(job)
                 finally:
                     self._scopes.discard(scope)
         if answer is None:
@@ -181,42 +164,28 @@ class OrderTask:
         self.told(answer, time.monotonic() - began)
         return dump_answer(answer)
 
-    async def _answer(
-        self,
-        request: Any,
-        key: Any,
-        save_to: SaveTo,
-        number: int | None,
-        *,
-        anew: bool,
-        base_url: str | None,
-        newer: tuple[object, ...],
-    ) -> Answer:
+    async def _answer(self, job: Job) -> Answer:
         tries, session = self.registered.context.tries, self.session()
         asked: AnyRequest | None = None
         try:
-            _check_release(newer)
-            _check_address(base_url, session.base_url)
-            key = checks.check_key(key)
-            place = self._place(save_to)
-            if number is not None:
-                checks.check_count("start", number, least=0)
-            asked = requests.read_request(request)
+            _check_release(job.newer)
+            _check_address(job.base_url, session.base_url)
+            key = checks.check_key(job.key)
+            place = self.saver.place_of(job.save_to)
+            if job.number is not None:
+                checks.check_count("start", job.number, least=0)
+            asked = requests.read_request(job.request)
             # In a worker of the user's own nobody says when it was put.
             since = PUT_AT.get(math.inf) if tries > 1 else math.inf
-            result = await self._order(session, asked, key, since if anew else 0)
+            result = await self._order(session, asked, key, since if job.anew else 0)
         except ApiModelsError as error:
-            if asked is None and (tries > 1 or not anew):
+            if asked is None and (tries > 1 or not job.anew):
                 error.charged = None  # the store was not asked
-            return Answer.of(str(key), error, tries=tries)
-        kept_in = None
-        if self.store is not None:
-            kept_in = scope_of(self.store, session.base_url)
-        paths, trouble = list[str](), None
-        if place is not None:
-            paths, trouble = await self._save(session, result, asked, place, number)
-        if paths:
-            await self._write_down(session, key, paths)
+            return Answer.of(str(job.key), error, tries=tries)
+        kept_in, store = None, self.saver.store
+        if store is not None:
+            kept_in = scope_of(store, session.base_url)
+        paths, trouble = await self.saver.save(session, result, asked, job, place)
         return Answer.of(
             key, result, trouble=trouble, paths=paths, tries=tries, kept_in=kept_in
         )
@@ -258,25 +227,6 @@ class OrderTask:
             logger.warning("%s; orders are given back until it can be reached", error)
         at_least, at_most = HELD_S
         await sleep(min(at_most, max(at_least, now - self._cut_off_at)))
-
-    def _place(self, save_to: Any) -> str | Path | None:
-        """
-        Return where a job wants its pictures.
-
-        Raises:
-            InvalidRequestError: Elsewhere than in a bucket: the files of this machine
-                are not for whoever may write to the broker.
-        """
-        if save_to is None:
-            return self.save_to
-        if save_to is False:
-            return None
-        found = read_object_url(save_to, "save_to")
-        if isinstance(found, ObjectURL) and found.scheme in BUCKETS:
-            read_destination(save_to, "save_to")
-            return str(save_to)
-        msg = "a job may have its pictures put into object storage (s3, gs, az) alone"
-        raise InvalidRequestError(msg, parameter="save_to")
 
     async def _result(
         self, session: Session, asked: AnyRequest, key: str, since: float
@@ -325,47 +275,6 @@ class OrderTask:
                 logger.debug("%s: its task is not told: %s", key, in_words(error))
         return await handle
 
-    async def _save(
-        self,
-        session: Session,
-        result: ImageResult,
-        asked: AnyRequest,
-        place: str | Path,
-        number: int | None,
-    ) -> tuple[list[str], DownloadError | None]:
-        paths, trouble = list[str](), None
-        if number is None:
-            try:
-                folder = f"{str(place).removesuffix('/')}/"
-                saved = await session.download_all(result, folder, request=asked)
-            except (DownloadError, ConfigurationError) as error:
-                trouble = _unsaved(error)
-                return [str(each) for each in trouble.saved], trouble
-            return [str(each) for each in saved], None
-        stem = item_stem(number, result.task_id, asked.prompt)
-        for index in range(len(result.urls)):
-            name = stem if not index else f"{stem}-{index + 1}"
-            target = f"{str(place).removesuffix('/')}/{name}"
-            try:
-                saved_at = await session.download(
-                    result, target, index=index, request=asked
-                )
-            except (DownloadError, ConfigurationError) as error:
-                trouble = trouble or _unsaved(error)
-            else:
-                paths.append(str(saved_at))
-        return paths, trouble
-
-    async def _write_down(self, session: Session, key: str, paths: list[str]) -> None:
-        if self.store is None:
-            return
-        try:
-            record = await session.find(key)
-            if record is not None:
-                await ask(self.store.saved, record.attempt, paths)
-        except JournalError as error:  # the pictures are there, and the answer says so
-            logger.warning("%s: its files are not in the store: %s", key, error)
-
 
 def _check_address(meant: str | None, here: str) -> None:
     """
@@ -402,8 +311,3 @@ def _check_release(newer: tuple[object, ...]) -> None:
 
 def _is_refused(record: OrderRecord) -> bool:
     return record.state is OrderState.REFUSED
-
-
-def _unsaved(error: DownloadError | ConfigurationError) -> DownloadError:
-    """Return why a picture is not saved that is paid for."""
-    return error if isinstance(error, DownloadError) else DownloadError(error.message)

@@ -15,49 +15,29 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field
-from streaq import StreaqError
 from streaq.constants import REDIS_GROUP
 
-from apimodels_async._text import printable
 from apimodels_async.errors import (
-    ConfigurationError,
-    DownloadError,
     JournalError,
-    OutcomeUnknownError,
     SessionClosedError,
-    UnexpectedResponseError,
 )
 from apimodels_async.integrations.streaq.broker import IDLE_S, UNUSABLE, in_words
-from apimodels_async.integrations.streaq.jobs import (
-    DAMAGE,
-    TASK,
-    Answer,
-    load_answer,
-    unreadable,
-)
 from apimodels_async.integrations.streaq.progress import progress_key
-from apimodels_async.stores.store import ask, opened
+from apimodels_async.integrations.streaq.putting import CHUNK, chunked, put_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from apimodels_async.errors import ApiModelsError
     from apimodels_async.integrations.streaq.broker import BrokerWorker
-    from apimodels_async.integrations.streaq.jobs import Job
-    from apimodels_async.stores.redis.store import RedisStore
+    from apimodels_async.integrations.streaq.jobs import Answer, Job
+    from apimodels_async.integrations.streaq.reading import AnswerReader
 
 logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
-CHUNK: Final = 500
-"""Jobs in one message to the broker."""
 LOOK_S: Final = 0.25
 """Seconds between two looks for answers."""
 AGAIN_S: Final = 30.0
 """After which a job that is waited for is put again, in case the broker forgot it."""
-EXPIRED: Final = "Task expired!"
-"""streaq's word for a job whose text is gone."""
-MISSING: Final = "Missing function"
-"""How streaq begins to say that no worker of the queue has the task."""
 COUNT_S: Final = 10.0
 """Between two counts of the workers."""
 
@@ -82,7 +62,7 @@ class Waiting:
     """Who waits for what, on one queue. Must be made in its loop."""
 
     _worker: BrokerWorker[None]
-    _store: RedisStore
+    _answers: AnswerReader
     workers: int | None = field(init=False, default=None)
     """Alive, when they were last counted."""
     trouble: str | None = field(init=False, default=None)
@@ -169,22 +149,6 @@ class Waiting:
             if not others:
                 del self._waiters[waiter.job.id]
 
-    async def put(self, jobs: Iterable[Job], *, fresh: Collection[str] = ()) -> None:
-        """
-        Put *jobs*; one that is there already stays as it is.
-
-        Args:
-            fresh: Ids of those whose answers, if there are any, do not count.
-        """
-        tasks = list[Any]()
-        await self._forget_ends(fresh)
-        for job in jobs:
-            task = self._worker.enqueue_unsafe(TASK, *job.arguments)
-            task.id = job.id
-            tasks.append(task)
-        if tasks:
-            await self._worker.enqueue_many(tasks)
-
     async def _run(self) -> None:
         try:
             await self._serve()
@@ -214,26 +178,20 @@ class Waiting:
         there = [each for each, waiters in self._waiters.items() if not _new(waiters)]
         for chunk in _chunks(there, CHUNK):
             await self._look(chunk)
-        due = [
-            waiters[0]
+        due = {
+            waiters[0].job.id: waiters[0]
             for waiters in self._waiters.values()
             if waiters[0].put_at is None or now - waiters[0].put_at > AGAIN_S
-        ]
-        for some in _chunks(due, CHUNK):
+        }
+        async for jobs in chunked(each.job for each in due.values()):
+            some = [due[job.id] for job in jobs]
             new = [each.job.id for each in some if _new([each])]
-            await self.put([each.job for each in some], fresh=new)
+            await put_jobs(self._worker, jobs, fresh=new)
             for each in some:
                 # From now on what became of it counts, also if it is put again.
                 each.put_at, each.job = now, evolve(each.job, anew=False)
         if self._counted_at is None or now - self._counted_at > COUNT_S:
             self.workers, self._counted_at = await self._count(), now
-
-    async def _forget_ends(self, ids: Collection[str]) -> None:
-        worker = self._worker
-        places = [worker.results_key + each for each in ids]
-        places += [progress_key(worker.queue_name, each) for each in ids]
-        if places:
-            await worker.redis.delete(places)
 
     async def _look(self, ids: list[str]) -> None:
         worker = self._worker
@@ -249,7 +207,7 @@ class Waiting:
                 continue
             key = self._waiters[job][0].job.key
             try:
-                answer = await self.read(key, raw)
+                answer = await self._answers.read(key, raw)
             except JournalError as error:
                 logger.warning("%s: its picture is not read yet: %s", key, error)
             else:
@@ -269,46 +227,6 @@ class Waiting:
         for waiter in self._waiters.pop(job, ()):
             if not waiter.ended.done():
                 waiter.ended.set_result(answer)
-
-    async def read(self, key: str, raw: Any) -> Answer | None:
-        """
-        Return the answer that the broker has of a job, its pictures included.
-
-        None: its answer is lost. It was delivered twice, and the second worker found
-        its text gone, which streaq writes down in the place of what the first one said.
-
-        Raises:
-            JournalError: The store that has them cannot be used.
-        """
-        try:
-            data = await self._worker.deserialize(raw)
-            if data["s"]:
-                return await self._complete(load_answer(data["r"]))
-            if data["r"] == EXPIRED:
-                return None
-            why = printable(str(data["r"]), 200)
-            error: ApiModelsError = OutcomeUnknownError(
-                f"a worker failed at it: {why}. Put it again: what was bought is found"
-            )
-            if why.startswith(MISSING):
-                error = ConfigurationError(f"no worker could run it: {why}")
-        except UnexpectedResponseError as damage:
-            error = damage
-        except (StreaqError, *DAMAGE):  # by a worker with another serializer, say
-            error = unreadable()
-        return Answer.of(key, error)
-
-    async def _complete(self, answer: Answer) -> Answer:
-        """Put back the pictures that the API sent inline, out of the store."""
-        if answer.kept_in is None:
-            return answer
-        async with opened(self._store):
-            record = await ask(self._store.find, answer.kept_in, answer.idempotency_key)
-        if record is None or record.result is None:
-            msg = "its picture was sent inline, and the workers' store is another one"
-            error = DownloadError(msg, task_id=answer.task_id)
-            return Answer.of(answer.idempotency_key, error, tries=answer.tries)
-        return evolve(answer, result=record.result, kept_in=None)
 
     async def _count(self) -> int:
         worker, alive = self._worker, set[str]()

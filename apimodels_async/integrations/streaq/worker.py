@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -23,13 +22,11 @@ from apimodels_async.integrations.redis import RedisLimit
 from apimodels_async.integrations.redis.worker import LEASE_S
 from apimodels_async.integrations.streaq.broker import (
     IDLE_S,
-    PAUSE_S,
     UNUSABLE,
-    cannot_open,
-    in_words,
     make_worker,
 )
 from apimodels_async.integrations.streaq.jobs import QUEUE
+from apimodels_async.integrations.streaq.saving import JobSaver
 from apimodels_async.integrations.streaq.task import OrderTask
 from apimodels_async.session import Session
 from apimodels_async.stores import RedisStore
@@ -37,13 +34,13 @@ from apimodels_async.stores import RedisStore
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from streaq import Worker
     from streaq.task import AsyncRegisteredTask
 
     from apimodels_async._ports import OrderLimit
     from apimodels_async.integrations.streaq.broker import BrokerWorker
-    from apimodels_async.integrations.streaq.jobs import Answer
     from apimodels_async.stores.store import OrderStore
 
 logger: logging.Logger = logging.getLogger("apimodels_async.worker")
@@ -88,17 +85,7 @@ def add_order(
     Raises:
         ConfigurationError: *save_to* needs obstore, which is not installed.
     """
-    return _task(worker, session, save_to, store).registered
-
-
-def _task(
-    worker: Worker[Any],
-    session: Callable[[], Session],
-    save_to: str | os.PathLike[str] | None,
-    store: OrderStore | None,
-) -> OrderTask:
-    place = save_to if save_to is None or isinstance(save_to, str) else Path(save_to)
-    return OrderTask(worker=worker, session=session, save_to=place, store=store)
+    return OrderTask(worker, session, JobSaver(save_to, store)).registered
 
 
 def order_worker(
@@ -201,7 +188,8 @@ class WorkerProcess:
             grace_period=self.grace_period,
         )
         self.store = self.store or RedisStore(self.url)
-        self.task = _task(self.worker, self._current, self.save_to, self.store)
+        saver = JobSaver(self.save_to, self.store)
+        self.task = OrderTask(self.worker, self._current, saver)
 
     def _current(self) -> Session:
         if self._session is None:
@@ -211,8 +199,8 @@ class WorkerProcess:
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[Session]:
-        if isinstance(self.task.save_to, Path):
-            await _make_folder(self.task.save_to)
+        if self.task.saver.folder is not None:
+            await _make_folder(self.task.saver.folder)
         # A job waits for a server that is away; it must not be told as refused.
         shared = RedisLimit.unchecked(
             self.url,
@@ -232,19 +220,9 @@ class WorkerProcess:
             with anyio.CancelScope(shield=True):
                 self.task.closed = True
                 if self.began:
-                    await self._hand_back()
+                    await _hand_back(self.worker)
                 await session.aclose()
                 await shared.aclose()
-
-    async def _hand_back(self) -> None:
-        """Give others at once what this worker was given and has not begun."""
-        worker = self.worker
-        with anyio.move_on_after(HAND_BACK_S):
-            try:
-                for priority in worker.priorities:
-                    await _hand_back(worker, worker.stream_key + priority)
-            except (*UNUSABLE, ExceptionGroup) as error:
-                logger.warning("what was not begun is handed on later: %s", error)
 
 
 async def _make_folder(path: Path) -> None:
@@ -274,7 +252,17 @@ async def _check_key(session: Session) -> None:
             logger.warning("the API does not say whether the key is good: %s", error)
 
 
-async def _hand_back(worker: Worker[Any], stream: str) -> None:
+async def _hand_back(worker: Worker[Any]) -> None:
+    """Give others at once what *worker* was given and has not begun."""
+    with anyio.move_on_after(HAND_BACK_S):
+        try:
+            for priority in worker.priorities:
+                await _hand_on(worker, worker.stream_key + priority)
+        except (*UNUSABLE, ExceptionGroup) as error:
+            logger.warning("what was not begun is handed on later: %s", error)
+
+
+async def _hand_on(worker: Worker[Any], stream: str) -> None:
     found: Any = await worker.redis.xpending(
         stream, REDIS_GROUP, "-", "+", HANDED_BACK_MAX, consumer=worker.id
     )
@@ -287,77 +275,3 @@ async def _hand_back(worker: Worker[Any], stream: str) -> None:
             pipe.xadd(stream, dict(entry.field_values))
             pipe.xack(stream, REDIS_GROUP, [entry.identifier])
             pipe.xdel(stream, [entry.identifier])
-
-
-@define(eq=False)
-class WorkerLoop:
-    """
-    Runs workers one after the other: a broker that forgot all is begun with anew.
-
-    For programs that handle signals themselves. One whose broker is away for a while
-    waits for it, also by ``order_worker(...).run_sync()``.
-    """
-
-    make: Callable[[], WorkerProcess]
-    """Makes the next one."""
-    told: Callable[[Answer, float], None]
-    """Called with each answer, and the seconds it took."""
-    _stopping: anyio.Event = field(init=False, factory=anyio.Event)
-    _now: WorkerProcess | None = field(init=False, default=None)
-
-    @property
-    def under_way(self) -> int:
-        """How many jobs are being worked at."""
-        return 0 if self._now is None else self._now.task.under_way
-
-    def stop(self) -> None:
-        """Take no more; what is under way may end within the worker's grace period."""
-        self._stopping.set()
-
-    async def run(self) -> None:
-        """
-        Work until stopped.
-
-        Raises:
-            ConnectionFailedError: The broker was away when it began.
-            ConfigurationError: It cannot be used, or the folder for pictures not made.
-            JournalError: The store cannot be used.
-            AuthenticationError: The API does not accept the key.
-        """
-        began = False
-        while not self._stopping.is_set():
-            try:
-                await self._run_one()
-            except* ApiModelsError as group:
-                trouble: BaseException = group
-            except* UNUSABLE as group:
-                trouble = group
-            else:
-                return
-            process, self._now = self._now, None
-            began = began or (process is not None and process.began)
-            if not began:
-                raise _first(trouble) from None
-            logger.warning("the worker begins again: %s", in_words(trouble))
-            with anyio.move_on_after(PAUSE_S):
-                await self._stopping.wait()
-
-    async def _run_one(self) -> None:
-        process = self._now = self.make()
-        process.worker.stopping = self._stopping
-        process.task.told = self.told
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._cut, process)
-            await process.worker.run_async()
-            group.cancel_scope.cancel()
-
-    async def _cut(self, process: WorkerProcess) -> None:
-        await self._stopping.wait()
-        await anyio.sleep(process.grace_period)
-        process.task.cut()
-
-
-def _first(error: BaseException) -> ApiModelsError:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error if isinstance(error, ApiModelsError) else cannot_open(error)

@@ -27,7 +27,7 @@ from apimodels_async.integrations.redis import RedisRelay
 from apimodels_async.integrations.streaq import JobState, OrderQueue, add_order, to_json
 from apimodels_async.integrations.streaq.jobs import Job, job_id
 from apimodels_async.integrations.streaq.progress import progress_key
-from apimodels_async.integrations.streaq.waiting import CHUNK
+from apimodels_async.integrations.streaq.putting import CHUNK
 from apimodels_async.stores import MemoryStore, RedisStore
 
 pytestmark = needs_redis
@@ -319,6 +319,8 @@ async def test_any_number_is_put_in_chunks(queue, broker):
 
     assert await queue.put(source()) == CHUNK + 1
     assert broker.client().xlen("streaq:apimodels:queues:normal") == CHUNK + 1
+    with pytest.raises(InvalidRequestError, match="not a single one"):
+        await queue.put("a fox")
 
 
 async def test_an_inline_picture_of_another_store_is_told(queue, broker, emulator):

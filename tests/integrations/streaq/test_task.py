@@ -31,6 +31,12 @@ ORDERS = [
 ]
 
 
+async def put_again(queue, broker, job, *, fresh):
+    """Return the answer to *job*, whose earlier one the broker forgot."""
+    broker.client().delete(f"streaq:apimodels:task:results:{job.id}")
+    return await queue.waiting.answer_to(queue.waiting.enqueue(job, fresh=fresh))
+
+
 async def test_what_is_delivered_again_asks_nobody_again(queue, broker, emulator):
     """Refused or failed at the first delivery, it is told as that at the second."""
     limit = RedisLimit(broker.url)
@@ -62,9 +68,7 @@ async def test_what_is_put_again_is_not_asked_again(queue, broker, emulator):
     job = Job("k", {"prompt": "[refused] bear", "model": "sparkpix-image"}, None, None)
     async with working(broker.url, emulator):
         for fresh in (True, False, False, True):
-            broker.client().delete(f"streaq:apimodels:task:results:{job.id}")
-            waiter = queue.waiting.enqueue(job, fresh=fresh)
-            answer = await queue.waiting.answer_to(waiter)
+            answer = await put_again(queue, broker, job, fresh=fresh)
             assert answer.state == "refused"
 
     assert prompts_ordered(emulator) == {"[refused] bear": 2}
@@ -86,9 +90,8 @@ async def test_a_refusal_stays_one_once_it_was_told(queue, broker, emulator, con
             *((told, True, "refused"), (told, False, "refused")),
             (untold, False, "completed"),
         ):
-            broker.client().delete(f"streaq:apimodels:task:results:{job.id}")
-            waiter = queue.waiting.enqueue(job, fresh=fresh)
-            assert (await queue.waiting.answer_to(waiter)).state == state
+            answer = await put_again(queue, broker, job, fresh=fresh)
+            assert answer.state == state
 
     assert prompts_ordered(emulator) == {"a hare": 1}
     assert len(orders(emulator)) == 3  # two of them refused
@@ -160,8 +163,7 @@ async def test_what_cannot_be_saved_is_paid_for_and_told(
     async with working(broker.url, emulator, save_to=tmp_path):
         await queue.put([("a hare", "hare")])
         hare = await queue.wait("hare")
-        waiter = queue.waiting.enqueue(job, fresh=True)
-        fox = await queue.waiting.answer_to(waiter)
+        fox = await put_again(queue, broker, job, fresh=True)
         for each in (hare, fox):
             assert each.state == "completed"
             assert each.paths == ()
@@ -202,11 +204,9 @@ async def test_a_worker_of_another_api_orders_nothing(queue, broker, emulator):
         await other.put([("a fox", "elsewhere")])
         answer = await other.wait("elsewhere")
         for key, address in (("bad", 5), ("here", f"{emulator.base_url}/")):
-            waiter = queue.waiting.enqueue(
-                Job(key, {"prompt": "a hare"}, base_url=address), fresh=True
-            )
-            state = "completed" if key == "here" else "refused"
-            assert (await queue.waiting.answer_to(waiter)).state == state
+            job = Job(key, {"prompt": "a hare"}, base_url=address)
+            found = await put_again(queue, broker, job, fresh=True)
+            assert found.state == ("completed" if key == "here" else "refused")
 
     assert (answer.state, answer.error.charged) == ("refused", False)
     assert elsewhere in str(answer.error)
@@ -219,13 +219,12 @@ async def test_what_another_worker_may_have_ordered_is_not_told_as_free(
     """Refused by one of another API, or of an older release, that has it later."""
     elsewhere = Job("k", {"prompt": "a fox"}, base_url="http://127.0.0.1:9/api/v1")
     newer = Job("n", {"prompt": "a fox"}, newer=("unheard of",))
-    answers = []
     async with working(broker.url, emulator):
-        for job in (elsewhere, newer):
-            for fresh in (True, False):
-                broker.client().delete(f"streaq:apimodels:task:results:{job.id}")
-                waiter = queue.waiting.enqueue(job, fresh=fresh)
-                answers.append(await queue.waiting.answer_to(waiter))
+        answers = [
+            await put_again(queue, broker, job, fresh=fresh)
+            for job in (elsewhere, newer)
+            for fresh in (True, False)
+        ]
 
     told = [(answer.state, answer.error.charged) for answer in answers]
     assert told == [("refused", False), ("unknown", None)] * 2

@@ -15,7 +15,7 @@ from support.virtual_time import virtual_time
 from apimodels_async import ImageRequest, OutcomeUnknownError
 from apimodels_async._ports import Failure, Phase
 from apimodels_async.webhooks import Callback, Hint
-from apimodels_async.webhooks.expected import NAMED_MAX, REFUTED_MAX
+from apimodels_async.webhooks.expected_callback import NAMED_MAX, REFUTED_MAX
 
 MOOSE = ImageRequest("gpt-image-2", "a moose")
 OTHERS_AGE_S = 600
@@ -162,7 +162,7 @@ async def test_what_is_refuted_is_not_kept_without_bound():
     """A forger who knows many tasks fills no memory."""
     async with Desk(LOST, tasks={}) as desk:
         for number in range(2 * REFUTED_MAX):
-            desk.callbacks._refute(desk.expected, f"t{number}")
+            desk.expected.refute(f"t{number}")
         assert len(desk.expected.refuted) == REFUTED_MAX
 
 

@@ -1,0 +1,47 @@
+"""
+Reads what is to be ordered, from any kind of source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from apimodels_async.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+T = TypeVar("T")
+
+
+def items_of(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """
+    Return the items of *source*, of whichever kind it is.
+
+    Raises:
+        InvalidRequestError: It is a single prompt or request.
+    """
+    if isinstance(source, (str, bytes, Mapping)):
+        msg = "give a list or an iterator of orders, not a single one"
+        raise InvalidRequestError(msg, parameter="source")
+    return _read_async(source) if isinstance(source, AsyncIterable) else _read(source)
+
+
+async def _read(source: Iterable[T]) -> AsyncGenerator[T, None]:
+    try:
+        for found in source:
+            yield found
+    finally:
+        # A generator left in the middle runs its clean-up now, not at some collection.
+        if isinstance(source, Generator):
+            source.close()
+
+
+async def _read_async(source: AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    try:
+        async for found in source:
+            yield found
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
