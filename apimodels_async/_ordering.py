@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
@@ -32,7 +32,7 @@ from apimodels_async._api import calls, requests
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._core.money.retry import info_of, unknown_error
 from apimodels_async._core.polling.entry import Entry
-from apimodels_async._io.shielded import outcome_of
+from apimodels_async._io.shielded import end_of
 from apimodels_async._text import printable
 from apimodels_async.errors import (
     ApiModelsError,
@@ -161,22 +161,16 @@ class Ordering:
         )
         self._under_way[runner] = paid
         runner.add_done_callback(self._ended)
-        before = _cancellations()
-        try:
-            product = await outcome_of(runner)
-        except asyncio.CancelledError:
-            self._unheard.pop(runner, None)
-            if not runner.cancelled() or _cancellations() > before:
-                self._abandon(paid, runner)
-                raise
-            return paid.cut()  # by abort(), not by our caller
-        except Exception:
-            self._unheard.pop(runner, None)
-            raise
         # Not in a finally block: that also runs when a dead loop's coroutine is
         # collected, and then nobody has heard.
+        try:
+            await end_of(runner)
+        except asyncio.CancelledError:  # of our caller; abort() ends the wait alone
+            self._unheard.pop(runner, None)
+            self._abandon(paid, runner)
+            raise
         self._unheard.pop(runner, None)
-        return product
+        return paid.cut() if runner.cancelled() else runner.result()
 
     def _prepare(self, request: AnyRequest, record: SentOrder | None) -> PaidRequest:
         callbacks, expected = self._callbacks, None
@@ -189,7 +183,7 @@ class Ordering:
             address = callbacks.callback.address(nonce)
             call = calls.create(requests.call_back(request, address), nonce)
             expected = callbacks.expect(model, record, nonce)
-        return PaidRequest(request, model, group, call, record, expected)
+        return PaidRequest(model, group, call, record, expected)
 
     def _check_open(self, bought: str | None = None) -> None:
         if self._closed is not None:
@@ -431,8 +425,3 @@ class Ordering:
 
 def _key_of(record: SentOrder | None) -> str | None:
     return None if record is None else record.idempotency_key
-
-
-def _cancellations() -> int:
-    task: asyncio.Task[Any] | None = asyncio.current_task()
-    return task.cancelling() if task is not None else 0

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from apimodels_async._api import calls
     from apimodels_async._core.polling.entry import Entry
     from apimodels_async._io.tracker import Tracker
-    from apimodels_async.models import AnyRequest, TaskEvent, TaskSnapshot, TaskState
+    from apimodels_async.models import TaskEvent, TaskSnapshot, TaskState
     from apimodels_async.stores.sent_order import SentOrder
     from apimodels_async.webhooks.expected_callback import ExpectedCallback
 
@@ -213,7 +213,6 @@ Product: TypeAlias = TaskHandle | ImageResult
 class PaidRequest:
     """One order, from the call to the step that hands over its product."""
 
-    request: AnyRequest
     model: str
     group: str
     call: calls.Call[TaskSnapshot | ImageResult]

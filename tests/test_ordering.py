@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import attrs
 import pytest
-from support.desks import OrderingRig
+from support.desks import OrderingRig, Record
 from support.fakes import completed, cut, refused, state
 from support.virtual_time import virtual_time
 from support.waiting import cancel
 
 from apimodels_async import (
     ImageRequest,
+    InsufficientCreditsError,
     JournalError,
     OutcomeUnknownError,
     SessionClosedError,
+    TaskHandle,
 )
+from apimodels_async._api.requests import encode
 
 MOOSE = ImageRequest("gpt-image-2", "a moose")
 OK = state("t1", "pending")
@@ -209,57 +213,42 @@ async def test_a_task_that_is_done_at_once_is_counted():
         assert desk.counters.polls == 0
 
 
-class Record:
-    """Where an order is written down, by hand."""
-
-    leave = None
-    encoded = None
-    elsewhere = False
-
-    async def ended(self, outcome):
-        """Write nothing."""
-
-    def settled(self, outcome):
-        """Write nothing."""
-
-    def found(self, task_id):
-        """Write nothing."""
-
-    def handed_over(self):
-        """Write nothing."""
+class SlowRecord(Record):
+    """One that takes a second to write, and notes how many orders were sent by then."""
 
     def __init__(self, desk, trouble=None):
+        super().__init__()
         self.desk, self.trouble = desk, trouble
-        self.durable = False
-        self.lines = []
 
-    async def begin(self, nonce):
-        """Take a second to write, and note how many orders were sent by then."""
+    async def begin(self, _nonce):
+        """Begin, or fail."""
         await asyncio.sleep(1)
         if self.trouble:
             raise self.trouble
         self.lines.append(("begin", self.desk.sent))
 
     async def accepted(self, task_id):
-        """Take a second to write the task's id."""
+        """Take down the task."""
         await asyncio.sleep(1)
-        self.lines.append(("accepted", task_id))
+        await super().accepted(task_id)
 
 
 async def test_an_order_is_recorded_before_it_is_sent_and_before_it_is_handed_over():
     """First the record, then the POST, then the task's id in it, then the handle."""
     async with Desk(OK) as desk:
-        record = Record(desk)
+        record = SlowRecord(desk)
+        record.encoded = attrs.evolve(encode(MOOSE), body=b"as its digest was made")
         handle = await desk.ordering.order(MOOSE, record)
 
         assert handle.task_id == "t1"
+        assert desk.transport.calls[0].request.body == record.encoded.body
         assert record.lines == [("begin", 0), ("accepted", "t1")]
 
 
 async def test_without_a_record_there_is_no_order():
     """An order that cannot be written down is not sent."""
     async with Desk(OK) as desk:
-        record = Record(desk, JournalError("disk full"))
+        record = SlowRecord(desk, JournalError("disk full"))
         with pytest.raises(JournalError):
             await desk.ordering.order(MOOSE, record)
 
@@ -269,7 +258,7 @@ async def test_without_a_record_there_is_no_order():
 async def test_a_session_that_closed_meanwhile_sends_nothing():
     """An order still being written down when the session closes is never sent."""
     async with Desk(OK) as desk:
-        ordering = asyncio.create_task(desk.ordering.order(MOOSE, Record(desk)))
+        ordering = asyncio.create_task(desk.ordering.order(MOOSE, SlowRecord(desk)))
         await asyncio.sleep(0.5)
         desk.ordering.stop(SessionClosedError("closed", charged=False))
         with pytest.raises(SessionClosedError):
@@ -290,6 +279,47 @@ async def test_draining_waits_for_every_order():
 
         assert asyncio.get_running_loop().time() == pytest.approx(42, abs=1)
         assert all(caller.done() for caller in callers)
+
+
+async def test_what_its_caller_has_not_heard_is_known_until_the_caller_runs():
+    """A loop that stops in between loses no order: it is named, and then no longer."""
+    for answer, end in (OK, TaskHandle), (refused(402), InsufficientCreditsError):
+        for cancelled in False, True:
+            async with Desk(answer) as desk:
+                caller, seen = await desk.start(0), []
+
+                def look(_, caller=caller, seen=seen, desk=desk, cancelled=cancelled):
+                    seen.extend(desk.ordering.left_open)
+                    if cancelled:
+                        caller.cancel()
+
+                name = "apimodels-order images/generations"
+                (order,) = (x for x in asyncio.all_tasks() if x.get_name() == name)
+                order.add_done_callback(look)
+                await asyncio.gather(caller, return_exceptions=True)
+
+                assert [type(each) for each in seen] == [end]
+                assert desk.ordering.left_open == []
+                assert desk.orphans == ["t1"] * (cancelled and answer is OK)
+
+
+async def test_who_waits_for_the_last_order_is_called_once():
+    """In a later step than its end, or than the call where there is none."""
+    async with Desk(OK, state("t2", "pending"), latency=5) as desk:
+        loop, told = asyncio.get_running_loop(), []
+        first = await desk.start(1)
+        desk.ordering.call_when_idle(lambda: told.append(loop.time()))
+        await asyncio.sleep(1)
+        assert told == []
+        await first
+        await asyncio.sleep(1)
+        assert told == [5]
+        await (await desk.start(1))
+        assert told == [5]
+        desk.ordering.call_when_idle(lambda: told.append(loop.time()))
+        assert told == [5]
+        await asyncio.sleep(0)
+        assert len(told) == 2
 
 
 async def test_an_order_begun_while_draining_is_waited_for_too():
@@ -326,7 +356,7 @@ async def test_aborting_tells_callers_whether_money_may_be_gone():
 async def test_aborting_keeps_what_was_bought():
     """An order cut while its task's id is written down still hands over the task."""
     async with Desk(OK) as desk:
-        caller = asyncio.create_task(desk.ordering.order(MOOSE, Record(desk)))
+        caller = asyncio.create_task(desk.ordering.order(MOOSE, SlowRecord(desk)))
         await asyncio.sleep(1.5)
         desk.ordering.abort()
 

@@ -7,12 +7,14 @@ import contextlib
 
 import attrs
 import pytest
-from support.desks import OrderingRig
+from support.desks import OrderingRig, Record
 from support.fakes import EPOCH, completed, cut, refused, reply, state
+from support.orders import PICTURE as BOUGHT
 from support.orders import an_order
 from support.virtual_time import virtual_time
 
 from apimodels_async import (
+    GenerationFailedError,
     ImageRequest,
     OutcomeUnknownError,
     RateLimitError,
@@ -20,13 +22,16 @@ from apimodels_async import (
     Verdict,
 )
 from apimodels_async._api.requests import group_of
+from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.order_limit import LocalLimit
 from apimodels_async.errors import RequestInfo
+from apimodels_async.handle import read_token
 from apimodels_async.webhooks import Callback, Hint
 
 MOOSE = ImageRequest("gpt-image-2", "a moose")
 OK = state("t1", "pending")
-PICTURE = reply({"url": "https://files.example/a.png"})
+FAILED = "the generation failed"
+PICTURE = reply({"url": "https://files.example/a.png", "credits": 0.05})
 
 
 anyio_backend = virtual_time
@@ -41,47 +46,10 @@ class Observer:
     @contextlib.contextmanager
     def ordering(self, request, idempotency_key=None):
         """Surround one order."""
-        self.told.append(request)
+        self.told.append((request, idempotency_key))
         yield self.told.append
         if self.trouble:
             raise self.trouble
-
-
-class Record:
-    """Where an order is written down: a list."""
-
-    durable = True
-
-    leave = None
-    encoded = None
-    elsewhere = False
-
-    async def ended(self, outcome):
-        """Write nothing."""
-
-    def settled(self, outcome):
-        """Write nothing."""
-
-    async def may_have(self, task_id):
-        """Know of no other order."""
-        return True
-
-    def found(self, task_id):
-        """Write nothing."""
-
-    def handed_over(self):
-        """Write nothing."""
-
-    def __init__(self):
-        self.lines = []
-
-    async def begin(self, nonce):
-        """Write the nonce."""
-        self.lines.append(nonce)
-
-    async def accepted(self, task_id):
-        """Write the task's id."""
-        self.lines.append(task_id)
 
 
 class Desk(OrderingRig):
@@ -111,14 +79,16 @@ class Desk(OrderingRig):
 # --- observers --------------------------------------------------------------------
 
 
-async def test_an_observer_is_told_of_request_and_task():
+async def test_an_observer_is_told_of_request_idempotency_key_and_task():
     """It surrounds each order, and is called with the id of its task."""
     async with Desk(OK, state("t2", "pending"), PICTURE) as desk:
-        await desk.ordering.submit(MOOSE)
-        await desk.ordering.complete(MOOSE)
+        await desk.ordering.submit(MOOSE, Record())
+        await desk.ordering.complete(MOOSE, Record())
         await desk.ordering.complete(MOOSE)
 
-        assert desk.ordering.observer.told == [MOOSE, "t1", MOOSE, "t2", MOOSE]
+        named = (MOOSE, "msg7")
+        told = [named, "t1", named, "t2", (MOOSE, None)]
+        assert desk.ordering.observer.told == told
 
 
 @pytest.mark.parametrize("way", ["submit", "complete"])
@@ -146,7 +116,8 @@ async def test_a_picture_instead_of_a_task_is_a_handle_that_is_done():
         assert handle.done
         assert (handle.task_id, handle.state) == ("", "completed")
         assert result.url == "https://files.example/a.png"
-        assert desk.counters.polls == 0
+        assert (desk.counters.submitted, desk.counters.polls) == (1, 0)
+        assert str(desk.counters.spent) == "0.05"
 
 
 async def test_tasks_that_are_done_at_once_are_counted_once_each():
@@ -169,8 +140,9 @@ async def test_a_task_whose_tracker_has_ended_keeps_its_id():
         handle = await caller
 
         assert (handle.task_id, handle.done) == ("t1", True)
-        with pytest.raises(SessionClosedError):
+        with pytest.raises(SessionClosedError) as caught:
             await handle
+        assert caught.value.task_ids == ("t1",)
 
 
 async def test_a_task_is_in_the_state_that_its_order_was_told():
@@ -349,6 +321,52 @@ async def test_a_closed_session_names_the_task_that_is_not_taken_up():
         assert (caught.value.task_id, caught.value.charged) == (None, False)
 
 
+# --- what was ordered before ------------------------------------------------------
+
+
+def recorded(**facts):
+    """Return what a store has of an earlier order."""
+    known = an_order(model="gpt-image-2").record(1, EPOCH.timestamp())
+    return attrs.evolve(known, **facts)
+
+
+async def test_what_was_bought_before_is_handed_over_again():
+    """Its handle has the task and the model; the record is told who has the result."""
+    known = recorded(state=OrderState.COMPLETED, result=BOUGHT, task_id="t1")
+    async with Desk() as desk:
+        record = Record()
+        handle = await desk.ordering.follow(record, known)
+
+        assert (handle.task_id, handle.state) == ("t1", "completed")
+        assert read_token(handle.to_token()) == ("t1", "gpt-image-2")
+        assert record.lines == []
+        assert await handle is BOUGHT
+        assert record.lines == [("handed over",)]
+        assert desk.transport.calls == []
+
+
+async def test_what_failed_before_says_why_again():
+    """In the API's words, if they were written down; and it names the task."""
+    for words, said in ("no\x1b[2J people", "no\\x1b[2J people"), (None, FAILED):
+        known = recorded(state=OrderState.FAILED, error=words, task_id="t1")
+        async with Desk() as desk:
+            with pytest.raises(GenerationFailedError) as caught:
+                await desk.ordering.take_up(Record(), known)
+
+        error = caught.value
+        assert (error.message, error.fail_message, error.task_id) == (said, said, "t1")
+
+
+async def test_an_old_order_of_unknown_fate_is_not_counted_again():
+    """Nothing is sent, and nothing was bought by this session."""
+    async with Desk() as desk:
+        with pytest.raises(OutcomeUnknownError):
+            await desk.ordering.submit(MOOSE, Record(recorded()))
+
+        assert desk.transport.calls == []
+        assert desk.counters.unknown == 0
+
+
 # --- callbacks --------------------------------------------------------------------
 
 
@@ -359,7 +377,7 @@ async def test_the_address_of_an_order_is_written_down_with_it():
         await desk.ordering.order(MOOSE, record)
 
         (expected,) = desk.callbacks._expected.values()
-        assert record.lines == [expected.nonce, "t1"]
+        assert record.lines == [("begin", expected.nonce), ("accepted", "t1")]
         assert expected.model == "gpt-image-2"
         assert expected.record is record
         request = desk.transport.calls[0].request
@@ -392,9 +410,8 @@ async def test_a_callback_of_an_earlier_process_finds_its_task():
         return completed(task_id, createTime=int(EPOCH.timestamp() * 1000))
 
     async with Desk(poll=made) as desk:
-        record, order = Record(), an_order(model="gpt-image-2", nonce="ab" * 16)
-        known = attrs.evolve(order.record(1, EPOCH.timestamp()), age_s=100.0)
-        waiting = asyncio.create_task(desk.ordering.lost.find_recorded(record, known))
+        record, known = Record(), recorded(nonce="ab" * 16, age_s=100.0)
+        waiting = asyncio.create_task(desk.ordering.take_up(record, known))
         await asyncio.sleep(1)
         (expected,) = desk.callbacks._expected.values()
         assert (expected.nonce, expected.model) == ("ab" * 16, "gpt-image-2")
@@ -403,7 +420,7 @@ async def test_a_callback_of_an_earlier_process_finds_its_task():
 
         handle = await waiting
         assert (await handle).task_id == handle.task_id == "t9"
-        assert record.lines == ["t9"]
+        assert ("accepted", "t9") in record.lines
         assert desk.counters.submitted == 1
 
 
@@ -430,8 +447,10 @@ async def test_a_lost_order_is_looked_up_by_its_callback_first():
 async def test_a_task_that_is_found_late_can_be_awaited():
     """It is an order that counts, and an orphan as good as any handle."""
     async with Desk() as desk:
-        desk.ordering.adopt_late(desk.watch("t1"))
+        record = Record()
+        desk.ordering.adopt_late(desk.watch("t1", record=record))
 
+        assert record.lines == [("found", "t1")]
         (orphan,) = desk.ordering.take_orphans()
         assert (await orphan).task_id == "t1"
         assert desk.counters.submitted == 1

@@ -20,6 +20,12 @@ async def outcome_of(future: asyncio.Future[T]) -> T:
     not see, as it was cancelled: in the same step (measured with 3.11), or ever (3.14).
     Whose *future* it is knows what to do with its error.
     """
+    await end_of(future)
+    return future.result()
+
+
+async def end_of(future: asyncio.Future[T]) -> None:
+    """Wait until *future* has ended, however; raises the waiter's cancellation only."""
     if not future.done():
         waiter: asyncio.Future[None] = future.get_loop().create_future()
 
@@ -32,4 +38,3 @@ async def outcome_of(future: asyncio.Future[T]) -> T:
         # It stays, whatever becomes of the waiter.
         future.add_done_callback(wake)
         await waiter
-    return future.result()

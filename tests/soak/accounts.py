@@ -12,15 +12,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import subprocess
-import sys
 import time
-import urllib.parse
-import urllib.request
 from collections import Counter
 from pathlib import Path
 
 from attrs import define, field
+from support.emulators import emulator_says, program
 
 from apimodels_async import (
     ApiModelsError,
@@ -160,11 +157,9 @@ class Served:
 
     def works(self) -> list[dict]:
         """Return all tasks and generations, once each of them has ended."""
-        site = self.base_url.removesuffix("/api/v1")
         until = time.monotonic() + SETTLED_S
         while time.monotonic() < until:
-            with urllib.request.urlopen(f"{site}/emulator/tasks") as answer:
-                works = json.load(answer)["tasks"]
+            works = emulator_says(self.base_url, "tasks")["tasks"]
             if all(work["state"] in {"completed", "failed"} for work in works):
                 return works
             time.sleep(0.1)
@@ -181,18 +176,8 @@ def serving(
     """Serve the API from another process; *times* and *jitter* are seconds."""
     script = Path(__file__).parent / "accounting.py"
     how = json.dumps({"times": times, "jitter": jitter, "seed": seed})
-    process = subprocess.Popen(
-        [sys.executable, str(script), "--serve", how],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
+    with program(script, "--serve", how) as told:
         yield Served(told["base_url"], told["key"])
-    finally:
-        process.communicate()
 
 
 class Lines(logging.Handler):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import json
 import random
 import re
@@ -27,6 +26,7 @@ from urllib.parse import unquote
 if __name__ == "__main__":  # the server and the sessions are those of the tests
     sys.path[0] = str(Path(__file__).parent.parent)
 
+from soak.campaign import error_texts, listening
 from soak.spoiling import spoilt
 from support.raw import RawServer, envelope, message
 from support.sessions import KEY
@@ -197,9 +197,8 @@ async def run(seed, count):
 
 
 async def _one_session(cases, samples):
-    campaign = importlib.import_module("soak.campaign")
     broken = []
-    with campaign.listening() as logged:
+    with listening() as logged:
         async with (
             RawServer(Vendor(cases, samples).answer) as server,
             Session(
@@ -228,7 +227,6 @@ async def _one_session(cases, samples):
 
 
 async def _try(session, case, gate):
-    campaign = importlib.import_module("soak.campaign")
     async with gate:
         try:
             case.end = await ACTS[case.surface](session, case)
@@ -236,7 +234,7 @@ async def _try(session, case, gate):
             case.end = type(error).__name__
             _judge(case, error)
             echoed = any(KEY.encode() in whole for whole in case.said)
-            for text in campaign.error_texts(error, local=echoed):
+            for text in error_texts(error, local=echoed):
                 if KEY in text:
                     case.broken.append(f"the key is shown: {text[-300:]}")
         except Exception as error:  # noqa: BLE001  what this campaign looks for

@@ -19,7 +19,6 @@ import asyncio
 import json
 import random
 import secrets
-import socket
 import sys
 import time
 from collections import Counter
@@ -31,10 +30,9 @@ import aiohttp
 
 from apimodels_async import Session
 from apimodels_async.emulator import Emulator
-from apimodels_async.webhooks import Callback
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from support.serving import receiving
+from support.serving import served_callback
 
 COUNT, COUNT_QUICK = 1000, 60
 SPEED, SPEED_QUICK = 1.0, 5.0
@@ -88,9 +86,7 @@ async def measure(
     emulator = Emulator(
         service_times={"*": (4.0, 20.0)}, speed=speed, credits=str(2 * count), seed=5
     )
-    listener = socket.create_server(("127.0.0.1", 0))
-    callback = Callback(f"http://127.0.0.1:{listener.getsockname()[1]}/hooks")
-    async with receiving(callback, listener), emulator:
+    async with served_callback() as callback, emulator:
         for where, kind in faults:
             share = SHARE / 2 if where == "create" else SHARE
             emulator.fault(

@@ -12,10 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import aiohttp
-from aiohttp import web
 from soak.checker import Books, Intent, check, found_again, leaks
-from support.proxy import PAID_KINDS, ChaosProxy, draw_schedule
-from support.serving import serving
+from support.proxy import PAID_KINDS, ChaosProxy, draw_schedule, shrink
+from support.serving import served_callback
 from support.sessions import KEY
 
 from apimodels_async import (
@@ -27,7 +26,6 @@ from apimodels_async import (
     Timeouts,
 )
 from apimodels_async.emulator import Emulator
-from apimodels_async.webhooks import Callback, Receiver
 
 SECRET_WORD = "moonlit-canary-prompt"
 IN_FLIGHT = 40
@@ -115,23 +113,6 @@ class Tries:
         self.sent += params.method == "POST"
 
 
-@contextlib.asynccontextmanager
-async def receiving():
-    """Give a callback whose receiver is up, on a socket that no fault touches."""
-    app = web.Application()
-    receiver = []
-
-    async def deliver(request):
-        status = await receiver[0].deliver(request.path, await request.read())
-        return web.Response(status=status)
-
-    app.router.add_post("/hooks/{tail}", deliver)
-    async with serving(app) as origin:
-        callback = Callback(f"{origin}/hooks", interval=1.0, patience=PATIENCE_S)
-        receiver.append(Receiver(callback))
-        yield callback
-
-
 async def run(  # noqa: PLR0913  what a run can vary in
     seed,
     intents,
@@ -171,7 +152,9 @@ async def run(  # noqa: PLR0913  what a run can vary in
             )
         callback = None
         if called_back:
-            callback = await stack.enter_async_context(receiving())
+            callback = await stack.enter_async_context(
+                served_callback(interval=1.0, patience=PATIENCE_S)
+            )
         session = Session(
             base_url=proxy.base_url,
             api_key=KEY,
@@ -183,15 +166,15 @@ async def run(  # noqa: PLR0913  what a run can vary in
             callback=callback,
         )
 
-        async def place(intent):
+        async def place_in_turn(intent):
             async with gate:
-                await _place(session, intent)
+                await place(session, intent)
                 if intent.number % 10 == 0:
                     with contextlib.suppress(ApiModelsError):
                         await session.balance()
 
         async with session:
-            await asyncio.gather(*map(place, history))
+            await asyncio.gather(*map(place_in_turn, history))
         left = [
             task.get_name()
             for task in asyncio.all_tasks()
@@ -233,7 +216,21 @@ async def run(  # noqa: PLR0913  what a run can vary in
     )
 
 
-async def _place(session, intent):
+async def least(report, **options):
+    """Return the seed, and the smallest schedule that still breaks an invariant."""
+    seed, count = report.seed, len(report.history)
+
+    async def fails(schedule):
+        return bool((await run(seed, count, schedule=schedule, **options)).broken)
+
+    drawn = {name: options[name] for name in ("down", "kinds") if name in options}
+    found = await shrink(draw_schedule(seed, count, **drawn), fails)
+    lines = [f"    {name}: {fault}" for name, fault in found.items()]
+    return "\n".join([f"seed {seed}, smallest schedule that fails:", *lines])
+
+
+async def place(session, intent):
+    """Order one picture and note what came of it."""
     images = session.images
     try:
         match intent.how:

@@ -13,28 +13,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
 
 # The proxy is that of the tests, in tests/support.
 sys.path[0] = str(Path(__file__).parent.parent)
+
+from soak import campaign  # noqa: E402  the path comes first
+from support.proxy import PAID_KINDS  # noqa: E402
+
 CHUNK = 4000  # orders in one run: the emulator's books stay small
 DOWN = 0.5  # share of the "down" faults that happen: they refuse everybody
 
 
 async def measure(posts: int, seed: int, *, own_pool: bool, called_back: bool) -> bool:
     """Run *posts* orders, print the figures, and return whether every promise held."""
-    campaign = importlib.import_module("soak.campaign")
-    proxy = importlib.import_module("support.proxy")
-    kinds = tuple(set(proxy.PAID_KINDS) - {"stray"})
     options: dict[str, Any] = {
         "down": DOWN,
         "attempts": 8,
         "lent": not own_pool,
         "called_back": called_back,
-        "kinds": tuple(sorted(kinds)),
+        "kinds": tuple(sorted(set(PAID_KINDS) - {"stray"})),
     }
     reports: list[Any] = []
     for number in range(0, posts, CHUNK):
@@ -48,7 +48,7 @@ async def measure(posts: int, seed: int, *, own_pool: bool, called_back: bool) -
     show(reports, posts, own_pool=own_pool)
     broken = [report for report in reports if report.broken]
     if broken:
-        await explain(campaign, proxy, broken[0], options)
+        print(await campaign.least(broken[0], **options))
     return not broken
 
 
@@ -84,25 +84,6 @@ def show(reports: list[Any], posts: int, *, own_pool: bool) -> None:
         print(f"tries that never left: {not_sent}, of these repeated {taken},")
         print(f"    given up {given_up} (attempts or retry budget; all uncharged)")
     print(f"orders that ended as never sent: {len(unsent)}")
-
-
-async def explain(
-    campaign: Any, proxy: Any, report: Any, options: dict[str, Any]
-) -> None:
-    """Print the seed and the smallest schedule that still breaks an invariant."""
-    count = len(report.history)
-    whole = proxy.draw_schedule(
-        report.seed, count, down=options["down"], kinds=options["kinds"]
-    )
-
-    async def fails(schedule: dict[str, Any]) -> bool:
-        again = await campaign.run(report.seed, count, schedule=schedule, **options)
-        return bool(again.broken)
-
-    least = await proxy.shrink(whole, fails)
-    print(f"seed {report.seed}, smallest schedule that fails:")
-    for name, fault in least.items():
-        print(f"    {name}: {fault}")
 
 
 def main() -> int:

@@ -27,13 +27,10 @@ import json
 import os
 import random
 import signal
-import socket
 import sqlite3
 import sys
 import tempfile
 import time
-import urllib.parse
-import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -47,8 +44,9 @@ from apimodels_async.stores.sqlite.journal import Journal
 from apimodels_async.webhooks import Callback, SocketRelay
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from support.emulators import program
-from support.serving import receiving
+from support.batches import tell_promises
+from support.emulators import program, taken
+from support.serving import served_callback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -300,11 +298,7 @@ class Run:
 
     def charged(self) -> Counter[str]:
         """Return how often each prompt was taken, as the server has it."""
-        query = urllib.parse.quote(self.mark)
-        site = self.server["base_url"].removesuffix("/api/v1")
-        address = f"{site}/emulator/tasks?prompt={query}"
-        with urllib.request.urlopen(address) as answer:
-            return Counter(task["prompt"] for task in json.load(answer)["tasks"])
+        return taken(self.server["base_url"], self.mark)
 
 
 @define
@@ -375,8 +369,13 @@ def callback_of(server: dict[str, str]) -> Callback | None:
     """Return where the API calls back, if it does."""
     if "hooks" not in server:
         return None
-    relay = SocketRelay(server["sockets"])
-    return Callback(server["hooks"], secret=SECRET, patience=PATIENCE_S, relay=relay)
+    return Callback(server["hooks"], **how_served(server["sockets"]))
+
+
+def how_served(sockets: str) -> dict[str, Any]:
+    """Return the options of the callback, alike in all processes."""
+    relay = SocketRelay(sockets)
+    return {"secret": SECRET, "patience": PATIENCE_S, "relay": relay}
 
 
 async def serve(*, callbacks: bool) -> None:
@@ -387,17 +386,14 @@ async def serve(*, callbacks: bool) -> None:
     times = {model: (a * speed, b * speed) for model, (a, b) in times.items()}
     async with Emulator(service_times=times, speed=speed, credits="100000") as emulator:
         told = {"base_url": emulator.base_url, "key": emulator.api_key}
-        with socket.socket() as listener, tempfile.TemporaryDirectory() as folder:
-            listener.bind(("127.0.0.1", 0))
+        async with contextlib.AsyncExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
             if callbacks:
-                port = listener.getsockname()[1]
-                told |= {"hooks": f"http://127.0.0.1:{port}/hooks", "sockets": folder}
-            callback = callback_of(told)
-            async with contextlib.AsyncExitStack() as stack:
-                if callback is not None:
-                    await stack.enter_async_context(receiving(callback, listener))
-                print(json.dumps(told), flush=True)
-                await asyncio.to_thread(sys.stdin.read)
+                receiver = served_callback(**how_served(folder))
+                callback = await stack.enter_async_context(receiver)
+                told |= {"hooks": callback.url, "sockets": folder}
+            print(json.dumps(told), flush=True)
+            await asyncio.to_thread(sys.stdin.read)
 
 
 def measure(
@@ -426,8 +422,7 @@ def measure(
     if callbacks:
         charged = figures.unknown_charged
         promises[f"charged, and unknown to the end: {charged}"] = not charged
-    for promise, kept in promises.items():
-        print("ok    " if kept else "BROKEN", promise)
+    all_kept = tell_promises(promises)
     killed = figures.kills.total()
     print(
         f"       {runs} runs, {figures.prompts} prompts, {killed} kills, {wall:.0f} s"
@@ -440,7 +435,7 @@ def measure(
     print(
         "       kills:", ", ".join(f"{p} {n}" for p, n in figures.kills.most_common())
     )
-    return all(promises.values())
+    return all_kept
 
 
 def _import_all() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import signal
 import sqlite3
@@ -29,6 +28,7 @@ if __name__ == "__main__":  # no program: its server is the campaign's
 
 from soak import surfaces
 from soak.accounts import listening
+from support.batches import uncovered
 
 from apimodels_async import ApiModelsError, ImageRequest, SparkPixImage, sync
 from apimodels_async.sync import handle, images, session
@@ -249,7 +249,7 @@ def _command(served, prompts, number, seconds, place):
     argv = kinds[number % 4]
     if argv[0] == "batch":
         (place / "prompts.txt").write_text("\n".join(prompts), encoding="utf-8")
-    environment = {**_plain_environment(), **served.environment, "HOME": str(place)}
+    environment = {**uncovered(), **served.environment, "HOME": str(place)}
     process = subprocess.Popen(
         [*PROGRAM, *argv],
         cwd=place,
@@ -264,10 +264,6 @@ def _command(served, prompts, number, seconds, place):
     text, _ = process.communicate(timeout=PATIENCE_S)
     journals = list(place.glob("out/*.sqlite"))
     return prompts, text, process.returncode, journals
-
-
-def _plain_environment():
-    return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
 
 
 def _note_command(account, works, prompts, text, journals):
@@ -323,7 +319,7 @@ def mcp(account, served, orders, seed):
 def _serve_agent(account, served, rng):
     process = subprocess.Popen(
         [*PROGRAM, "mcp", "--max-cost", "1000"],
-        env={**_plain_environment(), **served.environment},
+        env={**uncovered(), **served.environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -30,7 +30,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import random
 import signal
@@ -41,8 +40,6 @@ import tempfile
 import threading
 import time
 import traceback
-import urllib.parse
-import urllib.request
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
@@ -54,7 +51,8 @@ from apimodels_async import OutcomeUnknownError, PollPolicy, Session
 from apimodels_async.stores import RedisStore, SqliteStore
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from support.emulators import emulator_process
+from support.batches import tell_promises
+from support.emulators import emulator_process, taken
 from support.redis import SAFE, RedisServer
 
 if TYPE_CHECKING:
@@ -70,6 +68,8 @@ PAIR: Final = struct.Struct("dd")
 UNKNOWN: Final = "unknown"
 OPENING: Final = -1.0
 """In the place of a turn: the store was opened."""
+RESTARTING: Final = threading.Lock()
+"""Of the Redis server; this process does not read from it meanwhile."""
 
 
 class TimedStore(SqliteStore):
@@ -285,7 +285,8 @@ class Round:
     def states(self) -> dict[str, tuple[str, str]]:
         """Return state and owner by key, as the store has them."""
         if self.redis is not None:
-            return asyncio.run(self._states_on(self.redis.url))
+            with RESTARTING:
+                return asyncio.run(self._states_on(self.redis.url))
         with contextlib.closing(sqlite3.connect(self.store)) as connection:
             rows = connection.execute(
                 "SELECT idempotency_key, state, owner FROM orders WHERE current"
@@ -310,14 +311,6 @@ class Round:
         with contextlib.closing(sqlite3.connect(self.store)) as connection:
             (found,) = connection.execute("PRAGMA integrity_check").fetchone()
         return bool(found == "ok")
-
-    def taken(self) -> Counter[str]:
-        """Return how often each prompt was taken, as the server has it."""
-        query = urllib.parse.quote(self.mark)
-        site = self.server["base_url"].removesuffix("/api/v1")
-        address = f"{site}/emulator/tasks?prompt={query}"
-        with urllib.request.urlopen(address) as answer:
-            return Counter(task["prompt"] for task in json.load(answer)["tasks"])
 
 
 @define(eq=False)
@@ -454,27 +447,28 @@ class Callers:
 def compare(the_round: Round, lives: list[Life], figures: Figures) -> None:
     """Compare what the processes got, what the store has, and what was taken."""
     broken = figures.broken
-    states, taken = the_round.states(), the_round.taken()
+    states = the_round.states()
+    orders = taken(the_round.server["base_url"], the_round.mark)
     callers = Callers.of(lives, the_round.keys, figures)
     figures.rounds += 1
     figures.orders += the_round.keys
     figures.lives += len(lives)
     figures.kills += sum(life.killed for life in lives)
-    figures.taken += taken.total()
-    broken["taken twice"] += [key for key, times in taken.items() if times > 1]
+    figures.taken += orders.total()
+    broken["taken twice"] += [key for key, times in orders.items() if times > 1]
     left: Counter[str] = Counter()
     for key in the_round.names():
         state, owner = states.get(key, ("missing", ""))
         unknown = state in {"intended", UNKNOWN}
         if unknown:
             figures.unknown += 1
-            figures.unknown_taken += key in taken
+            figures.unknown_taken += key in orders
             left[owner] += 1
             if key not in callers.under_way.get(owner, ()):
                 broken["unknown without a kill"].append(key)
         else:
             figures.completed += state == "completed"
-        fits = unknown or (state == "completed" and key in taken)
+        fits = unknown or (state == "completed" and key in orders)
         if not fits or not callers.agree(key, unknown=unknown):
             ends = dict(callers.ends[key])
             broken["ended otherwise"].append(f"{key} {state} {ends}")
@@ -510,8 +504,7 @@ def show(figures: Figures, wall: float, turn_s: float) -> bool:
         f"longest wait for a turn: {longest:.3f} s "
         f"(p99 {p99(figures.turns):.3f}, {len(figures.turns)} turns)"
     ] = longest < turn_s
-    for promise, kept in promises.items():
-        print("ok    " if kept else "BROKEN", promise)
+    all_kept = tell_promises(promises)
     print(
         f"       whole calls of the store: p99 {p99(figures.calls):.3f} s, longest "
         f"{max(figures.calls, default=0):.3f} s; opening: longest "
@@ -526,7 +519,7 @@ def show(figures: Figures, wall: float, turn_s: float) -> bool:
         f"       {figures.lives} lives, {figures.kills} of them killed with "
         f"{figures.under_way} calls under way; {wall:.0f} s"
     )
-    return all(promises.values())
+    return all_kept
 
 
 @contextlib.contextmanager
@@ -541,8 +534,9 @@ def redis_of(given: argparse.Namespace) -> Iterator[RedisServer | None]:
         def restart() -> None:
             nonlocal kills
             while not over.wait(given.restart):
-                redis.kill()
-                redis.start()
+                with RESTARTING:
+                    redis.kill()
+                    redis.start()
                 kills += 1
 
         thread = threading.Thread(target=restart)

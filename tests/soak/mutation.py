@@ -57,9 +57,9 @@ def copy_to(folder: Path, modules: str, tests: tuple[str, ...]) -> None:
         shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True, ignore=left_out)
     settings = {
         "only_mutate": PACKAGE.glob(modules),
-        "pytest_add_cli_args_test_selection": (
+        "pytest_add_cli_args_test_selection": {
             path for each in tests for path in (ROOT / "tests").glob(each)
-        ),
+        },
     }
     told = "[tool.mutmut]\n"
     for key, paths in settings.items():
@@ -94,6 +94,8 @@ def main() -> None:
     asked = parser.parse_args()
     folder = asked.folder.resolve() / asked.part
     copy_to(folder, *MUTATED[asked.part])
+    # Before Python looks there: a folder that was not there is not looked at again.
+    (folder / "mutants").mkdir(exist_ok=True)
     # For programs that tests start, too.
     env = {**os.environ, "PYTHONPATH": str(folder / "mutants")}
     make = [sys.executable, "-c", MAKE_MUTANTS]

@@ -33,7 +33,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections import Counter, defaultdict
@@ -49,8 +48,9 @@ from apimodels_async.stores import RedisStore, read_history
 from apimodels_async.webhooks import Callback
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.batches import tell_promises
 from support.redis import SAFE, RedisProxy, RedisServer
-from support.serving import receiving
+from support.serving import served_callback
 
 AT_ONCE: Final = 12
 """Orders of one process."""
@@ -281,19 +281,19 @@ def compare(
             otherwise.append(key)
     lost = [key for key in taken if key not in completed and key not in unknown]
     failed = [x for x in lives if x.killed_at is None and x.process.returncode]
-    promises = {
+    broken = {
         "taken twice": [key for key, times in taken.items() if times > 1],
         "lost": lost,
         "ended otherwise": otherwise,
         "unknown without a kill": [key for key in unknown if key not in had],
         "failed by itself": [str(life.process.pid) for life in failed],
     }
-    for promise, broken in promises.items():
-        print("BROKEN" if broken else "ok    ", f"{promise}: {len(broken)}")
-        for key in broken[:3]:
-            print(f"       {key} {states.get(key)} {taken[key]} {ends[key]}")
-    capped = peak <= PENDING
-    print("ok    " if capped else "BROKEN", f"pending: {peak} at most, of {PENDING}")
+    promises = {f"{name}: {len(what)}": not what for name, what in broken.items()}
+    promises[f"pending: {peak} at most, of {PENDING}"] = peak <= PENDING
+    all_kept = tell_promises(promises)
+    for name, what in broken.items():
+        for key in what[:3]:
+            print(f"       {name}: {key} {states.get(key)} {taken[key]} {ends[key]}")
     retries = sum((life.retries for life in lives), Counter())
     told = ", ".join(f"{name} {count}" for name, count in retries.most_common())
     cuts = ", ".join(f"{way} {count}" for way, count in campaign.cuts.items())
@@ -305,7 +305,7 @@ def compare(
     print(f"       cuts of {campaign.options.cut:g} s: {cuts}")
     print(f"       {len(lives)} lives, {killed} of them killed")
     print(f"       failed unsent and ordered again: {told or 'none'}")
-    return capped and not any(promises.values())
+    return all_kept
 
 
 async def measure(options: argparse.Namespace) -> bool:
@@ -317,12 +317,10 @@ async def measure(options: argparse.Namespace) -> bool:
             Emulator(service_times=SERVICE_S, credits="1000000")
         )
         proxy = await stack.enter_async_context(RedisProxy(redis))
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        hooks = f"http://127.0.0.1:{listener.getsockname()[1]}/hooks"
         # The receiver is elsewhere: it has a way to the server of its own.
-        callback = Callback(hooks, secret=SECRET, relay=RedisRelay(redis.url))
-        await stack.enter_async_context(receiving(callback, listener))
+        callback = await stack.enter_async_context(
+            served_callback(secret=SECRET, relay=RedisRelay(redis.url))
+        )
         campaign = Campaign(
             options=options,
             proxy=proxy,
@@ -330,7 +328,7 @@ async def measure(options: argparse.Namespace) -> bool:
                 "redis": proxy.url,
                 "key": emulator.api_key,
                 "base_url": emulator.base_url,
-                "hooks": hooks,
+                "hooks": callback.url,
                 "rate": options.rate,
                 "lease": options.lease,
                 "patience": options.patience,

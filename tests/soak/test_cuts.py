@@ -5,11 +5,12 @@ One paid POST, cut at every byte of the request and of the answer, by FIN and by
 from __future__ import annotations
 
 import pytest
+from soak.campaign import place
 from soak.checker import Books, Intent, check
 from soak.conftest import LONG
 from support.proxy import ChaosProxy, Fault
 
-from apimodels_async import ApiModelsError, OutcomeUnknownError, TaskHandle
+from apimodels_async import OutcomeUnknownError
 
 HEAD_EVERY, BODY_EVERY = (1, 1) if LONG else (5, 29)
 
@@ -21,21 +22,6 @@ def places(message):
     body = range(head + 8, last, BODY_EVERY)
     around = range(head, head + 8)
     return [*range(0, head, HEAD_EVERY), *around, *body, *range(last, len(message))]
-
-
-async def place(session, intent):
-    """Order one picture and note what came of it; a task is not waited for."""
-    try:
-        if intent.how == "submit":
-            handle = await session.images.submit(intent.prompt, model="gpt-image-2")
-            assert isinstance(handle, TaskHandle)
-            intent.task_id = handle.task_id
-            intent.url = (await handle).url
-        else:
-            intent.url = (await session.images.generate(intent.prompt)).url
-    except ApiModelsError as error:
-        intent.error = error
-    intent.ended += 1
 
 
 @pytest.mark.parametrize("rst", [False, True], ids=["FIN", "RST"])

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import signal
@@ -34,7 +33,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -53,8 +51,9 @@ from apimodels_async.integrations.streaq import (
 from apimodels_async.stores import RedisStore
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.batches import tell_promises
 from support.buckets import environment, objects, serve_s3
-from support.emulators import emulator_process
+from support.emulators import emulator_process, emulator_says, taken
 from support.redis import SAFE, RedisProxy, RedisServer
 
 if TYPE_CHECKING:
@@ -303,19 +302,11 @@ class Campaign:
                 await asyncio.to_thread(life.process.wait)
 
 
-def emulator_says(base_url: str, path: str) -> Any:
-    """Return what the emulator tells of itself."""
-    site = base_url.removesuffix("/api/v1")
-    with urllib.request.urlopen(f"{site}/emulator/{path}") as answer:
-        return json.load(answer)
-
-
 def show(campaign: Campaign, bucket: str, wall: float) -> bool:
     """Print the figures, and return whether every promise held."""
     given, base_url = campaign.given, campaign.surroundings["APIMODELS_BASE_URL"]
-    tasks = emulator_says(base_url, "tasks")["tasks"]
+    orders = taken(base_url)
     peak = emulator_says(base_url, "state?limit=0")["peak_pending"]
-    taken = Counter(task["prompt"] for task in tasks)
     store: Any = from_url(f"s3://{bucket}", client_options={"allow_http": True})
     there = {f"s3://{bucket}/{key}" for key in objects(store)}
     saved = [each for each in campaign.outcomes if each.paths]
@@ -344,7 +335,8 @@ def show(campaign: Campaign, bucket: str, wall: float) -> bool:
     again = sum(number - 1 for number in tries.values())
     missing = [str(each.path) for each in saved if each.path not in there]
     promises = {
-        f"taken twice: {sum(n > 1 for n in taken.values())}": max(taken.values()) == 1,
+        f"taken twice: {sum(n > 1 for n in orders.values())}": max(orders.values())
+        == 1,
         f"ended otherwise: {len(other)} {other[:3]}": not other,
         f"ended in all: {len(campaign.outcomes)} of {given.pictures}": (
             len(campaign.outcomes) == given.pictures
@@ -357,19 +349,18 @@ def show(campaign: Campaign, bucket: str, wall: float) -> bool:
         f"saved and not in the bucket: {len(missing)}": not missing,
         f"ended by themselves: {len(campaign.failed)}": not campaign.failed,
     }
-    for promise, kept in promises.items():
-        print("ok    " if kept else "BROKEN", promise)
+    all_kept = tell_promises(promises)
     for each in campaign.failed:
         print("      ", each)
     print(
-        f"       {given.pictures} pictures, {len(taken)} taken, {len(saved)} saved, "
+        f"       {given.pictures} pictures, {len(orders)} taken, {len(saved)} saved, "
         f"{len(there)} objects; {len(campaign.lives)} lives, {len(killed)} killed, "
         f"{campaign.late} began in vain, Redis restarted {campaign.restarts} times; "
         f"{again} messages redelivered, of "
         f"{sum(number > 1 for number in tries.values())} jobs; {wall:.0f} s, "
         f"{given.pictures / wall:.1f} pictures a second"
     )
-    return all(promises.values())
+    return all_kept
 
 
 def measure(given: argparse.Namespace) -> bool:

@@ -43,6 +43,13 @@ def run_campaign(script, *words):
     return done.stdout
 
 
+def tell_promises(promises):
+    """Print which of *promises* were kept; return whether all were."""
+    for promise, kept in promises.items():
+        print("ok    " if kept else "BROKEN", promise)  # noqa: T201  who runs it reads
+    return all(promises.values())
+
+
 async def drain(batch):
     """Run *batch* to its end; return its outcomes by index, and what it raised."""
     outcomes, raised = {}, None

@@ -15,6 +15,47 @@ from apimodels_async._ordering import Ordering
 from apimodels_async.webhooks.expected import ExpectedCallbacks
 
 
+class Record:
+    """Where an order is written down: a list of what it is told."""
+
+    idempotency_key = "msg7"
+    leave = None
+    encoded = None
+    elsewhere = False
+
+    def __init__(self, known=None):
+        self.known, self.lines = known, []
+
+    async def begin(self, nonce):
+        """Take down the nonce; return what is known of the order from before."""
+        self.lines.append(("begin", nonce))
+        return self.known
+
+    async def accepted(self, task_id):
+        """Take down the task."""
+        self.lines.append(("accepted", task_id))
+
+    async def ended(self, outcome):
+        """Take down the end."""
+        self.lines.append(("ended", outcome))
+
+    async def may_have(self, _task_id):
+        """Know of no other order."""
+        return True
+
+    def settled(self, outcome):
+        """Take down how the task ended."""
+        self.lines.append(("settled", outcome))
+
+    def found(self, task_id):
+        """Take down the task of an order that was lost."""
+        self.lines.append(("found", task_id))
+
+    def handed_over(self):
+        """Take down that the caller has it."""
+        self.lines.append(("handed over",))
+
+
 class OrderingRig(Rig):
     """A rig that orders; with *callback*, callbacks are expected."""
 

@@ -11,6 +11,9 @@ import contextlib
 import json
 import subprocess
 import sys
+import urllib.request
+from collections import Counter
+from urllib.parse import quote
 
 from apimodels_async.emulator import Emulator
 
@@ -32,6 +35,19 @@ def program(*command):
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         yield json.loads(process.stdout.readline())
         process.communicate()
+
+
+def emulator_says(base_url, path):
+    """Return what the emulator at *base_url* tells of itself."""
+    site = base_url.removesuffix("/api/v1")
+    with urllib.request.urlopen(f"{site}/emulator/{path}") as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def taken(base_url, mark=""):
+    """Return how often it took each prompt with *mark* in it."""
+    tasks = emulator_says(base_url, f"tasks?prompt={quote(mark)}")["tasks"]
+    return Counter(task["prompt"] for task in tasks)
 
 
 def emulator_process(times):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from support.waiting import until
 
-from apimodels_async.webhooks import Receiver
+from apimodels_async.webhooks import Callback, Receiver
 
 
 @asynccontextmanager
@@ -49,3 +50,13 @@ def receiving(callback, listener=None, **options):
     app = web.Application()
     app.add_subapp("/hooks", Receiver(callback).aiohttp_app())
     return serving(app, listener, **options)
+
+
+@asynccontextmanager
+async def served_callback(**options):
+    """Serve the receiver of a callback on a free port; yield the callback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/hooks"
+        callback = Callback(url, **options)
+        async with receiving(callback, listener):
+            yield callback
