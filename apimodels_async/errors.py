@@ -336,7 +336,9 @@ class BudgetExceededError(ApiModelsError):
 
 class JournalError(ApiModelsError):
     """
-    A store or journal cannot be used (locked, damaged, full, away): no record, no order.
+    A store or journal cannot be used (locked, damaged, full, away).
+
+    No record, no order.
     """
 
 
