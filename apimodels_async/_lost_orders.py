@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from apimodels_async._api import calls
+from apimodels_async._api.checks import refuse
 from apimodels_async._core.money.retry import disowned, info_of
 from apimodels_async.errors import (
+    ApiModelsError,
     NotFoundError,
     OutcomeUnknownError,
     UnexpectedResponseError,
@@ -94,13 +96,15 @@ class LostOrders:
         self._counters.accepted(handle)
         return handle
 
-    async def look_up(self, lost: OutcomeUnknownError) -> Reconciliation | None:
+    async def look_up(self, lost: ApiModelsError) -> Reconciliation | None:
         """
         Return what the callback or the API says of a lost order; None: nothing.
 
         Raises:
-            ApiModelsError: The API could not be asked.
+            ApiModelsError: The API could not be asked; or *lost* is none of ours.
         """
+        if not isinstance(lost, ApiModelsError):
+            refuse("error", lost, "the OutcomeUnknownError that an order raised")
         nonce = lost.request.nonce if lost.request is not None else None
         called = self._callbacks and nonce and self._callbacks.task_of(nonce)
         if called:

@@ -24,10 +24,17 @@ class Secret:
         self._escaped: re.Pattern[bytes] | None = None
 
     @classmethod
-    def of(cls, value: str | Secret | None) -> Secret | None:
-        """Return *value* without the blanks around it, as a secret; None for none."""
+    def of(cls, value: object) -> Secret | None:
+        """
+        Return *value* without the blanks around it, as a secret; None for none.
+
+        Of what is no text (bytes, a secret of pydantic's) it is the empty one, for the
+        caller to refuse: a frame that raised here would show it.
+        """
         if isinstance(value, Secret):
             return value
+        if not isinstance(value, str):
+            return None if value is None else cls("")
         return cls(value.strip()) if value else None
 
     def reveal(self) -> str:

@@ -336,7 +336,9 @@ class BudgetExceededError(ApiModelsError):
 
 class JournalError(ApiModelsError):
     """
-    The batch journal cannot be used (locked, damaged, disk full): no record, no order.
+    A store or journal cannot be used (locked, damaged, full, away).
+
+    No record, no order.
     """
 
 

@@ -108,9 +108,13 @@ class RetryPolicy(Value):
     """
     How often and how fast a request is sent again.
 
-    A paid request is sent again only if its headers never left this machine, or if
-    the API refused it with 429. The pause after try n (1 is the first) is drawn
-    uniformly from 0 to ``min(cap, base * 2**(n - 1))`` seconds ("full jitter").
+    A paid request, or an upload, is sent again only if its headers never left this
+    machine, or if the API refused it with 429. The pause after try n (1 is the first)
+    is drawn uniformly from 0 to ``min(cap, base * 2**(n - 1))`` seconds ("full
+    jitter").
+
+    What else is free has fewer tries in an outage: 10 repeats in a burst for the whole
+    session, then one a second and one for every ten requests. A 429 is not counted.
     """
 
     attempts: int = field(default=4, validator=_whole)

@@ -186,6 +186,9 @@ class Session(StoredOrders, ShowsPictures):
     def observe(self, observer: Observer) -> None:
         """
         Let *observer* surround every order from now on, as ``integrations.otel`` does.
+
+        It takes the place of the one before. Its ``ordering(request, idempotency_key)``
+        is a context manager, which yields what is called with the task's id.
         """
         self._runtime.observe(observer)
 

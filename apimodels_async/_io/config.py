@@ -58,7 +58,7 @@ def resolve_key(api_key: str | Secret | None) -> Secret:
         )
         raise ConfigurationError(msg)
     if not _fits_header(key):
-        msg = f"the API key ({where}) has a blank, a control or a non-ASCII character"
+        msg = f"the API key ({where}) must be printable ASCII text without blanks"
         raise ConfigurationError(msg)
     return key
 
@@ -150,7 +150,7 @@ def callback_secret(secret: str | Secret | None) -> Secret:
     return found
 
 
-def resolve_base_url(base_url: str | None) -> str:
+def resolve_base_url(base_url: object) -> str:
     """
     Return the base URL without a trailing slash.
 
@@ -159,11 +159,12 @@ def resolve_base_url(base_url: str | None) -> str:
             user, a query or a fragment.
     """
     url = base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL
-    problem = _base_url_problem(url)
+    text = url if isinstance(url, str) else ""
+    problem = _base_url_problem(text)
     if problem:
         msg = f"base_url is not usable: {problem}"
         raise ConfigurationError(msg)
-    return url.rstrip("/")
+    return text.rstrip("/")
 
 
 def _base_url_problem(url: str) -> str | None:

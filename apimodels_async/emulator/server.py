@@ -32,17 +32,26 @@ class Emulator:
     It is deterministic: *seed* decides ids, service times and faults.
 
     Args:
+        host: Address to listen on; whoever reaches it controls the emulator.
+
         port: 0 takes a free one.
+
+        api_key: The one that is accepted.
 
         credits: What the account starts with, USD.
 
-        speed: Service times and callback pauses are divided by it.
+        speed: Service times and callback pauses are divided by it; above 0.
+
+        seed: Of ids, service times and faults: the same again brings the same.
 
         strict_inputs: Answer 400 for an input image that cannot be loaded, instead
             of drawing a placeholder.
 
         service_times: Seconds by model id, or ``"*"`` for all others: a number,
             or a pair to draw evenly between.
+
+    Raises:
+        ValueError: *speed* is not above 0.
     """
 
     def __init__(

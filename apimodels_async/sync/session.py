@@ -160,6 +160,9 @@ class Session(StoredOrders):
         """
         Let *observer* surround every order from now on, as ``integrations.otel`` does.
 
+        It takes the place of the one before. Its ``ordering(request, idempotency_key)``
+        is a context manager, which yields what is called with the task's id.
+
         It is called in the session's thread.
         """
         self._inner.observe(observer)

@@ -108,16 +108,16 @@ def test_a_key_that_could_break_a_header_is_refused(monkeypatch, store, place):
             words = refusal(resolve_key)
 
         assert words == (
-            f"the API key ({where}) has a blank, a control or a non-ASCII character"
+            f"the API key ({where}) must be printable ASCII text without blanks"
         )
 
     check_all(cases, check)
 
 
-@pytest.mark.parametrize("key", [" ", "\n\t "])
+@pytest.mark.parametrize("key", [" ", "\n\t ", KEY.encode(), [KEY], 5])
 def test_a_blank_key_is_refused(key):
-    """A key of blanks is no key."""
-    assert "(the argument) has a blank" in refusal(resolve_key, key)
+    """A key of blanks is no key, and what is no text is none."""
+    assert "(the argument) must be printable" in refusal(resolve_key, key)
 
 
 @given(st.text(min_size=1))
@@ -275,7 +275,7 @@ def test_a_file_below_a_file_is_refused(tmp_path):
 def test_a_file_that_is_no_text_is_refused(store):
     """Bytes that are no UTF-8 are no key, and are not shown."""
     path = store(b"\xff\xfe\x00s\x00k")
-    assert refusal(resolve_key).startswith(f"the API key ({path}) has a blank")
+    assert refusal(resolve_key).startswith(f"the API key ({path}) must be printable")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_key(store):
@@ -327,6 +327,8 @@ def test_a_base_url_is_https_or_loopback():
 def test_a_base_url_that_could_leak_the_key_is_refused():
     """Anything but a plain https or loopback address is refused, passwords unseen."""
     cases = [
+        (5, "it must be an absolute URL of plain characters"),
+        (b"https://apimodels.app", "it must be an absolute URL of plain characters"),
         ("apimodels.app", "it must be an absolute URL of plain characters"),
         ("apimodels.app.evil", "it must be an absolute URL of plain characters"),
         ("/api/v1", "it must be an absolute URL of plain characters"),

@@ -7,7 +7,7 @@ from support.batches import TASK, orders
 from support.raw import CREATED, RawServer, envelope, respond
 
 from apimodels_async import OutcomeUnknownError
-from apimodels_async.errors import AuthenticationError
+from apimodels_async.errors import AuthenticationError, InvalidRequestError
 from apimodels_async.models import Verdict
 
 
@@ -97,6 +97,12 @@ async def test_work_under_way_hides_the_evidence(emulator, session):
     assert "1 other tasks" in found.reason
     await handle
     assert Verdict.CHARGED is (await session.reconcile(error)).verdict
+
+
+async def test_reconcile_takes_errors_of_ours_alone(session):
+    """A time-out of asyncio's, say, names no order."""
+    with pytest.raises(InvalidRequestError, match="the OutcomeUnknownError that"):
+        await session.reconcile(TimeoutError())
 
 
 async def test_reconcile_raises_what_asking_raises(emulator, session):
