@@ -18,9 +18,10 @@ from apimodels_async.cli.batch.delivery import (
     choose_folder,
     read_address,
 )
-from apimodels_async.cli.batch.folder import MAX_PENDING, Folder, Plan
+from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.journal import read_states
 from apimodels_async.cli.batch.place import place_of
+from apimodels_async.cli.batch.plan import MAX_PENDING, Plan
 from apimodels_async.cli.batch.preflight import (
     Preflight,
     Shard,

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.files.object_urls import ObjectURL
     from apimodels_async._io.files.buckets import Bucket
-    from apimodels_async.cli.batch.folder import Folder, Plan
+    from apimodels_async.cli.batch.folder import Folder
+    from apimodels_async.cli.batch.plan import Plan
     from apimodels_async.cli.gallery.page import Card
     from apimodels_async.models import SavedAt
 

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from apimodels_async import Outcome
     from apimodels_async.batch import Batch
-    from apimodels_async.cli.batch.folder import Folder, Plan
+    from apimodels_async.cli.batch.folder import Folder
+    from apimodels_async.cli.batch.plan import Plan
     from apimodels_async.cli.batch.progress import Progress
     from apimodels_async.cli.batch.rows import Row
     from apimodels_async.cli.batch.source import OutcomeSource

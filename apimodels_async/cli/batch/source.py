@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from apimodels_async import Session
     from apimodels_async.batch import Batch
-    from apimodels_async.cli.batch.folder import Plan
+    from apimodels_async.cli.batch.plan import Plan
     from apimodels_async.cli.options import Common, Workers
     from apimodels_async.integrations.streaq import OrderQueue
     from apimodels_async.models import SessionStats

@@ -9,7 +9,8 @@ import pytest
 from support.cases import check_all
 
 from apimodels_async import ConfigurationError
-from apimodels_async.cli.batch.folder import USED, Folder, Plan
+from apimodels_async.cli.batch.folder import USED, Folder
+from apimodels_async.cli.batch.plan import Plan
 from apimodels_async.cli.batch.rows import PromptFile
 
 PLAN = Plan(file="p.txt", prompts="prompts.txt", rows=1, ordered=1)
