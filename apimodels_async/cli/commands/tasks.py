@@ -30,7 +30,7 @@ from apimodels_async.cli.store import StoredOrder, existing_store
 from apimodels_async.stores import OrderState
 
 if TYPE_CHECKING:
-    from apimodels_async import Session, TaskHandle
+    from apimodels_async import ImageResult, Session, TaskHandle
     from apimodels_async.cli.context import CommandContext
 
 POLL_ERRORS_MAX: Final = 3  # in a row; a status is asked for by somebody who waits
@@ -173,16 +173,40 @@ async def wait(
     named = task_id[0] if task_id else None
     order = _order_of(named, ordered)
     async with command_context(open_session(common, order.store), output) as context:
-        try:
-            async with asyncio.timeout(timeout):  # another program may be sending it
-                handle = await _take_up(context, named, order)
-        except TimeoutError:
-            msg = f"the order was still being sent after {timeout:g} s"
-            raise TaskTimeoutError(msg) from None
-        result = await follow(context, handle, timeout)
+        result = await wait_for_one(context, named, order, timeout)
         before = order if order.key else None
         await deliver(context, result, target, before, delivery=delivery)
     return ExitCode.OK
+
+
+async def wait_for_one(
+    context: CommandContext,
+    task_id: str | None,
+    order: StoredOrder,
+    timeout: float | None,  # noqa: ASYNC109  an option, to be named in the error
+) -> ImageResult:
+    """
+    Return the result of a task; *timeout* counts from here, whatever is waited for.
+
+    Raises:
+        TaskTimeoutError: *timeout* seconds have passed; the task goes on.
+        ApiModelsError: As awaiting a handle.
+    """
+    handle, limit = None, asyncio.timeout(timeout)
+    try:
+        async with limit:
+            # Another program may be sending it.
+            handle = await _take_up(context, task_id, order)
+            return await follow(context, handle)
+    except TimeoutError:
+        if not limit.expired():  # another deadline, which says all
+            raise
+    if handle is None:
+        msg = f"the order was still being sent after {timeout:g} s"
+        raise TaskTimeoutError(msg)
+    state = handle.state.value
+    msg = f"task {handle.task_id} was still {state!r} after {timeout:g} s"
+    raise TaskTimeoutError(msg, task_id=handle.task_id)
 
 
 async def _wait_for_all(
