@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from apimodels_async._io.files.buckets import Bucket
     from apimodels_async.cli.batch.folder import Folder
     from apimodels_async.cli.batch.plan import Plan
-    from apimodels_async.cli.gallery.page import Card
+    from apimodels_async.cli.gallery.card import Card
     from apimodels_async.models import SavedAt
 
 PAGE_S: Final = 20.0

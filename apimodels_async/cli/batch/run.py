@@ -21,7 +21,7 @@ from attrs import define, field
 
 from apimodels_async import ApiModelsError, ConfigurationError
 from apimodels_async.cli.batch.folder import resume_command
-from apimodels_async.cli.batch.journal import JournalEntry, read_entries
+from apimodels_async.cli.batch.journal import read_cards
 from apimodels_async.cli.batch.place import Place, place_of
 from apimodels_async.cli.batch.progress import (
     duration,
@@ -30,7 +30,7 @@ from apimodels_async.cli.batch.progress import (
 )
 from apimodels_async.cli.batch.rows import read_rows
 from apimodels_async.cli.context import on_signals
-from apimodels_async.cli.gallery.page import Card, models_of
+from apimodels_async.cli.gallery.page import models_of
 from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from apimodels_async.cli.batch.progress import Progress
     from apimodels_async.cli.batch.rows import Row
     from apimodels_async.cli.batch.source import OutcomeSource
+    from apimodels_async.cli.gallery.card import Card
     from apimodels_async.cli.output import Output
 
 CHUNK_ROWS: Final = 100
@@ -206,14 +207,14 @@ class Run:
         Write the page over what the journal knows; say once while that cannot be done.
         """
         try:
-            entries = await read_entries(
+            cards = await read_cards(
                 self.folder.journal,
                 self.place.pictures,
                 # What is in the queue is on its way, whoever waits for it.
                 running=running or self.plan.queued_as is not None,
                 limit=self.cards_max,
             )
-            await self._write_gallery(entries, running=running)
+            await self._write_gallery(cards, running=running)
         except (OSError, ApiModelsError) as error:
             if not self.gallery_warned:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -222,27 +223,7 @@ class Run:
         else:
             self.gallery_warned = False
 
-    async def _write_gallery(
-        self, entries: list[JournalEntry], *, running: bool
-    ) -> None:
-        most = self.cards_max
-        cards = [
-            Card(
-                number=entry.number,
-                prompt=entry.prompt,
-                model=entry.model,
-                state=entry.state,
-                file=entry.file,
-                more=entry.files[1:],
-                seed=entry.seed,
-                time_s=entry.time_s,
-                cost=entry.cost,
-                task_id=entry.task_id,
-                error=entry.error,
-                params=entry.params,
-            )
-            for entry in entries
-        ]
+    async def _write_gallery(self, cards: list[Card], *, running: bool) -> None:
         wall = duration(time.monotonic() - self.progress.started_at)
         facts = {
             "rows": str(self.plan.ordered),
@@ -253,8 +234,8 @@ class Run:
             "state": "running" if running else "ended",
         }
         facts = {name: text for name, text in facts.items() if text}
-        if len(cards) == most:
-            facts["shown"] = f"{most}, those without a picture first"
+        if len(cards) == self.cards_max:
+            facts["shown"] = f"{len(cards)}, those without a picture first"
         await self.place.write_page(cards, facts)
 
 
