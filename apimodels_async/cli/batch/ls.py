@@ -16,7 +16,7 @@ from apimodels_async.cli.commands.orders import print_orders
 from apimodels_async.cli.completion import complete_path
 from apimodels_async.cli.gallery.card import Card, State
 from apimodels_async.cli.options import Flag
-from apimodels_async.cli.output import Output, truncated
+from apimodels_async.cli.output import Output, dollars, short_prompt
 from apimodels_async.cli.store import Store
 from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.stores import OrderRecord, OrderState, SqliteStore, read_history
@@ -24,7 +24,6 @@ from apimodels_async.stores.reading import store_at
 from apimodels_async.stores.sqlite.journal import holder_of
 
 States = Annotated[list[State] | None, Parameter(negative="")]
-PROMPT_CHARS = 40
 COLUMNS = (
     *(Column("no.", right=True), Column("state", state=True)),
     *(Column("cost", right=True), Column("task", rank=2), Column("file", rank=1)),
@@ -131,7 +130,8 @@ def _word(record: OrderRecord) -> str:
 
 
 def _cells(card: Card) -> tuple[str, ...]:
-    cost = f"${card.cost}" if card.cost is not None else "-"
     file = ", ".join(name_in(str(each)) for each in card.files) or "-"
-    prompt = truncated(card.prompt, PROMPT_CHARS)
-    return (str(card.number), card.state, cost, card.task_id or "-", file, prompt)
+    return (
+        *(str(card.number), card.state, dollars(card.cost), card.task_id or "-", file),
+        short_prompt(card.prompt),
+    )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio.to_thread
 from attrs import define, field
 
-from apimodels_async import ApiModelsError, ConfigurationError
+from apimodels_async import ApiModelsError
 from apimodels_async.cli.batch.folder import resume_command
 from apimodels_async.cli.batch.journal import read_cards
 from apimodels_async.cli.batch.place import Place, place_of
@@ -28,7 +28,6 @@ from apimodels_async.cli.batch.progress import (
     live_progress,
     print_progress,
 )
-from apimodels_async.cli.batch.rows import read_rows
 from apimodels_async.cli.context import on_signals
 from apimodels_async.cli.gallery.page import models_of
 from apimodels_async.cli.words import plain_words
@@ -96,21 +95,17 @@ class Run:
                 cannot be used.
             ConnectionFailedError: The broker is away.
         """
-        part, path = self.plan.part, self.folder.path / self.plan.prompts
-        try:
-            file = path.open(encoding="utf-8-sig", newline="")
-        except OSError as error:
-            msg = f"the copy of the prompts, {path}, cannot be read: {error.strerror}"
-            raise ConfigurationError(msg) from error
+        part = self.plan.part
+        copy = await anyio.to_thread.run_sync(self.folder.prompt_file, self.plan)
+        rows = copy.rows(self.plan.model)
         stop = partial(self._on_signal, source)
-        with file, on_signals(stop, lambda: self._last_words(source)):
-            rows = read_rows(file, path.name, path.suffix, self.plan.model)
+        with on_signals(stop, lambda: self._last_words(source)):
             batch = source.batch(
                 self._items(islice(rows, part.first - 1, None, part.of)),
                 max_pending=self.progress.max_pending,
                 max_cost=self.plan.max_cost,
                 journal=self.folder.journal,
-                download_to=self.place.target,
+                download_to=self.plan.out or self.folder.pictures,
                 retry_failed=self.retry_failed,
                 resubmit_unknown=self.resubmit_unknown,
                 start=part.first,
@@ -209,7 +204,7 @@ class Run:
         try:
             cards = await read_cards(
                 self.folder.journal,
-                self.place.pictures,
+                self.plan.destination or self.folder.pictures,
                 # What is in the queue is on its way, whoever waits for it.
                 running=running or self.plan.queued_as is not None,
                 limit=self.cards_max,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from attrs import field, frozen, validators
 
 from apimodels_async.models import SavedAt
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 State = Literal["completed", "failed", "refused", "unknown", "pending"]
 STATES: Final[dict[State, str]] = {
