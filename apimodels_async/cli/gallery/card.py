@@ -10,7 +10,7 @@ from attrs import field, frozen, validators
 
 from apimodels_async.models import SavedAt
 
-State = Literal["completed", "failed", "refused", "unknown", "pending"]
+State = Literal["completed", "pending", "failed", "refused", "unknown"]
 STATES: Final[dict[State, str]] = {
     "completed": "Completed",
     "failed": "Failed",
