@@ -12,7 +12,7 @@ from typing import Final
 from apimodels_async import ConfigurationError, InvalidRequestError
 from apimodels_async._core.files.object_urls import BUCKETS
 from apimodels_async.cli.errors import BROKER_VARIABLE
-from apimodels_async.stores import RedisStore
+from apimodels_async.stores.redis.address import read_address
 
 NONE: Final = "none"
 
@@ -28,13 +28,13 @@ def find_broker(given: str | None) -> str | None:
     url = given or os.environ.get(BROKER_VARIABLE)
     if not url or url == NONE:
         return None
-    address_of(url)
     if importlib.util.find_spec("streaq") is None:
         msg = (
             "workers need streaq, which is not installed; "
             "run: pip install 'apimodels-async[distributed]'"
         )
         raise ConfigurationError(msg)
+    address_of(url)
     # It writes a traceback for each try to reach a server that is away; we say so once.
     logging.getLogger("coredis").setLevel(logging.CRITICAL)
     return url
@@ -47,11 +47,7 @@ def address_of(url: str) -> str:
     Raises:
         ConfigurationError: It is no address of a Redis server.
     """
-    try:
-        return RedisStore(url).address
-    except ConfigurationError as error:
-        msg = f"the broker: {error.message.removeprefix('store: ')}"
-    raise ConfigurationError(msg)
+    return read_address(url, "the broker")[1]
 
 
 def check_workers_reach(out: str) -> None:

@@ -33,7 +33,7 @@ def find_store(given: str | None) -> Store | None:
     return store_at(place) if place else None
 
 
-def place_of(store: Store) -> str:
+def store_address(store: Store) -> str:
     """Return where *store* is, without a password."""
     return str(store.path) if isinstance(store, SqliteStore) else store.address
 

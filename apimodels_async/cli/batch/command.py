@@ -13,13 +13,9 @@ from attrs import evolve, field, frozen
 from cyclopts import Parameter
 
 from apimodels_async import ConfigurationError, InvalidRequestError
-from apimodels_async.cli.batch.delivery import (
-    Delivery,
-    choose_folder,
-    read_address,
-)
 from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.journal import read_states
+from apimodels_async.cli.batch.out import BatchOut, bucket_address, choose_folder
 from apimodels_async.cli.batch.place import place_of
 from apimodels_async.cli.batch.plan import MAX_PENDING, Plan
 from apimodels_async.cli.batch.preflight import (
@@ -76,7 +72,7 @@ class Assignment:
 async def batch(  # noqa: PLR0913  options, all by keyword
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     *,
-    delivery: Delivery | None = None,
+    out: BatchOut | None = None,
     model: Model = None,
     shard: str | None = None,
     dry_run: Flag = False,
@@ -122,7 +118,7 @@ async def batch(  # noqa: PLR0913  options, all by keyword
     if dry_run:
         print_prices(found, output)
         return 0
-    place, destination = choose_folder(file, delivery, shard)
+    place, destination = choose_folder(file, out or BatchOut(), shard)
     if embedded.speed is not None and not (
         embedded.emulator and 0 < embedded.speed < math.inf
     ):
@@ -184,7 +180,7 @@ async def resume(
     output = Output(common.json)
     place = Folder.at(folder)
     plan = await anyio.to_thread.run_sync(place.started)
-    place.check_out(plan, None if out is None else read_address(out))
+    place.check_out(plan, None if out is None else bucket_address(out))
     workers = workers or Workers()
     broker = _broker_of(place, plan, workers)
     plan = evolve(

@@ -12,7 +12,7 @@ from apimodels_async import ConfigurationError
 from apimodels_async.cli.batch.journal import is_journal
 from apimodels_async.cli.options import Count, Flag, Model, StorePlace
 from apimodels_async.cli.output import Output, dollars, short_prompt
-from apimodels_async.cli.store import Store, existing_store, place_of
+from apimodels_async.cli.store import Store, existing_store, store_address
 from apimodels_async.cli.terminal.asking import confirm
 from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.errors import CHARGED
@@ -104,7 +104,7 @@ async def print_orders(
         # What was paid for at another address is not to be denied.
         hint = "" if count else " fit; those of another address need --base-url"
         output.note(
-            f"{count} order{'' if count == 1 else 's'} in {place_of(store)}{hint}"
+            f"{count} order{'' if count == 1 else 's'} in {store_address(store)}{hint}"
         )
     return count
 
@@ -187,7 +187,7 @@ async def forget(
     output, kept = Output(json), existing_store(store)
     record = await find_order(kept, idempotency_key, base_url=base_url)
     if record is None:
-        msg = f"there is no order under {idempotency_key!r} in {place_of(kept)}"
+        msg = f"there is no order under {idempotency_key!r} in {store_address(kept)}"
         raise ConfigurationError(msg)
     output.facts(
         key=record.idempotency_key,

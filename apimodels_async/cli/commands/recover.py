@@ -24,7 +24,7 @@ from apimodels_async.cli.destinations import read_out
 from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.options import Common, Flag, StorePlace
 from apimodels_async.cli.output import Output, dollars, short_prompt, spinner
-from apimodels_async.cli.store import existing_store, place_of, record_files
+from apimodels_async.cli.store import existing_store, record_files, store_address
 from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.stores import OrderState, read_history
 
@@ -209,7 +209,7 @@ class Recovery:
             )
         if not self.count:
             now = " for now" if self.others else ""
-            place = place_of(self.store)
+            place = store_address(self.store)
             return f"Nothing is left{now} to fetch in {place} from {base_url}.{others}"
         words = f"{self.saved} saved"
         if self.failed:

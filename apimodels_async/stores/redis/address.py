@@ -27,9 +27,12 @@ def as_redis_has_it(url: str) -> str:
     return f"{SCHEMES.get(scheme, scheme)}{mark}{rest}"
 
 
-def read_address(url: str) -> tuple[str, str]:
+def read_address(url: str, what: str = "store") -> tuple[str, str]:
     """
     Return *url* as redis-py has it, and without what is secret in it.
+
+    Args:
+        what: It is the address of that, for the message.
 
     Raises:
         ConfigurationError: It is none, or redis-py is not installed.
@@ -51,7 +54,7 @@ def read_address(url: str) -> tuple[str, str]:
             place = rest.partition("?")[0].rpartition("@")[2]
             return known, f"{scheme}://{place}"
     msg = (
-        "store: that is no address of a Redis server; write "
+        f"{what}: that is no address of a Redis server; write "
         "redis://[user:password@]host:port/number"
     )
     raise ConfigurationError(msg) from None
