@@ -18,6 +18,8 @@ from apimodels_async._core.files.names import is_address, name_in
 from apimodels_async._core.money.orders import BATCH_SCOPE, ORDERED_ANEW
 from apimodels_async.cli.gallery.card import Card
 from apimodels_async.stores import HistoryQuery, OrderState, SqliteStore
+from apimodels_async.stores.reading import pages_of
+from apimodels_async.stores.store import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from apimodels_async.stores import OrderRecord
 
 PAGE: Final = 1000
-"""Orders read at once."""
+"""Orders read at once: a journal is read whole, again and again while it grows."""
 SHOWN: Final[dict[OrderState, State]] = {
     OrderState.ACCEPTED: "pending",
     OrderState.COMPLETED: "completed",
@@ -64,12 +66,9 @@ async def is_journal(file: Path) -> bool:
         msg = f"{file} is neither an order store nor a journal: it is empty"
         raise JournalError(msg)
     store = SqliteStore(file).reader()
-    await store.open()
-    try:
+    async with opened(store):
         query = HistoryQuery()
         return bool(await store.history(BATCH_SCOPE, query, before=None, limit=1))
-    finally:
-        await store.aclose()
 
 
 async def read_cards(
@@ -144,24 +143,13 @@ async def _attempts(journal: Path) -> AsyncIterator[OrderRecord]:
     if not await anyio.Path(journal).exists():
         return
     store = SqliteStore(journal).reader()
-    await store.open()
-    try:
-        before: int | None = None
-        while True:
-            page = await store.history(
-                BATCH_SCOPE, HistoryQuery(), before=before, limit=PAGE
-            )
-            for record in page:
-                yield record
-            if len(page) < PAGE:
-                break
-            before = page[-1].attempt
+    async with opened(store):
+        async for record in pages_of(store, BATCH_SCOPE, HistoryQuery(), PAGE):
+            yield record
         if store.damaged:  # it may be paid for: nothing that is said would be whole
             numbers = ", ".join(map(str, sorted(store.damaged)))
             msg = f"the store {journal} is damaged: attempts {numbers} cannot be read"
             raise JournalError(msg)
-    finally:
-        await store.aclose()
 
 
 def _card(
