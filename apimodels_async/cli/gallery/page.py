@@ -92,10 +92,11 @@ def render_gallery(
     Args:
         link: Returns where a picture is as seen from the page, quoted.
     """
+    by_number = sorted(cards, key=lambda card: card.number)
     pieces = _template().generate(
         title=title,
         facts=facts,
-        cards=[_card_values(card, link) for card in sorted(cards, key=_number)],
+        cards=[_card_values(card, link) for card in by_number],
         chips=_chips(cards),
         labels=STATES,
         with_ids=any(card.task_id for card in cards),
@@ -114,10 +115,6 @@ def models_of(cards: Sequence[Card]) -> str:
     if len(counts) == 1:
         return counts[0][0]
     return ", ".join(shown) + (" and more" if len(counts) > MODELS_MAX else "")
-
-
-def _number(card: Card) -> int:
-    return card.number
 
 
 def _chips(cards: Sequence[Card]) -> list[tuple[str, str, int]]:
