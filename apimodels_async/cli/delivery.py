@@ -112,7 +112,7 @@ async def deliver(
     target: str | None,
     order: StoredOrder | None = None,
     *,
-    delivery: Delivery | None = None,
+    delivery: Delivery = Delivery(),
     request: AnyRequest | None = None,
 ) -> None:
     """
@@ -132,7 +132,6 @@ async def deliver(
     """
     others = [each for each in context.due if not _is_of(each, result)]
     context.due[:] = [*others, result]
-    delivery = delivery or Delivery()
     paths: list[SavedAt] = []
     failure: DownloadError | None = None
     if target is not None:

@@ -64,15 +64,14 @@ class StoredOrder:
     """Its idempotency key; with a store there is one, be it random."""
 
     @classmethod
-    def begin(cls, remembering: Remembering | None) -> Self:
+    def begin(cls, remembering: Remembering) -> Self:
         """
         Return where the order of a command with these options is remembered.
 
         Raises:
             ConfigurationError: A key without a store.
         """
-        store = find_store(remembering.store if remembering else None)
-        key = remembering.idempotency_key if remembering else None
+        store, key = find_store(remembering.store), remembering.idempotency_key
         if store is None and key is not None:
             msg = (
                 "--idempotency-key needs a store: give --store PATH, or set "

@@ -56,13 +56,13 @@ async def generate(
     prompt: str | None = None,
     *,
     model: ModelName = SPARKPIX,
-    picture: Picture | None = None,
+    picture: Picture = Picture(),
     param: Params = None,
     extra: Extra = None,
     no_wait: NoWait = False,
-    delivery: Delivery | None = None,
-    remembering: Remembering | None = None,
-    common: Common | None = None,
+    delivery: Delivery = Delivery(),
+    remembering: Remembering = Remembering(),
+    common: Common = Common(),
 ) -> None:
     """
     Make a picture of PROMPT; costs money once the API accepts it.
@@ -90,13 +90,13 @@ async def edit(  # noqa: PLR0913  options, all by keyword
     *,
     image: Images,
     model: ModelName = SPARKPIX_EDIT,
-    picture: Picture | None = None,
+    picture: Picture = Picture(),
     param: Params = None,
     extra: Extra = None,
     no_wait: NoWait = False,
-    delivery: Delivery | None = None,
-    remembering: Remembering | None = None,
-    common: Common | None = None,
+    delivery: Delivery = Delivery(),
+    remembering: Remembering = Remembering(),
+    common: Common = Common(),
 ) -> None:
     """
     Edit or fuse pictures as PROMPT says; costs money once the API accepts it.
@@ -127,11 +127,10 @@ async def _make(
     params: dict[str, Any],
     images: Sequence[str],
     no_wait: bool,  # noqa: FBT001
-    delivery: Delivery | None,
-    remembering: Remembering | None,
-    common: Common | None,
+    delivery: Delivery,
+    remembering: Remembering,
+    common: Common,
 ) -> None:
-    common, delivery = common or Common(), delivery or Delivery()
     output, order = Output(common.json), StoredOrder.begin(remembering)
     target = target_of(delivery.out, no_save=delivery.no_save)
     # Before anything is uploaded.

@@ -55,7 +55,7 @@ async def recover(
         str, Parameter(("--out", "-o"), completer=complete_path)
     ] = os.curdir,
     drop_lost: Flag = False,
-    common: Common | None = None,
+    common: Common = Common(),
 ) -> int:
     """
     Fetch what earlier programs paid for and never got; free, orders nothing.
@@ -73,7 +73,6 @@ async def recover(
 
         drop_lost: List what nobody can fetch a last time.
     """
-    common = common or Common()
     output, kept = Output(common.json), existing_store(store)
     folder = out if out.endswith("/") else f"{out or os.curdir}/"
     read_out(folder)

@@ -40,8 +40,8 @@ LOOK_S: Final = 0.05
 async def status(
     task_id: str | None = None,
     *,
-    ordered: Ordered | None = None,
-    common: Common | None = None,
+    ordered: Ordered = Ordered(),
+    common: Common = Common(),
 ) -> None:
     """
     Ask once how a task is; free. Exit code 1 if it has failed.
@@ -49,7 +49,6 @@ async def status(
     Args:
         task_id: As printed by "apimodels generate --no-wait".
     """
-    common = common or Common()
     output, order = Output(common.json), _order_of(task_id, ordered)
     async with command_context(open_session(common, order.store), output) as context:
         if order.key is not None:
@@ -66,7 +65,7 @@ async def status(
         await _print_status(context, handle, order)
 
 
-def _order_of(task_id: str | None, ordered: Ordered | None) -> StoredOrder:
+def _order_of(task_id: str | None, ordered: Ordered) -> StoredOrder:
     """
     Return the order that is meant; one without a key where *task_id* says it.
 
@@ -74,7 +73,6 @@ def _order_of(task_id: str | None, ordered: Ordered | None) -> StoredOrder:
         InvalidRequestError: Both are given, or neither, or a store for nothing.
         ConfigurationError: There is no such store.
     """
-    ordered = ordered or Ordered()
     key = ordered.idempotency_key
     if (task_id is None) == (key is None):
         msg = "name one task: by its id, or with --idempotency-key by its order"
@@ -142,9 +140,9 @@ async def answered(session: Session, handle: TaskHandle) -> None:
 async def wait(
     *task_id: str,
     timeout: Positive | None = None,  # noqa: ASYNC109  an option
-    delivery: Delivery | None = None,
-    ordered: Ordered | None = None,
-    common: Common | None = None,
+    delivery: Delivery = Delivery(),
+    ordered: Ordered = Ordered(),
+    common: Common = Common(),
 ) -> int:
     """
     Wait for tasks and save their pictures; free.
@@ -157,10 +155,9 @@ async def wait(
 
         timeout: Seconds, at most; the tasks go on after that (exit code 4).
     """
-    common, delivery = common or Common(), delivery or Delivery()
     output = Output(common.json, orders=False)
     target = target_of(delivery.out, no_save=delivery.no_save)
-    if len(task_id) > 1 and (ordered is None or ordered.idempotency_key is None):
+    if len(task_id) > 1 and ordered.idempotency_key is None:
         ids = list(dict.fromkeys(task_id))
         if target is not None and not target.endswith("/"):
             target += "/"  # a folder, made if it is missing

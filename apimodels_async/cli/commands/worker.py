@@ -43,7 +43,7 @@ async def worker(
     per_second: Annotated[Positive | None, Parameter(show_default=False)] = None,
     queue: str = "apimodels",
     grace: Seconds = GRACE_S,
-    common: Common | None = None,
+    common: Common = Common(),
 ) -> int:
     """
     Order what others put into the queue on BROKER, until Ctrl-C; costs money.
@@ -75,7 +75,6 @@ async def worker(
 
         grace: Seconds for which rows under way may end after Ctrl-C.
     """
-    common = common or Common()
     output = Output(common.json)
     url = find_broker(broker)
     if url is None:
