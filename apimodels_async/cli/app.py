@@ -1,8 +1,4 @@
-"""
-Builds the app; maps errors to exit codes.
-
-Commands are named by their import path, so that only the one that runs is loaded.
-"""
+"""Builds the app; maps errors to exit codes."""
 
 from __future__ import annotations
 
@@ -15,9 +11,10 @@ from cyclopts.help import format_usage
 from apimodels_async import ApiModelsError, InvalidRequestError, __version__
 from apimodels_async.cli.context import InterruptedCommand, interruptible
 from apimodels_async.cli.errors import ExitCode, exit_code
+from apimodels_async.cli.help.commands import COMMANDS, USAGES, Costs
 from apimodels_async.cli.help.formatter import PlainHelp
 from apimodels_async.cli.help.mistakes import explain
-from apimodels_async.cli.help.topics import GROUPS, MORE, USAGES, epilogue
+from apimodels_async.cli.help.topics import MORE, epilogue
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.prompts import STDIN
 from apimodels_async.cli.terminal.streams import standard_streams
@@ -33,111 +30,11 @@ Pictures from the apimodels API, from the command line.
 command lines.
 """
 
-EXAMPLES: Final = {
-    "demo": """\
-  apimodels demo
-  apimodels demo --count 200 --speed 50 --out /tmp/demo""",
-    "generate": """\
-  apimodels generate "a red fox in snow" --aspect-ratio 16:9 --seed 42
-  apimodels generate "a moose" --model gpt-image-2 --resolution 2K --out moose
-  apimodels generate "a moose" --model gpt-image-2 --no-wait
-  apimodels generate "a fox" --store orders.sqlite --idempotency-key msg17
-  apimodels generate "a moose" --param prompt_upsampling=true --json
-  apimodels generate @prompt.txt --sidecar --out pictures/""",
-    "edit": """\
-  apimodels edit "at sunset" --image photo.jpg --out sunset
-  apimodels edit "put image 1 into image 2" --image a.png --image https://x.org/b.png""",
-    "history": """\
-  apimodels history --store orders.sqlite --since 2026-11-01 --text fox
-  apimodels history --state unknown --json""",
-    "recover": """\
-  apimodels recover --store orders.sqlite --out pictures
-  apimodels recover --drop-lost""",
-    "forget": """\
-  apimodels forget msg17 --store orders.sqlite
-  apimodels forget msg17 --yes""",
-    "status": """\
-  apimodels status clx123
-  apimodels status --idempotency-key msg17 --store orders.sqlite""",
-    "wait": """\
-  apimodels wait clx123 --out moose.png --timeout 300
-  apimodels wait clx123 clx124 clx125 --out pictures
-  apimodels wait --idempotency-key msg17 --store orders.sqlite""",
-    "batch": """\
-  apimodels batch prompts.txt --dry-run
-  apimodels batch prompts.csv --out tarot --model gpt-image-2 --max-cost 5
-  apimodels batch prompts.txt --out try --emulator
-  apimodels batch prompts.jsonl --out part-3 --shard 3/16
-  apimodels batch prompts.jsonl --out s3://bucket/tarot
-  apimodels batch prompts.txt --out tarot --retry-failed
-  apimodels batch prompts.jsonl --broker redis://queue.example --out s3://deck/""",
-    "resume": """\
-  apimodels resume tarot
-  apimodels resume tarot --max-cost 10 --retry-failed
-  apimodels resume tarot --resubmit-unknown
-  apimodels resume prompts.jsonl.batch --out s3://bucket/tarot""",
-    "worker": """\
-  APIMODELS_BROKER=redis://:PASSWORD@queue.example apimodels worker
-  apimodels worker redis://queue.example --out s3://deck/ --pending 50""",
-    "ls": """\
-  apimodels ls tarot --state failed --state unknown
-  apimodels ls orders.sqlite --state pending
-  apimodels ls prompts.jsonl.batch
-  apimodels ls tarot --json | jq -r 'select(.state == "completed") | .path'""",
-    "login": """\
-  apimodels login
-  apimodels login < key.txt""",
-    "logout": """\
-  apimodels logout""",
-    "whoami": """\
-  apimodels whoami""",
-    "balance": """\
-  apimodels balance --json""",
-    "models": """\
-  apimodels models | grep gpt
-  apimodels models gpt-image-2""",
-    "help": """\
-  apimodels help generate
-  apimodels help json""",
-    "mcp": """\
-  apimodels mcp --max-cost 5
-  apimodels mcp --store orders.sqlite
-  apimodels mcp --inline""",
-    "emulator": """\
-  apimodels emulator --speed 10
-  apimodels emulator --speed 10 --fault poll:status:0.2 --fault create:drop:0.1""",
-}
-
-
-# In the order of the help, group by group.
-COMMANDS: Final = (
-    *("demo.command:demo", "commands.pictures:generate", "commands.pictures:edit"),
-    *("commands.tasks:status", "commands.tasks:wait"),
-    *("commands.orders:history", "commands.recover:recover", "commands.orders:forget"),
-    *("batch.command:batch", "batch.command:resume", "batch.ls:ls"),
-    "commands.worker:worker",
-    *("commands.login:login", "commands.login:logout", "commands.login:whoami"),
-    *("commands.account:balance", "commands.account:models"),
-    *("mcp.command:mcp", "commands.emulator:emulator"),
-    "commands.help:help",
-)
-
-
 INSTALL: Final = "--install-completion"
+SHELL: Final = {INSTALL, "__complete"}
 INSTALL_HELP: Final = "Let Tab complete commands, options and model ids in your shell."
-NAMES: Final = frozenset(path.partition(":")[2] for path in COMMANDS)
 FLAGS: Final = {"--help": "Show this page.", "--version": "Show the version."}
-TITLES: Final = tuple(dict.fromkeys(GROUPS.values()))
-FREE: Final = frozenset(
-    {
-        *("demo", "history", "forget", "ls", "balance", "models", "emulator", "mcp"),
-        *("help", "login", "logout", "whoami", INSTALL, "__complete"),
-    }
-)
-"""Commands whose output was not paid for."""
-ORDERING: Final = frozenset({"generate", "edit"})
-AT_LENGTH: Final = frozenset({"batch", "resume", "worker", "recover"})
-"""Commands that order, or account for orders, many at once."""
+TITLES: Final = tuple(dict.fromkeys(each.group for each in COMMANDS.values()))
 HELPS: Final = frozenset({"--help", "-h", "--version"})
 
 
@@ -171,14 +68,11 @@ def build(argv: Sequence[str]) -> App:
             group=groups[TITLES[-1]],
             sort_key=len(COMMANDS),
         )
-    for at, path in enumerate(COMMANDS):
-        name = path.partition(":")[2]
+    for at, (name, command) in enumerate(COMMANDS.items()):
         app.command(
-            f"apimodels_async.cli.{path}",
-            group=groups[GROUPS.get(name, TITLES[-1])],
-            help_epilogue=epilogue(name, EXAMPLES.get(name, ""), width)
-            if helps
-            else None,
+            f"apimodels_async.cli.{command.module}:{name}",
+            group=groups[command.group],
+            help_epilogue=epilogue(name, width) if helps else None,
             sort_key=at,
             usage=USAGES.get(name),
         )
@@ -187,16 +81,22 @@ def build(argv: Sequence[str]) -> App:
     return app
 
 
+def _costs(argv: Sequence[str]) -> Costs | None:
+    """Return what money has to do with the command in *argv*; None: there is none."""
+    named = bool(argv) and argv[0] in COMMANDS
+    return COMMANDS[argv[0]].costs if named else None
+
+
 def _normal(argv: Sequence[str]) -> Sequence[str]:
     """
     Return *argv* with ``help COMMAND`` as ``COMMAND --help``, and the prompt ``-`` as
     ``@-``, which looks like no option.
     """
-    if argv and argv[0] in ORDERING:
+    if _costs(argv) is Costs.ORDERS_ONE:
         return [STDIN if word == "-" else word for word in argv]
     if argv[:1] != ["help"]:
         return argv
-    named = [word for word in argv[1:2] if word in NAMES]
+    named = [word for word in argv[1:2] if word in COMMANDS]
     if len(argv) > 2 or (argv[1:] and not named):  # noqa: PLR2004
         return argv
     return [*named, "--help"]
@@ -204,7 +104,8 @@ def _normal(argv: Sequence[str]) -> Sequence[str]:
 
 def _only_lists(argv: Sequence[str]) -> bool:
     """Return whether stdout gets nothing that was paid for."""
-    return not argv or argv[0] in FREE or not HELPS.isdisjoint(argv)
+    asks_for_help = not argv or not HELPS.isdisjoint(argv)
+    return asks_for_help or argv[0] in SHELL or _costs(argv) is Costs.NOTHING
 
 
 async def execute(argv: Sequence[str]) -> int:
@@ -226,7 +127,9 @@ async def execute(argv: Sequence[str]) -> int:
 
 async def _execute(argv: Sequence[str]) -> int:
     named = argv[0] if argv else ""
-    output = Output(json="--json" in argv, orders=named in ORDERING | AT_LENGTH)
+    costs = _costs(argv)
+    orders = costs in {Costs.ORDERS_ONE, Costs.ORDERS_MANY}
+    output = Output(json="--json" in argv, orders=orders)
     argv = _normal(list(argv))
     app = build(argv)
     try:
@@ -238,8 +141,8 @@ async def _execute(argv: Sequence[str]) -> int:
             result_action="return_value",
         )
     except CycloptsError as error:
-        message, tip = explain(error, NAMES)
-        chain = [named] if named in NAMES else []
+        message, tip = explain(error, COMMANDS)
+        chain = [named] if named in COMMANDS else []
         see = f"see: {' '.join(('apimodels', *chain, '--help'))}"
         wrong = InvalidRequestError(message)
         usage = USAGES.get(named) or str(format_usage(app, chain)).strip()
@@ -247,5 +150,5 @@ async def _execute(argv: Sequence[str]) -> int:
         return ExitCode.USAGE
     except ApiModelsError as error:
         output.error(error)
-        return exit_code(error, ordered=named in ORDERING)
+        return exit_code(error, ordered=costs is Costs.ORDERS_ONE)
     return code if isinstance(code, int) else ExitCode.OK

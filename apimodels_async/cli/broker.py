@@ -11,8 +11,8 @@ from typing import Final
 
 from apimodels_async import ConfigurationError, InvalidRequestError
 from apimodels_async._core.files.object_urls import BUCKETS
+from apimodels_async._secret import Secret
 from apimodels_async.cli.errors import BROKER_VARIABLE
-from apimodels_async.stores import RedisStore
 
 NONE: Final = "none"
 
@@ -28,13 +28,13 @@ def find_broker(given: str | None) -> str | None:
     url = given or os.environ.get(BROKER_VARIABLE)
     if not url or url == NONE:
         return None
-    address_of(url)
     if importlib.util.find_spec("streaq") is None:
         msg = (
             "workers need streaq, which is not installed; "
             "run: pip install 'apimodels-async[distributed]'"
         )
         raise ConfigurationError(msg)
+    address_of(url)
     # It writes a traceback for each try to reach a server that is away; we say so once.
     logging.getLogger("coredis").setLevel(logging.CRITICAL)
     return url
@@ -47,8 +47,10 @@ def address_of(url: str) -> str:
     Raises:
         ConfigurationError: It is no address of a Redis server.
     """
+    from apimodels_async._io.redis import Server
+
     try:
-        return RedisStore(url).address
+        return Server(Secret(url), "broker").address
     except ConfigurationError as error:
         msg = f"the broker: {error.message}"
     raise ConfigurationError(msg)

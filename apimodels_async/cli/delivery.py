@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 from cyclopts import Parameter
 
-from apimodels_async import (
-    DownloadError,
-    ImageResult,
-    InvalidRequestError,
-    TaskTimeoutError,
-)
+from apimodels_async import DownloadError, ImageResult, InvalidRequestError
 from apimodels_async.cli.destinations import read_out
 from apimodels_async.cli.options import DELIVERY, Flag, Out
 from apimodels_async.cli.output import print_result, spinner
@@ -59,33 +53,17 @@ class Delivery:
     """Draw no small picture on the terminal."""
 
 
-async def follow(
-    context: CommandContext,
-    handle: TaskHandle,
-    timeout: float | None = None,  # noqa: ASYNC109  an option, to be named in the error
-) -> ImageResult:
+async def follow(context: CommandContext, handle: TaskHandle) -> ImageResult:
     """
     Return the result of *handle*, telling its states until then.
 
     Raises:
-        TaskTimeoutError: *timeout* seconds have passed; the task goes on.
         ApiModelsError: As awaiting a handle.
     """
     context.handles.append(handle)
     context.due.append(handle)
-    limit = asyncio.timeout(timeout)
     with spinner(context.output, f"task {handle.task_id}") as say:
-        try:
-            async with limit:
-                await _report_states(context, handle, say)
-        except TimeoutError:
-            if not limit.expired():  # the session's own deadline, which says all
-                raise
-            msg = (
-                f"task {handle.task_id} was still {handle.state.value!r} after "
-                f"{timeout:g} s"
-            )
-            raise TaskTimeoutError(msg, task_id=handle.task_id) from None
+        await _report_states(context, handle, say)
     return await handle
 
 
@@ -134,7 +112,7 @@ async def deliver(
     target: str | None,
     order: StoredOrder | None = None,
     *,
-    delivery: Delivery | None = None,
+    delivery: Delivery = Delivery(),
     request: AnyRequest | None = None,
 ) -> None:
     """
@@ -154,7 +132,6 @@ async def deliver(
     """
     others = [each for each in context.due if not _is_of(each, result)]
     context.due[:] = [*others, result]
-    delivery = delivery or Delivery()
     paths: list[SavedAt] = []
     failure: DownloadError | None = None
     if target is not None:

@@ -41,21 +41,17 @@ class ExitCode(IntEnum):
     UNKNOWN = 4
 
 
-# The first that fits counts: subclasses stand before their bases.
-_CODES: Final[tuple[tuple[type[ApiModelsError], ExitCode], ...]] = (
-    (ConfigurationError, ExitCode.USAGE),
-    (InvalidRequestError, ExitCode.USAGE),
-    (AuthenticationError, ExitCode.NO_CREDIT_OR_KEY),
-    (PermissionDeniedError, ExitCode.NO_CREDIT_OR_KEY),
-    (InsufficientCreditsError, ExitCode.NO_CREDIT_OR_KEY),
-    (OutcomeUnknownError, ExitCode.UNKNOWN),
-    (TaskTimeoutError, ExitCode.UNKNOWN),
-    (SessionClosedError, ExitCode.UNKNOWN),
-    (ApiModelsError, ExitCode.FAILED),
-)
-
+_CODES: Final = {
+    ExitCode.USAGE: (ConfigurationError, InvalidRequestError),
+    ExitCode.NO_CREDIT_OR_KEY: (
+        *(AuthenticationError, PermissionDeniedError, InsufficientCreditsError),
+    ),
+    ExitCode.UNKNOWN: (OutcomeUnknownError, TaskTimeoutError, SessionClosedError),
+}
+"""The rest has failed."""
 BROKER_VARIABLE: Final = "APIMODELS_BROKER"
 _WAIT: Final = "it may still finish: apimodels wait {task_id}"
+# The first that fits counts: subclasses stand before their bases.
 _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
     (ConfigurationError, ""),  # they say themselves what to do
     (InvalidRequestError, ""),
@@ -97,7 +93,8 @@ def exit_code(error: ApiModelsError, *, ordered: bool = False) -> ExitCode:
         return ExitCode.UNKNOWN
     if isinstance(error, SessionClosedError) and error.charged is False:
         return ExitCode.FAILED
-    return next(code for kind, code in _CODES if isinstance(error, kind))
+    found = (code for code, kinds in _CODES.items() if isinstance(error, kinds))
+    return next(found, ExitCode.FAILED)
 
 
 def signal_exit_code(number: int) -> int:

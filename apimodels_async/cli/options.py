@@ -198,7 +198,7 @@ OURS: Final = {"idempotency_key", "manual_ack"}
 
 
 def gather_parameters(
-    picture: Picture | None, params: list[str] | None, extra: list[str] | None = None
+    picture: Picture, params: list[str] | None, extra: list[str] | None = None
 ) -> dict[str, Any]:
     """
     Return all parameters by name, those not given left out; *extra* under its own.
@@ -206,7 +206,7 @@ def gather_parameters(
     Raises:
         InvalidRequestError: Not ``name=value``, or a name given twice.
     """
-    given = asdict(picture) if picture else {}
+    given = asdict(picture)
     found = {name: value for name, value in given.items() if value is not None}
     _gather("--param", params, found, {"prompt", "model", "extra", *OURS})
     unchecked: dict[str, Any] = {}

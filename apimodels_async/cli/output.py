@@ -18,7 +18,7 @@ import sys
 import textwrap
 from datetime import date, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 from rich.console import Console
@@ -33,16 +33,25 @@ from apimodels_async.cli.words import plain_words, split_tip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from decimal import Decimal
 
     from rich.console import RenderableType
 
     from apimodels_async import ApiModelsError, ImageResult
     from apimodels_async.models import SavedAt
 
+PROMPT_CHARS: Final = 40
 
-def truncated(text: str, most: int) -> str:
-    """Return *text* in at most *most* characters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+def short_prompt(prompt: str | None) -> str:
+    """Return *prompt* as it is listed: 40 characters at most; "" if there is none."""
+    text = prompt or ""
+    return text if len(text) <= PROMPT_CHARS else f"{text[: PROMPT_CHARS - 1]}…"
+
+
+def dollars(amount: Decimal | None) -> str:
+    """Return *amount*, US dollars, as it is listed; "-" if it is not known."""
+    return "-" if amount is None else f"${amount}"
 
 
 def is_interactive(stream: IO[str]) -> bool:
@@ -184,10 +193,13 @@ def spinner(output: Output, text: str) -> Iterator[Callable[[str], None]]:
         yield lambda words: progress.update(row, description=escaped(words))
 
 
+def _address(url: str) -> str:
+    return url if url.startswith("http") else "(sent inline)"
+
+
 def addresses(result: ImageResult) -> str:
     """Return where the API keeps the pictures of *result*, for people."""
-    inline = "(sent inline)"
-    return " ".join(url if url.startswith("http") else inline for url in result.urls)
+    return " ".join(map(_address, result.urls))
 
 
 def linked(addresses: Iterable[tuple[str, str]]) -> Text | None:
@@ -199,17 +211,15 @@ def linked(addresses: Iterable[tuple[str, str]]) -> Text | None:
     return Text(" ").join(texts) if texts else None
 
 
-def _link(path: SavedAt) -> tuple[str, str]:
+def _file_link(path: SavedAt) -> tuple[str, str]:
     link = path.absolute().as_uri() if isinstance(path, Path) else ""
     return str(path), link
 
 
-def _linked_urls(result: ImageResult) -> Text | None:
+def _url_link(url: str) -> tuple[str, str]:
     # What is no plain text could end the escape sequence early.
-    urls = [url for url in result.urls if url.startswith("http")]
-    pairs = [(url, url if url.isascii() and url.isprintable() else "") for url in urls]
-    inline = [("(sent inline)", "")] * (len(result.urls) - len(urls))
-    return linked([*pairs, *inline])
+    plain = url.startswith("http") and url.isascii() and url.isprintable()
+    return _address(url), url if plain else ""
 
 
 def print_result(
@@ -229,8 +239,8 @@ def print_result(
     if ordered_before:
         cost = f"{cost or 'paid'} before; not charged now"
     output.facts(
-        url=_linked_urls(result),
-        saved=linked(map(_link, paths)),
+        url=linked(map(_url_link, result.urls)),
+        saved=linked(map(_file_link, paths)),
         task=result.task_id,
         cost=cost,
         time=None if result.duration_s is None else f"{result.duration_s:.1f} s",

@@ -33,7 +33,7 @@ def find_store(given: str | None) -> Store | None:
     return store_at(place) if place else None
 
 
-def place_of(store: Store) -> str:
+def store_address(store: Store) -> str:
     """Return where *store* is, without a password."""
     return str(store.path) if isinstance(store, SqliteStore) else store.address
 
@@ -64,15 +64,14 @@ class StoredOrder:
     """Its idempotency key; with a store there is one, be it random."""
 
     @classmethod
-    def begin(cls, remembering: Remembering | None) -> Self:
+    def begin(cls, remembering: Remembering) -> Self:
         """
         Return where the order of a command with these options is remembered.
 
         Raises:
             ConfigurationError: A key without a store.
         """
-        store = find_store(remembering.store if remembering else None)
-        key = remembering.idempotency_key if remembering else None
+        store, key = find_store(remembering.store), remembering.idempotency_key
         if store is None and key is not None:
             msg = (
                 "--idempotency-key needs a store: give --store PATH, or set "

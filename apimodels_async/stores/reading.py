@@ -127,15 +127,15 @@ def _for_reading(store: OrderStore) -> OrderStore:
 
 
 async def pages_of(
-    store: OrderStore, scope: str, query: HistoryQuery
+    store: OrderStore, scope: str, query: HistoryQuery, size: int = PAGE
 ) -> AsyncIterator[OrderRecord]:
-    """Yield the records of *query*, read page by page."""
+    """Yield the records of *query*, read page by page, each of *size* records."""
     before: int | None = None
     while True:
-        page = await ask(store.history, scope, query, before=before, limit=PAGE)
+        page = await ask(store.history, scope, query, before=before, limit=size)
         for record in page:
             yield record
-        if len(page) < PAGE:
+        if len(page) < size:
             return
         before = page[-1].attempt
 

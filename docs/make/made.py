@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from apimodels_async import known_models
 from apimodels_async.cli.help import topics
+from apimodels_async.cli.help.commands import COMMANDS
 from apimodels_async.emulator.faults import kinds
 
 if TYPE_CHECKING:
@@ -142,14 +143,14 @@ def help_of(command: str) -> str:
 
 def commands() -> str:
     """Return the help of every command, group by group."""
-    names = ["", *topics.GROUPS]
+    names = ["", *COMMANDS]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         helps = dict(zip(names, pool.map(help_of, names), strict=True))
     parts = [f"```text\n{helps.pop('')}\n```"]
     group = ""
     for name, text in helps.items():
-        if topics.GROUPS[name] != group:
-            group = topics.GROUPS[name]
+        if COMMANDS[name].group != group:
+            group = COMMANDS[name].group
             parts.append(f"## {group}")
         parts.append(f"### apimodels {name}\n\n```text\n{text}\n```")
     return "\n\n".join(parts)

@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from apimodels_async import PollPolicy, Session
-from apimodels_async.cli.batch.journal import read_entries
+from apimodels_async.cli.batch.journal import read_cards
 from apimodels_async.emulator import Emulator
 
 ORDER = {"prompt": "ein Fuchs", "model": "gpt-image-2-all", "n": 3}
@@ -50,12 +50,12 @@ async def test_every_picture_is_saved_and_found_again(emulator, tmp_path):
     outcome = (await run(emulator, tmp_path, ORDER))[0]
     names = [path.name.partition(".")[0] for path in outcome.paths]
     again = (await run(emulator, tmp_path, ORDER))[0]
-    [entry] = await read_entries(tmp_path / "j.sqlite", tmp_path / "out", running=False)
+    [entry] = await read_cards(tmp_path / "j.sqlite", tmp_path / "out", running=False)
 
     assert names == ["00000-ein-fuchs", "00000-ein-fuchs-2", "00000-ein-fuchs-3"]
     assert sorted(outcome.paths) == sorted((tmp_path / "out").iterdir())
     assert again.paths == outcome.paths == entry.files
-    assert entry.file == outcome.path
+    assert entry.files[0] == outcome.path
     assert len([one for one in emulator.requests if one.method == "POST"]) == 1
 
 

@@ -116,6 +116,23 @@ def interrupted(run):
 
 
 @pytest.fixture
+def orders(session):
+    """Make the orders of an MCP server that may spend a dollar."""
+    from support.agents import orders_of  # which needs an extra
+
+    return orders_of(session)
+
+
+@pytest.fixture
+async def agent(orders):
+    """Connect an agent to that server."""
+    from support.agents import connected
+
+    async with connected(orders) as agent:
+        yield agent
+
+
+@pytest.fixture
 def program():
     """Start programs; end those that still run."""
     started = []

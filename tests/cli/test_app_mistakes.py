@@ -4,17 +4,11 @@ Typical mistakes, by every door: each is refused with its remedy, none is charge
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
-from mcp import Client
-from mcp.types import TextContent
 from PIL import Image
+from support.agents import refused
 
 from apimodels_async import ApiModelsError, ImageRequest
-from apimodels_async._core.money.budget import Budget
-from apimodels_async.cli.mcp.command import build_server
-from apimodels_async.cli.mcp.tools import Toolbox
 
 TASK, ALL = "gpt-image-2", "gpt-image-2-all"
 URL = "https://example.com/a.png"
@@ -170,27 +164,12 @@ TOOLS = [
 ]
 
 
-@pytest.fixture
-async def agent(session):
-    """Connect a client to a server that may spend a dollar."""
-    tools = Toolbox(session, Budget(Decimal(1)), tick_s=0.05)
-    async with Client(build_server(tools)) as client:
-        yield client
-
-
 async def said_by_code(session, name, prompt, params):
     """Return what a call of the session says when it is refused."""
     with pytest.raises(ApiModelsError) as caught:
         await getattr(session.images, name)(prompt, **params)
     assert caught.value.charged is False
     return str(caught.value)
-
-
-async def said_by_tool(agent, name, arguments):
-    """Return what a tool says when it refuses."""
-    result = await agent.call_tool(name, arguments)
-    assert result.is_error
-    return "".join(b.text for b in result.content if isinstance(b, TextContent))
 
 
 async def test_mistakes_cost_no_money(session, agent, run, emulator, folder):
@@ -210,7 +189,7 @@ async def test_mistakes_cost_no_money(session, agent, run, emulator, folder):
         missing = [line for line in lines if line not in done.err]
         wrong += [(name, missing, done)] * (done.code != 2 or bool(missing))
     for call, words in TOOLS:
-        said = await said_by_tool(agent, *call)
+        said = await refused(agent, call[0], **call[1])
         wrong += [(call, said)] * (words not in said)
 
     assert wrong == []

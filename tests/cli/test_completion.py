@@ -11,9 +11,15 @@ from apimodels_async.cli.app import build
 TASK = ("generate", "a fox", "--model", "gpt-image-2-all", "--param")
 
 
+def check(words, expected):
+    """Complete the last of these words."""
+    app = build(["__complete"])
+    assert {each.value for each in compute_completions(app, [*words])} == expected
+
+
 def test_models_and_parameters_are_completed():
     """Model ids; after --param the names that the model has, and then their values."""
-    app, known = build(["__complete"]), known_models()
+    known = known_models()
     taken = known["gpt-image-2-all"].params.values()
     named = {f"{each.name}=" for each in taken if not each.values}
     chosen = {f"{each.name}={one}" for each in taken for one in each.values}
@@ -29,15 +35,11 @@ def test_models_and_parameters_are_completed():
         (("edit", "x", "--model", "new", "--param", ""), every),
     ]
 
-    def check(words, expected):
-        assert {each.value for each in compute_completions(app, [*words])} == expected
-
     check_all(cases, check)
 
 
 def test_files_are_completed(folder):
     """Where a file, a folder or a store is named; hidden ones if they are begun."""
-    app = build(["__complete"])
     (folder / "pictures").mkdir()
     for name in ("photo.png", "pictures/a fox.jpg", ".hidden"):
         (folder / name).write_text("")
@@ -48,8 +50,5 @@ def test_files_are_completed(folder):
         (("ls", "."), {".hidden"}),
         (("recover", "--out", "nowhere/"), set()),
     ]
-
-    def check(words, expected):
-        assert {each.value for each in compute_completions(app, [*words])} == expected
 
     check_all(cases, check)

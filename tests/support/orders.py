@@ -13,7 +13,13 @@ from support.redis import ABSENT, FOUND, PROGRAMS, shared_server
 
 from apimodels_async._core.money.orders import ORDERED_ANEW
 from apimodels_async.models import ImageResult
-from apimodels_async.stores import MemoryStore, NewOrder, RedisStore, SqliteStore
+from apimodels_async.stores import (
+    MemoryStore,
+    NewOrder,
+    RedisStore,
+    SqliteStore,
+    read_history,
+)
 
 SCOPE = "https://api.example/v1"
 PICTURE = ImageResult(
@@ -73,3 +79,10 @@ def execute(store, sql, *values):
 async def memory_store():
     """Return a store whose time is the loop's."""
     return MemoryStore(clock=FakeClock().utcnow)
+
+
+async def read_orders(emulator):
+    """Return the orders that a command's store has of an API, newest first."""
+    store = SqliteStore("orders.sqlite")
+    found = read_history(store, base_url=emulator.base_url)
+    return [record async for record in found]

@@ -13,14 +13,11 @@ from attrs import evolve, field, frozen
 from cyclopts import Parameter
 
 from apimodels_async import ConfigurationError, InvalidRequestError
-from apimodels_async.cli.batch.delivery import (
-    Delivery,
-    choose_folder,
-    read_address,
-)
-from apimodels_async.cli.batch.folder import MAX_PENDING, Folder, Plan
+from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.journal import read_states
+from apimodels_async.cli.batch.out import BatchOut, bucket_address, choose_folder
 from apimodels_async.cli.batch.place import place_of
+from apimodels_async.cli.batch.plan import MAX_PENDING, Plan
 from apimodels_async.cli.batch.preflight import (
     Preflight,
     Shard,
@@ -75,15 +72,15 @@ class Assignment:
 async def batch(  # noqa: PLR0913  options, all by keyword
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     *,
-    delivery: Delivery | None = None,
+    out: BatchOut = BatchOut(),
     model: Model = None,
     shard: str | None = None,
     dry_run: Flag = False,
-    limits: Limits | None = None,
-    reorder: Reorder | None = None,
-    embedded: EmbeddedEmulator | None = None,
-    workers: Workers | None = None,
-    common: Common | None = None,
+    limits: Limits = Limits(),
+    reorder: Reorder = Reorder(),
+    embedded: EmbeddedEmulator = EmbeddedEmulator(),
+    workers: Workers = Workers(),
+    common: Common = Common(),
 ) -> int:
     """
     Make a picture of every row of FILE; costs money.
@@ -112,8 +109,6 @@ async def batch(  # noqa: PLR0913  options, all by keyword
 
         dry_run: Check and price all rows; needs no key and sends nothing.
     """
-    common, embedded = common or Common(), embedded or EmbeddedEmulator()
-    limits = limits or Limits()
     output = Output(common.json)
     part = Shard.read(shard)
     prompt_file = await anyio.to_thread.run_sync(load_prompts, file)
@@ -121,13 +116,12 @@ async def batch(  # noqa: PLR0913  options, all by keyword
     if dry_run:
         print_prices(found, output)
         return 0
-    place, destination = choose_folder(file, delivery, shard)
+    place, destination = choose_folder(file, out, shard)
     if embedded.speed is not None and not (
         embedded.emulator and 0 < embedded.speed < math.inf
     ):
         msg = "--speed needs --emulator, and a number above 0"
         raise InvalidRequestError(msg, parameter="speed")
-    workers = workers or Workers()
     broker = _find_broker(workers, destination, emulated=embedded.emulator)
     plan = Plan(
         file=prompt_file.name,
@@ -151,7 +145,7 @@ async def batch(  # noqa: PLR0913  options, all by keyword
         plan = evolve(plan, queued_as=before.queued_as)
     return await _start(
         Assignment(place, plan, prompt_file, found, broker, workers),
-        reorder or Reorder(),
+        reorder,
         common,
         output,
     )
@@ -161,10 +155,10 @@ async def resume(
     folder: Path,
     *,
     out: Out = None,
-    limits: Limits | None = None,
-    reorder: Reorder | None = None,
-    workers: Workers | None = None,
-    common: Common | None = None,
+    limits: Limits = Limits(),
+    reorder: Reorder = Reorder(),
+    workers: Workers = Workers(),
+    common: Common = Common(),
 ) -> int:
     """
     Go on with the batch in FOLDER: attach its tasks, order what was never taken.
@@ -179,12 +173,10 @@ async def resume(
 
         out: Where its pictures go, if that is object storage.
     """
-    common, limits = common or Common(), limits or Limits()
     output = Output(common.json)
     place = Folder.at(folder)
     plan = await anyio.to_thread.run_sync(place.started)
-    place.check_out(plan, None if out is None else read_address(out))
-    workers = workers or Workers()
+    place.check_out(plan, None if out is None else bucket_address(out))
     broker = _broker_of(place, plan, workers)
     plan = evolve(
         plan,
@@ -198,7 +190,7 @@ async def resume(
         output.note(f"--max-cost ${plan.max_cost} of the last run is in force.")
     return await _start(
         Assignment(place, plan, prompt_file, found, broker, workers),
-        reorder or Reorder(),
+        reorder,
         common,
         output,
     )

@@ -1,8 +1,8 @@
 """
-The folder of a batch: what was asked for, and where everything is.
+The folder of a batch: where everything is, and what may go on there.
 
-``batch.json`` and a copy of the prompts say all that ``apimodels resume`` needs; a
-later edit of the file they came from changes nothing here.
+Besides the plan it has a copy of the prompts: a later edit of the file they came from
+changes nothing here.
 
 Rules of this file:
 1. A folder may be somebody else's work. It says what to order, at most; where the key
@@ -13,36 +13,21 @@ Rules of this file:
 from __future__ import annotations
 
 import contextlib
-import json
-import math
-import re
 import shlex
 import stat
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import Final, NoReturn, Self
 
-from attrs import field, frozen, validators
-from cattrs.errors import BaseValidationError
-from cattrs.preconf.json import JsonConverter, make_converter
+from attrs import frozen
 
 from apimodels_async import ConfigurationError, InvalidRequestError
-from apimodels_async._core.files.object_urls import ObjectURL, read_object_url
+from apimodels_async._core.files.object_urls import read_object_url
 from apimodels_async._text import printable
-from apimodels_async.cli.batch.preflight import Shard
-from apimodels_async.cli.batch.rows import READERS, PromptFile, first_change
+from apimodels_async.cli.batch.plan import PROMPTS, SHOWN_CHARS, Plan
+from apimodels_async.cli.batch.rows import PromptFile, first_change
 from apimodels_async.cli.files import replace_file
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from attrs import Attribute
-
-VERSION: Final = 1
-MAX_PENDING: Final = 50
 PLAN: Final = "batch.json"
-PLAN_BYTES_MAX: Final = 1 << 20
-PROMPTS: Final = frozenset(f"prompts{suffix}" for suffix in READERS)
 JOURNAL: Final = "journal.sqlite"
 PICTURES: Final = "pictures"
 USED: Final = (
@@ -50,70 +35,6 @@ USED: Final = (
     *(JOURNAL + beside for beside in ("", "-wal", "-shm", "-journal", ".lock")),
 )
 """What is read from and written to in place; the page is replaced as a whole."""
-SHOWN_CHARS: Final = 200
-_NAME: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-
-
-def _check_positive(_: Plan, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not 0 < value < math.inf:
-        msg = f"{attribute.name} is not above 0"
-        raise ValueError(msg)
-
-
-def _check_address(_: Plan, attribute: Attribute[Any], value: Any) -> None:
-    url = read_object_url(value, attribute.name)
-    if value is not None and (
-        url is None or url.scheme == "memory" or url.as_folder().address != value
-    ):
-        msg = f"{attribute.name} is no place for the pictures of a batch"
-        raise ValueError(msg)
-
-
-def _check_name(_: Plan, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not _NAME.fullmatch(str(value)):
-        msg = f"{attribute.name} is no name that was given here"
-        raise ValueError(msg)
-
-
-@frozen(kw_only=True)
-class Plan:
-    """What a batch was asked to do; ``batch.json``."""
-
-    file: str
-    """Where the prompts came from, as it was typed."""
-    prompts: str = field(validator=validators.in_(PROMPTS))
-    """Their copy in the folder."""
-    rows: int
-    """In the file, all shards together."""
-    ordered: int
-    """Rows of this batch."""
-    model: str | None = None
-    """For rows that name none."""
-    shard: str | None = None
-    speed: float | None = field(default=None, validator=_check_positive)
-    """Of the embedded emulator; None: the API."""
-    base_url: str | None = None
-    """Where it was ordered, to compare; None: not told."""
-    poll_interval: float | None = None
-    """Seconds."""
-    max_pending: int = field(default=MAX_PENDING, validator=_check_positive)
-    max_cost: Decimal | None = field(default=None, validator=_check_positive)
-    """US dollars."""
-    queued_as: str | None = field(default=None, validator=_check_name)
-    """Name of the batch in the queue of the workers that order it; None: no workers."""
-    out: str | None = field(default=None, validator=_check_address)
-    """Where in object storage its pictures are; None: in the folder."""
-    version: int = VERSION
-
-    @property
-    def destination(self) -> ObjectURL | None:
-        """The same, read."""
-        return read_object_url(self.out, "out")
-
-    @property
-    def part(self) -> Shard:
-        """The rows it orders."""
-        return Shard.read(self.shard)
 
 
 @frozen
@@ -169,23 +90,7 @@ class Folder:
                 or something there is a link.
         """
         self._refuse_links()
-        path = self.path / PLAN
-        try:
-            with path.open("rb") as file:
-                found = json.loads(file.read(PLAN_BYTES_MAX))
-            if found["version"] != VERSION:
-                version = printable(str(found["version"]), SHOWN_CHARS)
-                reason = f"version {version}; this release reads {VERSION}"
-            else:
-                return _converter().structure(found, Plan)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            reason = error.strerror or str(error)
-        except _UNREADABLE:
-            reason = "it is damaged"
-        msg = f"{path} cannot be read: {reason}"
-        raise ConfigurationError(msg)
+        return Plan.read(self.path / PLAN)
 
     def _refuse_links(self) -> None:
         for path in map(self.path.joinpath, USED):
@@ -325,15 +230,17 @@ class Folder:
         Raises:
             ConfigurationError: The folder cannot be written.
         """
-
-        def write() -> None:
+        try:
             made = self.path if plan.out else self.pictures
             made.mkdir(parents=True, exist_ok=True)
             replace_file(self.path / plan.prompts, [prompt_file.data])
-            text = json.dumps(_converter().unstructure(plan), indent=1)
-            replace_file(self.path / PLAN, [text.encode()])
-
-        _guarded(self.path, write)
+            replace_file(self.path / PLAN, [plan.content()])
+        except OSError as error:
+            msg = (
+                f"{error.filename or self.path} cannot be written: {error.strerror}; "
+                "another folder is named with --out, or --folder"
+            )
+            raise ConfigurationError(msg) from error
 
 
 def resume_command(folder: Path, out: str | None) -> str:
@@ -345,29 +252,3 @@ def resume_command(folder: Path, out: str | None) -> str:
     """
     place = "" if out is None else f" --out {shlex.quote(out)}"
     return f"apimodels resume {shlex.quote(str(folder))}{place}"
-
-
-_UNREADABLE: Final = (
-    *(ValueError, LookupError, TypeError),
-    *(ArithmeticError, RecursionError, BaseValidationError),
-)
-
-
-def _guarded(path: Path, write: Callable[[], None]) -> None:
-    try:
-        write()
-    except OSError as error:
-        msg = (
-            f"{error.filename or path} cannot be written: {error.strerror}; another "
-            "folder is named with --out, or --folder"
-        )
-    else:
-        return
-    raise ConfigurationError(msg)
-
-
-def _converter() -> JsonConverter:
-    converter = make_converter()
-    converter.register_unstructure_hook(Decimal, str)
-    converter.register_structure_hook(Decimal, lambda value, _: Decimal(value))
-    return converter

@@ -8,26 +8,29 @@ import json
 from decimal import Decimal
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from attrs import define, frozen
+from attrs import define
 
 from apimodels_async import JournalError
 from apimodels_async._core.files.names import is_address, name_in
 from apimodels_async._core.money.orders import BATCH_SCOPE, ORDERED_ANEW
-from apimodels_async.models import SavedAt
+from apimodels_async.cli.gallery.card import Card
 from apimodels_async.stores import HistoryQuery, OrderState, SqliteStore
+from apimodels_async.stores.reading import pages_of
+from apimodels_async.stores.store import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from apimodels_async._core.files.object_urls import ObjectURL
+    from apimodels_async.cli.gallery.card import State
+    from apimodels_async.models import SavedAt
     from apimodels_async.stores import OrderRecord
 
-State = Literal["completed", "pending", "failed", "refused", "unknown"]
 PAGE: Final = 1000
-"""Orders read at once."""
+"""Orders read at once: a journal is read whole, again and again while it grows."""
 SHOWN: Final[dict[OrderState, State]] = {
     OrderState.ACCEPTED: "pending",
     OrderState.COMPLETED: "completed",
@@ -35,34 +38,6 @@ SHOWN: Final[dict[OrderState, State]] = {
     OrderState.REFUSED: "refused",
     OrderState.UNKNOWN: "unknown",
 }
-
-
-@frozen(kw_only=True)
-class JournalEntry:
-    """One row that was ordered."""
-
-    number: int
-    model: str
-    prompt: str
-    state: State
-    price: Decimal
-    """US dollars, by the published hint when it was ordered; 0 if there was none."""
-    cost: Decimal | None
-    """US dollars, as the API stated it."""
-    task_id: str | None
-    files: tuple[SavedAt, ...]
-    """Its pictures, in the order of the result."""
-    error: str | None
-    seed: int | None
-    time_s: float | None
-    """Of service, by the API's own clock."""
-    params: dict[str, Any]
-    """What was sent besides prompt and model, in the API's names."""
-
-    @property
-    def file(self) -> SavedAt | None:
-        """Its first picture."""
-        return self.files[0] if self.files else None
 
 
 @define
@@ -91,21 +66,18 @@ async def is_journal(file: Path) -> bool:
         msg = f"{file} is neither an order store nor a journal: it is empty"
         raise JournalError(msg)
     store = SqliteStore(file).reader()
-    await store.open()
-    try:
+    async with opened(store):
         query = HistoryQuery()
         return bool(await store.history(BATCH_SCOPE, query, before=None, limit=1))
-    finally:
-        await store.aclose()
 
 
-async def read_entries(
+async def read_cards(
     journal: Path,
     pictures: Path | ObjectURL | None,
     *,
     running: bool,
     limit: int | None = None,
-) -> list[JournalEntry]:
+) -> list[Card]:
     """
     Return what was ordered, by number; nothing if there is no journal yet.
 
@@ -116,15 +88,15 @@ async def read_entries(
         running: Whether a batch is at work on it: then what was written down just
             before it is sent is on its way, else of unknown fate.
 
-        limit: Most entries; those that did not complete come first.
+        limit: Most of them; those that did not complete come first.
 
     Raises:
         JournalError: It cannot be read, or is damaged.
     """
     records = (await _current(journal)).values()
-    entries = [_entry(each, pictures, running=running) for each in records]
-    entries.sort(key=lambda entry: (entry.state == "completed", entry.number))
-    return sorted(entries[:limit], key=lambda entry: entry.number)
+    cards = [_card(each, pictures, running=running) for each in records]
+    cards.sort(key=lambda card: (card.state == "completed", card.number))
+    return sorted(cards[:limit], key=lambda card: card.number)
 
 
 async def read_totals(journal: Path) -> Totals:
@@ -171,33 +143,22 @@ async def _attempts(journal: Path) -> AsyncIterator[OrderRecord]:
     if not await anyio.Path(journal).exists():
         return
     store = SqliteStore(journal).reader()
-    await store.open()
-    try:
-        before: int | None = None
-        while True:
-            page = await store.history(
-                BATCH_SCOPE, HistoryQuery(), before=before, limit=PAGE
-            )
-            for record in page:
-                yield record
-            if len(page) < PAGE:
-                break
-            before = page[-1].attempt
+    async with opened(store):
+        async for record in pages_of(store, BATCH_SCOPE, HistoryQuery(), PAGE):
+            yield record
         if store.damaged:  # it may be paid for: nothing that is said would be whole
             numbers = ", ".join(map(str, sorted(store.damaged)))
             msg = f"the store {journal} is damaged: attempts {numbers} cannot be read"
             raise JournalError(msg)
-    finally:
-        await store.aclose()
 
 
-def _entry(
+def _card(
     record: OrderRecord, pictures: Path | ObjectURL | None, *, running: bool
-) -> JournalEntry:
+) -> Card:
     params = _params(record.request)
     seed = params.get("seed")
     time_s = None if record.result is None else record.result.duration_s
-    return JournalEntry(
+    return Card(
         number=record.number or 0,
         model=record.model,
         prompt=record.prompt or "",

@@ -11,16 +11,12 @@ from cyclopts import Parameter
 
 from apimodels_async._core.files.names import name_in
 from apimodels_async.cli.batch.folder import Folder
-from apimodels_async.cli.batch.journal import (
-    JournalEntry,
-    State,
-    is_journal,
-    read_entries,
-)
+from apimodels_async.cli.batch.journal import is_journal, read_cards
 from apimodels_async.cli.commands.orders import print_orders
 from apimodels_async.cli.completion import complete_path
+from apimodels_async.cli.gallery.card import Card, State
 from apimodels_async.cli.options import Flag
-from apimodels_async.cli.output import Output, truncated
+from apimodels_async.cli.output import Output, dollars, short_prompt
 from apimodels_async.cli.store import Store
 from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.stores import OrderRecord, OrderState, SqliteStore, read_history
@@ -28,7 +24,6 @@ from apimodels_async.stores.reading import store_at
 from apimodels_async.stores.sqlite.journal import holder_of
 
 States = Annotated[list[State] | None, Parameter(negative="")]
-PROMPT_CHARS = 40
 COLUMNS = (
     *(Column("no.", right=True), Column("state", state=True)),
     *(Column("cost", right=True), Column("task", rank=2), Column("file", rank=1)),
@@ -77,38 +72,38 @@ async def ls(
         queued = plan.queued_as is not None
     pid = await anyio.to_thread.run_sync(holder_of, journal)
     running = pid is not None
-    entries = await read_entries(journal, pictures, running=running or queued)
-    shown = [entry for entry in entries if not state or entry.state in state]
+    cards = await read_cards(journal, pictures, running=running or queued)
+    shown = [card for card in cards if not state or card.state in state]
     rows = Rows(output, COLUMNS)
-    for entry in shown:
-        rows.add(*_cells(entry))
+    for card in shown:
+        rows.add(*_cells(card))
         output.record(
             "item",
-            number=entry.number,
-            state=entry.state,
-            model=entry.model,
-            prompt=entry.prompt,
-            credits=entry.cost,
-            price=entry.price,
-            task_id=entry.task_id,
-            path=entry.file,
-            paths=entry.files,
-            seed=entry.seed,
-            duration_s=entry.time_s,
-            error=entry.error,
+            number=card.number,
+            state=card.state,
+            model=card.model,
+            prompt=card.prompt,
+            credits=card.cost,
+            price=card.price,
+            task_id=card.task_id,
+            path=card.files[0] if card.files else None,
+            paths=card.files,
+            seed=card.seed,
+            duration_s=card.time_s,
+            error=card.error,
         )
     rows.close()
-    counts = Counter(entry.state for entry in entries)
+    counts = Counter(card.state for card in cards)
     words = [f"{count} {word}" for word, count in counts.most_common()]
     if ordered is not None:
-        words.append(f"{max(0, ordered - len(entries))} not ordered yet")
+        words.append(f"{max(0, ordered - len(cards))} not ordered yet")
     spent = sum(
-        (entry.cost if entry.cost is not None else entry.price)
-        for entry in entries
-        if entry.state == "completed"
+        (card.cost if card.cost is not None else card.price)
+        for card in cards
+        if card.state == "completed"
     )
     output.note(
-        f"{ordered or len(entries)} rows: {', '.join(words)}; ${spent} spent; "
+        f"{ordered or len(cards)} rows: {', '.join(words)}; ${spent} spent; "
         + ("not running" if pid is None else f"running now (pid {pid})")
     )
 
@@ -134,8 +129,9 @@ def _word(record: OrderRecord) -> str:
     return "pending" if record.state is OrderState.ACCEPTED else record.state
 
 
-def _cells(entry: JournalEntry) -> tuple[str, ...]:
-    cost = f"${entry.cost}" if entry.cost is not None else "-"
-    file = ", ".join(name_in(str(each)) for each in entry.files) or "-"
-    prompt = truncated(entry.prompt, PROMPT_CHARS)
-    return (str(entry.number), entry.state, cost, entry.task_id or "-", file, prompt)
+def _cells(card: Card) -> tuple[str, ...]:
+    file = ", ".join(name_in(str(each)) for each in card.files) or "-"
+    return (
+        *(str(card.number), card.state, dollars(card.cost), card.task_id or "-", file),
+        short_prompt(card.prompt),
+    )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -30,59 +30,15 @@ if TYPE_CHECKING:
 
     from apimodels_async._core.files.object_urls import ObjectURL
     from apimodels_async._io.files.buckets import Bucket
-    from apimodels_async.cli.batch.folder import Folder, Plan
-    from apimodels_async.cli.gallery.page import Card
+    from apimodels_async.cli.batch.folder import Folder
+    from apimodels_async.cli.batch.plan import Plan
+    from apimodels_async.cli.gallery.card import Card
     from apimodels_async.models import SavedAt
 
 PAGE_S: Final = 20.0
 """How long a bucket may take for the page."""
 HEAD_BYTES: Final = 2048
 """Of a page, in which ours says that it is."""
-
-
-class Place(Protocol):
-    """Where pictures and page are."""
-
-    @property
-    def pictures(self) -> Path | ObjectURL:
-        """What the pictures lie in."""
-        ...
-
-    @property
-    def target(self) -> Path | str:
-        """The same, as the library takes it."""
-        ...
-
-    @property
-    def page(self) -> SavedAt:
-        """The page."""
-        ...
-
-    async def check_new(self) -> None:
-        """
-        Find out whether a batch can begin there; nothing was ordered yet.
-
-        Raises:
-            ConfigurationError: It cannot be written to, or a batch has its page there.
-        """
-        ...
-
-    async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
-        """
-        Write the page over *cards*; whoever looks at it sees the old one or the new.
-
-        Raises:
-            ConfigurationError, DownloadError: It cannot be written.
-        """
-        ...
-
-
-def place_of(folder: Folder, plan: Plan) -> Place:
-    """Return where the pictures of the batch in *folder* go by its *plan*."""
-    if plan.destination is None:
-        return FolderPlace(folder)
-    part = "" if plan.shard is None else f"-{plan.shard.replace('/', '-of-')}"
-    return BucketPlace(plan.destination, f"index{part}.html")
 
 
 @define(eq=False)
@@ -95,25 +51,20 @@ class FolderPlace:
     _turn: threading.Lock = field(init=False, factory=threading.Lock)
 
     @property
-    def pictures(self) -> Path:
-        """A directory of their own in it."""
-        return self._folder.pictures
-
-    @property
-    def target(self) -> Path:
-        """The same."""
-        return self._folder.pictures
-
-    @property
     def page(self) -> Path:
-        """Above the pictures."""
+        """Above the pictures, which have a directory of their own in it."""
         return self._folder.index
 
     async def check_new(self) -> None:
         """Do nothing: what a folder has says what may go on there."""
 
     async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
-        """Write the page; raises ``ConfigurationError``."""
+        """
+        Write the page over *cards*; whoever looks at it sees the old one or the new.
+
+        Raises:
+            ConfigurationError: It cannot be written.
+        """
         self._asked += 1
         await anyio.to_thread.run_sync(self._write, self._asked, cards, facts)
 
@@ -145,25 +96,18 @@ class BucketPlace:
     """The page that is there is ours."""
 
     @property
-    def pictures(self) -> ObjectURL:
-        """What their names follow."""
-        return self._url
-
-    @property
-    def target(self) -> str:
-        """The same as text."""
-        return self._url.address
-
-    @property
     def page(self) -> str:
         """Beside the pictures."""
         return self._url.address_of(self._name)
 
     async def check_new(self) -> None:
         """
-        Find out whether a batch can begin there.
+        Find out whether a batch can begin there; nothing was ordered yet.
 
         Without its journal, on another machine say, all of it would be paid for again.
+
+        Raises:
+            ConfigurationError: It cannot be written to, or a batch has its page there.
         """
         bucket = self._open()
         await bucket.check(self._url.key, self._seconds)
@@ -181,7 +125,12 @@ class BucketPlace:
         raise ConfigurationError(msg)
 
     async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
-        """Write the page; raises ``DownloadError`` in time."""
+        """
+        Write the page over *cards*; whoever looks at it sees the old one or the new.
+
+        Raises:
+            ConfigurationError, DownloadError: It cannot be written in time.
+        """
 
         def render() -> bytes:
             names = (self._url.key or self._url.bucket).strip("/")
@@ -230,6 +179,17 @@ class BucketPlace:
             msg = f"{self.page} is another page: it stays, and the batch has none"
             raise DownloadError(msg)
         return made
+
+
+Place = FolderPlace | BucketPlace
+
+
+def place_of(folder: Folder, plan: Plan) -> Place:
+    """Return where the pictures of the batch in *folder* go by its *plan*."""
+    if plan.destination is None:
+        return FolderPlace(folder)
+    part = "" if plan.shard is None else f"-{plan.shard.replace('/', '-of-')}"
+    return BucketPlace(plan.destination, f"index{part}.html")
 
 
 def _link(file: SavedAt) -> str:

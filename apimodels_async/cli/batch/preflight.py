@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from attrs import define, field, frozen
 
-from apimodels_async import (
-    InvalidRequestError,
-    check_request,
-)
+from apimodels_async import InvalidRequestError, check_request
 from apimodels_async._api.catalogue import near_models, sends_as_it_is
 from apimodels_async._api.spelling import did_you_mean, reworded
 from apimodels_async.cli.commands.account import price_dates
@@ -106,33 +103,23 @@ def check_rows(rows: Iterable[Row], shard: Shard, *, limited: bool) -> Preflight
     Args:
         limited: With a budget a row without a price is a bad row.
     """
-    found, columns = Preflight(), set[tuple[int, str]]()
+    found, told = Preflight(), set[tuple[int, str]]()
     for number, row in enumerate(rows, 1):
         found.rows = number
         mine = shard.has(number)
         found.ordered += mine
-        try:
-            reason = row.problem or _check(row, found, limited=limited, mine=mine)
-        except _BadColumnError as error:
-            # Every row below it has it: said once, where it can be mended.
-            found.bad += 1
-            told = (error.line, str(error))
-            if told not in columns:
-                columns.add(told)
-                found.problems.append(told)
+        line, reason = row.line, row.problem
+        reason = reason or _check(row, found, limited=limited, mine=mine)
+        if reason is None:
             continue
-        if reason:
-            found.bad += 1
-            found.problems.append((row.line, reason))
+        found.bad += 1
+        if row.header is not None and reason.startswith("`"):
+            # Every row below it has it: said once, where it can be mended.
+            line, reason = row.header, f"column {reason}"
+        if (line, reason) not in told:
+            told.add((line, reason))
+            found.problems.append((line, reason))
     return found
-
-
-class _BadColumnError(Exception):
-    """The header has a misspelt name."""
-
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(reason)
-        self.line = line
 
 
 def _check(row: Row, found: Preflight, *, limited: bool, mine: bool) -> str | None:
@@ -143,10 +130,7 @@ def _check(row: Row, found: Preflight, *, limited: bool, mine: bool) -> str | No
             return "has no prompt"
         extra = 'To send it all the same, put it into "extra": {...}'
         words = reworded(str(error), extra=extra, upload=HOSTED)
-        reason = plain_words(words, options=False)
-        if row.header is not None and reason.startswith("`"):
-            raise _BadColumnError(row.header, f"column {reason}") from None
-        return reason
+        return plain_words(words, options=False)
     if limited and checked.price is None:
         near = near_models(checked.model)
         question = f"; {did_you_mean(near)}" if near else ""

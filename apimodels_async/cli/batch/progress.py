@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import define, field, frozen
 from rich.console import Group
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from apimodels_async.batch import Batch
+    from apimodels_async.cli.gallery.card import State
     from apimodels_async.cli.output import Output
 
 REFRESHES_PER_S: Final = 4
@@ -133,7 +134,7 @@ class Progress:
         return (expected - self.ended) / pace if pace else None
 
 
-def outcome_state(outcome: Outcome) -> str:
+def outcome_state(outcome: Outcome) -> State | Literal["unsaved"]:
     """Return how *outcome* ended, in one word."""
     error = outcome.error
     if error is None:
@@ -141,7 +142,7 @@ def outcome_state(outcome: Outcome) -> str:
     return "unsaved" if outcome.result is not None else error_state(error)
 
 
-def error_state(error: ApiModelsError) -> str:
+def error_state(error: ApiModelsError) -> State:
     """Return how an order without a result ended, in one word."""
     if isinstance(error, GenerationFailedError):
         return "failed"

@@ -68,9 +68,12 @@ class PromptFile:
         Raises:
             InvalidRequestError: It is not UTF-8, or its header cannot be used.
         """
-        yield from read_rows(
-            io.StringIO(self._text(), newline=""), self.name, self.suffix, model
-        )
+        lines = io.StringIO(self._text(), newline="")
+        for row in READERS[self.suffix](lines, self.name):
+            if model is None or row.problem or row.item.get("model") is not None:
+                yield row
+            else:
+                yield evolve(row, item={**row.item, "model": model})
 
     def _text(self) -> str:
         if self.data.startswith(_UTF16):
@@ -107,22 +110,6 @@ def load_prompts(path: Path, stdin: BinaryIO | None = None) -> PromptFile:
     else:
         return PromptFile(str(path), suffix, data)
     return _refuse(str(path), reason)
-
-
-def read_rows(
-    lines: IO[str], name: str, suffix: str, model: str | None
-) -> Iterator[Row]:
-    """
-    Return the rows of *lines*, which must have been opened with ``newline=""``.
-
-    Raises:
-        InvalidRequestError: The header of a .csv cannot be used.
-    """
-    for row in READERS[suffix](lines, name):
-        if model is None or row.problem or row.item.get("model") is not None:
-            yield row
-        else:
-            yield evolve(row, item={**row.item, "model": model})
 
 
 def first_change(old: Iterable[Row], new: Iterable[Row]) -> str | None:

@@ -19,18 +19,17 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio.to_thread
 from attrs import define, field
 
-from apimodels_async import ApiModelsError, ConfigurationError
+from apimodels_async import ApiModelsError
 from apimodels_async.cli.batch.folder import resume_command
-from apimodels_async.cli.batch.journal import JournalEntry, read_entries
+from apimodels_async.cli.batch.journal import read_cards
 from apimodels_async.cli.batch.place import Place, place_of
 from apimodels_async.cli.batch.progress import (
     duration,
     live_progress,
     print_progress,
 )
-from apimodels_async.cli.batch.rows import read_rows
 from apimodels_async.cli.context import on_signals
-from apimodels_async.cli.gallery.page import Card, models_of
+from apimodels_async.cli.gallery.page import models_of
 from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
@@ -38,10 +37,12 @@ if TYPE_CHECKING:
 
     from apimodels_async import Outcome
     from apimodels_async.batch import Batch
-    from apimodels_async.cli.batch.folder import Folder, Plan
+    from apimodels_async.cli.batch.folder import Folder
+    from apimodels_async.cli.batch.plan import Plan
     from apimodels_async.cli.batch.progress import Progress
     from apimodels_async.cli.batch.rows import Row
     from apimodels_async.cli.batch.source import OutcomeSource
+    from apimodels_async.cli.gallery.card import Card
     from apimodels_async.cli.output import Output
 
 CHUNK_ROWS: Final = 100
@@ -94,21 +95,17 @@ class Run:
                 cannot be used.
             ConnectionFailedError: The broker is away.
         """
-        part, path = self.plan.part, self.folder.path / self.plan.prompts
-        try:
-            file = path.open(encoding="utf-8-sig", newline="")
-        except OSError as error:
-            msg = f"the copy of the prompts, {path}, cannot be read: {error.strerror}"
-            raise ConfigurationError(msg) from error
+        part = self.plan.part
+        copy = await anyio.to_thread.run_sync(self.folder.prompt_file, self.plan)
+        rows = copy.rows(self.plan.model)
         stop = partial(self._on_signal, source)
-        with file, on_signals(stop, lambda: self._last_words(source)):
-            rows = read_rows(file, path.name, path.suffix, self.plan.model)
+        with on_signals(stop, lambda: self._last_words(source)):
             batch = source.batch(
                 self._items(islice(rows, part.first - 1, None, part.of)),
                 max_pending=self.progress.max_pending,
                 max_cost=self.plan.max_cost,
                 journal=self.folder.journal,
-                download_to=self.place.target,
+                download_to=self.plan.out or self.folder.pictures,
                 retry_failed=self.retry_failed,
                 resubmit_unknown=self.resubmit_unknown,
                 start=part.first,
@@ -205,14 +202,14 @@ class Run:
         Write the page over what the journal knows; say once while that cannot be done.
         """
         try:
-            entries = await read_entries(
+            cards = await read_cards(
                 self.folder.journal,
-                self.place.pictures,
+                self.plan.destination or self.folder.pictures,
                 # What is in the queue is on its way, whoever waits for it.
                 running=running or self.plan.queued_as is not None,
                 limit=self.cards_max,
             )
-            await self._write_gallery(entries, running=running)
+            await self._write_gallery(cards, running=running)
         except (OSError, ApiModelsError) as error:
             if not self.gallery_warned:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -221,27 +218,7 @@ class Run:
         else:
             self.gallery_warned = False
 
-    async def _write_gallery(
-        self, entries: list[JournalEntry], *, running: bool
-    ) -> None:
-        most = self.cards_max
-        cards = [
-            Card(
-                number=entry.number,
-                prompt=entry.prompt,
-                model=entry.model,
-                state=entry.state,
-                file=entry.file,
-                more=entry.files[1:],
-                seed=entry.seed,
-                time_s=entry.time_s,
-                cost=entry.cost,
-                task_id=entry.task_id,
-                error=entry.error,
-                params=entry.params,
-            )
-            for entry in entries
-        ]
+    async def _write_gallery(self, cards: list[Card], *, running: bool) -> None:
         wall = duration(time.monotonic() - self.progress.started_at)
         facts = {
             "rows": str(self.plan.ordered),
@@ -252,8 +229,8 @@ class Run:
             "state": "running" if running else "ended",
         }
         facts = {name: text for name, text in facts.items() if text}
-        if len(cards) == most:
-            facts["shown"] = f"{most}, those without a picture first"
+        if len(cards) == self.cards_max:
+            facts["shown"] = f"{len(cards)}, those without a picture first"
         await self.place.write_page(cards, facts)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from attrs import define, evolve, field
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from apimodels_async import Session
     from apimodels_async.batch import Batch
-    from apimodels_async.cli.batch.folder import Plan
+    from apimodels_async.cli.batch.plan import Plan
     from apimodels_async.cli.options import Common, Workers
     from apimodels_async.integrations.streaq import OrderQueue
     from apimodels_async.models import SessionStats
@@ -39,39 +39,6 @@ class Silence(NamedTuple):
     """In a clause."""
     meanwhile: str
     """What becomes of what is under way."""
-
-
-class OutcomeSource(Protocol):
-    """Who orders the rows of a batch."""
-
-    @property
-    def base_url(self) -> str:
-        """Address of the API that is ordered at."""
-        ...
-
-    def open(self) -> AbstractAsyncContextManager[object]:
-        """Return what is open while the batch runs."""
-        ...
-
-    def batch(self, items: AsyncIterable[Any], **options: Any) -> Batch:
-        """Return the running batch, by the options of ``images.batch``."""
-        ...
-
-    def silence(self) -> Silence | None:
-        """Return who has not answered since the last time this was asked."""
-        ...
-
-    async def give_up(self) -> None:
-        """End the waiting: what is under way is for the next run."""
-        ...
-
-    def stopping_words(self, under_way: int) -> str:
-        """Return what the first signal means."""
-        ...
-
-    def last_words(self) -> str:
-        """Return lines for each thing that is left, as the process ends now."""
-        ...
 
 
 @define(eq=False)
@@ -181,6 +148,10 @@ class QueueSource:
     def last_words(self) -> str:
         """Tell that workers go on."""
         return "Workers go on with what is in the queue.\n"
+
+
+OutcomeSource = SessionSource | QueueSource
+"""Who orders the rows of a batch."""
 
 
 @contextlib.asynccontextmanager

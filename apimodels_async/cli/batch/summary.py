@@ -19,7 +19,7 @@ from apimodels_async.cli.batch.folder import resume_command
 from apimodels_async.cli.batch.journal import Totals, read_totals
 from apimodels_async.cli.batch.progress import duration
 from apimodels_async.cli.errors import ExitCode, exit_code, signal_exit_code
-from apimodels_async.cli.output import truncated
+from apimodels_async.cli.output import short_prompt
 from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 GROUPED_ABOVE: Final = 20
 """Failures that share a reason; fewer are listed one by one."""
-PROMPT_CHARS: Final = 40
 
 
 async def print_summary(run: Run) -> int:
@@ -138,7 +137,7 @@ def group_failures(failures: list[Failure]) -> list[str]:
             task = f" (task {each.task_id})" if each.task_id else ""
             lines.append(
                 f"row {each.number}: {each.state}: {each.reason}{task} "
-                f"| {truncated(each.prompt, PROMPT_CHARS)}"
+                f"| {short_prompt(each.prompt)}"
             )
     return lines
 

@@ -27,9 +27,8 @@ ModelToShow = Annotated[
 ]
 
 
-async def balance(*, common: Common | None = None) -> None:
+async def balance(*, common: Common = Common()) -> None:
     """Show what the account has left; free."""
-    common = common or Common()
     output = Output(common.json)
     async with command_context(open_session(common), output) as context:
         with spinner(output, "asking"):
@@ -48,7 +47,7 @@ async def balance(*, common: Common | None = None) -> None:
         )
 
 
-async def models(model: ModelToShow = None, *, common: Common | None = None) -> None:
+async def models(model: ModelToShow = None, *, common: Common = Common()) -> None:
     """
     List the models the API has now, with price hints; free.
 
@@ -59,7 +58,6 @@ async def models(model: ModelToShow = None, *, common: Common | None = None) -> 
         model: Show what is known of this one instead: its parameters, with the values
             they take, its prices and its input images. Needs no key and no network.
     """
-    common = common or Common()
     output = Output(common.json)
     if model is not None:
         _show_model(output, model)

@@ -115,10 +115,8 @@ async def serving(server: Emulator) -> AsyncIterator[None]:
     except OSError as error:
         msg = f"the emulator cannot listen there: {error.strerror or error}"
         raise ConfigurationError(msg) from error
-    try:
+    async with contextlib.aclosing(server):
         yield
-    finally:
-        await server.aclose()
 
 
 def emulator_session(server: Emulator, speed: float) -> Session:

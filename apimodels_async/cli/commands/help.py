@@ -6,7 +6,8 @@ import sys
 
 from apimodels_async import InvalidRequestError
 from apimodels_async._api.spelling import did_you_mean, nearest
-from apimodels_async.cli.help.topics import GROUPS, TOPICS
+from apimodels_async.cli.help.commands import COMMANDS
+from apimodels_async.cli.help.topics import TOPICS
 from apimodels_async.cli.output import screen
 
 
@@ -18,7 +19,7 @@ async def help(topic: str) -> None:  # noqa: A001  the command's name
         topic: A command, "json" or "exits"; without one, all commands are listed.
     """
     if topic not in TOPICS:
-        known = [*GROUPS, *TOPICS]
+        known = [*COMMANDS, *TOPICS]
         near = nearest(topic, known)
         question = did_you_mean(near) if near else f"one of: {', '.join(known)}"
         msg = f"there is no help on {topic!r}; {question}"

@@ -31,7 +31,7 @@ PRIVATE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
 
 
-async def login(*, common: Common | None = None) -> None:
+async def login(*, common: Common = Common()) -> None:
     """
     Store an API key for all commands; free.
 
@@ -39,7 +39,6 @@ async def login(*, common: Common | None = None) -> None:
     whether it is good; then it is written to ~/.apimodels/credentials, which nobody
     else can read.
     """
-    common = common or Common()
     output = Output(common.json, orders=False)
     key = await read_secret("API key (not shown while you type): ", output)
     if not key:
@@ -80,13 +79,12 @@ async def logout(*, json: Flag = False) -> None:
         output.note(f"{KEY_VARIABLE} is still set.", "yellow")
 
 
-async def whoami(*, common: Common | None = None) -> None:
+async def whoami(*, common: Common = Common()) -> None:
     """
     Show which API key is used, where it is from and what is left on it; free.
 
     Of the key only the last four characters are shown.
     """
-    common = common or Common()
     output = Output(common.json, orders=False)
     session = open_session(common)
     key, source = locate_key()

@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from apimodels_async import ConfigurationError
 from apimodels_async.cli.batch.journal import is_journal
 from apimodels_async.cli.options import Count, Flag, Model, StorePlace
-from apimodels_async.cli.output import Output, truncated
-from apimodels_async.cli.store import Store, existing_store, place_of
+from apimodels_async.cli.output import Output, dollars, short_prompt
+from apimodels_async.cli.store import Store, existing_store, store_address
 from apimodels_async.cli.terminal.asking import confirm
 from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.errors import CHARGED
@@ -25,7 +25,6 @@ from apimodels_async.stores import (
     read_history,
 )
 
-PROMPT_CHARS: Final = 40
 COLUMNS: Final = (
     *(Column("when"), Column("state", state=True), Column("cost", right=True)),
     *(Column("model", rank=1), Column("task", rank=2), Column("key", rank=3)),
@@ -105,7 +104,7 @@ async def print_orders(
         # What was paid for at another address is not to be denied.
         hint = "" if count else " fit; those of another address need --base-url"
         output.note(
-            f"{count} order{'' if count == 1 else 's'} in {place_of(store)}{hint}"
+            f"{count} order{'' if count == 1 else 's'} in {store_address(store)}{hint}"
         )
     return count
 
@@ -142,8 +141,7 @@ def ordered_at(record: OrderRecord) -> str:
 
 
 def _cost(record: OrderRecord) -> str:
-    cost = record.cost if record.cost is not None else record.price
-    return "-" if cost is None else f"${cost}"
+    return dollars(record.price if record.cost is None else record.cost)
 
 
 def _cells(record: OrderRecord) -> tuple[str, ...]:
@@ -155,7 +153,7 @@ def _cells(record: OrderRecord) -> tuple[str, ...]:
         record.task_id or "-",
         record.idempotency_key,
         " ".join(record.files) or "-",
-        truncated(record.prompt or "", PROMPT_CHARS),
+        short_prompt(record.prompt),
     )
 
 
@@ -189,7 +187,7 @@ async def forget(
     output, kept = Output(json), existing_store(store)
     record = await find_order(kept, idempotency_key, base_url=base_url)
     if record is None:
-        msg = f"there is no order under {idempotency_key!r} in {place_of(kept)}"
+        msg = f"there is no order under {idempotency_key!r} in {store_address(kept)}"
         raise ConfigurationError(msg)
     output.facts(
         key=record.idempotency_key,
@@ -198,7 +196,7 @@ async def forget(
         task=record.task_id,
         ordered=ordered_at(record),
         model=record.model,
-        prompt=truncated(record.prompt or "", PROMPT_CHARS) or None,
+        prompt=short_prompt(record.prompt) or None,
         error=record.error,
     )
     if record.may_be_charged and not yes:

@@ -56,13 +56,13 @@ async def generate(
     prompt: str | None = None,
     *,
     model: ModelName = SPARKPIX,
-    picture: Picture | None = None,
+    picture: Picture = Picture(),
     param: Params = None,
     extra: Extra = None,
     no_wait: NoWait = False,
-    delivery: Delivery | None = None,
-    remembering: Remembering | None = None,
-    common: Common | None = None,
+    delivery: Delivery = Delivery(),
+    remembering: Remembering = Remembering(),
+    common: Common = Common(),
 ) -> None:
     """
     Make a picture of PROMPT; costs money once the API accepts it.
@@ -90,13 +90,13 @@ async def edit(  # noqa: PLR0913  options, all by keyword
     *,
     image: Images,
     model: ModelName = SPARKPIX_EDIT,
-    picture: Picture | None = None,
+    picture: Picture = Picture(),
     param: Params = None,
     extra: Extra = None,
     no_wait: NoWait = False,
-    delivery: Delivery | None = None,
-    remembering: Remembering | None = None,
-    common: Common | None = None,
+    delivery: Delivery = Delivery(),
+    remembering: Remembering = Remembering(),
+    common: Common = Common(),
 ) -> None:
     """
     Edit or fuse pictures as PROMPT says; costs money once the API accepts it.
@@ -127,11 +127,10 @@ async def _make(
     params: dict[str, Any],
     images: Sequence[str],
     no_wait: bool,  # noqa: FBT001
-    delivery: Delivery | None,
-    remembering: Remembering | None,
-    common: Common | None,
+    delivery: Delivery,
+    remembering: Remembering,
+    common: Common,
 ) -> None:
-    common, delivery = common or Common(), delivery or Delivery()
     output, order = Output(common.json), StoredOrder.begin(remembering)
     target = target_of(delivery.out, no_save=delivery.no_save)
     # Before anything is uploaded.
@@ -155,24 +154,49 @@ async def _make(
         addresses = {file: await _hosted(context, file) for file in files}
         params = _placed(params, addresses)
         request = _request(prompt, model, params)
+        named = {"idempotency_key": order.key, "manual_ack": order.manual_ack}
+        ordered = {**params, "model": model, **named}
+        result: ImageResult | None
         if at_once:
-            result = await _order(context, order, prompt, model, params)
+            with spinner(output, f"{model}: generating"):
+                result = await session.images.generate(prompt, **ordered)
         else:
-            handle = await _submit(context, order, prompt, model, params)
-            # Some models answer at once: then there is no id to come back with.
-            again = order.ordered_before(context)
-            if no_wait and not handle.done:
-                output.facts(task=handle.task_id, state=handle.state)
-                if again:
-                    output.note("It was ordered before; not charged now.")
-                return
-            if not (handle.done or output.json):
-                done = "ordered before" if again else "submitted"
-                output.note(f"task {handle.task_id} {done}")
-            result = await follow(context, handle)
-        await deliver(
-            context, result, target, order, delivery=delivery, request=request
-        )
+            with spinner(output, f"{model}: submitting"):
+                handle = await session.images.submit(prompt, **ordered)
+            result = await _wait(context, order, handle, model, no_wait=no_wait)
+        if result is not None:
+            await deliver(
+                context, result, target, order, delivery=delivery, request=request
+            )
+
+
+async def _wait(
+    context: CommandContext,
+    order: StoredOrder,
+    handle: TaskHandle,
+    model: str,
+    *,
+    no_wait: bool,
+) -> ImageResult | None:
+    """Tell of a task, and return its result; None: nobody waits for it."""
+    output, before = context.output, order.ordered_before(context)
+    output.record(
+        "submitted",
+        task_id=handle.task_id,
+        model=model,
+        state=handle.state,
+        **({} if before is None else {"ordered_before": before}),
+    )
+    # Some models answer at once: then there is no id to come back with.
+    if no_wait and not handle.done:
+        output.facts(task=handle.task_id, state=handle.state)
+        if before:
+            output.note("It was ordered before; not charged now.")
+        return None
+    if not (handle.done or output.json):
+        done = "ordered before" if before else "submitted"
+        output.note(f"task {handle.task_id} {done}")
+    return await follow(context, handle)
 
 
 def _request(prompt: str | None, model: str, params: dict[str, Any]) -> AnyRequest:
@@ -266,46 +290,3 @@ def _is_file(image: object) -> bool:
 async def _hosted(context: CommandContext, image: str | Path) -> str:
     with spinner(context.output, f"uploading {image}"):
         return await context.session.upload(image)
-
-
-async def _order(
-    context: CommandContext,
-    order: StoredOrder,
-    prompt: str | None,
-    model: str,
-    params: dict[str, Any],
-) -> ImageResult:
-    with spinner(context.output, f"{model}: generating"):
-        return await context.session.images.generate(
-            prompt,
-            model=model,
-            idempotency_key=order.key,
-            manual_ack=order.manual_ack,
-            **params,
-        )
-
-
-async def _submit(
-    context: CommandContext,
-    order: StoredOrder,
-    prompt: str | None,
-    model: str,
-    params: dict[str, Any],
-) -> TaskHandle:
-    with spinner(context.output, f"{model}: submitting"):
-        handle = await context.session.images.submit(
-            prompt,
-            model=model,
-            idempotency_key=order.key,
-            manual_ack=order.manual_ack,
-            **params,
-        )
-    before = order.ordered_before(context)
-    context.output.record(
-        "submitted",
-        task_id=handle.task_id,
-        model=model,
-        state=handle.state,
-        **({} if before is None else {"ordered_before": before}),
-    )
-    return handle

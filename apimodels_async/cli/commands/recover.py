@@ -23,8 +23,8 @@ from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.destinations import read_out
 from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.options import Common, Flag, StorePlace
-from apimodels_async.cli.output import Output, spinner, truncated
-from apimodels_async.cli.store import existing_store, place_of, record_files
+from apimodels_async.cli.output import Output, dollars, short_prompt, spinner
+from apimodels_async.cli.store import existing_store, record_files, store_address
 from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.stores import OrderState, read_history
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from apimodels_async.models import AnyRequest, SavedAt
     from apimodels_async.stores import RecoveredOrder
 
-PROMPT_CHARS: Final = 40
 COLUMNS: Final = (
     *(Column("file"), Column("cost", right=True), Column("task", rank=1)),
     Column("prompt"),
@@ -56,7 +55,7 @@ async def recover(
         str, Parameter(("--out", "-o"), completer=complete_path)
     ] = os.curdir,
     drop_lost: Flag = False,
-    common: Common | None = None,
+    common: Common = Common(),
 ) -> int:
     """
     Fetch what earlier programs paid for and never got; free, orders nothing.
@@ -74,7 +73,6 @@ async def recover(
 
         drop_lost: List what nobody can fetch a last time.
     """
-    common = common or Common()
     output, kept = Output(common.json), existing_store(store)
     folder = out if out.endswith("/") else f"{out or os.curdir}/"
     read_out(folder)
@@ -164,12 +162,11 @@ class Recovery:
     def _print_saved(
         self, order: RecoveredOrder, result: ImageResult, paths: list[SavedAt]
     ) -> None:
-        cost = result.credits
         self.rows.add(
             " ".join(map(str, paths)),
-            "-" if cost is None else f"${cost}",
+            dollars(result.credits),
             order.task_id or "-",
-            truncated(order.prompt or "", PROMPT_CHARS),
+            short_prompt(order.prompt),
         )
         self.context.output.record(
             "recovered",
@@ -177,7 +174,7 @@ class Recovery:
             model=order.model,
             prompt=order.prompt,
             task_id=order.task_id,
-            credits=cost,
+            credits=result.credits,
             urls=result.urls,
             path=paths[0],
             paths=paths,
@@ -189,15 +186,13 @@ class Recovery:
     ) -> None:
         error.idempotency_key = order.idempotency_key
         self.worst = max(self.worst, exit_code(error, ordered=True))
-        prompt = truncated(order.prompt or "", PROMPT_CHARS)
-        words = f"Ordered {ordered_at(order.record)}, {order.model}: {prompt}"
-        if not isinstance(error, LOST):
-            self.failed += 1
-        else:
-            self.lost += 1
-        self.context.output.note(words, "")
+        lost = isinstance(error, LOST)
+        self.lost += lost
+        self.failed += not lost
+        when, prompt = ordered_at(order.record), short_prompt(order.prompt)
+        self.context.output.note(f"Ordered {when}, {order.model}: {prompt}", "")
         self.context.output.error(error)
-        if self.drop_lost and isinstance(error, LOST):
+        if self.drop_lost and lost:
             try:
                 await order.ack()
             except JournalError as trouble:
@@ -213,7 +208,7 @@ class Recovery:
             )
         if not self.count:
             now = " for now" if self.others else ""
-            place = place_of(self.store)
+            place = store_address(self.store)
             return f"Nothing is left{now} to fetch in {place} from {base_url}.{others}"
         words = f"{self.saved} saved"
         if self.failed:

@@ -30,7 +30,7 @@ from apimodels_async.cli.store import StoredOrder, existing_store
 from apimodels_async.stores import OrderState
 
 if TYPE_CHECKING:
-    from apimodels_async import Session, TaskHandle
+    from apimodels_async import ImageResult, Session, TaskHandle
     from apimodels_async.cli.context import CommandContext
 
 POLL_ERRORS_MAX: Final = 3  # in a row; a status is asked for by somebody who waits
@@ -40,8 +40,8 @@ LOOK_S: Final = 0.05
 async def status(
     task_id: str | None = None,
     *,
-    ordered: Ordered | None = None,
-    common: Common | None = None,
+    ordered: Ordered = Ordered(),
+    common: Common = Common(),
 ) -> None:
     """
     Ask once how a task is; free. Exit code 1 if it has failed.
@@ -49,7 +49,6 @@ async def status(
     Args:
         task_id: As printed by "apimodels generate --no-wait".
     """
-    common = common or Common()
     output, order = Output(common.json), _order_of(task_id, ordered)
     async with command_context(open_session(common, order.store), output) as context:
         if order.key is not None:
@@ -66,7 +65,7 @@ async def status(
         await _print_status(context, handle, order)
 
 
-def _order_of(task_id: str | None, ordered: Ordered | None) -> StoredOrder:
+def _order_of(task_id: str | None, ordered: Ordered) -> StoredOrder:
     """
     Return the order that is meant; one without a key where *task_id* says it.
 
@@ -74,7 +73,6 @@ def _order_of(task_id: str | None, ordered: Ordered | None) -> StoredOrder:
         InvalidRequestError: Both are given, or neither, or a store for nothing.
         ConfigurationError: There is no such store.
     """
-    ordered = ordered or Ordered()
     key = ordered.idempotency_key
     if (task_id is None) == (key is None):
         msg = "name one task: by its id, or with --idempotency-key by its order"
@@ -142,9 +140,9 @@ async def answered(session: Session, handle: TaskHandle) -> None:
 async def wait(
     *task_id: str,
     timeout: Positive | None = None,  # noqa: ASYNC109  an option
-    delivery: Delivery | None = None,
-    ordered: Ordered | None = None,
-    common: Common | None = None,
+    delivery: Delivery = Delivery(),
+    ordered: Ordered = Ordered(),
+    common: Common = Common(),
 ) -> int:
     """
     Wait for tasks and save their pictures; free.
@@ -157,10 +155,9 @@ async def wait(
 
         timeout: Seconds, at most; the tasks go on after that (exit code 4).
     """
-    common, delivery = common or Common(), delivery or Delivery()
     output = Output(common.json, orders=False)
     target = target_of(delivery.out, no_save=delivery.no_save)
-    if len(task_id) > 1 and (ordered is None or ordered.idempotency_key is None):
+    if len(task_id) > 1 and ordered.idempotency_key is None:
         ids = list(dict.fromkeys(task_id))
         if target is not None and not target.endswith("/"):
             target += "/"  # a folder, made if it is missing
@@ -173,16 +170,40 @@ async def wait(
     named = task_id[0] if task_id else None
     order = _order_of(named, ordered)
     async with command_context(open_session(common, order.store), output) as context:
-        try:
-            async with asyncio.timeout(timeout):  # another program may be sending it
-                handle = await _take_up(context, named, order)
-        except TimeoutError:
-            msg = f"the order was still being sent after {timeout:g} s"
-            raise TaskTimeoutError(msg) from None
-        result = await follow(context, handle, timeout)
+        result = await wait_for_one(context, named, order, timeout)
         before = order if order.key else None
         await deliver(context, result, target, before, delivery=delivery)
     return ExitCode.OK
+
+
+async def wait_for_one(
+    context: CommandContext,
+    task_id: str | None,
+    order: StoredOrder,
+    timeout: float | None,  # noqa: ASYNC109  an option, to be named in the error
+) -> ImageResult:
+    """
+    Return the result of a task; *timeout* counts from here, whatever is waited for.
+
+    Raises:
+        TaskTimeoutError: *timeout* seconds have passed; the task goes on.
+        ApiModelsError: As awaiting a handle.
+    """
+    handle, limit = None, asyncio.timeout(timeout)
+    try:
+        async with limit:
+            # Another program may be sending it.
+            handle = await _take_up(context, task_id, order)
+            return await follow(context, handle)
+    except TimeoutError:
+        if not limit.expired():  # another deadline, which says all
+            raise
+    if handle is None:
+        msg = f"the order was still being sent after {timeout:g} s"
+        raise TaskTimeoutError(msg)
+    state = handle.state.value
+    msg = f"task {handle.task_id} was still {state!r} after {timeout:g} s"
+    raise TaskTimeoutError(msg, task_id=handle.task_id)
 
 
 async def _wait_for_all(

@@ -18,7 +18,7 @@ from apimodels_async.cli.destinations import check_out
 from apimodels_async.cli.errors import BROKER_VARIABLE, ExitCode, signal_exit_code
 from apimodels_async.cli.log import showing_log
 from apimodels_async.cli.options import Common, Count, Out, Positive
-from apimodels_async.cli.output import Output
+from apimodels_async.cli.output import Output, dollars
 from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def worker(
     per_second: Annotated[Positive | None, Parameter(show_default=False)] = None,
     queue: str = "apimodels",
     grace: Seconds = GRACE_S,
-    common: Common | None = None,
+    common: Common = Common(),
 ) -> int:
     """
     Order what others put into the queue on BROKER, until Ctrl-C; costs money.
@@ -75,7 +75,6 @@ async def worker(
 
         grace: Seconds for which rows under way may end after Ctrl-C.
     """
-    common = common or Common()
     output = Output(common.json)
     url = find_broker(broker)
     if url is None:
@@ -131,13 +130,13 @@ class WorkerLog:
         self.states[answer.state.value] += 1
         self.again += answer.tries > 1
         self.spent += answer.cost or 0
-        cost = "-" if answer.cost is None else f"${answer.cost}"
         error = None if answer.error is None else plain_words(str(answer.error))
         what = " ".join((*answer.paths, *([error] if error else [])))
         tries = f", try {answer.tries}" if answer.tries > 1 else ""
         self.output.line(
             f"{answer.state.value:<9}  {answer.idempotency_key}  "
-            f"{answer.task_id or '-'}  {cost}  {seconds:.1f} s{tries}  {what}".rstrip()
+            f"{answer.task_id or '-'}  {dollars(answer.cost)}  "
+            f"{seconds:.1f} s{tries}  {what}".rstrip()
         )
         self.output.record(
             "answer",

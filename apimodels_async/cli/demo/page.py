@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from apimodels_async.cli.batch.progress import outcome_state
-from apimodels_async.cli.gallery.page import Card, write_gallery
+from apimodels_async.cli.gallery.card import Card
+from apimodels_async.cli.gallery.page import write_gallery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +89,7 @@ def _card(number: int, order: DemoOrder, ended: Mapping[int, Outcome]) -> Card:
     return evolve(
         card,
         state="failed" if state == "unsaved" else state,
-        file=outcome.path,
+        files=outcome.paths,
         time_s=result.duration_s if result else None,
         cost=result.credits if result else None,
         task_id=result.task_id if result else None,

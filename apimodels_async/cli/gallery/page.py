@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
@@ -18,27 +17,21 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from attrs import field, frozen, validators
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from apimodels_async import ConfigurationError
 from apimodels_async.cli.files import replace_file
+from apimodels_async.cli.gallery.card import STATES
 from apimodels_async.cli.gallery.command import command_of, parameters_of
-from apimodels_async.models import SavedAt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-STATES: Final = {
-    "completed": "Completed",
-    "failed": "Failed",
-    "refused": "Refused",
-    "unknown": "Unknown",
-    "pending": "Pending",
-}
-"""State -> what the page calls it, in the order of the page."""
+    from apimodels_async.cli.gallery.card import Card
+    from apimodels_async.models import SavedAt
+
 MARK: Final = b'<meta name="generator" content="apimodels-async">'
 """In the head of each page."""
 MODELS_MAX: Final = 4
@@ -46,35 +39,6 @@ MODELS_MAX: Final = 4
 MINUTE_S: Final = 60
 CENTS_PLACES: Final = 3
 """Decimals of a price; more are shown only where there are more."""
-
-
-@frozen(kw_only=True)
-class Card:
-    """One order on the page."""
-
-    number: int
-    """Place in the run; the page is sorted by it."""
-    prompt: str
-    model: str
-    state: str = field(validator=validators.in_(STATES))
-    """``completed``, ``failed``, ``refused``, ``unknown`` or ``pending``."""
-    file: SavedAt | None = None
-    """
-    The picture: absolute or relative to the working directory, as the index is; or its
-    address in object storage.
-    """
-    more: tuple[SavedAt, ...] = ()
-    """Further pictures of the same order."""
-    seed: int | None = None
-    time_s: float | None = None
-    """Seconds of service time."""
-    cost: Decimal | None = None
-    """US dollars."""
-    task_id: str | None = None
-    error: str | None = None
-    """Why there is no picture."""
-    params: Mapping[str, Any] | None = None
-    """As it was sent, in the API's names; None: no command orders it again."""
 
 
 def write_gallery(
@@ -128,10 +92,11 @@ def render_gallery(
     Args:
         link: Returns where a picture is as seen from the page, quoted.
     """
+    by_number = sorted(cards, key=lambda card: card.number)
     pieces = _template().generate(
         title=title,
         facts=facts,
-        cards=[_card_values(card, link) for card in sorted(cards, key=_number)],
+        cards=[_card_values(card, link) for card in by_number],
         chips=_chips(cards),
         labels=STATES,
         with_ids=any(card.task_id for card in cards),
@@ -150,10 +115,6 @@ def models_of(cards: Sequence[Card]) -> str:
     if len(counts) == 1:
         return counts[0][0]
     return ", ".join(shown) + (" and more" if len(counts) > MODELS_MAX else "")
-
-
-def _number(card: Card) -> int:
-    return card.number
 
 
 def _chips(cards: Sequence[Card]) -> list[tuple[str, str, int]]:
@@ -180,8 +141,7 @@ def _card_values(card: Card, link: Callable[[SavedAt], str]) -> dict[str, Any]:
         "prompt": card.prompt,
         "model": card.model,
         "state": card.state,
-        "link": None if card.file is None else link(card.file),
-        "more": [link(file) for file in card.more],
+        "links": [link(file) for file in card.files],
         "task_id": card.task_id,
         "figures": [(kind, text) for kind, text in figures.items() if text],
         "reason": card.error or "",

@@ -1,5 +1,5 @@
 """
-What the help says besides options: groups of commands, exit codes, events of --json.
+What the help says besides commands and options: exit codes, events of --json.
 
 The reference on the site is made of this (``docs/make/made.py``).
 """
@@ -7,55 +7,13 @@ The reference on the site is made of this (``docs/make/made.py``).
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from apimodels_async.cli.help.columns import columns
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from apimodels_async.cli.help.commands import COMMANDS, EXAMPLES
 
 SCHEMA: Final = 1
 """Version of the events; a higher one says that an event or a field went or changed."""
-
-PICTURES: Final = "Pictures"
-MANY: Final = "Many pictures"
-STORED: Final = "Orders in a store"
-ACCOUNT: Final = "Account"
-SERVERS: Final = "Servers and help"
-GROUPS: Final = {
-    "generate": PICTURES,
-    "edit": PICTURES,
-    "status": PICTURES,
-    "wait": PICTURES,
-    "batch": MANY,
-    "resume": MANY,
-    "ls": MANY,
-    "worker": MANY,
-    "history": STORED,
-    "recover": STORED,
-    "forget": STORED,
-    "login": ACCOUNT,
-    "logout": ACCOUNT,
-    "whoami": ACCOUNT,
-    "balance": ACCOUNT,
-    "models": ACCOUNT,
-    "demo": SERVERS,
-    "emulator": SERVERS,
-    "mcp": SERVERS,
-    "help": SERVERS,
-}
-"""Command -> the group it is listed in; groups in the order of their first command."""
-
-USAGES: Final = {
-    "generate": "apimodels generate [OPTIONS] [PROMPT]",
-    "edit": "apimodels edit --image FILE [OPTIONS] [PROMPT]",
-    "status": "apimodels status [OPTIONS] [TASK-ID]",
-    "wait": "apimodels wait [OPTIONS] [TASK-ID...]",
-    "worker": "apimodels worker [OPTIONS] [BROKER]",
-    "models": "apimodels models [OPTIONS] [MODEL]",
-    "help": "apimodels help [TOPIC]",
-}
-"""Where cyclopts would say [ARGS]."""
 
 EXITS: Final = {
     0: "all is well",
@@ -109,29 +67,6 @@ EVENTS: Final = {
 }
 """Event of --json -> its fields."""
 
-_ORDER: Final = ("submitted", "state", "result", "running")
-_BATCH: Final = ("bad_row", "priced", "dry_run", "progress", "outcome", "batch")
-COMMAND_EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "generate": _ORDER,
-    "edit": _ORDER,
-    "status": ("state", "result"),
-    "wait": ("state", "result", "running"),
-    "batch": _BATCH,
-    "resume": _BATCH,
-    "ls": ("item", "order"),
-    "worker": ("worker", "answer"),
-    "history": ("order",),
-    "recover": ("recovered",),
-    "forget": ("forgotten",),
-    "login": ("key",),
-    "whoami": ("key",),
-    "balance": ("balance",),
-    "models": ("model",),
-    "demo": ("picture", "demo"),
-    "emulator": ("emulator",),
-}
-"""Command -> its events, besides "error"."""
-
 ABOUT_JSON: Final = (
     'With --json, stdout has one JSON object a line. Its "event" says which of these '
     "it is. Money is a string of US dollars, times are ISO 8601. New fields and events "
@@ -156,14 +91,14 @@ TOPICS: Final = {"json": json_text, "exits": exits_text}
 """What ``apimodels help`` explains that is no command."""
 
 
-def epilogue(command: str, examples: str, width: int) -> str:
+def epilogue(command: str, width: int) -> str:
     """Return what stands below the options of a command."""
     lines = [
         textwrap.fill(line, width, subsequent_indent=" " * 6, break_on_hyphens=False)
-        for line in examples.splitlines()
+        for line in EXAMPLES[command].splitlines()
     ]
-    parts = ["\n".join(["Examples", *lines])] if lines else []
-    events = COMMAND_EVENTS.get(command)
+    parts = ["\n".join(["Examples", *lines])]
+    events = COMMANDS[command].events
     if events:
         rows = [(event, EVENTS[event]) for event in events]
         parts.append(f"Events of --json\n{columns(rows, width)}")

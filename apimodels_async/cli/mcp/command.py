@@ -109,6 +109,7 @@ async def mcp(
             without.
     """
     try:
+        from apimodels_async.cli.mcp.orders import Orders
         from apimodels_async.cli.mcp.tools import Toolbox
     except ModuleNotFoundError as error:
         name, _, _ = str(error.name).partition(".")
@@ -124,14 +125,8 @@ async def mcp(
     session = open_session(common, kept)
     async with command_context(session, output) as context:
         budget = Budget(max_cost)
-        tools = Toolbox(
-            session,
-            budget,
-            context.handles,
-            context.due,
-            inline=inline,
-            stored=kept is not None,
-        )
+        orders = Orders(session, budget, context.handles, context.due, inline=inline)
+        tools = Toolbox(orders, stored=kept is not None)
         failure = await serve(build_server(tools))
     context.print_unfinished()
     if failure is None:
@@ -180,7 +175,7 @@ def build_server(tools: Toolbox) -> MCPServer:
 
 def _instructions(tools: Toolbox) -> str:
     but, more = (BUT, STORED) if tools.stored else ("", "")
-    return INSTRUCTIONS.format(limit=tools.budget.limit, but=but) + more
+    return INSTRUCTIONS.format(limit=tools.orders.budget.limit, but=but) + more
 
 
 def _prices() -> str:

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from apimodels_async import DownloadError, ImageRequest, ImageResult, Outcome
-from apimodels_async.cli.batch.folder import Folder, Plan
+from apimodels_async.cli.batch.folder import Folder
+from apimodels_async.cli.batch.plan import Plan
 from apimodels_async.cli.batch.progress import Progress
 from apimodels_async.cli.batch.run import Run
 from apimodels_async.cli.output import Output

@@ -11,7 +11,7 @@ import pytest
 from support.batches import rewrite
 
 from apimodels_async import JournalError
-from apimodels_async.cli.batch.journal import read_entries, read_states, read_totals
+from apimodels_async.cli.batch.journal import read_cards, read_states, read_totals
 
 JOURNAL = Path("D/journal.sqlite")
 PICTURES = Path("D/pictures")
@@ -23,7 +23,7 @@ async def test_an_order_without_an_answer_is_pending_while_a_batch_runs(run, pro
     rewrite(JOURNAL, "UPDATE orders SET state = 'intended', cost = NULL, result = NULL")
 
     states = [
-        (await read_entries(JOURNAL, PICTURES, running=now))[0].state
+        (await read_cards(JOURNAL, PICTURES, running=now))[0].state
         for now in (True, False)
     ]
     totals = await read_totals(JOURNAL)
@@ -46,7 +46,7 @@ async def test_what_was_ordered_anew_is_one_entry_and_all_its_money(run, prompts
             f"SELECT {columns}, {new}, 0, ? FROM orders WHERE attempt = 1",
             state,
         )
-    [entry] = await read_entries(JOURNAL, PICTURES, running=False)
+    [entry] = await read_cards(JOURNAL, PICTURES, running=False)
     totals = await read_totals(JOURNAL)
 
     assert entry.state == "unknown"
@@ -70,7 +70,7 @@ async def test_a_damaged_row_is_a_journal_error(run, prompts):
         sql = f"UPDATE orders SET {column} = ? WHERE number = 1"  # noqa: S608  ours
         rewrite(JOURNAL, sql, value)
         with pytest.raises(JournalError, match=r"attempts . cannot be read"):
-            await read_entries(JOURNAL, PICTURES, running=False)
+            await read_cards(JOURNAL, PICTURES, running=False)
         JOURNAL.write_bytes(kept)  # noqa: ASYNC240
 
 
@@ -91,7 +91,7 @@ async def test_odd_words_in_a_journal_are_shown_or_left_out(run, prompts):
     request = '{"prompt": {"a": 1}, "seed": "x"}'
     sql = "UPDATE orders SET request = ?, files = ?"
     rewrite(JOURNAL, sql, request, json.dumps(["/etc/passwd"]))
-    [entry] = await read_entries(JOURNAL, PICTURES, running=False)
+    [entry] = await read_cards(JOURNAL, PICTURES, running=False)
 
     assert entry.seed is None
     assert entry.files == (PICTURES / "passwd",)
@@ -102,19 +102,19 @@ async def test_what_is_no_store_is_a_journal_error(folder):
     text = folder / "text"
     text.write_text("no database at all, " * 100)
     with pytest.raises(JournalError, match="not a database"):
-        await read_entries(text, PICTURES, running=False)
+        await read_cards(text, PICTURES, running=False)
 
 
 async def test_without_a_journal_nothing_was_ordered():
     """A folder whose batch has not begun has no entries."""
-    assert await read_entries(JOURNAL, PICTURES, running=False) == []
+    assert await read_cards(JOURNAL, PICTURES, running=False) == []
 
 
 async def test_a_request_that_cannot_be_read_has_no_seed(run, prompts):
     """The entry is shown all the same."""
     await run("batch", prompts("a fox"), "--out", "D")
     rewrite(JOURNAL, "UPDATE orders SET request = 'no json'")
-    [entry] = await read_entries(JOURNAL, PICTURES, running=False)
+    [entry] = await read_cards(JOURNAL, PICTURES, running=False)
 
     assert entry.seed is None
     assert entry.state == "completed"
@@ -130,6 +130,6 @@ async def test_a_large_journal_is_read_page_by_page(run, prompts):
         "state, number, owner, handed_over, intended_at) SELECT scope, 'k' || n, 1, "
         "digest, model, request, 'refused', n, owner, 0, 0 FROM orders, n",
     )
-    entries = await read_entries(JOURNAL, PICTURES, running=False)
+    entries = await read_cards(JOURNAL, PICTURES, running=False)
 
     assert [entry.number for entry in entries] == list(range(1, 1206))

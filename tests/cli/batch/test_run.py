@@ -10,7 +10,7 @@ from attrs import evolve
 from cli.batch.conftest import progress_of
 
 from apimodels_async import ConfigurationError, PollPolicy, Session
-from apimodels_async.cli.batch.journal import read_entries
+from apimodels_async.cli.batch.journal import read_cards
 from apimodels_async.cli.batch.rows import PromptFile, Row
 from apimodels_async.cli.batch.source import SessionSource
 from apimodels_async.cli.batch.summary import print_summary
@@ -89,7 +89,7 @@ async def test_who_is_told_to_stop_does_not_wait_for_a_silent_api(
     run = await outcome(period_s=0.05, signal=15)
 
     assert "The API does not answer: leaving." in capsys.readouterr().err
-    (entry,) = await read_entries(
+    (entry,) = await read_cards(
         folder / "journal.sqlite", folder, running=False, limit=9
     )
     assert (entry.state, entry.task_id in emulator.tasks) == ("pending", True)

@@ -5,20 +5,14 @@ from __future__ import annotations
 import signal
 
 import pytest
+from support.orders import read_orders
 from support.redis import RedisServer, needs_redis
 
 from apimodels_async.cli.app import execute
-from apimodels_async.stores import OrderState, SqliteStore, read_history
+from apimodels_async.stores import OrderState
 
 TASK = ("--model", "gpt-image-2")
 STORE = ("--store", "orders.sqlite")
-
-
-async def read_orders(emulator):
-    """Return the orders of the store, newest first."""
-    store = SqliteStore("orders.sqlite")
-    found = read_history(store, base_url=emulator.base_url)
-    return [record async for record in found]
 
 
 # --- forget -----------------------------------------------------------------------

@@ -7,10 +7,11 @@ import signal
 import sqlite3
 
 import pytest
+from support.orders import read_orders
 from support.sessions import KEY
 
 from apimodels_async.emulator import Emulator
-from apimodels_async.stores import SqliteStore, read_history
+from apimodels_async.stores import SqliteStore
 from apimodels_async.stores.store import scope_of
 
 TASK = ("--model", "gpt-image-2")
@@ -24,13 +25,6 @@ async def emulator():
     times = {"*": 0, TASK[1]: TAKES_S}
     async with Emulator(api_key=KEY, service_times=times) as emulator:
         yield emulator
-
-
-async def read_orders(emulator):
-    """Return the orders of the store, newest first."""
-    store = SqliteStore("orders.sqlite")
-    found = read_history(store, base_url=emulator.base_url)
-    return [record async for record in found]
 
 
 async def test_recover_fetches_what_was_left_and_only_once(run, emulator, folder):

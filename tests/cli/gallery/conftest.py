@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from apimodels_async.cli.gallery.page import Card
+from apimodels_async.cli.gallery.card import Card
 
 # Only the session "browser" installs playwright.
 collect_ignore = [] if find_spec("playwright") else ["test_page_in_browser.py"]
@@ -21,9 +21,9 @@ def index(tmp_path):
 
 @pytest.fixture
 def card():
-    """Make a card with all that a completed picture has, but for the picture."""
+    """Make a card with all that a completed picture has, and these files."""
 
-    def card(number, **more):
+    def card(number, *files, **more):
         known = {
             "prompt": f"a red fox, take {number}",
             "model": "gpt-image-2",
@@ -33,6 +33,6 @@ def card():
             "cost": Decimal("0.030"),
             "task_id": f"clx{number:04d}",
         }
-        return Card(number=number, **{**known, **more})
+        return Card(number=number, files=files, **{**known, **more})
 
     return card

@@ -44,9 +44,9 @@ def test_everything_foreign_is_text(index, card):
     """Prompts, models, ids, errors, facts and the title are never markup."""
     hostile = card(
         1,
+        index.parent / HOSTILE.replace("/", ""),
         **dict.fromkeys(("prompt", "model", "task_id", "error"), HOSTILE),
         params={HOSTILE: HOSTILE, "seed": HOSTILE},
-        file=index.parent / HOSTILE.replace("/", ""),
     )
 
     write_gallery(
@@ -71,15 +71,27 @@ def test_a_picture_is_named_relative_to_the_page(index, tmp_path, card):
         "elsewhere/füchse.png": "../elsewhere/f%C3%BCchse.png",
         os.fsdecode(b"run/\xff.png"): "%FF.png",
     }
-    cards = [card(n, file=tmp_path / file) for n, file in enumerate(links)]
+    cards = [card(n, tmp_path / file) for n, file in enumerate(links)]
     write_gallery(index, "Run", cards, {})
 
     assert re.findall('<img src="(.*?)"', page(index)) == list(links.values())
 
 
+def test_every_picture_of_an_order_is_on_the_page(index, card):
+    """The first is shown, the others are links beside it, quoted like any name."""
+    files = [index.parent / name for name in ("fox.png", 'fox "2".png', "狐-3.png")]
+    write_gallery(index, "Run", [card(1, *files)], {})
+
+    text = page(index)
+    assert 'src="fox.png"' in text
+    assert "3 pictures:" in text
+    assert 'href="fox%20%222%22.png">2</a>' in text
+    assert 'href="%E7%8B%90-3.png">3</a>' in text
+
+
 def test_index_and_pictures_may_be_relative_to_the_working_directory(folder, card):
     """Paths as a user types them work too."""
-    write_gallery(Path("out/index.html"), "Run", [card(1, file=Path("out/a.png"))], {})
+    write_gallery(Path("out/index.html"), "Run", [card(1, Path("out/a.png"))], {})
 
     assert '<img src="a.png"' in page(folder / "out" / "index.html")
 
@@ -202,10 +214,9 @@ def test_two_thousand_cards_stay_light(index, card):
     cards = [
         card(
             number,
+            index.parent / f"{number:05d}-a-red-fox-in-fresh-snow-at-first-light.jpg",
             prompt=f"{number} " + "x" * 195,
             task_id=f"clx{number:022d}",
-            file=index.parent
-            / f"{number:05d}-a-red-fox-in-fresh-snow-at-first-light.jpg",
         )
         for number in range(1, MANY + 1)
     ]

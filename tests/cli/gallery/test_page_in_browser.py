@@ -110,7 +110,7 @@ def picture(path):
 @pytest.fixture
 def mixed(index, card):
     """Write a page with six pictures and one card of each other state."""
-    cards = [card(n, file=picture(index.parent / f"{n} fox.png")) for n in range(1, 7)]
+    cards = [card(n, picture(index.parent / f"{n} fox.png")) for n in range(1, 7)]
     cards[2] = evolve(cards[2], params={"seed": 1003, "note": 'it\'s "odd"'})
     lost = {"time_s": None, "cost": None}
     cards += [
@@ -404,9 +404,7 @@ def test_a_hostile_prompt_is_only_shown(look, index, card):
     file = picture(index.parent / HOSTILE.replace("/", "|"))
     told = dict.fromkeys(("prompt", "model", "task_id"), HOSTILE)
     lost = card(2, **told, state="failed", error=HOSTILE)
-    write_gallery(
-        index, HOSTILE, [card(1, **told, file=file), lost], {HOSTILE: HOSTILE}
-    )
+    write_gallery(index, HOSTILE, [card(1, file, **told), lost], {HOSTILE: HOSTILE})
 
     seen = look()
 
@@ -439,7 +437,7 @@ def test_the_policy_stops_what_escaping_would_miss(look, index, card):
 
 def test_a_picture_that_is_not_there_says_so(look, index, card):
     """A file that was moved, or never saved, leaves a note, also in the larger view."""
-    gone = card(1, file=index.parent / "gone.png")
+    gone = card(1, index.parent / "gone.png")
     write_gallery(index, "Run", [gone, card(2)], {})
 
     seen = look()
@@ -457,7 +455,7 @@ def test_two_thousand_pictures_are_loaded_as_they_come_near(look, index, card):
     for number in range(2, MANY + 1):
         files.append(index.parent / f"{number:05d}.png")
         files[-1].hardlink_to(first)
-    write_gallery(index, "Run", [card(n, file=f) for n, f in enumerate(files, 1)], {})
+    write_gallery(index, "Run", [card(n, f) for n, f in enumerate(files, 1)], {})
 
     seen = look()
     loaded = "[...document.images].filter(one => one.naturalWidth > 0).length"

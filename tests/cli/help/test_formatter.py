@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apimodels_async.cli.app import NAMES
+from apimodels_async.cli.help.commands import COMMANDS
 from apimodels_async.cli.help.formatter import wrapped
 
 
@@ -27,7 +27,7 @@ async def test_every_page_fits_the_terminal(run, monkeypatch, width):
     """No line is wider than the terminal, or ends in blanks; none has a type's name."""
     monkeypatch.setenv("COLUMNS", str(width))
     wrong = []
-    for name in ("--help", *sorted(NAMES)):
+    for name in ("--help", *sorted(COMMANDS)):
         argv = [name] if name.startswith("-") else [name, "--help"]
         done = await run(*argv)
         lines = done.out.splitlines()

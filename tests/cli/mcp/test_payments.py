@@ -6,13 +6,11 @@ import asyncio
 from decimal import Decimal
 
 import pytest
-from mcp import Client
+from support.agents import call, connected, orders_of, refused
 
 from apimodels_async import JournalError
 from apimodels_async._core.money.budget import Budget
-from apimodels_async.cli.mcp.command import build_server
 from apimodels_async.cli.mcp.payments import Payment, Payments
-from apimodels_async.cli.mcp.tools import Toolbox
 from apimodels_async.stores import MemoryStore
 
 TASK = "gpt-image-2"
@@ -27,31 +25,16 @@ def store():
 
 
 @pytest.fixture
-def tools(emulator, connect, store):
-    """Make the tools of a server with a store that may spend six cents."""
-    session = connect(emulator, store=store)
-    return Toolbox(session, Budget(Decimal("0.06")), tick_s=0.05, stored=True)
-
-
-@pytest.fixture
-async def agent(tools):
-    """Connect a client to a server with these tools."""
-    async with Client(build_server(tools)) as client:
-        yield client
+async def agent(emulator, connect, store):
+    """Connect an agent to a server with a store that may spend six cents."""
+    orders = orders_of(connect(emulator, store=store), "0.06")
+    async with connected(orders, stored=True) as agent:
+        yield agent
 
 
 async def draw(agent, tool="generate", **arguments):
     """Call a tool that must succeed; return the facts."""
-    result = await agent.call_tool(tool, arguments)
-    assert not result.is_error, result.content
-    return result.structured_content
-
-
-async def refused(agent, tool="generate", **arguments):
-    """Call a tool that must fail; return what it says."""
-    result = await agent.call_tool(tool, arguments)
-    assert result.is_error
-    return result.content[0].text
+    return (await call(agent, tool, **arguments))[1]
 
 
 async def spent(agent):
@@ -72,11 +55,10 @@ async def test_a_server_with_a_store_says_so(agent):
 
 async def test_a_server_without_a_store_refuses_the_argument(session, emulator):
     """The schema has no such argument; given all the same, nothing is sent."""
-    tools = Toolbox(session, Budget(Decimal(1)))
-    async with Client(build_server(tools)) as agent:
+    async with connected(orders_of(session)) as agent:
         told = agent.instructions
         listed = (await agent.list_tools()).tools
-        words = await refused(agent, **FOX)
+        words = await refused(agent, "generate", **FOX)
 
     assert "idempotency_key" not in told
     assert all("idempotency_key" not in str(tool.input_schema) for tool in listed)
@@ -125,8 +107,8 @@ async def test_what_another_server_bought_costs_this_one_nothing(
 async def test_an_order_of_unknown_outcome_is_not_repeated(agent, emulator):
     """The same call again says the same, keeps one reservation, and sends nothing."""
     emulator.fault("create", "drop", after=True)
-    first = await refused(agent, **MOOSE)
-    again = await refused(agent, **MOOSE)
+    first = await refused(agent, "generate", **MOOSE)
+    again = await refused(agent, "generate", **MOOSE)
 
     assert "DO NOT REPEAT" in first
     assert "Only the user may risk paying twice" in again
@@ -137,7 +119,7 @@ async def test_an_order_of_unknown_outcome_is_not_repeated(agent, emulator):
 async def test_a_key_names_one_request(agent, emulator):
     """Another prompt under the same key is refused, and costs nothing."""
     await draw(agent, **FOX)
-    words = await refused(agent, prompt="a hare", idempotency_key="fox")
+    words = await refused(agent, "generate", prompt="a hare", idempotency_key="fox")
 
     assert "names another request" in words
     assert len(emulator.generations) == 1

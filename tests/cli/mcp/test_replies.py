@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 from io import BytesIO
 
-from mcp.types import ImageContent, ResourceLink, TextContent
+from mcp.types import ImageContent, ResourceLink
 from PIL import Image
+from support.agents import text_of
 
 from apimodels_async import (
     AuthenticationError,
@@ -16,13 +17,6 @@ from apimodels_async import (
     SessionClosedError,
 )
 from apimodels_async.cli.mcp.replies import error_text, finished_reply
-
-
-def text_of(result):
-    """Return what a tool said in words."""
-    return "\n".join(
-        block.text for block in result.content if isinstance(block, TextContent)
-    )
 
 
 async def test_a_large_picture_is_only_linked(session):

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
-from cli.mcp.test_tools import text_of
-from mcp import Client
-
-from apimodels_async._core.money.budget import Budget
-from apimodels_async.cli.mcp.command import build_server
-from apimodels_async.cli.mcp.tools import Toolbox
+from support.agents import refused
 
 
 @pytest.mark.parametrize(
@@ -23,16 +16,13 @@ from apimodels_async.cli.mcp.tools import Toolbox
     ],
 )
 async def test_an_argument_no_tool_has_is_refused(
-    emulator, session, tool, arguments, words
+    emulator, agent, tool, arguments, words
 ):
     """A misspelt argument is not charged: nothing is sent, and the agent is told."""
-    tools = Toolbox(session, Budget(Decimal(1)))
-    async with Client(build_server(tools)) as client:
-        result = await client.call_tool(tool, arguments)
-        schemas = [each.input_schema for each in (await client.list_tools()).tools]
+    said = await refused(agent, tool, **arguments)
+    schemas = [each.input_schema for each in (await agent.list_tools()).tools]
 
-    assert result.is_error
-    assert "nothing was sent" in text_of(result)
-    assert words in text_of(result)
+    assert "nothing was sent" in said
+    assert words in said
     assert emulator.requests == []
     assert {schema["additionalProperties"] for schema in schemas} == {False}

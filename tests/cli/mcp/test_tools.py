@@ -8,9 +8,9 @@ from decimal import Decimal
 from io import BytesIO
 
 import pytest
-from mcp import Client
-from mcp.types import ImageContent, ResourceLink, TextContent
+from mcp.types import ImageContent, ResourceLink
 from PIL import Image
+from support.agents import call, connected, orders_of, refused, text_of
 from support.waiting import until
 
 from apimodels_async import (
@@ -18,10 +18,7 @@ from apimodels_async import (
     Session,
     check_request,
 )
-from apimodels_async._core.money.budget import Budget
 from apimodels_async.cli.context import CommandContext
-from apimodels_async.cli.mcp.command import build_server
-from apimodels_async.cli.mcp.tools import Toolbox
 from apimodels_async.cli.output import Output
 
 TASK = "gpt-image-2"
@@ -29,43 +26,9 @@ PAID = {"generate", "edit", "submit"}
 FREE = {"status", "wait", "list_models", "balance"}
 
 
-@pytest.fixture
-def tools(session):
-    """Make the tools of a server that may spend a dollar."""
-    return Toolbox(session, Budget(Decimal(1)), tick_s=0.05)
-
-
-@pytest.fixture
-async def agent(tools):
-    """Connect a client to a server with these tools."""
-    async with Client(build_server(tools)) as client:
-        yield client
-
-
-def text_of(result):
-    """Return what a tool said in words."""
-    return "\n".join(
-        block.text for block in result.content if isinstance(block, TextContent)
-    )
-
-
 def links_of(result):
     """Return the links of a tool's answer."""
     return [block for block in result.content if isinstance(block, ResourceLink)]
-
-
-async def call(agent, name, **arguments):
-    """Call a tool that must succeed; return its answer and the facts in it."""
-    result = await agent.call_tool(name, arguments)
-    assert not result.is_error, text_of(result)
-    return result, result.structured_content
-
-
-async def refused(agent, name, **arguments):
-    """Call a tool that must fail; return what it says."""
-    result = await agent.call_tool(name, arguments)
-    assert result.is_error
-    return text_of(result)
 
 
 # --- what they are ----------------------------------------------------------------
@@ -190,7 +153,7 @@ async def test_several_can_be_ordered_and_then_waited_for(agent, emulator):
     assert now["state"] == "completed"
 
 
-async def test_a_task_of_an_earlier_server_can_be_asked_about(agent, tools, session):
+async def test_a_task_of_an_earlier_server_can_be_asked_about(agent, orders, session):
     """Any id of the account will do; it is taken up once."""
     async with asyncio.timeout(10):
         handle = await session.images.submit("a moose", model=TASK)
@@ -199,7 +162,7 @@ async def test_a_task_of_an_earlier_server_can_be_asked_about(agent, tools, sess
     _, reorder = await call(agent, "wait", task_id=handle.task_id)
 
     assert facts["state"] == reorder["state"] == "completed"
-    assert len(tools.handles) == 1
+    assert len(orders.handles) == 1
 
 
 async def test_a_model_that_answers_at_once_needs_no_wait(agent, emulator):
@@ -230,9 +193,9 @@ async def test_pictures_are_edited_by_their_links(agent, emulator):
     assert found == expected
 
 
-async def test_the_picture_itself_may_come_along(tools, agent):
+async def test_the_picture_itself_may_come_along(orders, agent):
     """With inline the first picture is part of the answer."""
-    tools.inline = True
+    orders.inline = True
 
     result, _ = await call(agent, "generate", prompt="a fox")
 
@@ -241,9 +204,9 @@ async def test_the_picture_itself_may_come_along(tools, agent):
     assert Image.open(BytesIO(base64.b64decode(block.data))).size == (1024, 1024)
 
 
-async def test_a_picture_that_is_gone_is_only_linked(tools, agent, emulator):
+async def test_a_picture_that_is_gone_is_only_linked(orders, agent, emulator):
     """What cannot be fetched is no error: the picture is paid for and has its link."""
-    tools.inline = True
+    orders.inline = True
     emulator.fault("file", "status", times=None, status=410)
 
     result, facts = await call(agent, "generate", prompt="a fox")
@@ -255,9 +218,9 @@ async def test_a_picture_that_is_gone_is_only_linked(tools, agent, emulator):
 # --- money ------------------------------------------------------------------------
 
 
-async def test_nothing_is_ordered_beyond_the_budget(agent, tools, emulator):
+async def test_nothing_is_ordered_beyond_the_budget(agent, orders, emulator):
     """When the price does not fit, nothing is sent, and the agent is told the sums."""
-    tools.budget.limit = Decimal("0.015")
+    orders.budget.limit = Decimal("0.015")
     await call(agent, "generate", prompt="a fox")
 
     said = await refused(agent, "generate", prompt="a hare")
@@ -267,10 +230,10 @@ async def test_nothing_is_ordered_beyond_the_budget(agent, tools, emulator):
     assert len(emulator.generations) == 1
 
 
-async def test_orders_under_way_count(agent, tools, emulator):
+async def test_orders_under_way_count(agent, orders, emulator):
     """What has not ended is set aside, so that many at once do not pass the limit."""
     price = check_request({"prompt": "x", "model": TASK, "resolution": "1K"}).price
-    tools.budget.limit = price * 2
+    orders.budget.limit = price * 2
     more = {"model": TASK, "resolution": "1K", "prompt": "a [slow] moose"}
     results = await asyncio.gather(*(agent.call_tool("submit", more) for _ in range(4)))
 
@@ -278,7 +241,7 @@ async def test_orders_under_way_count(agent, tools, emulator):
     assert len(emulator.tasks) == 2
 
 
-async def test_a_refusal_and_a_failure_cost_nothing(agent, tools, emulator):
+async def test_a_refusal_and_a_failure_cost_nothing(agent, orders, emulator):
     """What was not charged is free to be ordered again."""
     emulator.fault("paid", "status", status=402)
     assert "top up" in await refused(agent, "generate", prompt="a fox")
@@ -287,7 +250,7 @@ async def test_a_refusal_and_a_failure_cost_nothing(agent, tools, emulator):
     assert "GenerationFailedError" in said
     await call(agent, "balance")
 
-    assert tools.budget.left == tools.budget.limit
+    assert orders.budget.left == orders.budget.limit
 
 
 async def test_a_model_without_a_price_is_not_ordered(agent, emulator):
@@ -299,7 +262,7 @@ async def test_a_model_without_a_price_is_not_ordered(agent, emulator):
 
 
 @pytest.mark.parametrize("model", [None, TASK])
-async def test_a_lost_answer_is_never_repeated(agent, tools, emulator, model):
+async def test_a_lost_answer_is_never_repeated(agent, orders, emulator, model):
     """The agent is told not to call again, and the money counts as spent."""
     emulator.fault("paid", "reset", after=True)
     more = {} if model is None else {"model": model}
@@ -309,11 +272,11 @@ async def test_a_lost_answer_is_never_repeated(agent, tools, emulator, model):
     assert "DO NOT REPEAT THIS CALL" in said
     assert "May have been charged." in said
     assert len([each for each in emulator.requests if each.method == "POST"]) == 1
-    assert tools.budget.reserved > 0
+    assert orders.budget.reserved > 0
 
 
 @pytest.mark.parametrize("model", ["sparkpix-image", TASK])
-async def test_a_cancelled_call_keeps_its_money_aside(agent, tools, emulator, model):
+async def test_a_cancelled_call_keeps_its_money_aside(agent, orders, emulator, model):
     """A client that gives up has ordered all the same; nothing is given back."""
     emulator.fault("paid", "slow", seconds=0.5)
     calling = asyncio.create_task(
@@ -324,14 +287,14 @@ async def test_a_cancelled_call_keeps_its_money_aside(agent, tools, emulator, mo
     with pytest.raises(asyncio.CancelledError):
         await calling
 
-    await until(lambda: tools.session.orphans)
-    assert tools.budget.reserved > 0
+    await until(lambda: orders.session.orphans)
+    assert orders.budget.reserved > 0
     assert len([*emulator.tasks, *emulator.generations]) == 1
     _, account = await call(agent, "balance")
     assert account["tasks"] == list(emulator.tasks)
 
 
-async def test_an_order_of_a_cancelled_call_is_told_by_balance(agent, tools, emulator):
+async def test_an_order_of_a_cancelled_call_is_told_by_balance(agent, orders, emulator):
     """A task that ended meanwhile, a picture and a lost answer are all to be found."""
     for prompt, model in (("a", TASK), ("[slow] b", TASK), ("c", None), ("d", None)):
         if prompt == "d":
@@ -343,29 +306,29 @@ async def test_an_order_of_a_cancelled_call_is_told_by_balance(agent, tools, emu
             agent.call_tool("generate", {"prompt": prompt, **more})
         )
         if prompt == "[slow] b":  # while it waits for the task
-            await until(lambda: tools.handles)
+            await until(lambda: orders.handles)
         else:
             await until(lambda before=before: len(emulator.requests) > before)
         call_.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call_
 
-    await until(lambda: len(tools.session.orphans) == 3)
+    await until(lambda: len(orders.session.orphans) == 3)
     emulator.advance(3600)
-    await until(lambda: all(handle.done for handle in tools.handles))
+    await until(lambda: all(handle.done for handle in orders.handles))
     _, account = await call(agent, "balance")
 
     assert set(account["tasks"]) == set(emulator.tasks)
     assert len(account["pictures"]) == account["unknown"] == 1
-    task_id = tools.handles[0].task_id
-    assert [each.task_id for each in tools.due] == [task_id]
+    task_id = orders.handles[0].task_id
+    assert [each.task_id for each in orders.due] == [task_id]
     await call(agent, "wait", task_id=task_id)
-    assert tools.due == []
+    assert orders.due == []
 
 
-async def test_a_picture_that_was_not_told_of_is_kept(agent, tools, emulator):
+async def test_a_picture_that_was_not_told_of_is_kept(agent, orders, emulator):
     """A call cancelled while it fetches the picture leaves it to be found."""
-    tools.inline = True
+    orders.inline = True
     emulator.fault("file", "hang")
     call_ = asyncio.create_task(agent.call_tool("generate", {"prompt": "a fox"}))
     await until(lambda: any(each.endpoint == "file" for each in emulator.requests))
@@ -375,7 +338,7 @@ async def test_a_picture_that_was_not_told_of_is_kept(agent, tools, emulator):
     _, account = await call(agent, "balance")
 
     assert len(account["pictures"]) == 1
-    assert tools.due[0].urls == tuple(account["pictures"])
+    assert orders.due[0].urls == tuple(account["pictures"])
 
 
 # --- errors and the account -------------------------------------------------------
@@ -411,14 +374,14 @@ async def test_a_task_that_the_api_does_not_know_is_not_said_to_go_on(emulator, 
         api_key=emulator.api_key,
         polling=PollPolicy.unchecked(interval=0.02),
     ) as session:
-        tools = Toolbox(session, Budget(Decimal(1)))
-        async with Client(build_server(tools)) as agent:
+        orders = orders_of(session)
+        async with connected(orders) as agent:
             await refused(agent, "wait", task_id="clnothing")
             _, facts = await call(agent, "submit", prompt="a [stuck] moose", model=TASK)
-            tools.handles.append(session.images.attach("clgone"))
-            tools._ordered.add("clgone")
+            orders.handles.append(session.images.attach("clgone"))
+            orders._ordered.add("clgone")
             await refused(agent, "wait", task_id="clgone")
-        CommandContext(session, Output(), tools.handles).print_unfinished()
+        CommandContext(session, Output(), orders.handles).print_unfinished()
 
     said = capsys.readouterr().err
     assert "clnothing" not in said
@@ -426,9 +389,9 @@ async def test_a_task_that_the_api_does_not_know_is_not_said_to_go_on(emulator, 
     assert facts["task_id"] in said
 
 
-async def test_a_silent_api_is_said(agent, tools, emulator):
+async def test_a_silent_api_is_said(agent, orders, emulator):
     """A status that gets no readable answer says so after a while."""
-    tools.ask_s = 0.2
+    orders.ask_s = 0.2
     emulator.fault("poll", "status", times=None, status=502)
 
     said = await refused(agent, "status", task_id="clx1")
@@ -442,8 +405,8 @@ async def test_a_task_past_its_deadline_is_taken_up_again(emulator):
     async with Session(
         base_url=emulator.base_url, api_key=emulator.api_key, polling=polling
     ) as session:
-        tools = Toolbox(session, Budget(Decimal(1)))
-        async with Client(build_server(tools)) as agent:
+        orders = orders_of(session)
+        async with connected(orders) as agent:
             _, facts = await call(agent, "submit", prompt="a [stuck] moose", model=TASK)
             late = await refused(agent, "wait", task_id=facts["task_id"])
             reorder = await refused(agent, "wait", task_id=facts["task_id"])
@@ -451,7 +414,7 @@ async def test_a_task_past_its_deadline_is_taken_up_again(emulator):
 
     assert "TaskTimeoutError" in late
     assert "call wait with its task_id" in reorder
-    assert len(tools.handles) == 2
+    assert len(orders.handles) == 2
     assert Decimal(account["reserved"]) > 0
 
 

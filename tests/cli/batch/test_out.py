@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from apimodels_async import InvalidRequestError
-from apimodels_async.cli.batch.delivery import Delivery, choose_folder
+from apimodels_async.cli.batch.out import BatchOut, choose_folder
 
 
 def test_prompts_from_stdin_need_a_folder():
     """There is no file that it could be beside."""
     with pytest.raises(InvalidRequestError, match="for the journal: --folder"):
-        choose_folder(Path("-"), Delivery(out="s3://bucket/deck"), None)
+        choose_folder(Path("-"), BatchOut(out="s3://bucket/deck"), None)

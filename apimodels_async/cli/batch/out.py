@@ -1,6 +1,4 @@
-"""
-Where a batch puts pictures and page, and where what it needs to go on, by its options.
-"""
+"""What ``--out`` and ``--folder`` of a batch mean."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from apimodels_async.cli.destinations import read_out
 from apimodels_async.cli.options import DELIVERY, Out
 
 
-def read_address(out: str) -> str | None:
+def bucket_address(out: str) -> str | None:
     """
     Return where in object storage *out* is, in one spelling; None: it is a path.
 
@@ -31,7 +29,7 @@ def read_address(out: str) -> str | None:
 
 @Parameter(name="*", group=DELIVERY)
 @frozen(kw_only=True)
-class Delivery:
+class BatchOut:
     """Where a batch puts what it makes, and what it needs to go on."""
 
     out: Out = None
@@ -44,7 +42,7 @@ class Delivery:
 
 
 def choose_folder(
-    file: Path, delivery: Delivery | None, shard: str | None
+    file: Path, options: BatchOut, shard: str | None
 ) -> tuple[Folder, str | None]:
     """
     Return the folder of a batch, and where in object storage its pictures go, if there.
@@ -52,20 +50,15 @@ def choose_folder(
     Args:
         file: Of the prompts.
 
-        delivery: As typed.
-
-        shard: As typed.
-
     Raises:
         ConfigurationError: The extra for object storage is missing.
         InvalidRequestError: They do not fit together.
     """
-    delivery = delivery or Delivery()
-    out, folder = delivery.out, delivery.folder
+    out, folder = options.out, options.folder
     if out is None:
         msg = "--out is missing: the folder for the pictures, or s3://bucket/prefix"
         raise InvalidRequestError(msg, parameter="out")
-    address = read_address(out)
+    address = bucket_address(out)
     if address is None:
         if folder is not None:
             msg = "--folder goes with --out in object storage: a folder holds all"
