@@ -11,8 +11,8 @@ from typing import Final
 
 from apimodels_async import ConfigurationError, InvalidRequestError
 from apimodels_async._core.files.object_urls import BUCKETS
-from apimodels_async._secret import Secret
 from apimodels_async.cli.errors import BROKER_VARIABLE
+from apimodels_async.stores import RedisStore
 
 NONE: Final = "none"
 
@@ -47,10 +47,8 @@ def address_of(url: str) -> str:
     Raises:
         ConfigurationError: It is no address of a Redis server.
     """
-    from apimodels_async._io.redis import Server
-
     try:
-        return Server(Secret(url), "broker").address
+        return RedisStore(url).address
     except ConfigurationError as error:
         msg = f"the broker: {error.message}"
     raise ConfigurationError(msg)
