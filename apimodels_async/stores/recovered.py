@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from apimodels_async._api import checks, requests
+from apimodels_async._core.money.digests import CALLBACK_FIELDS
 from apimodels_async._core.money.orders import (
     ORDERED_ANEW,
     Standing,
@@ -126,8 +127,8 @@ def request_of(record: OrderRecord) -> AnyRequest:
     if not isinstance(body, dict):
         msg = f"the request of order {record.idempotency_key!r} cannot be read"
         raise InvalidRequestError(msg)
-    body.pop("callBackUrl", None)
-    return requests.read_request({**body, "model": record.model})
+    kept = {k: each for k, each in body.items() if k not in CALLBACK_FIELDS}
+    return requests.read_request({**kept, "model": record.model})
 
 
 async def find_sent(

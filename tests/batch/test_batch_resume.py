@@ -62,6 +62,17 @@ async def test_a_longer_list_orders_only_what_is_new(emulator, session, journal)
     assert wanted == prompts_ordered(emulator)
 
 
+@pytest.mark.parametrize("model", ["sparkpix-image", TASK])
+async def test_who_is_called_back_makes_no_other_order(
+    emulator, session, journal, model
+):
+    """The second run has another callback address, and buys nothing."""
+    for address in ("https://one.example/", "https://other.example/"):
+        items = {"model": model, "journal": journal, "callback_url": address}
+        await drain(session.images.batch(["moose", "hare"], **items))
+    assert prompts_ordered(emulator) == {"moose": 1, "hare": 1}
+
+
 async def test_an_accepted_task_is_attached_and_finished(
     emulator, session, connect, journal
 ):

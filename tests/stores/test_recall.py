@@ -174,6 +174,7 @@ REQUESTS = [
     ),
     SparkPixEdit(prompt="at dusk", images=["https://a.example/b.png"], turbo=True),
     ImageRequest("gpt-image-2", "a moose", {"resolution": "2K"}),
+    ImageRequest("gpt-image-2", "a moose", {"callback_url": "https://a.example/b"}),
     ImageRequest("nano-banana", "é", {}, {"brand": [1, {"new": None}]}),
 ]
 
@@ -189,7 +190,8 @@ async def test_a_recovered_request_is_the_one_that_was_sent(store, request_):
         (order,) = await recovered(session)
 
     sent = json.loads(encode(request_).body)
-    sent.pop("callBackUrl", None)
+    for name in ("callBackUrl", "callback_url"):
+        sent.pop(name, None)
     assert type(order.request) is type(request_)
     assert json.loads(encode(order.request).body) == sent
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import fields
 
+from apimodels_async._core.money.digests import CALLBACK_FIELDS
 from apimodels_async._version import __version__
 from apimodels_async.models import ImageRequest
 
@@ -23,8 +24,6 @@ SOFTWARE: Final = f"apimodels-async {__version__}"
 PROMPT_CHARS_MAX: Final = 3000
 """Of a prompt inside a picture: at 16 bytes each it still fits a JPEG segment."""
 EMBEDDED_BYTES_MAX: Final = 40_000
-_SECRET: Final = {"callback_url", "callBackUrl"}
-"""Such addresses hold tokens."""
 
 
 def describe(
@@ -63,7 +62,8 @@ def _params(request: AnyRequest) -> dict[str, Any]:
     return {
         name: value
         for name, value in given.items()
-        if value is not None and name not in _SECRET
+        if value is not None
+        and name not in CALLBACK_FIELDS  # such addresses hold tokens
     }
 
 

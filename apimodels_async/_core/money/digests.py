@@ -22,6 +22,10 @@ DIGEST_FORM: Final = "1"
 """Of the canonical form: another form's digests cannot be compared with these."""
 
 
+CALLBACK_FIELDS: Final = frozenset({"callback_url", "callBackUrl"})
+"""What task models and SparkPix have the callback address in (API page)."""
+
+
 def _words(*lines: str) -> frozenset[str]:
     return frozenset(" ".join(lines).split())
 
@@ -68,7 +72,7 @@ def digest_of(
     Args:
         contents: Address of an upload -> digest of what it holds, which counts instead.
     """
-    kept = {name: value for name, value in body.items() if name != "callBackUrl"}
+    kept = {k: each for k, each in body.items() if k not in CALLBACK_FIELDS}
     prompt = kept.pop("prompt", None)  # it may begin like an address, and is none
     words = unicodedata.normalize("NFC", prompt) if isinstance(prompt, str) else prompt
     canonical = [path, words, _canonical(kept, contents or {})]
@@ -92,7 +96,8 @@ def addresses_in(body: Mapping[str, Any]) -> set[str]:
         elif isinstance(value, str) and _is_address(value):
             found.add(value)
 
-    look([each for name, each in body.items() if name not in {"callBackUrl", "prompt"}])
+    others = CALLBACK_FIELDS | {"prompt"}
+    look([each for name, each in body.items() if name not in others])
     return found
 
 

@@ -57,6 +57,7 @@ def test_the_same_request_has_one_digest():
         respelt(body),
         {**body, "n": 1.0},
         {**body, "callBackUrl": "https://me.example/hook"},
+        {**body, "callback_url": "https://me.example/hook"},
         {**body, "image": ["https://a.example/b.png?sig=2"]},
         {**body, "image": ["https://a.example/b.png"]},
     ]
@@ -199,6 +200,7 @@ def test_the_addresses_of_a_request():
     body = {
         "prompt": "https://a.example/p",
         "callBackUrl": "https://a.example/c",
+        "callback_url": "https://a.example/c",
         "image": ["https://a.example/1", {"mask": "HTTP://a.example/2"}],
         "text": "https://a.example/ is where it is",
         "n": 1,
