@@ -11,7 +11,7 @@ from apimodels_async._io import config
 from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._notebook.show import ShowsPictures
 from apimodels_async._runtime import Runtime
-from apimodels_async._secret import Secret
+from apimodels_async._secret import Secret, hidden
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SavedAt, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
@@ -121,9 +121,10 @@ class Session(StoredOrders, ShowsPictures):
         ssl: SSLContext | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
-        store = store_of(store)
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
         way, proxy = hide(proxy), None
+        place, store = hidden(store), None
+        kept = store_of(place)
         config.check_counts(
             max_connections=max_connections,
             max_polls=max_polls,
@@ -135,7 +136,7 @@ class Session(StoredOrders, ShowsPictures):
             timeouts=(timeouts, Timeouts),
             callback=(callback, "address"),
             limit=(limit, "acquire"),
-            store=(store, "begin"),
+            store=(kept, "begin"),
         )
         config.check_http(http, fresh=fresh_connections)
         key, where = config.resolve_key(given), config.resolve_base_url(base_url)
@@ -156,7 +157,7 @@ class Session(StoredOrders, ShowsPictures):
                 fresh_connections=fresh_connections,
                 callback=callback,
                 limit=limit,
-                store=store,
+                store=kept,
                 network=network,
                 http=http,
             ),

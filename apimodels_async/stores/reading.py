@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from apimodels_async._api import checks
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.config import resolve_base_url
+from apimodels_async._secret import Secret, hidden
 from apimodels_async.stores.store import HistoryQuery, ask, opened, scope_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ PAGE: Final = 100
 """Orders read from the store at once."""
 
 
-def store_at(place: str | PathLike[str]) -> SqliteStore | RedisStore:
+def store_at(place: str | Secret | PathLike[str]) -> SqliteStore | RedisStore:
     """
     Return the store at *place*, not opened yet: a file, or the address of a server.
 
@@ -35,13 +36,15 @@ def store_at(place: str | PathLike[str]) -> SqliteStore | RedisStore:
         ConfigurationError: No store has such an address, or what it needs is missing.
         InvalidRequestError: It is no path.
     """
-    if isinstance(place, str) and ADDRESS.match(place):
+    given, place = hidden(place), ""  # a frame that raises shows locals
+    text = isinstance(given, Secret)
+    if text and ADDRESS.match(given.reveal()):
         from apimodels_async.stores.redis.store import RedisStore
 
-        return RedisStore(place)
+        return RedisStore(cast("str", given))
     from apimodels_async.stores.sqlite.store import SqliteStore
 
-    return SqliteStore(place)
+    return SqliteStore(given.reveal() if text else given)
 
 
 async def read_history(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING, Final
 
+from apimodels_async._secret import Secret
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 NO_STORE: Final = "this session has no store: Session(store='orders.sqlite')"
 
 
-def store_of(given: str | PathLike[str] | OrderStore | None) -> OrderStore | None:
+def store_of(
+    given: str | Secret | PathLike[str] | OrderStore | None,
+) -> OrderStore | None:
     """Return the store that is *given*, or is at the place that is."""
-    if not isinstance(given, (str, PathLike)):
+    if not isinstance(given, (str, Secret, PathLike)):
         return given
     from apimodels_async.stores.reading import store_at
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 
 from apimodels_async._io.http.network import hide
 from apimodels_async._notebook.show import warn_outside
-from apimodels_async._secret import Secret
+from apimodels_async._secret import Secret, hidden
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
 from apimodels_async.session import Session as AsyncSession
 from apimodels_async.sync._portal import Portal
@@ -127,6 +127,7 @@ class Session(StoredOrders):
     ) -> None:
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
         way, proxy = hide(proxy), None
+        place, store = hidden(store), None
         self._inner = AsyncSession(
             cast("str | None", given),
             base_url=base_url,
@@ -138,7 +139,7 @@ class Session(StoredOrders):
             max_downloads=max_downloads,
             fresh_connections=fresh_connections,
             callback=callback,
-            store=store,
+            store=place,
             limit=limit,
             proxy=cast("str | Literal[False] | None", way),
             ssl=ssl,
