@@ -24,6 +24,7 @@ from apimodels_async import (
 from apimodels_async.errors import BadRequestError
 from apimodels_async.stores import MemoryStore, OrderState
 from apimodels_async.stores._lease import Lease
+from apimodels_async.stores.sent_order import SentOrder
 from apimodels_async.stores.store import scope_of
 
 MOOSE = {"model": "gpt-image-2", "idempotency_key": "k"}
@@ -359,6 +360,23 @@ async def test_a_limit_that_raises_leaves_the_key_free(store):
             await session.images.generate("a moose", **MOOSE)
         async with shop.open(store) as other:
             assert (await other.images.generate("a moose", **MOOSE)).task_id
+
+
+async def test_a_lost_order_may_have_a_task_that_is_no_others(store):
+    """The store knows whose each is; one that is found late is written down."""
+    async with Shop("task", "cut").open(store) as session:
+        others = await session.images.submit("a hare", model="gpt-image-2")
+        with pytest.raises(OutcomeUnknownError):
+            await session.images.generate("a moose", **MOOSE)
+        orders = session._runtime.parts.orders
+        lost = SentOrder.follow(orders, await session.find("k"))
+
+        assert not await lost.may_have(others.task_id)
+        assert await lost.may_have("t9")
+        lost.found("t9")
+        assert await lost.may_have("t9")
+        record = await session.find("k")
+    assert (record.state, record.task_id) == (OrderState.ACCEPTED, "t9")
 
 
 # --- the lease --------------------------------------------------------------------
