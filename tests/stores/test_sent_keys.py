@@ -373,9 +373,12 @@ async def test_a_lost_order_may_have_a_task_that_is_no_others(store):
 
         assert not await lost.may_have(others.task_id)
         assert await lost.may_have("t9")
+        assert not lost.durable
         lost.found("t9")
         assert await lost.may_have("t9")
         record = await session.find("k")
+        assert lost.durable
+        assert SentOrder.follow(orders, record).durable
     assert (record.state, record.task_id) == (OrderState.ACCEPTED, "t9")
 
 
