@@ -143,12 +143,8 @@ async def batch(  # noqa: PLR0913  options, all by keyword
         output.note(f"{place.path}: going on, {how}.")
         before = await anyio.to_thread.run_sync(place.started)
         plan = evolve(plan, queued_as=before.queued_as)
-    return await _start(
-        Assignment(place, plan, prompt_file, found, broker, workers),
-        reorder,
-        common,
-        output,
-    )
+    job = Assignment(place, plan, prompt_file, found, broker, workers)
+    return await _start(job, reorder, common, output)
 
 
 async def resume(
@@ -186,14 +182,12 @@ async def resume(
     )
     prompt_file = await anyio.to_thread.run_sync(place.prompt_file, plan)
     found = await _check(prompt_file, plan.model, plan.part, plan.max_cost, output)
+    # Counted now: what the folder says of itself may be wrong.
+    plan = evolve(plan, rows=found.rows, ordered=found.ordered)
     if limits.max_cost is None and plan.max_cost is not None:
         output.note(f"--max-cost ${plan.max_cost} of the last run is in force.")
-    return await _start(
-        Assignment(place, plan, prompt_file, found, broker, workers),
-        reorder,
-        common,
-        output,
-    )
+    job = Assignment(place, plan, prompt_file, found, broker, workers)
+    return await _start(job, reorder, common, output)
 
 
 def _find_broker(
@@ -269,9 +263,7 @@ async def _start(
         InvalidRequestError: An answer is needed that nobody gives.
         JournalError: The journal cannot be used; nothing was sent.
     """
-    folder, found = job.folder, job.found
-    # Counted now: what the folder says of itself may be wrong.
-    plan = evolve(job.plan, rows=found.rows, ordered=found.ordered)
+    folder, plan = job.folder, job.plan
     pid = await anyio.to_thread.run_sync(holder_of, folder.journal)
     if pid is not None:
         msg = (
@@ -298,7 +290,7 @@ async def _start(
         if not await anyio.Path(folder.journal).exists():
             await place_of(folder, plan).check_new()
         await anyio.to_thread.run_sync(folder.write, plan, job.prompt_file)
-        _announce(folder, plan, found, output)
+        _announce(folder, plan, job.found, output)
         if job.broker is not None:
             server = address_of(job.broker)
             output.note(

@@ -171,7 +171,7 @@ async def source_of(
             broker,
             queue=workers.queue,
             base_url=common.base_url,
-            proxy=False if common.proxy == "none" else common.proxy,
+            proxy=common.session_proxy,
         )
         yield QueueSource(queue, plan.queued_as)
     elif plan.speed is None:
