@@ -4,6 +4,7 @@ import math
 import time
 import uuid
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -243,9 +244,8 @@ async def _check(
     limit: Decimal | None,
     output: Output,
 ) -> Preflight:
-    def check() -> Preflight:
-        return check_rows(prompt_file.rows(model), part, limited=limit is not None)
-
+    rows, limited = prompt_file.rows(model), limit is not None
+    check = partial(check_rows, rows, part, limited=limited)
     found = await anyio.to_thread.run_sync(check)
     print_problems(found, prompt_file.name, output)
     return found

@@ -126,7 +126,10 @@ class Run:
         return f"{source.last_words()}Or all of them: {resume}\n"
 
     async def _items(self, rows: Iterator[Row]) -> AsyncIterator[dict[str, Any]]:
-        while chunk := await anyio.to_thread.run_sync(_chunk, rows):
+        def read_chunk() -> list[Row]:
+            return list(islice(rows, CHUNK_ROWS))
+
+        while chunk := await anyio.to_thread.run_sync(read_chunk):
             for row in chunk:
                 if self.progress.stopping or self.progress.broken:
                     return
@@ -242,7 +245,3 @@ async def _background_jobs(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[No
         yield
         for each in running:
             each.cancel()
-
-
-def _chunk(rows: Iterator[Row]) -> list[Row]:
-    return list(islice(rows, CHUNK_ROWS))

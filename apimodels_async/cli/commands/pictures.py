@@ -154,7 +154,7 @@ async def _make(
         addresses = {file: await _hosted(context, file) for file in files}
         params = _placed(params, addresses)
         request = _request(prompt, model, params)
-        named = {"idempotency_key": order.key, "manual_ack": order.manual_ack}
+        named = {"idempotency_key": order.key, "manual_ack": order.store is not None}
         ordered = {**params, "model": model, **named}
         result: ImageResult | None
         if at_once:
