@@ -308,8 +308,7 @@ async def _start(
             plan=plan,
             progress=progress,
             output=output,
-            retry_failed=reorder.retry_failed,
-            resubmit_unknown=reorder.resubmit_unknown,
+            reorder=reorder,
             base_url=common.base_url,
         )
         await run.execute(source)

@@ -30,6 +30,7 @@ from apimodels_async.cli.batch.progress import (
 )
 from apimodels_async.cli.context import on_signals
 from apimodels_async.cli.gallery.page import models_of
+from apimodels_async.cli.options import Reorder
 from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ class Run:
     plan: Plan
     progress: Progress
     output: Output
-    retry_failed: bool = False
-    resubmit_unknown: bool = False
+    reorder: Reorder = field(factory=Reorder)
     base_url: str | None = None
     """As an option gave it."""
     signal: int | None = None
@@ -106,8 +106,8 @@ class Run:
                 max_cost=self.plan.max_cost,
                 journal=self.folder.journal,
                 download_to=self.plan.out or self.folder.pictures,
-                retry_failed=self.retry_failed,
-                resubmit_unknown=self.resubmit_unknown,
+                retry_failed=self.reorder.retry_failed,
+                resubmit_unknown=self.reorder.resubmit_unknown,
                 start=part.first,
                 step=part.of,
             )

@@ -14,7 +14,12 @@ from apimodels_async import (
     check_request,
     known_models,
 )
-from apimodels_async._api.catalogue import find_model, sends_as_it_is
+from apimodels_async._api.catalogue import (
+    SPARKPIX_EDIT,
+    SPARKPIX_IMAGE,
+    find_model,
+    sends_as_it_is,
+)
 from apimodels_async.cli.completion import complete_path
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.delivery import Delivery, deliver, follow, target_of
@@ -39,8 +44,6 @@ if TYPE_CHECKING:
     from apimodels_async.cli.context import CommandContext
     from apimodels_async.models import AnyRequest
 
-SPARKPIX: Final = "sparkpix-image"
-SPARKPIX_EDIT: Final = "sparkpix-image-edit"
 TO_COME: Final = "https://apimodels.app/to-be-uploaded"
 """Stands for a file while the order is checked, which is before it is uploaded."""
 PATH_CHARS_MAX: Final = 4096
@@ -55,7 +58,7 @@ Images = Annotated[
 async def generate(
     prompt: str | None = None,
     *,
-    model: ModelName = SPARKPIX,
+    model: ModelName = SPARKPIX_IMAGE,
     picture: Picture = Picture(),
     param: Params = None,
     extra: Extra = None,
