@@ -92,16 +92,13 @@ class StoredOrder:
             return None
         return context.session.stats().submitted == 0
 
-    @property
-    def manual_ack(self) -> bool:
-        """Whether it counts as handed over by ``delivered`` alone."""
-        return self.store is not None
-
     async def delivered(
         self, context: CommandContext, paths: Iterable[SavedAt], *, whole: bool
     ) -> None:
         """
         Write down where its pictures are; what cannot be is said, not raised.
+
+        With a store only this hands it over (*manual_ack*).
 
         Args:
             whole: All that was wanted of it is there: nobody needs to recover it.

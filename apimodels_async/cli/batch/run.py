@@ -30,6 +30,7 @@ from apimodels_async.cli.batch.progress import (
 )
 from apimodels_async.cli.context import on_signals
 from apimodels_async.cli.gallery.page import models_of
+from apimodels_async.cli.options import Reorder
 from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ class Run:
     plan: Plan
     progress: Progress
     output: Output
-    retry_failed: bool = False
-    resubmit_unknown: bool = False
+    reorder: Reorder = field(factory=Reorder)
     base_url: str | None = None
     """As an option gave it."""
     signal: int | None = None
@@ -106,8 +106,8 @@ class Run:
                 max_cost=self.plan.max_cost,
                 journal=self.folder.journal,
                 download_to=self.plan.out or self.folder.pictures,
-                retry_failed=self.retry_failed,
-                resubmit_unknown=self.resubmit_unknown,
+                retry_failed=self.reorder.retry_failed,
+                resubmit_unknown=self.reorder.resubmit_unknown,
                 start=part.first,
                 step=part.of,
             )
@@ -126,7 +126,10 @@ class Run:
         return f"{source.last_words()}Or all of them: {resume}\n"
 
     async def _items(self, rows: Iterator[Row]) -> AsyncIterator[dict[str, Any]]:
-        while chunk := await anyio.to_thread.run_sync(_chunk, rows):
+        def read_chunk() -> list[Row]:
+            return list(islice(rows, CHUNK_ROWS))
+
+        while chunk := await anyio.to_thread.run_sync(read_chunk):
             for row in chunk:
                 if self.progress.stopping or self.progress.broken:
                     return
@@ -242,7 +245,3 @@ async def _background_jobs(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[No
         yield
         for each in running:
             each.cancel()
-
-
-def _chunk(rows: Iterator[Row]) -> list[Row]:
-    return list(islice(rows, CHUNK_ROWS))
