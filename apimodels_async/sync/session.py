@@ -213,8 +213,7 @@ class Session(StoredOrders):
 
         Its callback may have come since. A task id salvaged from a broken answer is
         asked for. Failing that, the balance is compared with the last one this session
-        saw: call ``balance`` before ordering, if you want that evidence.
-        Raises what ``balance`` raises.
+        saw: call ``balance`` before ordering. Raises what ``balance`` raises.
         """
         return self._portal.call(self._inner.reconcile, error)
 
