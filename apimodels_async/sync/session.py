@@ -252,7 +252,8 @@ class Session(StoredOrders):
         Raises:
             InvalidRequestError: No such file, empty, too large, or of no known type.
             APIStatusError: The API refused.
-            TransportError: It did not arrive.
+            TransportError: It did not arrive in time. What arrives later nobody is told
+                of; it goes after 7 days.
 
         Source:
             Vendor's files page.
