@@ -306,6 +306,7 @@ async def _start(
         run = Run(
             folder=folder,
             plan=plan,
+            prompts=job.prompt_file,
             progress=progress,
             output=output,
             reorder=reorder,

@@ -1,10 +1,10 @@
 """
 Runs a batch: reads rows, counts and prints outcomes, writes the gallery.
 
-Theory of operation: rows are read from the folder's copy of the prompts as the library
-asks for them. The first signal ends that reading; what is under way is finished and
-handed over as ever. The next one ends the process, and the journal knows what was under
-way. A stdout that fails ends the reading, too.
+Theory of operation: rows are read as the library asks for them. The first signal ends
+that reading; what is under way is finished and handed over as ever. The next one ends
+the process, and the journal knows what was under way. A stdout that fails ends the
+reading, too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from apimodels_async.cli.batch.folder import Folder
     from apimodels_async.cli.batch.plan import Plan
     from apimodels_async.cli.batch.progress import Progress
-    from apimodels_async.cli.batch.rows import Row
+    from apimodels_async.cli.batch.rows import PromptFile, Row
     from apimodels_async.cli.batch.source import OutcomeSource
     from apimodels_async.cli.gallery.card import Card
     from apimodels_async.cli.output import Output
@@ -60,6 +60,7 @@ class Run:
 
     folder: Folder
     plan: Plan
+    prompts: PromptFile
     progress: Progress
     output: Output
     reorder: Reorder = field(factory=Reorder)
@@ -91,13 +92,10 @@ class Run:
 
         Raises:
             JournalError: It cannot be used; nothing was sent.
-            ConfigurationError: The copy of the prompts cannot be read, or the broker
-                cannot be used.
+            ConfigurationError: The broker cannot be used.
             ConnectionFailedError: The broker is away.
         """
-        part = self.plan.part
-        copy = await anyio.to_thread.run_sync(self.folder.prompt_file, self.plan)
-        rows = copy.rows(self.plan.model)
+        part, rows = self.plan.part, self.prompts.rows(self.plan.model)
         stop = partial(self._on_signal, source)
         with on_signals(stop, lambda: self._last_words(source)):
             batch = source.batch(
