@@ -264,19 +264,17 @@ class Saver:
         await self.files.aclose()
 
 
-@define(frozen=True)
-class Refresher:
-    """Asks the API for a task's result again: its addresses may be newer."""
+async def result_now(sender: Sender, task_id: str) -> ImageResult | None:
+    """
+    Return the result of a task as the API tells it now; None: not to be had.
 
-    _sender: Sender
-
-    async def result_of(self, task_id: str) -> ImageResult | None:
-        """Return the result of a task as the API tells it now; None: not to be had."""
-        try:
-            snapshot = await self._sender.send(calls.poll(task_id))
-        except ApiModelsError:  # the file's own trouble is what the user is told
-            return None
-        return snapshot.result
+    Its addresses may be newer.
+    """
+    try:
+        snapshot = await sender.send(calls.poll(task_id))
+    except ApiModelsError:  # the file's own trouble is what the user is told
+        return None
+    return snapshot.result
 
 
 def _checked(request: object) -> AnyRequest:
