@@ -16,10 +16,12 @@ from apimodels_async import (
     ConfigurationError,
     ConnectionFailedError,
     GenerationFailedError,
+    ImageRequest,
     InvalidRequestError,
     JournalError,
     OutcomeUnknownError,
     SessionClosedError,
+    TaskTimeoutError,
 )
 from apimodels_async.errors import BadRequestError
 from apimodels_async.stores import MemoryStore, OrderState
@@ -380,6 +382,33 @@ async def test_a_lost_order_may_have_a_task_that_is_no_others(store):
         assert lost.durable
         assert SentOrder.follow(orders, record).durable
     assert (record.state, record.task_id) == (OrderState.ACCEPTED, "t9")
+
+
+ENDINGS = {
+    "salvaged": (None, OutcomeUnknownError("torn", task_id="t7"), "accepted", "t7"),
+    "refused": (None, BadRequestError("no such size", charged=False), "refused", None),
+    "failed": ("t8", GenerationFailedError("no people"), "failed", "t8"),
+    "left": ("t8", TaskTimeoutError("late"), "accepted", "t8"),
+}
+
+
+async def test_how_an_order_ended_is_written_down_with_its_task(store):
+    """Also a task that a torn answer named; and why there is none."""
+    async with Shop().open(store) as session:
+        await session.find("k")  # opens it
+        orders, asked = session._runtime.parts.orders, ImageRequest("m", "a moose")
+        for key, (task_id, error, state, task) in ENDINGS.items():
+            record = await SentOrder.record(orders, asked, key)
+            assert await record.begin(None) is None
+            if task_id is not None:
+                await record.accepted(task_id)
+            await record.ended(error)
+
+            known = await session.find(key)
+            assert (known.state, known.task_id) == (state, task)
+            words = str(error) if state in {"refused", "failed"} else None
+            assert known.error == words
+            assert error.idempotency_key == key
 
 
 # --- the lease --------------------------------------------------------------------
