@@ -12,7 +12,7 @@ from attrs import define
 
 from apimodels_async import ConfigurationError, JournalError
 from apimodels_async.stores import RedisStore, SqliteStore
-from apimodels_async.stores.reading import store_at
+from apimodels_async.stores.places import store_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,0 +1,40 @@
+"""
+Which store a place names: the path of a file, or the address of a server.
+
+Few sessions have a store: each kind is imported where there is one.
+"""
+
+from __future__ import annotations
+
+import re
+from os import PathLike
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from apimodels_async.stores.redis.store import RedisStore
+    from apimodels_async.stores.sqlite.store import SqliteStore
+    from apimodels_async.stores.store import OrderStore
+
+ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
+
+
+def store_of(given: str | PathLike[str] | OrderStore | None) -> OrderStore | None:
+    """Return the store that is *given*, or is at the place that is."""
+    return store_at(given) if isinstance(given, (str, PathLike)) else given
+
+
+def store_at(place: str | PathLike[str]) -> SqliteStore | RedisStore:
+    """
+    Return the store at *place*, not opened yet: a file, or the address of a server.
+
+    Raises:
+        ConfigurationError: No store has such an address, or what it needs is missing.
+        InvalidRequestError: It is no path.
+    """
+    if isinstance(place, str) and ADDRESS.match(place):
+        from apimodels_async.stores.redis.store import RedisStore
+
+        return RedisStore(place)
+    from apimodels_async.stores.sqlite.store import SqliteStore
+
+    return SqliteStore(place)
