@@ -57,7 +57,7 @@ class Server:
     Where a Redis server is, and how it is named.
 
     Raises:
-        ConfigurationError: That is no address of one.
+        ConfigurationError: That is no address of one, or no name.
     """
 
     _url: Secret
@@ -67,6 +67,10 @@ class Server:
     db: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
+        named: object = self.name
+        if not isinstance(named, str):
+            msg = f"a name on a Redis server is text, not {type(named).__name__}"
+            raise ConfigurationError(msg)
         options = self._options()
         # Outside of any except block: what parsing says may hold a part of a password.
         if options is None:
