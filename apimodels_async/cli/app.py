@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Final
 from cyclopts import App, CycloptsError, Group
 from cyclopts.help import format_usage
 
-from apimodels_async import ApiModelsError, InvalidRequestError, __version__
+from apimodels_async import (
+    ApiModelsError,
+    ConfigurationError,
+    InvalidRequestError,
+    __version__,
+)
 from apimodels_async.cli.context import InterruptedCommand, interruptible
 from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.help.commands import COMMANDS, USAGES, Costs
@@ -18,6 +23,7 @@ from apimodels_async.cli.help.topics import MORE, epilogue
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.prompts import STDIN
 from apimodels_async.cli.terminal.streams import standard_streams
+from apimodels_async.stores.store import StoreSetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,6 +155,9 @@ async def _execute(argv: Sequence[str]) -> int:
         output.error(wrong, tip=f"{tip} ({see})" if tip else see, usage=usage)
         return ExitCode.USAGE
     except ApiModelsError as error:
-        output.error(error)
-        return exit_code(error, ordered=costs is Costs.ORDERS_ONE)
+        told = error
+        if isinstance(error, StoreSetupError) and error.charged is False:
+            told = ConfigurationError(error.message)  # as of a store that is missing
+        output.error(told)
+        return exit_code(told, ordered=costs is Costs.ORDERS_ONE)
     return code if isinstance(code, int) else ExitCode.OK
