@@ -15,7 +15,7 @@ from apimodels_async import (
     __version__,
 )
 from apimodels_async.cli.context import InterruptedCommand, interruptible
-from apimodels_async.cli.errors import ExitCode, exit_code
+from apimodels_async.cli.errors import ExitCode, exit_code, next_step
 from apimodels_async.cli.help.commands import COMMANDS, USAGES, Costs
 from apimodels_async.cli.help.formatter import PlainHelp
 from apimodels_async.cli.help.mistakes import explain
@@ -155,9 +155,10 @@ async def _execute(argv: Sequence[str]) -> int:
         output.error(wrong, tip=f"{tip} ({see})" if tip else see, usage=usage)
         return ExitCode.USAGE
     except ApiModelsError as error:
-        told = error
+        told, tip = error, ""
         if isinstance(error, StoreSetupError) and error.charged is False:
-            told = ConfigurationError(error.message)  # as of a store that is missing
-        output.error(told)
+            # As of a store that is missing.
+            told, tip = ConfigurationError(error.message), next_step(error)
+        output.error(told, tip=tip)
         return exit_code(told, ordered=costs is Costs.ORDERS_ONE)
     return code if isinstance(code, int) else ExitCode.OK

@@ -116,6 +116,7 @@ async def test_a_store_that_is_none_is_a_matter_of_set_up(run, emulator, folder)
         (error,) = done.records
         assert (done.code, error["type"]) == (2, "ConfigurationError"), (argv, place)
         assert place in error["message"]
+        assert place == "gone" or "another --store" in done.err
 
     assert emulator.requests == []
     assert not (folder / "gone").exists()
