@@ -40,10 +40,19 @@ PASSING: Final = (
 
 def is_passing(answer: object) -> bool:
     """Return whether *answer* is an error that a later try may mend."""
+    found = _behind(answer)
+    return isinstance(found, PASSING) and not isinstance(found, REFUSED)
+
+
+def is_refused(answer: object) -> bool:
+    """Return whether *answer* is that we may not: what was named has to be mended."""
+    return isinstance(_behind(answer), REFUSED)
+
+
+def _behind(answer: object) -> object:
     # What is refused while connecting is given as a connection that failed.
     cause = getattr(answer, "__cause__", None)
-    found = cause if isinstance(cause, exceptions.RedisError) else answer
-    return isinstance(found, PASSING) and not isinstance(found, REFUSED)
+    return cause if isinstance(cause, exceptions.RedisError) else answer
 
 
 def in_words(error: Exception) -> str:
