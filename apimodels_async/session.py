@@ -15,7 +15,8 @@ from apimodels_async._secret import Secret, hidden
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SavedAt, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
-from apimodels_async.stores.recall import StoredOrders, store_of
+from apimodels_async.stores.places import store_of
+from apimodels_async.stores.recall import StoredOrders
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -82,9 +83,8 @@ class Session(StoredOrders, ShowsPictures):
             ``integrations.redis``, or one of your own (``OrderLimit``).
 
         store: Where orders are remembered (``apimodels_async.stores``): path of a
-            SQLite file, ``redis://host/0`` (extra ``[redis]``), or any
-            ``OrderStore``. Needed by ``idempotency_key=``, ``recover`` and
-            ``history``.
+            SQLite file, ``redis://host/0`` (extra ``[redis]``), or any ``OrderStore``.
+            Needed by ``idempotency_key=``, ``recover`` and ``history``.
 
         proxy: URL of an HTTP proxy, ``http://user:password@host:port`` with
             percent-encoded credentials; False: none; else ``HTTPS_PROXY``,

@@ -4,6 +4,7 @@ Key and base URL: from the argument, the environment, or the credentials file.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from pathlib import Path
@@ -204,8 +205,10 @@ def resolve_polling(polling: PollPolicy, base_url: str) -> PollPolicy:
     try:
         seconds = float(text)
     except ValueError:
-        msg = f"{INTERVAL_VARIABLE} must be a number of seconds, not {text!r}"
-        raise ConfigurationError(msg) from None
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        msg = f"{INTERVAL_VARIABLE} must be a positive number of seconds, not {text!r}"
+        raise ConfigurationError(msg)
     return evolve(polling, interval=seconds, checked=False)
 
 

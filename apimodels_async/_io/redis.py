@@ -38,10 +38,19 @@ PASSING: Final = (
 
 def is_passing(answer: object) -> bool:
     """Return whether *answer* is an error that a later try may mend."""
+    found = _behind(answer)
+    return isinstance(found, PASSING) and not isinstance(found, REFUSED)
+
+
+def is_refused(answer: object) -> bool:
+    """Return whether *answer* is that we may not: what was named has to be mended."""
+    return isinstance(_behind(answer), REFUSED)
+
+
+def _behind(answer: object) -> object:
     # What is refused while connecting is given as a connection that failed.
     cause = getattr(answer, "__cause__", None)
-    found = cause if isinstance(cause, exceptions.RedisError) else answer
-    return isinstance(found, PASSING) and not isinstance(found, REFUSED)
+    return cause if isinstance(cause, exceptions.RedisError) else answer
 
 
 def in_words(error: Exception) -> str:
@@ -55,7 +64,7 @@ class Server:
     Where a Redis server is, and how it is named.
 
     Raises:
-        ConfigurationError: That is no address of one.
+        ConfigurationError: That is no address of one, or no name.
     """
 
     _url: Secret
@@ -65,6 +74,10 @@ class Server:
     db: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
+        named: object = self.name
+        if not isinstance(named, str):
+            msg = f"a name on a Redis server is text, not {type(named).__name__}"
+            raise ConfigurationError(msg)
         options = self._options()
         # Outside of any except block: what parsing says may hold a part of a password.
         if options is None:

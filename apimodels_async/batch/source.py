@@ -20,9 +20,11 @@ def items_of(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     Return the items of *source*, of whichever kind it is.
 
     Raises:
-        InvalidRequestError: It is a single prompt or request.
+        InvalidRequestError: It is a single prompt or request, or nothing of the kind.
     """
-    if isinstance(source, (str, bytes, Mapping)):
+    kinds = ("__aiter__", "__iter__", "__getitem__")
+    many = any(hasattr(type(source), each) for each in kinds)
+    if not many or isinstance(source, (str, bytes, Mapping)):
         msg = "give a list or an iterator of orders, not a single one"
         raise InvalidRequestError(msg, parameter="source")
     return _read_async(source) if isinstance(source, AsyncIterable) else _read(source)

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Final
 from cyclopts import App, CycloptsError, Group
 from cyclopts.help import format_usage
 
-from apimodels_async import ApiModelsError, InvalidRequestError, __version__
+from apimodels_async import (
+    ApiModelsError,
+    ConfigurationError,
+    InvalidRequestError,
+    __version__,
+)
 from apimodels_async.cli.context import InterruptedCommand, interruptible
-from apimodels_async.cli.errors import ExitCode, exit_code
+from apimodels_async.cli.errors import ExitCode, exit_code, next_step
 from apimodels_async.cli.help.commands import COMMANDS, USAGES, Costs
 from apimodels_async.cli.help.formatter import PlainHelp
 from apimodels_async.cli.help.mistakes import explain
@@ -18,6 +23,7 @@ from apimodels_async.cli.help.topics import MORE, epilogue
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.prompts import STDIN
 from apimodels_async.cli.terminal.streams import standard_streams
+from apimodels_async.stores.store import StoreSetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,6 +155,10 @@ async def _execute(argv: Sequence[str]) -> int:
         output.error(wrong, tip=f"{tip} ({see})" if tip else see, usage=usage)
         return ExitCode.USAGE
     except ApiModelsError as error:
-        output.error(error)
-        return exit_code(error, ordered=costs is Costs.ORDERS_ONE)
+        told, tip = error, ""
+        if isinstance(error, StoreSetupError) and error.charged is False:
+            # As of a store that is missing.
+            told, tip = ConfigurationError(error.message), next_step(error)
+        output.error(told, tip=tip)
+        return exit_code(told, ordered=costs is Costs.ORDERS_ONE)
     return code if isinstance(code, int) else ExitCode.OK

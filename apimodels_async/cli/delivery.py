@@ -30,9 +30,9 @@ class Delivery:
 
     out: Out = None
     """File, or a folder: one that is there, or whose name ends in a separator; else the
-    current one, and the file is named after the prompt. Without a suffix it gets that
-    of its content. Or an address in object storage: s3://bucket/prefix/ (gs, az,
-    file)."""
+    current one, and the file is named after the prompt, or the task where only that is
+    known. Without a suffix it gets that of its content. Or an address in object
+    storage: s3://bucket/prefix/ (gs, az, file)."""
 
     no_save: Flag = False
     """Print the URL only; the API keeps the picture for 7 days."""

@@ -6,21 +6,23 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from attrs import define
 
-from apimodels_async import ConfigurationError, JournalError
+from apimodels_async import ConfigurationError, InvalidRequestError, JournalError
 from apimodels_async.stores import RedisStore, SqliteStore
-from apimodels_async.stores.reading import store_at
+from apimodels_async.stores.places import store_at
+from apimodels_async.stores.recovered import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from apimodels_async.cli.context import CommandContext
     from apimodels_async.cli.options import Remembering
-    from apimodels_async.models import SavedAt
-    from apimodels_async.stores import OrderStore
+    from apimodels_async.models import AnyRequest, SavedAt
+    from apimodels_async.stores import OrderRecord, OrderStore
 
 Store = SqliteStore | RedisStore
 
@@ -49,7 +51,7 @@ def existing_store(given: str | None) -> Store:
     if store is None:
         msg = f"no store is named: give --store PATH, or set {STORE_VARIABLE}"
         raise ConfigurationError(msg)
-    if isinstance(store, SqliteStore) and not store.path.is_file():
+    if isinstance(store, SqliteStore) and not store.path.exists():
         msg = f"there is no store at {store.path}"
         raise ConfigurationError(msg)
     return store
@@ -92,6 +94,14 @@ class StoredOrder:
             return None
         return context.session.stats().submitted == 0
 
+    async def request(self, context: CommandContext) -> AnyRequest | None:
+        """Return what was ordered, as the store has it; None: it cannot tell."""
+        record = None
+        if self.store is not None and self.key is not None:
+            with suppress(JournalError):  # the picture is there, under another name
+                record = await context.session.find(self.key)
+        return None if record is None else known_request(record)
+
     async def delivered(
         self, context: CommandContext, paths: Iterable[SavedAt], *, whole: bool
     ) -> None:
@@ -113,6 +123,14 @@ class StoredOrder:
                 await context.session.ack(self.key)
         except JournalError as error:  # the picture is there, and paid for
             context.output.note(f"Its files are not in the history: {error}", "yellow")
+
+
+def known_request(record: OrderRecord) -> AnyRequest | None:
+    """Return what was ordered; None: this release would not send it."""
+    try:
+        return request_of(record)
+    except InvalidRequestError:  # its picture is there all the same
+        return None
 
 
 async def record_files(

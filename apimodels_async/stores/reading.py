@@ -4,14 +4,14 @@ What a store tells without a session: no API key, and no network but the store's
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from apimodels_async._api import checks
 from apimodels_async._core.money.resume import OrderState
-from apimodels_async._io.config import resolve_base_url
-from apimodels_async._secret import Secret, hidden
+from apimodels_async._io.config import check_options, resolve_base_url
+from apimodels_async.errors import ConfigurationError
+from apimodels_async.stores.places import store_of
 from apimodels_async.stores.store import HistoryQuery, ask, opened, scope_of
 
 if TYPE_CHECKING:
@@ -19,36 +19,14 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from apimodels_async._core.money.orders import OrderRecord
-    from apimodels_async.stores.redis.store import RedisStore
-    from apimodels_async.stores.sqlite.store import SqliteStore
     from apimodels_async.stores.store import OrderStore
 
-ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
 PAGE: Final = 100
 """Orders read from the store at once."""
 
 
-def store_at(place: str | Secret | PathLike[str]) -> SqliteStore | RedisStore:
-    """
-    Return the store at *place*, not opened yet: a file, or the address of a server.
-
-    Raises:
-        ConfigurationError: No store has such an address, or what it needs is missing.
-        InvalidRequestError: It is no path.
-    """
-    given, place = hidden(place), ""  # a frame that raises shows locals
-    text = isinstance(given, Secret)
-    if text and ADDRESS.match(given.reveal()):
-        from apimodels_async.stores.redis.store import RedisStore
-
-        return RedisStore(cast("str", given))
-    from apimodels_async.stores.sqlite.store import SqliteStore
-
-    return SqliteStore(given.reveal() if text else given)
-
-
 async def read_history(
-    store: OrderStore,
+    store: str | PathLike[str] | OrderStore,
     *,
     base_url: str | None = None,
     state: OrderState | str | None = None,
@@ -59,9 +37,12 @@ async def read_history(
     """
     Yield every attempt *store* knows, newest first: no session, no API key, no network.
 
-    A SQLite store is not written to, and may be write-protected.
+    A SQLite store is not written to, and may be write-protected; none is made.
 
     Args:
+        store: As for ``Session``: path of a SQLite file, ``redis://host/0``, or any
+            ``OrderStore``.
+
         base_url: Address of the API that was ordered at, as for ``Session``.
 
         state: As for ``Session.history``.
@@ -73,60 +54,84 @@ async def read_history(
         text: As for ``Session.history``.
 
     Raises:
-        ConfigurationError: *base_url* is not usable.
+        ConfigurationError: *store* is none, or *base_url* is not usable.
         InvalidRequestError: No such state, or *since* without a zone.
-        JournalError: The store cannot be used.
+        JournalError: The store cannot be used, or is not there.
     """
     query = query_of(state, model, since, text)
-    scope = scope_of(store, resolve_base_url(base_url))
-    store = _for_reading(store)
-    async with opened(store):
-        async for record in pages_of(store, scope, query):
+    kept = _existing(store, reads=True)
+    scope = scope_of(kept, resolve_base_url(base_url))
+    async with opened(kept):
+        async for record in pages_of(kept, scope, query):
             yield record
 
 
 async def find_order(
-    store: OrderStore, idempotency_key: str, *, base_url: str | None = None
+    store: str | PathLike[str] | OrderStore,
+    idempotency_key: str,
+    *,
+    base_url: str | None = None,
 ) -> OrderRecord | None:
     """
     Return what *store* knows of an idempotency key; as ``read_history``, alone.
 
     Raises:
-        ConfigurationError: *base_url* is not usable.
-        JournalError: The store cannot be used.
+        ConfigurationError: *store* is none, or *base_url* is not usable.
+        InvalidRequestError: *idempotency_key* is none.
+        JournalError: The store cannot be used, or is not there.
     """
-    scope = scope_of(store, resolve_base_url(base_url))
+    kept = _existing(store, reads=True)
+    scope = scope_of(kept, resolve_base_url(base_url))
     key = checks.check_key(idempotency_key)
-    store = _for_reading(store)
-    async with opened(store):
-        return await ask(store.find, scope, key)
+    async with opened(kept):
+        return await ask(kept.find, scope, key)
 
 
 async def forget_order(
-    store: OrderStore, idempotency_key: str, *, base_url: str | None = None
+    store: str | PathLike[str] | OrderStore,
+    idempotency_key: str,
+    *,
+    base_url: str | None = None,
 ) -> bool:
     """
     Do as ``Session.forget``: no session, no API key, no network.
 
-    The next order under the key **may pay twice**.
+    The next order under the key **may pay twice**. *store* is as for ``read_history``.
 
     Returns:
         Whether the key named an order.
 
     Raises:
-        ConfigurationError: *base_url* is not usable.
-        JournalError: The store cannot be used.
+        ConfigurationError: *store* is none, or *base_url* is not usable.
+        InvalidRequestError: *idempotency_key* is none.
+        JournalError: The store cannot be used, or is not there.
     """
-    scope = scope_of(store, resolve_base_url(base_url))
+    kept = _existing(store)
+    scope = scope_of(kept, resolve_base_url(base_url))
     key = checks.check_key(idempotency_key)
-    async with opened(store):
-        return await ask(store.forget, scope, key)
+    async with opened(kept):
+        return await ask(kept.forget, scope, key)
 
 
-def _for_reading(store: OrderStore) -> OrderStore:
+def _existing(
+    given: str | PathLike[str] | OrderStore, *, reads: bool = False
+) -> OrderStore:
+    """
+    Return the store that is *given*, or is at that place; opening it makes no file.
+
+    Raises:
+        ConfigurationError: It is none, and no place of one.
+    """
     from apimodels_async.stores.sqlite.store import SqliteStore
 
-    return store.reader() if isinstance(store, SqliteStore) else store
+    store = store_of(given)
+    check_options(store=(store, "begin"))
+    if store is None:
+        msg = "there is no store None: give its path, its address, or a store"
+        raise ConfigurationError(msg)
+    if not isinstance(store, SqliteStore):
+        return store
+    return store.reader() if reads else store.existing()
 
 
 async def pages_of(

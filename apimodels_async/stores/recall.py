@@ -6,10 +6,8 @@ Few sessions have a store: all the rest is imported where there is one.
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import TYPE_CHECKING, Final
 
-from apimodels_async._secret import Secret
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,20 +18,8 @@ if TYPE_CHECKING:
     from apimodels_async._core.money.resume import OrderState
     from apimodels_async.stores.recovered import RecoveredOrder, TakeUp
     from apimodels_async.stores.sent import SentOrders
-    from apimodels_async.stores.store import OrderStore
 
 NO_STORE: Final = "this session has no store: Session(store='orders.sqlite')"
-
-
-def store_of(
-    given: str | Secret | PathLike[str] | OrderStore | None,
-) -> OrderStore | None:
-    """Return the store that is *given*, or is at the place that is."""
-    if not isinstance(given, (str, Secret, PathLike)):
-        return given
-    from apimodels_async.stores.reading import store_at
-
-    return store_at(given)
 
 
 class StoredOrders:

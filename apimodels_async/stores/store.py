@@ -46,6 +46,10 @@ PORTS: Final = {"https": ":443", "http": ":80"}
 """Scheme -> what may be left out behind its host."""
 
 
+class StoreSetupError(JournalError):
+    """What was named is no store, or none to be used: name, or set up, another."""
+
+
 @define(frozen=True, eq=False, repr=False, kw_only=True)
 class HistoryQuery(Value):
     """Which orders to list."""

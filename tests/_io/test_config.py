@@ -442,7 +442,7 @@ def test_an_interval_that_cannot_be_is_refused(monkeypatch):
     def check(text):
         monkeypatch.setenv("APIMODELS_POLL_INTERVAL", text)
 
-        with pytest.raises(ConfigurationError, match=r"POLL_INTERVAL|interval must be"):
+        with pytest.raises(ConfigurationError, match="POLL_INTERVAL must be a pos"):
             resolve_polling(PollPolicy(), "http://localhost/api/v1")
 
     check_all(cases, check)

@@ -234,9 +234,11 @@ async def test_a_price_function_that_raises_is_heard_too(emulator, session):
     assert prompts_ordered(emulator) == {"hare": 1}
 
 
-@pytest.mark.parametrize("source", ["a moose", b"a hare", {"prompt": "a moose"}])
+@pytest.mark.parametrize(
+    "source", ["a moose", b"a hare", {"prompt": "a moose"}, 5, None]
+)
 async def test_a_single_prompt_is_no_source(session, source):
-    """A string would be a batch of letters."""
+    """A string would be a batch of letters; what cannot be iterated is told, too."""
     with pytest.raises(InvalidRequestError, match="list or an iterator") as caught:
         session.images.batch(source)
     assert caught.value.parameter == "source"

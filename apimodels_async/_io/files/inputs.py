@@ -4,6 +4,7 @@ Input files: read from disk, from memory or from an open file, named and typed.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Coroutine
 from functools import partial
@@ -28,6 +29,12 @@ UPLOAD_BYTES_MAX: Final = 100 << 20
 """Unless told otherwise. Read into memory; pictures have 1-30 MB."""
 PIECE_BYTES: Final = 1 << 20
 NAME_CHARS, SHOWN_CHARS = 200, 300
+_ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+"""A ``Path`` has made one slash of two."""
+ELSEWHERE: Final = (
+    "an http(s) address is given to the order as it is; what is at any other, fetch "
+    "into a file, and give that"
+)
 
 
 class Readable(Protocol):
@@ -111,6 +118,9 @@ def _read_path(source: Any, most: int) -> tuple[bytes, str]:
             return file.read(most + 1), path.name
     except OSError as error:
         reason = error.strerror
+        address = _ADDRESS.match(str(source))
+        if address:  # of it no more is told: it may hold a password
+            source, reason = f"what is at {address[1]}://", ELSEWHERE
     except (TypeError, ValueError) as error:  # a path of bytes, a NUL in it
         reason = error
     raise _refusal(source, str(reason))

@@ -62,9 +62,6 @@ async def is_journal(file: Path) -> bool:
     Raises:
         JournalError: It is neither.
     """
-    if not (await anyio.Path(file).stat()).st_size:  # opening would make it a store
-        msg = f"{file} is neither an order store nor a journal: it is empty"
-        raise JournalError(msg)
     store = SqliteStore(file).reader()
     async with opened(store):
         query = HistoryQuery()
@@ -140,8 +137,9 @@ async def _current(journal: Path) -> dict[str, OrderRecord]:
 
 
 async def _attempts(journal: Path) -> AsyncIterator[OrderRecord]:
-    if not await anyio.Path(journal).exists():
-        return
+    place = anyio.Path(journal)
+    if not await place.exists() or not (await place.stat()).st_size:
+        return  # a batch is about to make it
     store = SqliteStore(journal).reader()
     async with opened(store):
         async for record in pages_of(store, BATCH_SCOPE, HistoryQuery(), PAGE):

@@ -19,7 +19,7 @@ from apimodels_async.cli.output import Output, dollars, short_prompt
 from apimodels_async.cli.store import Store
 from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.stores import OrderRecord, OrderState, SqliteStore, read_history
-from apimodels_async.stores.reading import store_at
+from apimodels_async.stores.places import store_at
 from apimodels_async.stores.sqlite.journal import holder_of
 
 States = Annotated[list[State] | None, Parameter(negative="")]

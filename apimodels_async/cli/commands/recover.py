@@ -11,7 +11,6 @@ from cyclopts import Parameter
 
 from apimodels_async import (
     ApiModelsError,
-    InvalidRequestError,
     JournalError,
     OutcomeUnknownError,
     ResultExpiredError,
@@ -24,7 +23,12 @@ from apimodels_async.cli.destinations import read_out
 from apimodels_async.cli.errors import ExitCode, exit_code
 from apimodels_async.cli.options import Common, Flag, StorePlace
 from apimodels_async.cli.output import Output, dollars, short_prompt, spinner
-from apimodels_async.cli.store import existing_store, record_files, store_address
+from apimodels_async.cli.store import (
+    existing_store,
+    known_request,
+    record_files,
+    store_address,
+)
 from apimodels_async.cli.terminal.tables import Column, Rows
 from apimodels_async.stores import OrderState, read_history
 
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from apimodels_async import ImageResult
     from apimodels_async.cli.context import CommandContext
     from apimodels_async.cli.store import Store
-    from apimodels_async.models import AnyRequest, SavedAt
+    from apimodels_async.models import SavedAt
     from apimodels_async.stores import RecoveredOrder
 
 COLUMNS: Final = (
@@ -149,7 +153,7 @@ class Recovery:
         try:
             result = await order.result()
             paths = await self.context.session.download_all(
-                result, self.folder, request=_request_of(order)
+                result, self.folder, request=known_request(order.record)
             )
             await record_files(self.store, order.record.attempt, paths)
             await order.ack()  # it is on disk: nobody needs to fetch it again
@@ -221,10 +225,3 @@ class Recovery:
                 else ": see apimodels balance; --drop-lost lists them no more"
             )
         return f"{words}.{others}"
-
-
-def _request_of(order: RecoveredOrder) -> AnyRequest | None:
-    try:
-        return order.request
-    except InvalidRequestError:  # of another release: its picture is there all the same
-        return None

@@ -172,7 +172,8 @@ async def wait(
     async with command_context(open_session(common, order.store), output) as context:
         result = await wait_for_one(context, named, order, timeout)
         before = order if order.key else None
-        await deliver(context, result, target, before, delivery=delivery)
+        asked = await order.request(context)  # its file is named after the prompt
+        await deliver(context, result, target, before, delivery=delivery, request=asked)
     return ExitCode.OK
 
 

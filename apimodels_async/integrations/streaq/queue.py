@@ -17,7 +17,7 @@ from apimodels_async._io.config import resolve_base_url
 from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._text import Value
 from apimodels_async.batch.source import items_of
-from apimodels_async.errors import ConfigurationError
+from apimodels_async.errors import ConfigurationError, InvalidRequestError
 from apimodels_async.integrations.streaq.broker import (
     UNUSABLE,
     cannot_open,
@@ -182,14 +182,15 @@ class OrderQueue:
                 were told to; False: nowhere.
 
         Raises:
-            InvalidRequestError: One of them cannot be ordered, or its key is that of
-                another request in the queue. What was read before it may have been put.
+            InvalidRequestError: One of them is no pair, or cannot be ordered, or its
+                key is that of another request in the queue. What was read before it may
+                have been put.
             ConnectionFailedError: The broker is away.
         """
         count, chunk = 0, Chunk()
         async with aclosing(items_of(orders)) as source:
-            async for request, key in source:
-                await self._put(chunk.add(self._job(request, key, save_to)))
+            async for order in source:
+                await self._put(chunk.add(self._job(*_pair(order), save_to)))
                 count += 1
         await self._put(chunk.jobs)
         return count
@@ -316,11 +317,11 @@ class OrderQueue:
         )
         return Batch(source, parts, budget, options)
 
-    def _job(self, request: object, key: str, save_to: SaveTo) -> Job:
+    def _job(self, request: object, key: object, save_to: SaveTo) -> Job:
         asked: AnyRequest = requests.read_request(request)
         body = dump_request(requests.encode(asked), requests.model_of(asked))
-        key = checks.check_key(key)
-        return Job(key, body, save_to, None, base_url=self.base_url)
+        named = checks.check_key(key)
+        return Job(named, body, save_to, None, base_url=self.base_url)
 
     async def _put(self, jobs: list[Job]) -> None:
         if jobs:
@@ -333,3 +334,16 @@ class OrderQueue:
         except (*UNUSABLE, ExceptionGroup) as error:
             trouble = error
         raise cannot_open(trouble)
+
+
+def _pair(order: object) -> tuple[object, object]:
+    """Return *order* if it is a pair; a text of two letters would be unpacked, too."""
+    match order:
+        case [request, key]:  # which neither of those is
+            return request, key
+        case _:
+            msg = (
+                f"each order is a pair, such as ('a red fox', 'job-1'), with its "
+                f"idempotency key; one is {type(order).__name__}"
+            )
+            raise InvalidRequestError(msg, parameter="orders")

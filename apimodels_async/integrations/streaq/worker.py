@@ -13,6 +13,8 @@ import anyio
 from attrs import define, field
 from streaq.constants import REDIS_GROUP
 
+from apimodels_async._io.config import check_counts
+from apimodels_async._io.order_limit import check_bounds
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -53,6 +55,7 @@ KEY_S: Final = 10.0
 """For the API to say, as a worker begins, whether it accepts the key."""
 NOBODY: Final = "apimodels:nobody"
 """A key that names no order: asking for it opens the store."""
+ANY_KEY: Final = "not-looked-for-yet"
 HANDED_BACK_MAX: Final = 1000
 """Messages that a worker which stops hands to others at once."""
 
@@ -125,11 +128,14 @@ def order_worker(
 
         grace_period: Seconds for which jobs may end once the process is to stop.
 
-        options: As for ``Session``.
+        options: As for ``Session``. A key that is not among them is looked for once the
+            worker runs.
 
     Raises:
-        ConfigurationError: *url* is no address of a Redis server, or *save_to* needs
-            obstore.
+        ConfigurationError: *url* is no address of a Redis server, a number is out of
+            range, an option is refused as by ``Session``, or *save_to* needs obstore.
+        InvalidRequestError: *save_to* is no path and no address.
+        TypeError: ``Session`` has no such option.
     """
     return WorkerProcess(
         url=url,
@@ -179,6 +185,11 @@ class WorkerProcess:
     _session: Session | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
+        # Now: what is raised while a worker runs comes in a group of streaq's.
+        check_counts(concurrency=self.concurrency)
+        check_bounds("order_worker", self.pending, self.per_second)
+        _check_seconds("idle_timeout", self.idle_timeout, above=True)
+        _check_seconds("grace_period", self.grace_period)
         self.worker = make_worker(
             self.url,
             self.queue,
@@ -190,6 +201,8 @@ class WorkerProcess:
         self.store = self.store or RedisStore(self.url)
         saver = JobSaver(self.save_to, self.store)
         self.task = OrderTask(self.worker, self._current, saver)
+        keyless = {"api_key": ANY_KEY, **self.options}
+        Session(store=self.store, limit=self.limit, **keyless)  # which refuses options
 
     def _current(self) -> Session:
         if self._session is None:
@@ -223,6 +236,14 @@ class WorkerProcess:
                     await _hand_back(self.worker)
                 await session.aclose()
                 await shared.aclose()
+
+
+def _check_seconds(name: str, value: Any, *, above: bool = False) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < math.inf or (above and not value):
+        least = "above 0" if above else "from 0"
+        msg = f"{name} must be a number of seconds {least}, not {value!r}"
+        raise ConfigurationError(msg)
 
 
 async def _make_folder(path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import define
 
-from apimodels_async._io.redis import in_words
+from apimodels_async._io.redis import in_words, is_refused
 from apimodels_async.errors import JournalError
+from apimodels_async.stores.store import StoreSetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,4 +66,5 @@ def journal_error(error: Exception) -> JournalError:
     """Return *error* as one of the store's."""
     if isinstance(error, JournalError):
         return error.fresh()
-    return JournalError(f"the store on Redis cannot be used: {in_words(error)}")
+    kind = StoreSetupError if is_refused(error) else JournalError
+    return kind(f"the store on Redis cannot be used: {in_words(error)}")

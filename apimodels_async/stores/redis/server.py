@@ -7,9 +7,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from apimodels_async.errors import JournalError
 from apimodels_async.stores.redis.calls import Waiting
 from apimodels_async.stores.redis.connection import journal_error
+from apimodels_async.stores.store import StoreSetupError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,4 +65,4 @@ def _refuse(info: Mapping[str, Any]) -> None:
         )
     if what is not None:
         msg = f"the store on Redis cannot be used: {what}"
-        raise JournalError(msg)
+        raise StoreSetupError(msg)

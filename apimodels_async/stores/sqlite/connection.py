@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from apimodels_async.errors import JournalError
+from apimodels_async.stores.store import StoreSetupError
 
 WAL_SINCE: Final = (3, 51, 3)
 """Before, its WAL-reset bug can corrupt a file that has several connections."""
@@ -43,6 +44,22 @@ def file_at(path: str | Path) -> os.stat_result | None:
         return os.stat(path)  # noqa: PTH116  for each commit: a Path costs 20 us
     except OSError:
         return None
+
+
+def check_there(path: Path) -> None:
+    """
+    Refuse a file that opening would make, or make a store.
+
+    Raises:
+        StoreSetupError: It is missing, or empty.
+    """
+    found = file_at(path)
+    if found is None:
+        msg = f"there is no store at {path}"
+        raise StoreSetupError(msg)
+    if stat.S_ISREG(found.st_mode) and not found.st_size:
+        msg = f"{path} is no store: it is empty"
+        raise StoreSetupError(msg)
 
 
 def in_turn(connection: sqlite3.Connection, statement: str) -> list[Any]:
@@ -78,7 +95,8 @@ def connect(path: Path) -> Connection:
     Open the file at *path*, made with mode 600 if it is new.
 
     Raises:
-        JournalError: It has several names, each of which would have locks of its own.
+        StoreSetupError: It is no file, or has several names, each of which would have
+            locks of its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     real = os.path.realpath(path)
@@ -90,11 +108,11 @@ def connect(path: Path) -> Connection:
     found = Path(real).stat()
     if stat.S_ISDIR(found.st_mode):
         msg = f"the store {path} cannot be used: {FOLDER} {path / 'orders.sqlite'}"
-        raise JournalError(msg)
+        raise StoreSetupError(msg)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         what = "a name of another file" if stat.S_ISREG(found.st_mode) else "no file"
         msg = f"the store {path} cannot be used: it is {what}"
-        raise JournalError(msg)
+        raise StoreSetupError(msg)
     # Its thread's alone but for the moment before a fork.
     return sqlite3.connect(
         real,
@@ -121,4 +139,6 @@ def journal_error(path: Path, error: BaseException) -> JournalError:
     reason = str(error) or type(error).__name__
     if isinstance(error, OSError):
         reason = error.strerror or reason
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+        return StoreSetupError(f"the store {path} cannot be used: {reason}")
     return JournalError(f"the store {path} cannot be used: {reason}")

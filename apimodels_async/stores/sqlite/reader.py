@@ -48,7 +48,7 @@ class Reader:
         cls, path: Path, prepare: Callable[[sqlite3.Connection], None]
     ) -> Reader | Writer:
         """
-        Return what reads *path*: a writer where it must be made or mended. Blocking.
+        Return what reads *path*: a writer where it must be mended. Blocking.
 
         Raises:
             JournalError: It cannot be used.

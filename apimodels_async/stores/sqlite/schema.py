@@ -13,6 +13,7 @@ from apimodels_async.stores.records import read_text
 from apimodels_async.stores.sqlite.connection import in_turn, set_mode
 from apimodels_async.stores.sqlite.older import bring_over
 from apimodels_async.stores.sqlite.statements import NOW
+from apimodels_async.stores.store import StoreSetupError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,8 @@ def prepare(
         wal: Keep a write-ahead log; None: where several connections may.
 
     Raises:
-        JournalError: It is another program's, of another version, or damaged.
+        StoreSetupError: It is another program's, or of another version.
+        JournalError: It is damaged.
     """
     connection.text_factory = read_text
     # While another process commits, and after a kill, even reading waits for a turn.
@@ -92,7 +94,7 @@ def prepare(
         if version:
             what = f"of version {version}, and this release writes {VERSION}"
         msg = f"{path} is {what}; nothing was written"
-        raise JournalError(msg)
+        raise StoreSetupError(msg)
     set_mode(connection, wal=wal)
     ((found,),) = in_turn(connection, "PRAGMA quick_check(1)")
     if found != "ok":

@@ -91,6 +91,8 @@ class SqliteStore:
         self._writers: list[Writer | Reader] = []
         """One for each time it was opened."""
         self._reads_only = False
+        self._makes = True
+        """Whether a file that is missing is made."""
         # Beside the file itself: a link to it leads to the same pictures.
         self._pictures = PictureFolder(Path(os.path.realpath(path) + ".files"))
         self._records = Records(f"the store {self._path}")
@@ -115,11 +117,17 @@ class SqliteStore:
         Return this store for reading alone, to be opened by itself.
 
         It writes nothing, so that its file and folder may be write-protected; only a
-        file that is missing, or was left half written by a kill, is made or mended.
+        file that was left half written by a kill is mended. None is made.
         """
-        store = copy.copy(self)
-        store._writers, store._reads_only = [], True  # noqa: SLF001
+        store = self.existing()
+        store._reads_only = True  # noqa: SLF001
         store._records = Records(self._records.store)  # noqa: SLF001
+        return store
+
+    def existing(self) -> SqliteStore:
+        """Return this store, to be opened by itself; a missing file is refused."""
+        store = copy.copy(self)
+        store._writers, store._makes = [], False  # noqa: SLF001
         return store
 
     def __repr__(self) -> str:
@@ -153,9 +161,13 @@ class SqliteStore:
         self._writers.append(cast("Writer | Reader", writer))
 
     def _acquire(self) -> Writer | Reader:
-        from apimodels_async.stores.sqlite.reader import Reader  # and sqlite3 with them
+        # And sqlite3 with them.
+        from apimodels_async.stores.sqlite.connection import check_there
+        from apimodels_async.stores.sqlite.reader import Reader
         from apimodels_async.stores.sqlite.writer import Writer
 
+        if not self._makes:
+            check_there(self._path)
         way = Reader if self._reads_only else Writer
         return way.acquire(self._path, self._prepare)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 from support.sessions import KEY
@@ -96,6 +98,29 @@ async def test_history_makes_no_store(run, folder):
     assert "APIMODELS_STORE" in unnamed.err
     assert "there is no store at" in missing.err
     assert list(folder.iterdir()) == []
+
+
+async def test_a_store_that_is_none_is_a_matter_of_set_up(run, emulator, folder):
+    """A folder, a text, another program's: as one that is missing, and no order."""
+    (folder / "dir").mkdir()
+    (folder / "text").write_text("no database at all" * 99)
+    (folder / "empty").touch()
+    with closing(sqlite3.connect("other")) as other:
+        other.execute("CREATE TABLE cats (name)")
+    reading = [("history",), ("recover",), ("wait", "--idempotency-key", "k")]
+    cases = [(argv, place) for argv in reading for place in ("gone", "dir", "other")]
+    ordering = ("generate", "a fox")
+    cases += [(ordering, "dir"), (ordering, "text"), (ordering, "other")]
+    for argv, place in [*cases, (("history",), "text"), (("history",), "empty")]:
+        done = await run(*argv, "--store", place, "--json")
+        (error,) = done.records
+        assert (done.code, error["type"]) == (2, "ConfigurationError"), (argv, place)
+        assert place in error["message"]
+        assert place == "gone" or "another --store" in done.err
+
+    assert emulator.requests == []
+    assert not (folder / "gone").exists()
+    assert (folder / "empty").stat().st_size == 0
 
 
 async def test_history_before_a_terminal_is_a_table(run_on_terminal, run):

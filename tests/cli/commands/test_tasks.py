@@ -140,6 +140,14 @@ async def test_a_task_is_followed_by_its_order_s_key(run, emulator, folder):
     assert task_id in again.out
 
 
+async def test_what_is_waited_for_by_its_key_is_named_as_it_was(run, emulator, folder):
+    """After its prompt, so that the file that is there already is the one."""
+    await run("generate", "a moose", *MODEL, *NAMED)
+    await run("wait", *NAMED)
+
+    assert [each.name for each in folder.glob("*.jpg")] == ["a-moose.jpg"]
+
+
 async def test_a_picture_that_came_at_once_has_a_key_too(run, emulator, folder):
     """What has no task is told and saved again by its key alone."""
     await run("generate", "a fox", *NAMED, "--no-save")

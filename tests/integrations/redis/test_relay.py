@@ -9,7 +9,7 @@ import pytest
 from support.waiting import until
 
 from apimodels_async import ConfigurationError, ConnectionFailedError
-from apimodels_async.integrations.redis import RedisRelay
+from apimodels_async.integrations.redis import RedisLimit, RedisRelay
 from apimodels_async.webhooks import Callback, Hint, Receiver
 
 HINT = Hint("00112233445566778899aabbccddeeff", "clx1")
@@ -181,6 +181,11 @@ def test_an_address_that_is_none_is_refused():
     """What is no Redis server's address is told of at once; a repr shows no address."""
     with pytest.raises(ConfigurationError):
         RedisRelay("http://localhost")
+    for door in (RedisRelay, RedisLimit):
+        with pytest.raises(
+            ConfigurationError, match="a name on a Redis server is text"
+        ):
+            door("redis://localhost", name=5)
     assert repr(RedisRelay("redis://:canary@localhost")) == "<RedisRelay {apimodels}>"
 
 

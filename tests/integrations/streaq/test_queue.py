@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 
 import pytest
 from streaq import Worker
 from support.batches import prompts_ordered
+from support.cases import check_all
 from support.ports import free_port
 from support.redis import SAFE, RedisServer, needs_redis
 from support.waiting import until
@@ -25,7 +27,13 @@ from apimodels_async import (
     UnexpectedResponseError,
 )
 from apimodels_async.integrations.redis import RedisRelay
-from apimodels_async.integrations.streaq import JobState, OrderQueue, add_order, to_json
+from apimodels_async.integrations.streaq import (
+    JobState,
+    OrderQueue,
+    add_order,
+    order_worker,
+    to_json,
+)
 from apimodels_async.integrations.streaq.jobs import Job, job_id
 from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.integrations.streaq.putting import CHUNK
@@ -358,3 +366,40 @@ async def test_a_queue_that_is_left_tells_who_waits(broker, emulator, tmp_path):
             raise KeyError(broker.url)
     async with OrderQueue(broker.url, base_url=emulator.base_url) as queue:
         assert (await queue.look("fox")).state is JobState.QUEUED
+
+
+async def test_what_is_no_pair_is_refused_and_nothing_is_put(queue):
+    """A text, or a mapping, of two is none: its halves would be bought."""
+    pairs = ("ab", MOOSE, ["a fox"], ("a fox", "fox", 3), 5, None)
+    for wrong in ("a fox", *([each] for each in pairs)):
+        with pytest.raises(InvalidRequestError, match=r"pair|not a single one"):
+            await queue.put(wrong)
+    for wrong in (5, None):
+        with pytest.raises(InvalidRequestError, match="a list or an iterator"):
+            await queue.put(wrong)
+    for half in ("b", "model"):
+        assert (await queue.look(half)).state is JobState.MISSING
+
+
+def test_what_a_worker_is_told_is_checked_as_it_is_told(monkeypatch):
+    """Not once it runs, in a group of errors; a key may come by then."""
+    monkeypatch.delenv("APIMODELS_API_KEY", raising=False)
+    url = "redis://localhost"
+    wrong = (
+        *({"pending": 0}, {"per_second": "x"}, {"concurrency": 0}, {"save_to": 5}),
+        *({"concurrency": True}, {"grace_period": -1}, {"grace_period": "x"}),
+        *({"idle_timeout": 0}, {"idle_timeout": math.nan}),
+        *({"polling": 2.5}, {"max_polls": 0}, {"api_key": "a key"}),
+    )
+
+    def check(option):
+        with pytest.raises((ConfigurationError, InvalidRequestError)) as refused:
+            order_worker(url, **option)
+        assert next(iter(option)) in str(refused.value).replace("API key", "api_key")
+
+    check_all([(each,) for each in wrong], check)
+    with pytest.raises(ConfigurationError, match="name on a Redis server"):
+        order_worker(url, queue=5)
+    with pytest.raises(TypeError, match="pendng"):
+        order_worker(url, pendng=3)
+    assert order_worker(url, concurrency=1, grace_period=0, idle_timeout=0.5)

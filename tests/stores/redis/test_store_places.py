@@ -13,7 +13,7 @@ from support.redis import SAFE
 
 from apimodels_async import JournalError, Session
 from apimodels_async.stores import RedisStore
-from apimodels_async.stores.reading import store_at
+from apimodels_async.stores.places import store_at
 
 WITHOUT = """
 import sys

@@ -14,12 +14,13 @@ import pytest
 from support.older import write_journal
 from support.orders import SCOPE, an_order, begun, execute, make_store
 
-from apimodels_async import JournalError
+from apimodels_async import ConfigurationError, JournalError
 from apimodels_async.stores import (
     MemoryStore,
     OrderState,
     SqliteStore,
     find_order,
+    forget_order,
     read_history,
 )
 
@@ -149,7 +150,32 @@ async def test_what_is_no_store_is_refused_as_by_a_writer(path):
         await keys(path)
 
 
-async def test_a_file_that_is_missing_is_an_empty_store(tmp_path):
-    """It is made, as before; any other store is opened as it is."""
-    assert await keys(tmp_path / "new.sqlite") == ([], None)
+@pytest.mark.parametrize("empty", [False, True])
+async def test_what_is_not_there_is_refused_and_not_made(tmp_path, empty):
+    """A mistyped path does not read as a store without orders, nor becomes one."""
+    path = tmp_path / "orders.sqlite"
+    if empty:
+        path.touch()
+    before = state_of(tmp_path)
+    for ask in (
+        anext(read_history(path, base_url=SCOPE)),
+        find_order(SqliteStore(path), "k", base_url=SCOPE),
+        forget_order(path, "k", base_url=SCOPE),
+    ):
+        with pytest.raises(JournalError, match=f"no store.*{path}|{path} is no store"):
+            await ask
+
+    assert state_of(tmp_path) == before
+
+
+async def test_a_store_is_named_as_for_a_session(path):
+    """By its path, as text or ``Path``; or it is one; anything else is told."""
+    for each in (path, str(path), SqliteStore(path)):
+        found = await find_order(each, "k", base_url=SCOPE)
+        assert found.idempotency_key == "k"
+    (found,) = [each async for each in read_history(str(path), base_url=SCOPE)]
+    assert await forget_order(str(path), "k", base_url=SCOPE)
     assert [each async for each in read_history(MemoryStore(), base_url=SCOPE)] == []
+    for wrong in (5, None, "mysql://host"):
+        with pytest.raises(ConfigurationError, match=r"store|redis://"):
+            await find_order(wrong, "k", base_url=SCOPE)
