@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from apimodels_async.errors import InvalidRequestError
+from apimodels_async.models import AnyRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,10 +21,16 @@ def items_of(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     Return the items of *source*, of whichever kind it is.
 
     Raises:
-        InvalidRequestError: It is a single prompt or request.
+        InvalidRequestError: It is a single prompt or request, or has no items.
     """
-    if isinstance(source, (str, bytes, Mapping)):
-        msg = "give a list or an iterator of orders, not a single one"
+    single = isinstance(source, (str, bytes, Mapping, AnyRequest))
+    if single or not (
+        isinstance(source, AsyncIterable)
+        or hasattr(source, "__iter__")
+        or hasattr(source, "__getitem__")
+    ):
+        other = "a single one" if single else type(source).__name__
+        msg = f"source: give a list or an iterator of orders, not {other}"
         raise InvalidRequestError(msg, parameter="source")
     return _read_async(source) if isinstance(source, AsyncIterable) else _read(source)
 
