@@ -257,7 +257,7 @@ class Session(StoredOrders, ShowsPictures):
         return compare_balances(before, after, stats.spent - spent, under_way)
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """Return the models the API lists, in its order; free, raises as ``balance``."""
+        """Return the models the API lists in its order; free, raises as ``balance``."""
         sender = self._runtime.open().sender
         from apimodels_async._api import calls
 

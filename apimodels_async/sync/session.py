@@ -221,7 +221,7 @@ class Session(StoredOrders):
         return self._portal.call(self._inner.reconcile, error)
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """Return the models the API lists, in its order; free, raises as ``balance``."""
+        """Return the models the API lists in its order; free, raises as ``balance``."""
         return self._portal.call(self._inner.models)
 
     def upload(
