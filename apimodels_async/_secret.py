@@ -33,9 +33,9 @@ class Secret:
         """
         if isinstance(value, Secret):
             return value
-        if not isinstance(value, str):
-            return None if value is None else cls("")
-        return cls(value.strip()) if value else None
+        if value is None:
+            return None
+        return cls(value.strip() if isinstance(value, str) else "")
 
     def reveal(self) -> str:
         """Return the key; for the transport's last step only."""

@@ -57,9 +57,9 @@ class Session(StoredOrders):
     There is no ``http``: an ``aiohttp.ClientSession`` belongs to another event loop.
 
     Args:
-        api_key: Else ``APIMODELS_API_KEY``, else ``~/.apimodels/credentials``.
+        api_key: None: ``APIMODELS_API_KEY``, else ``~/.apimodels/credentials``.
 
-        base_url: Else ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
+        base_url: None: ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
             https only; plain http for loopback alone.
 
         polling: When to ask. On loopback ``APIMODELS_POLL_INTERVAL`` (seconds) is the
@@ -103,8 +103,8 @@ class Session(StoredOrders):
         ssl: Whom to trust, for both; else the system, and ``SSL_CERT_FILE``.
 
     Raises:
-        ConfigurationError: No usable key, base URL, proxy, certificates, or a number
-            out of range.
+        ConfigurationError: No usable key, base URL (empty ones are none), proxy,
+            certificates, or a number out of range.
     """
 
     def __init__(  # noqa: PLR0913  options, all by keyword
@@ -165,6 +165,9 @@ class Session(StoredOrders):
         is a context manager, which yields what is called with the task's id.
 
         It is called in the session's thread.
+
+        Raises:
+            ConfigurationError: It has no ``ordering``.
         """
         self._inner.observe(observer)
 
@@ -218,11 +221,7 @@ class Session(StoredOrders):
         return self._portal.call(self._inner.reconcile, error)
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """
-        Return the models the API lists now, in its order; free.
-
-        Raises what ``balance`` raises.
-        """
+        """Return the models the API lists in its order; free, raises as ``balance``."""
         return self._portal.call(self._inner.models)
 
     def upload(
@@ -252,8 +251,7 @@ class Session(StoredOrders):
         Raises:
             InvalidRequestError: No such file, empty, too large, or of no known type.
             APIStatusError: The API refused.
-            TransportError: It did not arrive in time. What arrives later nobody is told
-                of; it goes after 7 days.
+            TransportError: It did not arrive in time; what comes later goes in 7 days.
 
         Source:
             Vendor's files page.
