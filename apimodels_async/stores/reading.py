@@ -90,6 +90,7 @@ async def find_order(
 
     Raises:
         ConfigurationError: *base_url* is not usable.
+        InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
         JournalError: The store cannot be used.
     """
     scope = scope_of(store, resolve_base_url(base_url))
@@ -112,6 +113,7 @@ async def forget_order(
 
     Raises:
         ConfigurationError: *base_url* is not usable.
+        InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
         JournalError: The store cannot be used.
     """
     scope = scope_of(store, resolve_base_url(base_url))

@@ -114,6 +114,7 @@ class StoredOrders:
 
         Raises:
             ConfigurationError: The session has no store.
+            InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
             JournalError: The store cannot be used.
         """
         orders, _ = self._need_store()
@@ -132,6 +133,7 @@ class StoredOrders:
 
         Raises:
             ConfigurationError: The session has no store.
+            InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
             JournalError: That cannot be written down.
         """
         orders, _ = self._need_store()
@@ -143,6 +145,7 @@ class StoredOrders:
 
         Raises:
             ConfigurationError: The session has no store.
+            InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
             JournalError: The store cannot be used.
         """
         orders, _ = self._need_store()

@@ -15,6 +15,7 @@ from typing import Any
 Span = float | tuple[float, float]
 """Seconds, constant or drawn evenly between two."""
 
+_PAIR = 2
 _Z90 = 1.2815515655446004  # the normal distribution's 90 % point
 _SLOW_FACTOR = 10  # a prompt with [slow]
 
@@ -40,12 +41,12 @@ class Durations:
     def __init__(
         self, rng: random.Random, speed: float, given: Mapping[str, Span] | None
     ) -> None:
-        if not speed > 0:
-            msg = f"speed must be above 0, got {speed}"
+        if not _is_number(speed) or not speed > 0:
+            msg = f"speed must be a number above 0, got {speed!r}"
             raise ValueError(msg)
         self.speed = speed
         self._rng = rng
-        self._given = dict(given or {})
+        self._given = _checked(given)
 
     def draw(self, model: str, prompt: str, params: Mapping[str, Any]) -> float:
         """Return the seconds one request takes."""
@@ -71,3 +72,23 @@ class Durations:
         """Draw from the log-normal distribution with these two quantiles."""
         draw: Callable[[float, float], float] = self._rng.lognormvariate
         return draw(math.log(p50), math.log(p90 / p50) / _Z90)
+
+
+def _checked(given: object) -> dict[str, Span]:
+    if not isinstance(given, Mapping | None):
+        msg = f"service_times must be a mapping of model ids to seconds, got {given!r}"
+        raise ValueError(msg)  # noqa: TRY004  as for all else that is refused here
+    spans = dict(given or {})
+    for model, span in spans.items():
+        pair = span if isinstance(span, tuple) and len(span) == _PAIR else (span,)
+        if not all(_is_number(each) and each >= 0 for each in pair):
+            msg = (
+                f"service_times[{model!r}] must be seconds, 0 or more, or a pair "
+                f"(from, to) of them, got {span!r}"
+            )
+            raise ValueError(msg)
+    return spans
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
