@@ -15,7 +15,6 @@ from typing import Any
 Span = float | tuple[float, float]
 """Seconds, constant or drawn evenly between two."""
 
-_PAIR = 2
 _Z90 = 1.2815515655446004  # the normal distribution's 90 % point
 _SLOW_FACTOR = 10  # a prompt with [slow]
 
@@ -41,7 +40,7 @@ class Durations:
     def __init__(
         self, rng: random.Random, speed: float, given: Mapping[str, Span] | None
     ) -> None:
-        if not _is_number(speed) or not speed > 0:
+        if not _is_time(speed) or not speed:
             msg = f"speed must be a number above 0, got {speed!r}"
             raise ValueError(msg)
         self.speed = speed
@@ -78,10 +77,9 @@ def _checked(given: object) -> dict[str, Span]:
     if not isinstance(given, Mapping | None):
         msg = f"service_times must be a mapping of model ids to seconds, got {given!r}"
         raise ValueError(msg)  # noqa: TRY004  as for all else that is refused here
-    spans = dict(given or {})
+    spans: dict[str, Span] = dict(given or {})
     for model, span in spans.items():
-        pair = span if isinstance(span, tuple) and len(span) == _PAIR else (span,)
-        if not all(_is_number(each) and each >= 0 for each in pair):
+        if not _is_span(span):
             msg = (
                 f"service_times[{model!r}] must be seconds, 0 or more, or a pair "
                 f"(from, to) of them, got {span!r}"
@@ -90,5 +88,15 @@ def _checked(given: object) -> dict[str, Span]:
     return spans
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_span(value: object) -> bool:
+    match value:
+        case low, high if isinstance(value, tuple):
+            return _is_time(low) and _is_time(high)
+        case _:
+            return _is_time(value)
+
+
+def _is_time(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return value >= 0
