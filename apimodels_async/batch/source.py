@@ -21,7 +21,7 @@ def items_of(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     Return the items of *source*, of whichever kind it is.
 
     Raises:
-        InvalidRequestError: It is a single prompt or request, or has no items.
+        InvalidRequestError: It is a single prompt or request, or no iterable.
     """
     single = isinstance(source, (str, bytes, Mapping, AnyRequest))
     kinds = ("__aiter__", "__iter__", "__getitem__")

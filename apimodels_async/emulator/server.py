@@ -51,7 +51,8 @@ class Emulator:
             or a pair to draw evenly between.
 
     Raises:
-        ValueError: *speed* is not above 0.
+        ValueError: *credits* is no amount, *speed* not above 0, or *service_times* has
+            what is no time.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Emulator:
         self._port = port
         self._world = World.build(
             api_key=api_key,
-            total=Decimal(credits),
+            total=_dollars(credits),
             durations=Durations(seeded(seed, "durations"), speed, service_times),
             seed=seed,
             strict_inputs=strict_inputs,
@@ -181,14 +182,15 @@ class Emulator:
 
             kind: A name of ``apimodels_async.emulator.faults.kinds.KINDS``.
 
-            times: How often; None for ever.
+            times: How often, 1 or more; None for ever.
 
             match: Hits only requests whose prompt, task id or path has this.
 
             after: Let the request take effect, then replace or cut its answer.
 
         Raises:
-            ValueError: Unknown place, kind or option; names the allowed ones.
+            ValueError: Unknown place, kind or option, or *times* or *probability* out
+                of range; names the allowed ones.
         """
         fault = Fault(where, kind, times, probability, match, after, options)
         return self._world.faults.add(fault)
@@ -259,3 +261,14 @@ class Emulator:
     def _accept(self) -> asyncio.Protocol:
         self._opened += 1
         return self._serve()
+
+
+def _dollars(given: str | Decimal) -> Decimal:
+    try:
+        amount = Decimal(given)
+    except (ArithmeticError, TypeError, ValueError):
+        amount = Decimal("NaN")
+    if amount.is_finite() and amount >= 0:
+        return amount
+    msg = f"credits must be US dollars, 0 or more, such as '100', got {given!r}"
+    raise ValueError(msg)

@@ -77,7 +77,7 @@ async def find_order(
 
     Raises:
         ConfigurationError: *store* is none, or *base_url* is not usable.
-        InvalidRequestError: *idempotency_key* is none.
+        InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
         JournalError: The store cannot be used, or is not there.
     """
     kept = _existing(store, reads=True)
@@ -103,7 +103,7 @@ async def forget_order(
 
     Raises:
         ConfigurationError: *store* is none, or *base_url* is not usable.
-        InvalidRequestError: *idempotency_key* is none.
+        InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
         JournalError: The store cannot be used, or is not there.
     """
     kept = _existing(store)

@@ -103,6 +103,7 @@ class StoredOrders:
 
         Raises:
             ConfigurationError: The session has no store.
+            InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
             JournalError: The store cannot be used.
         """
         orders, _ = self._need_store()
@@ -121,6 +122,7 @@ class StoredOrders:
 
         Raises:
             ConfigurationError: The session has no store.
+            InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
             JournalError: That cannot be written down.
         """
         orders, _ = self._need_store()
@@ -132,6 +134,7 @@ class StoredOrders:
 
         Raises:
             ConfigurationError: The session has no store.
+            InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
             JournalError: The store cannot be used.
         """
         orders, _ = self._need_store()

@@ -135,7 +135,7 @@ class BatchCall:
         Raises:
             ConfigurationError: *embed* without Pillow, or object storage without
                 obstore. Nothing was sent.
-            InvalidRequestError: *source* has no items, a parameter is out of range, or
+            InvalidRequestError: *source* is no iterable, a parameter out of range, or
                 a value for all items is one that none may have. Nothing was sent.
         """
         batch = self._portal.session.images.batch(

@@ -94,6 +94,7 @@ class StoredOrders:
 
         Raises:
             ConfigurationError: The session has no store.
+            InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
             JournalError: The store cannot be used.
         """
         return self._portal.call(self._inner.forget, idempotency_key)
@@ -111,6 +112,7 @@ class StoredOrders:
 
         Raises:
             ConfigurationError: The session has no store.
+            InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
             JournalError: That cannot be written down.
         """
         return self._portal.call(self._inner.ack, idempotency_key)
@@ -121,6 +123,7 @@ class StoredOrders:
 
         Raises:
             ConfigurationError: The session has no store.
+            InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
             JournalError: The store cannot be used.
         """
         return self._portal.call(self._inner.find, idempotency_key)

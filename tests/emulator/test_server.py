@@ -10,6 +10,15 @@ from support.waiting import until
 from apimodels_async.emulator import Emulator
 
 
+def test_what_is_no_amount_is_refused():
+    """Credits are dollars, 0 or more, in any way a Decimal is written."""
+    for wrong in ("x", "", "-1", "NaN", "Infinity", None, [1]):
+        with pytest.raises(ValueError, match="credits must be US dollars, 0 or more"):
+            Emulator(credits=wrong)
+
+    assert Emulator(credits="0").balance == 0
+
+
 async def test_closing_twice_is_fine():
     """aclose() works twice, also before the first start, and again after a restart."""
     emulator = Emulator()

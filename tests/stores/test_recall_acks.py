@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from support.orders import an_order, memory_store
@@ -146,6 +147,19 @@ async def test_what_is_missing_is_said_before_anything_is_sent(store):
             with pytest.raises(ConfigurationError, match="store"):
                 await call
     assert shop.sent == []
+
+
+async def test_what_is_no_key_is_refused_as_its_documentation_says(store):
+    """Whatever takes an idempotency key names the error that a bad one brings."""
+    async with Shop().open(store) as session:
+        for call in (
+            *(session.find, session.forget, session.ack),
+            *(partial(find_order, store), partial(forget_order, store)),
+        ):
+            with pytest.raises(InvalidRequestError, match="1-255 printable"):
+                await call("")
+            promised = getattr(call, "func", call).__doc__
+            assert "InvalidRequestError: *idempotency_key* is not" in promised
 
 
 async def test_a_store_is_asked_and_told_without_a_session(store):

@@ -59,11 +59,11 @@ class Fault:
             msg = f"{self.kind!r} does not apply to {self.where!r}; allowed: {choice}"
             raise ValueError(msg)
         _check_options(self.kind, self.options)
-        if not 0 <= self.probability <= 1:
-            msg = f"probability must be between 0 and 1, got {self.probability}"
+        if type(self.probability) not in {int, float} or not 0 <= self.probability <= 1:
+            msg = f"probability must be between 0 and 1, got {self.probability!r}"
             raise ValueError(msg)
-        if self.times is not None and type(self.times) is not int:
-            msg = f"times must be a whole number or None, got {self.times!r}"
+        if self.times is not None and (type(self.times) is not int or self.times < 1):
+            msg = f"times must be a whole number from 1, or None, got {self.times!r}"
             raise ValueError(msg)
         if self.match is not None and type(self.match) is not str:
             msg = f"match must be a string or None, got {self.match!r}"

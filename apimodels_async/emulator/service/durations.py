@@ -40,12 +40,12 @@ class Durations:
     def __init__(
         self, rng: random.Random, speed: float, given: Mapping[str, Span] | None
     ) -> None:
-        if not speed > 0:
-            msg = f"speed must be above 0, got {speed}"
+        if not _is_time(speed) or not speed:
+            msg = f"speed must be a number above 0, got {speed!r}"
             raise ValueError(msg)
         self.speed = speed
         self._rng = rng
-        self._given = dict(given or {})
+        self._given = _checked(given)
 
     def draw(self, model: str, prompt: str, params: Mapping[str, Any]) -> float:
         """Return the seconds one request takes."""
@@ -71,3 +71,32 @@ class Durations:
         """Draw from the log-normal distribution with these two quantiles."""
         draw: Callable[[float, float], float] = self._rng.lognormvariate
         return draw(math.log(p50), math.log(p90 / p50) / _Z90)
+
+
+def _checked(given: object) -> dict[str, Span]:
+    if not isinstance(given, Mapping | None):
+        msg = f"service_times must be a mapping of model ids to seconds, got {given!r}"
+        raise ValueError(msg)  # noqa: TRY004  as for all else that is refused here
+    spans: dict[str, Span] = dict(given or {})
+    for model, span in spans.items():
+        if not _is_span(span):
+            msg = (
+                f"service_times[{model!r}] must be seconds, 0 or more, or a pair "
+                f"(from, to) of them, got {span!r}"
+            )
+            raise ValueError(msg)
+    return spans
+
+
+def _is_span(value: object) -> bool:
+    match value:
+        case low, high if isinstance(value, tuple):
+            return _is_time(low) and _is_time(high)
+        case _:
+            return _is_time(value)
+
+
+def _is_time(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return value >= 0

@@ -90,7 +90,7 @@ def take_lock(path: Path) -> int:
     Lock the journal at *path* and return the lock's descriptor, which is to be closed.
 
     Raises:
-        JournalError: Another process has it, or it cannot be had.
+        JournalError: Another batch or process has it, or it cannot be had.
     """
     lock = path.with_name(path.name + ".lock")
     reason: str | None = None
@@ -105,8 +105,7 @@ def take_lock(path: Path) -> int:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, str(os.getpid()).encode())
         else:
-            holder = os.read(descriptor, 20).decode(errors="replace") or "unknown"
-            reason = f"another process (pid {holder}) is working with it"
+            reason = f"{_who(path, descriptor)} is working with it"
     except OSError as error:
         reason = error.strerror
     if reason is None:
@@ -115,6 +114,17 @@ def take_lock(path: Path) -> int:
         os.close(descriptor)
     msg = f"the journal {path} cannot be used: {reason}"
     raise JournalError(msg)
+
+
+def _who(path: Path, lock: int) -> str:
+    """Return in words who has the journal at *path*, whose *lock* names a process."""
+    from apimodels_async.stores.sqlite.writer import Writer
+
+    # Not by the number: in another container a process may have ours.
+    if Writer.is_open(path):
+        return "another batch of this process"
+    holder = os.read(lock, 20).decode(errors="replace") or "unknown"
+    return f"another process (pid {holder})"
 
 
 def holder_of(path: Path) -> int | None:

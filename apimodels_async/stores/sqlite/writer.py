@@ -126,6 +126,12 @@ class Writer:
             return writer
 
     @classmethod
+    def is_open(cls, path: Path) -> bool:
+        """Return whether this process has *path* open. Blocks while one is opened."""
+        with cls._guard:
+            return cls._find(os.path.realpath(path)) is not None
+
+    @classmethod
     def _find(cls, real: str) -> Writer | None:
         found = cls.open_ones.get(real)
         if found is None:  # a mount can give it a second path

@@ -15,6 +15,9 @@ UNKNOWN = [
     ("poll", "slow", {"options": {"minutes": 1}}, "allowed: seconds"),
     ("poll", "reset", {"options": {"x": 1}}, "allowed: none"),
     ("poll", "reset", {"probability": 2}, "between 0 and 1"),
+    ("poll", "reset", {"probability": "x"}, "between 0 and 1, got 'x'"),
+    ("poll", "reset", {"times": 0}, "times must be a whole number from 1"),
+    ("poll", "reset", {"times": -1}, "times must be a whole number from 1"),
 ]
 
 

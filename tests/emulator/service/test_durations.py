@@ -1,5 +1,7 @@
 """Service times."""
 
+import math
+
 import pytest
 
 from apimodels_async.emulator.service.durations import Durations
@@ -25,8 +27,25 @@ def test_speed_divides_service_times():
     """Twice the speed halves a service time; no speed is refused."""
     assert durations(x=8.0).draw("x", "", {}) == 8.0
     assert durations(2, x=8.0).draw("x", "", {}) == 4.0
-    with pytest.raises(ValueError, match="speed must be above 0"):
-        durations(0)
+    for wrong in (0, -1, math.nan, "x", None, True):
+        with pytest.raises(ValueError, match="speed must be a number above 0, got"):
+            durations(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [-5, "x", None, True, math.nan, (1,), (1, 2, 3), (-1, 2), ("a", "b"), [1, 2]],
+)
+def test_what_is_no_service_time_is_refused(wrong):
+    """A wrong time is an error of the set-up, and names its model."""
+    with pytest.raises(ValueError, match=r"service_times\['x'\] must be seconds"):
+        durations(x=wrong)
+
+
+def test_service_times_are_a_mapping():
+    """A number for all models is given under a star."""
+    with pytest.raises(ValueError, match="must be a mapping of model ids"):
+        Durations(seeded(0, "durations"), 1, 5)
 
 
 def test_a_slow_prompt_takes_ten_times_as_long():
