@@ -155,7 +155,7 @@ async def test_a_store_that_cannot_be_used_stops_the_order(run, folder, emulator
 
     done = await run("generate", "a fox", *STORE)
 
-    assert done.code == 1
+    assert done.code == 2
     assert "apimodels: error: " in done.err
     assert emulator.requests == []
 
