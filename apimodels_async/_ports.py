@@ -240,6 +240,14 @@ class Disk(Protocol):
 class Sink(Protocol):
     """Where the bytes of one file go."""
 
+    async def check(self) -> None:
+        """
+        Find out whether a file can be kept there; leaves nothing behind.
+
+        Raises ``ConfigurationError`` if it cannot.
+        """
+        ...
+
     async def add(self, chunk: bytes) -> None:
         """Take in the next bytes; raises ``DownloadError`` if it cannot."""
         ...

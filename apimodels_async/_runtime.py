@@ -184,14 +184,14 @@ class Runtime:
         )
 
     def _make_saver(self, clock: Clock, sender: Sender) -> Saver:
-        from apimodels_async._saving import Refresher, Saver
+        from apimodels_async._saving import Saver, result_now
 
         options, adapters = self.options, self.adapters
         files = adapters.files(
             clock,
             options.timeouts,
             options.retry,
-            Refresher(sender).result_of,
+            partial(result_now, sender),
             local=is_local(options.base_url),
             network=options.network,
             lent=options.http,

@@ -5,7 +5,7 @@ The API key, and whatever else nobody may see.
 from __future__ import annotations
 
 import re
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
 MASK: Final = b"***"
@@ -33,9 +33,9 @@ class Secret:
         """
         if isinstance(value, Secret):
             return value
-        if not isinstance(value, str):
-            return None if value is None else cls("")
-        return cls(value.strip()) if value else None
+        if value is None:
+            return None
+        return cls(value.strip() if isinstance(value, str) else "")
 
     def reveal(self) -> str:
         """Return the key; for the transport's last step only."""
@@ -65,6 +65,11 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         msg = "a secret is not pickled or copied"
         raise TypeError(msg)
+
+
+def hidden(value: Any) -> Any:
+    """Return *value*; text as a secret, fit for a frame that raises."""
+    return Secret(value) if isinstance(value, str) else value
 
 
 def _spellings(value: str) -> tuple[bytes, ...]:

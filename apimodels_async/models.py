@@ -255,6 +255,10 @@ checker each time.
 """
 
 
+def _all_of(paths: Iterable[SavedAt]) -> tuple[SavedAt, ...]:
+    return tuple(paths)  # itself, mypy cannot read as a converter
+
+
 @frozen(eq=False, repr=False)
 class Outcome(Value):
     """
@@ -271,25 +275,11 @@ class Outcome(Value):
     """The picture, where it was made."""
     error: ApiModelsError | None = None
     """Why there is none, or why a file could not be saved."""
-    paths: tuple[SavedAt, ...] = ()
+    paths: tuple[SavedAt, ...] = field(default=(), converter=_all_of)
     """
     Where its pictures were saved, with ``download_to``; in the result's order. In
     object storage addresses, as str: "s3://bucket/prefix/00041-a-red-fox.png".
     """
-
-    def __init__(
-        self,
-        index: int,
-        request: AnyRequest | None,
-        result: ImageResult | None = None,
-        error: ApiModelsError | None = None,
-        paths: Iterable[SavedAt] = (),
-        *,
-        path: SavedAt | None = None,
-    ) -> None:
-        every = tuple(paths) or (() if path is None else (path,))
-        # frozen: attrs makes this for classes with an __init__ of their own
-        self.__attrs_init__(index, request, result, error, every)  # type: ignore[attr-defined]
 
     @property
     def path(self) -> SavedAt | None:

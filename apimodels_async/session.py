@@ -11,7 +11,7 @@ from apimodels_async._io import config
 from apimodels_async._io.http.network import hide, resolve_network
 from apimodels_async._notebook.show import ShowsPictures
 from apimodels_async._runtime import Runtime
-from apimodels_async._secret import Secret
+from apimodels_async._secret import Secret, hidden
 from apimodels_async.images import Images
 from apimodels_async.models import Reconciliation, SavedAt, SessionStats, Verdict
 from apimodels_async.policies import PollPolicy, RetryPolicy, Timeouts
@@ -49,9 +49,9 @@ class Session(StoredOrders, ShowsPictures):
     there are none and ends with the session.
 
     Args:
-        api_key: Else ``APIMODELS_API_KEY``, else ``~/.apimodels/credentials``.
+        api_key: None: ``APIMODELS_API_KEY``, else ``~/.apimodels/credentials``.
 
-        base_url: Else ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
+        base_url: None: ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
             https only; plain http for loopback alone.
 
         polling: When to ask. On loopback ``APIMODELS_POLL_INTERVAL`` (seconds) is the
@@ -98,8 +98,8 @@ class Session(StoredOrders, ShowsPictures):
             auth are not used, and it is never closed here.
 
     Raises:
-        ConfigurationError: No usable key, base URL, proxy, certificates, or a number
-            out of range.
+        ConfigurationError: No usable key, base URL (empty ones are none), proxy,
+            certificates, or a number out of range.
     """
 
     def __init__(  # noqa: PLR0913  options, all by keyword
@@ -121,9 +121,10 @@ class Session(StoredOrders, ShowsPictures):
         ssl: SSLContext | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
-        store = store_of(store)
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
         way, proxy = hide(proxy), None
+        place, store = hidden(store), None
+        kept = store_of(place)
         config.check_counts(
             max_connections=max_connections,
             max_polls=max_polls,
@@ -135,7 +136,7 @@ class Session(StoredOrders, ShowsPictures):
             timeouts=(timeouts, Timeouts),
             callback=(callback, "address"),
             limit=(limit, "acquire"),
-            store=(store, "begin"),
+            store=(kept, "begin"),
         )
         config.check_http(http, fresh=fresh_connections)
         key, where = config.resolve_key(given), config.resolve_base_url(base_url)
@@ -156,7 +157,7 @@ class Session(StoredOrders, ShowsPictures):
                 fresh_connections=fresh_connections,
                 callback=callback,
                 limit=limit,
-                store=store,
+                store=kept,
                 network=network,
                 http=http,
             ),
@@ -189,7 +190,11 @@ class Session(StoredOrders, ShowsPictures):
 
         It takes the place of the one before. Its ``ordering(request, idempotency_key)``
         is a context manager, which yields what is called with the task's id.
+
+        Raises:
+            ConfigurationError: It has no ``ordering``.
         """
+        config.check_kind("observer", observer, "ordering")
         self._runtime.observe(observer)
 
     @property
@@ -237,8 +242,7 @@ class Session(StoredOrders, ShowsPictures):
 
         Its callback may have come since. A task id salvaged from a broken answer is
         asked for. Failing that, the balance is compared with the last one this session
-        saw: call ``balance`` before ordering, if you want that evidence.
-        Raises what ``balance`` raises.
+        saw: call it before ordering for that evidence. Raises as ``balance`` does.
         """
         ordering = self._runtime.open().ordering
         found = await ordering.lost.look_up(error)
@@ -254,11 +258,7 @@ class Session(StoredOrders, ShowsPictures):
         return compare_balances(before, after, stats.spent - spent, under_way)
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """
-        Return the models the API lists now, in its order; free.
-
-        Raises what ``balance`` raises.
-        """
+        """Return the models the API lists in its order; free, raises as ``balance``."""
         sender = self._runtime.open().sender
         from apimodels_async._api import calls
 
@@ -291,8 +291,7 @@ class Session(StoredOrders, ShowsPictures):
         Raises:
             InvalidRequestError: No such file, empty, too large, or of no known type.
             APIStatusError: The API refused.
-            TransportError: It did not arrive in time. What arrives later nobody is told
-                of; it goes after 7 days.
+            TransportError: It did not arrive in time; what comes later goes in 7 days.
 
         Source:
             Vendor's files page.

@@ -138,6 +138,7 @@ PROGRAMS_SHARE = {
     "_io.config",  # where the key is, for login and whoami
     # What --out means, before anything is paid for, and the page of a batch there.
     *("_core.files.object_urls", "_io.files.buckets", "_io.files.destinations"),
+    "_saving.trial",
 }
 
 # Inside the emulator; its other folders (service, faults, pictures) are the lowest.

@@ -338,6 +338,8 @@ async def test_what_was_bought_before_is_handed_over_again():
         handle = await desk.ordering.follow(record, known)
 
         assert (handle.task_id, handle.state) == ("t1", "completed")
+        again = await desk.ordering.submit(MOOSE, Record(known))
+        assert handle.to_token() == again.to_token()
         assert read_token(handle.to_token()) == ("t1", "gpt-image-2")
         assert record.lines == []
         assert await handle is BOUGHT

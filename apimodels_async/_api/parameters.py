@@ -15,7 +15,12 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from apimodels_async._api import checks
-from apimodels_async._api.catalogue import ALWAYS, find_model, known_names
+from apimodels_async._api.catalogue import (
+    ALWAYS,
+    find_model,
+    known_models,
+    known_names,
+)
 from apimodels_async._api.spelling import EXTRA_HINT, did_you_mean, nearest
 from apimodels_async._text import printable
 from apimodels_async.errors import InvalidRequestError
@@ -158,6 +163,28 @@ def check_values(known: KnownModel, params: Mapping[str, Any]) -> None:
         checks.refuse(field, f"{count} images", allowed)
 
 
+def check_values_anywhere(params: Mapping[str, Any]) -> None:
+    """
+    Refuse a value that no known model takes, of those that have its parameter.
+
+    Raises:
+        InvalidRequestError: With what the first of them allows.
+    """
+    for name, value in params.items():
+        refusal: InvalidRequestError | None = None
+        for known in known_models().values():
+            try:
+                check_values(known, {name: value})
+            except InvalidRequestError as error:
+                refusal = refusal or error
+            else:
+                if name in known.params:
+                    break
+        else:
+            if refusal is not None:
+                raise refusal
+
+
 def count_images(params: Mapping[str, Any]) -> int:
     """Return how many input images *params* name; the same under two names is one."""
     count, seen = 0, set[str]()
@@ -188,9 +215,9 @@ def _check(spec: KnownParameter, value: Any) -> None:
         case "image":
             several = isinstance(value, (list, tuple))
             _check_images(spec, value if several else [value])
-        case "images" if not isinstance(value, (list, tuple)):
+        case "images" | "urls" if not isinstance(value, (list, tuple)):
             _refuse(spec, value, "a list of images")
-        case "images":
+        case "images" | "urls":
             _check_images(spec, value)
         case _:
             return
@@ -245,10 +272,10 @@ def _check_images(spec: KnownParameter, images: Iterable[object]) -> None:
     several = not isinstance(images, list) or len(images) != 1
     for index, image in enumerate(images):
         place = (
-            f"{spec.name}[{index}]" if several or spec.type == "images" else spec.name
+            f"{spec.name}[{index}]" if several or spec.type != "image" else spec.name
         )
         with checks.offering_extra():
-            checks.check_image(place, image)
+            checks.check_image(place, image, inline=spec.type != "urls")
 
 
 def _match(form: str, value: object) -> re.Match[str] | None:

@@ -136,13 +136,16 @@ def read_request(
 
 def check_defaults(defaults: Mapping[str, Any], options: Iterable[str]) -> None:
     """
-    Refuse parameters for all items of a batch that are probably slips.
+    Refuse parameters for all items of a batch that are slips, or can be no item's.
+
+    Without a model each item may be of another one: a value is refused once no known
+    model that has the parameter takes it.
 
     Args:
         options: Names of the batch's own options: a misspelt one would be ordered.
 
     Raises:
-        InvalidRequestError: With what was probably meant.
+        InvalidRequestError: With what was probably meant, or is allowed.
     """
     parameters.check_options(defaults)
     for name in defaults.keys() - known_names():
@@ -150,9 +153,32 @@ def check_defaults(defaults: Mapping[str, Any], options: Iterable[str]) -> None:
         if near:
             msg = f"`{name}`: {did_you_mean(near)} {EXTRA_HINT}"
             raise InvalidRequestError(msg, parameter=name)
-    if "model" in defaults:  # else each item may be of another one
+    named = {
+        name: value
+        for name, value in defaults.items()
+        # Any iterable does for SparkPix Edit, and is read by its items.
+        if name not in {"model", "extra"} and (name != "images" or _is_plain(value))
+    }
+    extra = _extra(defaults.get("extra"))
+    known = None
+    if "model" in defaults:
         read_request("", defaults)
         parameters.check_names(defaults["model"], defaults.keys() - {"model", "extra"})
+        known = find_model(defaults["model"])
+    _callback(named.get("callback_url"))
+    checks.check_lora(named.get("lora_weights"))
+    if known is not None:
+        parameters.check_values(known, named)
+    elif "model" not in defaults:
+        parameters.check_values_anywhere(named)
+    for name, value in [*named.items(), *extra.items()]:
+        checks.check_name(name)
+        checks.check_json(name, value)
+
+
+def _is_plain(images: object) -> bool:
+    plain = isinstance(images, (str, list, tuple)) or not hasattr(images, "__iter__")
+    return plain or hasattr(images, "__next__")  # which the second item finds empty
 
 
 def callback_of(request: AnyRequest) -> object:
@@ -255,9 +281,6 @@ def _edited(request: SparkPixEdit) -> list[Any]:
         if other is not None:  # as other models call it
             allowed += f"; `{other}`: {did_you_mean(['images'])}"
         checks.refuse("images", named, allowed)
-    with checks.offering_extra():
-        for index, image in enumerate(images):
-            checks.check_image(f"images[{index}]", image, inline=False)
     return images
 
 

@@ -51,6 +51,13 @@ def resolve_key(api_key: str | Secret | None) -> Secret:
     """
     # Locals are shown by whatever shows tracebacks, so no frame that raises has text.
     given, api_key = Secret.of(api_key), None
+    if given is not None and not given.reveal():
+        # Not the environment's instead: that may be another account's.
+        msg = (
+            "api_key= is empty, or no text: pass a key; or None (leave it out) for "
+            f"that of {KEY_VARIABLE} or {CREDENTIALS}"
+        )
+        raise ConfigurationError(msg)
     key, where = locate_key(given)
     if key is None:
         msg = (
@@ -73,7 +80,7 @@ def locate_key(given: Secret | None = None) -> tuple[Secret | None, str]:
     """
     if given is not None:
         return given, "the argument"
-    key = Secret.of(os.environ.get(KEY_VARIABLE))
+    key = Secret.of(os.environ.get(KEY_VARIABLE) or None)
     if key is not None:
         return key, KEY_VARIABLE
     return _stored_key(), str(Path(CREDENTIALS).expanduser())
@@ -131,7 +138,7 @@ def credentials_problem(
 def _read_key(descriptor: int) -> tuple[Secret | None, str | None]:
     # Editors on Windows begin a file with a byte order mark.
     key, reason = key_in(os.read(descriptor, 4096).decode("utf-8-sig", "replace"))
-    return Secret.of(key), reason
+    return Secret.of(key or None), reason
 
 
 def callback_secret(secret: str | Secret | None) -> Secret:
@@ -142,7 +149,7 @@ def callback_secret(secret: str | Secret | None) -> Secret:
         ConfigurationError: It is too short. The message does not hold it.
     """
     given, secret = Secret.of(secret), None
-    found = given or Secret.of(os.environ.get(CALLBACK_VARIABLE))
+    found = given or Secret.of(os.environ.get(CALLBACK_VARIABLE) or None)
     if found is None:
         return Secret(os.urandom(32).hex())  # as *secrets* does, with no import
     if len(found.reveal()) < SECRET_CHARS_MIN:
@@ -153,13 +160,21 @@ def callback_secret(secret: str | Secret | None) -> Secret:
 
 def resolve_base_url(base_url: object) -> str:
     """
-    Return the base URL without a trailing slash.
+    Return the base URL without a trailing slash; None: the environment's, or ours.
 
     Raises:
-        ConfigurationError: Not https (plain http is for loopback alone), or with a
-            user, a query or a fragment.
+        ConfigurationError: Empty, not https (plain http is for loopback alone), or with
+            a user, a query or a fragment.
     """
-    url = base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL
+    url = base_url
+    if url is None:
+        url = os.environ.get(BASE_URL_VARIABLE) or BASE_URL
+    elif isinstance(url, str) and not url.strip():
+        msg = (
+            "base_url is empty: pass an address, or leave it out for that of "
+            f"{BASE_URL_VARIABLE} or the vendor's"
+        )
+        raise ConfigurationError(msg)
     text = url if isinstance(url, str) else ""
     problem = _base_url_problem(text)
     if problem:
@@ -274,10 +289,16 @@ def check_options(**given: tuple[object, type | str]) -> None:
         ConfigurationError: Names the option. None passes: it means the default.
     """
     for name, (value, wanted) in given.items():
-        if isinstance(wanted, str):
-            fits, kind = hasattr(value, wanted), f"an object with {wanted}()"
-        else:
-            fits, kind = isinstance(value, wanted), wanted.__name__
-        if value is not None and not fits:
-            msg = f"{name}= takes {kind}, not {type(value).__name__}"
-            raise ConfigurationError(msg)
+        if value is not None:
+            check_kind(name, value, wanted)
+
+
+def check_kind(name: str, value: object, wanted: type | str) -> None:
+    """Refuse an argument that is not of a type, or has no such method."""
+    if isinstance(wanted, str):
+        fits, kind = hasattr(value, wanted), f"an object with {wanted}()"
+    else:
+        fits, kind = isinstance(value, wanted), wanted.__name__
+    if not fits:
+        msg = f"{name}= takes {kind}, not {type(value).__name__}"
+        raise ConfigurationError(msg)

@@ -4,7 +4,7 @@ Redis servers: their addresses, how a client connects, and which of their errors
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import redis.asyncio as redis
 from attrs import define, field
@@ -13,11 +13,9 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from apimodels_async._secret import Secret
 from apimodels_async._text import printable
 from apimodels_async.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from apimodels_async._secret import Secret
 
 SCHEMES: Final = {
     "redis": "redis",
@@ -104,9 +102,9 @@ class Server:
         return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
     def _options(self) -> dict[str, Any] | None:
-        given: object = self._url.reveal()
+        given: object = self._url
         try:
-            return dict(parse_url(self.url)) if isinstance(given, str) else None
+            return dict(parse_url(self.url)) if isinstance(given, Secret) else None
         except ValueError:
             return None
 

@@ -103,8 +103,12 @@ def _figure(figure: Figure, side: int) -> str:
 
 def result_card(result: Any) -> str:
     """Return HTML of an ``ImageResult``."""
-    alt = f"picture by {result.model or 'an unnamed model'}"
-    return card(_result_facts(result), result.urls, alt)
+    return card(_result_facts(result), result.urls, alt_of(result))
+
+
+def alt_of(result: Any) -> str:
+    """Return what stands for a picture of *result* where it is not seen."""
+    return f"picture by {result.model or 'an unnamed model'}"
 
 
 def outcome_card(outcome: Any) -> str:

@@ -162,7 +162,7 @@ def _each(results: object) -> list[ImageResult | Outcome]:
 
 def _places(shown: ImageResult | Outcome) -> list[_Place]:
     if isinstance(shown, ImageResult):
-        alt = f"picture by {shown.model or 'an unnamed model'}"
+        alt = html.alt_of(shown)
         return [
             _Place(shown.model or "", _numbered(alt, index, shown), shown, index)
             for index in range(len(shown.urls))

@@ -16,7 +16,7 @@ from attrs import define, field
 from apimodels_async._api.checks import refuse
 from apimodels_async._core.files.keeping import FILE_BYTES_MAX
 from apimodels_async._core.files.object_urls import ObjectURL
-from apimodels_async._io.files.destinations import read_destination
+from apimodels_async._io.files.destinations import means_folder, read_destination
 from apimodels_async._io.files.metadata import check_pillow
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ class Places:
         if isinstance(known, ObjectURL):
             folder = known.folder
         elif isinstance(given, (str, os.PathLike)):
-            ends = (os.sep, os.altsep or os.sep)
-            folder = os.fspath(given).endswith(ends) or Path(given).name in {"", ".."}
+            folder = means_folder(given)
         return Target(
             place=self.place(known),
             folder=folder,

@@ -21,6 +21,7 @@ from apimodels_async._io.files.inputs import load_file
 from apimodels_async._io.files.metadata import imprint
 from apimodels_async._io.files.turns import StoppedError, Turns
 from apimodels_async._saving.places import Places, check_bytes
+from apimodels_async._saving.trial import FOLDER
 from apimodels_async.errors import (
     ApiModelsError,
     DownloadError,
@@ -122,6 +123,15 @@ class Saver:
         )
         open_sink = self._sink_opener(target.place, keeping)
         return await self._download(result, index, open_sink)
+
+    async def check(self, place: Path | ObjectPlace) -> None:
+        """
+        Find out whether pictures can be kept in a folder, or below a key.
+
+        Raises:
+            ConfigurationError: They cannot.
+        """
+        await self._sink_opener(place, FOLDER)().check()
 
     async def fetch(self, result: ImageResult, index: int, max_bytes: int) -> bytearray:
         """
@@ -264,19 +274,17 @@ class Saver:
         await self.files.aclose()
 
 
-@define(frozen=True)
-class Refresher:
-    """Asks the API for a task's result again: its addresses may be newer."""
+async def result_now(sender: Sender, task_id: str) -> ImageResult | None:
+    """
+    Return the result of a task as the API tells it now; None: not to be had.
 
-    _sender: Sender
-
-    async def result_of(self, task_id: str) -> ImageResult | None:
-        """Return the result of a task as the API tells it now; None: not to be had."""
-        try:
-            snapshot = await self._sender.send(calls.poll(task_id))
-        except ApiModelsError:  # the file's own trouble is what the user is told
-            return None
-        return snapshot.result
+    Its addresses may be newer.
+    """
+    try:
+        snapshot = await sender.send(calls.poll(task_id))
+    except ApiModelsError:  # the file's own trouble is what the user is told
+        return None
+    return snapshot.result
 
 
 def _checked(request: object) -> AnyRequest:

@@ -153,7 +153,7 @@ class Batch:
         Open the journal, if there is one, and begin to order.
 
         Raises:
-            ConfigurationError: It was entered before, or the bucket that the pictures
+            ConfigurationError: It was entered before, or the place that the pictures
                 go to cannot be written to. Nothing was sent.
             SessionClosedError: The session is closed. Nothing was sent.
             JournalError: The journal cannot be used. Nothing was sent.

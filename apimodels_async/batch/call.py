@@ -110,7 +110,7 @@ class BatchCall:
                 name, items are remembered under random keys.
 
             download_to: Directory for the pictures, ``00041-prompt.png`` each; or where
-                in object storage, as in ``session.download``. A bucket is written to
+                in object storage, as in ``session.download``. It is tried
                 once before anything is ordered.
 
             sidecar: Write prompt, model, seed and task id beside each picture, as in
@@ -139,7 +139,8 @@ class BatchCall:
         Raises:
             ConfigurationError: *embed* without Pillow, or object storage without
                 obstore. Nothing was sent.
-            InvalidRequestError: A parameter is out of range. Nothing was sent.
+            InvalidRequestError: *source* has no items, a parameter is out of range, or
+                a value for all items is one that none may have. Nothing was sent.
         """
         from apimodels_async.batch.batch import Batch
         from apimodels_async.batch.options import read_options

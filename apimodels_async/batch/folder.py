@@ -11,13 +11,13 @@ import anyio
 from attrs import define
 
 from apimodels_async._core.files.names import item_stem, name_in
-from apimodels_async._saving import ObjectPlace, Target
+from apimodels_async._saving import Target
 from apimodels_async.errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from apimodels_async._saving import Provenance, Saver
+    from apimodels_async._saving import ObjectPlace, Provenance, Saver
     from apimodels_async.models import AnyRequest, ImageResult
 
 
@@ -31,13 +31,12 @@ class BatchFolder:
 
     async def check(self) -> None:
         """
-        Find out whether a bucket can be written to; a folder is made when it is needed.
+        Find out whether pictures can be kept there; leaves nothing behind.
 
         Raises:
-            ConfigurationError: It cannot.
+            ConfigurationError: They cannot.
         """
-        if isinstance(self._place, ObjectPlace):
-            await self._place.bucket.check(self._place.key)
+        await self._saver.check(self._place)
 
     async def find(self, files: Iterable[str]) -> tuple[Path | str, ...]:
         """

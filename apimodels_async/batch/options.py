@@ -64,6 +64,10 @@ def read_options(  # noqa: PLR0913  options, all by keyword
     checks.check_count("step", step)
     checks.check_amount("max_cost", max_cost)
     checks.check_path("journal", journal)
+    if price is not None and not callable(price):
+        checks.refuse(
+            "price", price, "a function from a request to US dollars, or None"
+        )
     known = None
     if download_to is not None:
         known = read_destination(download_to, "download_to")

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from apimodels_async.errors import InvalidRequestError
+from apimodels_async.models import AnyRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,12 +21,13 @@ def items_of(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     Return the items of *source*, of whichever kind it is.
 
     Raises:
-        InvalidRequestError: It is a single prompt or request, or nothing of the kind.
+        InvalidRequestError: It is a single prompt or request, or has no items.
     """
+    single = isinstance(source, (str, bytes, Mapping, AnyRequest))
     kinds = ("__aiter__", "__iter__", "__getitem__")
-    many = any(hasattr(type(source), each) for each in kinds)
-    if not many or isinstance(source, (str, bytes, Mapping)):
-        msg = "give a list or an iterator of orders, not a single one"
+    if single or not any(hasattr(type(source), each) for each in kinds):
+        other = "a single one" if single else type(source).__name__
+        msg = f"source: give a list or an iterator of orders, not {other}"
         raise InvalidRequestError(msg, parameter="source")
     return _read_async(source) if isinstance(source, AsyncIterable) else _read(source)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from typing import TextIO
 
-    from apimodels_async.cli.options import Common
+    from apimodels_async.cli.options import Connection
     from apimodels_async.cli.output import Output
     from apimodels_async.stores import OrderStore
 
@@ -258,16 +258,18 @@ async def command_context(
 
 
 def open_session(
-    common: Common, store: OrderStore | None = None, api_key: str | None = None
+    connection: Connection,
+    store: OrderStore | None = None,
+    api_key: str | None = None,
 ) -> Session:
-    """Return a session with the options every command has."""
-    return Session(api_key, store=store, **session_options(common))
+    """Return a session that reaches the API so."""
+    return Session(api_key, store=store, **session_options(connection))
 
 
-def session_options(common: Common) -> dict[str, Any]:
-    """Return the options that every command has as a session takes them."""
-    base_url = common.base_url or os.environ.get("APIMODELS_BASE_URL", "")
-    interval = common.poll_interval
+def session_options(connection: Connection) -> dict[str, Any]:
+    """Return what a session takes of that."""
+    base_url = connection.base_url or os.environ.get("APIMODELS_BASE_URL", "")
+    interval = connection.poll_interval
     polling = None
     if interval is not None:
         # The API asks for 2-3 seconds; an emulator on this machine does not mind.
@@ -275,9 +277,9 @@ def session_options(common: Common) -> dict[str, Any]:
         make = PollPolicy.unchecked if local else PollPolicy
         polling = make(interval=interval)
     return {
-        "base_url": common.base_url,
+        "base_url": connection.base_url,
         "polling": polling,
-        "proxy": False if common.proxy == "none" else common.proxy,
+        "proxy": connection.session_proxy,
     }
 
 

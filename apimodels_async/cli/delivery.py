@@ -130,7 +130,7 @@ async def deliver(
     Raises:
         DownloadError: One could not be saved; its URL was said.
     """
-    others = [each for each in context.due if not _is_of(each, result)]
+    others = [each for each in context.due if (each.task_id or None) != result.task_id]
     context.due[:] = [*others, result]
     paths: list[SavedAt] = []
     failure: DownloadError | None = None
@@ -170,8 +170,3 @@ async def _show(
         await viewing.preview(output, paths[0])
     if delivery.open:
         await viewing.open_viewer(output, result, paths)
-
-
-def _is_of(due: TaskHandle | ImageResult, result: ImageResult) -> bool:
-    """Return whether *due* is what became *result*."""
-    return (due.task_id or None) == result.task_id

@@ -9,7 +9,7 @@ from typing import Final
 
 from apimodels_async import InvalidRequestError
 from apimodels_async._core.files.object_urls import ObjectURL
-from apimodels_async._io.files.destinations import read_destination
+from apimodels_async._io.files.destinations import means_folder, read_destination
 
 ANSWER_S: Final = 20.0
 """How long a bucket may take to say that it can be written to."""
@@ -30,17 +30,20 @@ def read_out(out: str) -> Path | ObjectURL:
     return known if isinstance(known, ObjectURL) else Path(out)
 
 
-async def check_out(out: str | None) -> None:
+async def check_out(out: str | None, *, folder: bool = False) -> None:
     """
-    Find out whether a bucket can be written to, before anything is paid for.
+    Find out whether *out* can be written to, before anything is paid for.
 
-    A folder is made, and tried, when it is needed.
+    Args:
+        out: None: nothing is written.
+
+        folder: A path is that of a directory, whatever its end.
 
     Raises:
         ConfigurationError: It cannot.
     """
-    known = None if out is None else read_out(out)
-    if isinstance(known, ObjectURL):
-        from apimodels_async._io.files.buckets import open_bucket
+    if out is not None:
+        from apimodels_async._saving.trial import check_place
 
-        await open_bucket(known, ANSWER_S).check(known.prefix, ANSWER_S)
+        folder = folder or means_folder(out)
+        await check_place(read_out(out), ANSWER_S, folder=folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from attrs import asdict, frozen
 from cyclopts import Group, Parameter, validators
@@ -72,10 +72,10 @@ Amount = Annotated[
 ]
 
 
-@Parameter(name="*", group=Group("Connection and output", sort_key=9))
+@Parameter(name="*")
 @frozen(kw_only=True)
-class Common:
-    """Options of every command that talks to the API."""
+class Connection:
+    """Where the API is, and the way there."""
 
     base_url: str | None = None
     """Address of the API, else APIMODELS_BASE_URL, else the vendor's."""
@@ -85,6 +85,17 @@ class Common:
 
     proxy: Annotated[str | None, Parameter(show_default=False)] = None
     """HTTP proxy, else HTTPS_PROXY (a better place for a password); none: without."""
+
+    @property
+    def session_proxy(self) -> str | Literal[False] | None:
+        """The proxy as a session takes it."""
+        return False if self.proxy == "none" else self.proxy
+
+
+@Parameter(name="*", group=Group("Connection and output", sort_key=9))
+@frozen(kw_only=True)
+class Common(Connection):
+    """Options of every command that talks to the API."""
 
     json: Flag = False
     """One JSON object a line instead of text; money is a string, times ISO 8601."""
@@ -206,8 +217,7 @@ def gather_parameters(
     Raises:
         InvalidRequestError: Not ``name=value``, or a name given twice.
     """
-    given = asdict(picture)
-    found = {name: value for name, value in given.items() if value is not None}
+    found = asdict(picture, filter=lambda _, value: value is not None)
     _gather("--param", params, found, {"prompt", "model", "extra", *OURS})
     unchecked: dict[str, Any] = {}
     _gather("--extra", extra, unchecked, {"prompt", "model", *found})

@@ -102,16 +102,13 @@ class StoredOrder:
                 record = await context.session.find(self.key)
         return None if record is None else known_request(record)
 
-    @property
-    def manual_ack(self) -> bool:
-        """Whether it counts as handed over by ``delivered`` alone."""
-        return self.store is not None
-
     async def delivered(
         self, context: CommandContext, paths: Iterable[SavedAt], *, whole: bool
     ) -> None:
         """
         Write down where its pictures are; what cannot be is said, not raised.
+
+        With a store only this hands it over (*manual_ack*).
 
         Args:
             whole: All that was wanted of it is there: nobody needs to recover it.

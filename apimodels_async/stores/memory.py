@@ -84,7 +84,7 @@ class MemoryStore:
         place = (order.scope, order.idempotency_key)
         before = self._current.get(place)
         if before is not None and not is_replaceable(self._read(before), anew):
-            return Claim(False, self._read(before))  # noqa: FBT003
+            return Claim(granted=False, record=self._read(before))
         self._last += 1
         self._current[place] = self._last
         record = order.record(self._last, self._clock().timestamp())
@@ -92,7 +92,7 @@ class MemoryStore:
         if before is not None and self._attempts[before].record.may_be_charged:
             attempt.replaces = before
         self._attempts[self._last] = attempt
-        return Claim(True, self._read(self._last))  # noqa: FBT003
+        return Claim(granted=True, record=self._read(self._last))
 
     async def accepted(self, attempt: int, task_id: str) -> None:
         """See ``OrderStore``."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from os import PathLike
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
+
+from apimodels_async._secret import Secret, hidden
 
 if TYPE_CHECKING:
     from apimodels_async.stores.redis.store import RedisStore
@@ -18,12 +20,15 @@ if TYPE_CHECKING:
 ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
-def store_of(given: str | PathLike[str] | OrderStore | None) -> OrderStore | None:
+def store_of(
+    given: str | Secret | PathLike[str] | OrderStore | None,
+) -> OrderStore | None:
     """Return the store that is *given*, or is at the place that is."""
-    return store_at(given) if isinstance(given, (str, PathLike)) else given
+    place, given = hidden(given), None  # a frame that raises shows locals
+    return store_at(place) if isinstance(place, (Secret, PathLike)) else place
 
 
-def store_at(place: str | PathLike[str]) -> SqliteStore | RedisStore:
+def store_at(place: str | Secret | PathLike[str]) -> SqliteStore | RedisStore:
     """
     Return the store at *place*, not opened yet: a file, or the address of a server.
 
@@ -31,10 +36,12 @@ def store_at(place: str | PathLike[str]) -> SqliteStore | RedisStore:
         ConfigurationError: No store has such an address, or what it needs is missing.
         InvalidRequestError: It is no path.
     """
-    if isinstance(place, str) and ADDRESS.match(place):
+    given, place = hidden(place), ""  # a frame that raises shows locals
+    text = isinstance(given, Secret)
+    if text and ADDRESS.match(given.reveal()):
         from apimodels_async.stores.redis.store import RedisStore
 
-        return RedisStore(place)
+        return RedisStore(cast("str", given))
     from apimodels_async.stores.sqlite.store import SqliteStore
 
-    return SqliteStore(place)
+    return SqliteStore(given.reveal() if text else given)

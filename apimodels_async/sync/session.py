@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 
 from apimodels_async._io.http.network import hide
 from apimodels_async._notebook.show import warn_outside
-from apimodels_async._secret import Secret
+from apimodels_async._secret import Secret, hidden
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
 from apimodels_async.session import Session as AsyncSession
 from apimodels_async.sync._portal import Portal
@@ -57,9 +57,9 @@ class Session(StoredOrders):
     There is no ``http``: an ``aiohttp.ClientSession`` belongs to another event loop.
 
     Args:
-        api_key: Else ``APIMODELS_API_KEY``, else ``~/.apimodels/credentials``.
+        api_key: None: ``APIMODELS_API_KEY``, else ``~/.apimodels/credentials``.
 
-        base_url: Else ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
+        base_url: None: ``APIMODELS_BASE_URL``, else ``https://apimodels.app/api/v1``.
             https only; plain http for loopback alone.
 
         polling: When to ask. On loopback ``APIMODELS_POLL_INTERVAL`` (seconds) is the
@@ -102,8 +102,8 @@ class Session(StoredOrders):
         ssl: Whom to trust, for both; else the system, and ``SSL_CERT_FILE``.
 
     Raises:
-        ConfigurationError: No usable key, base URL, proxy, certificates, or a number
-            out of range.
+        ConfigurationError: No usable key, base URL (empty ones are none), proxy,
+            certificates, or a number out of range.
     """
 
     def __init__(  # noqa: PLR0913  options, all by keyword
@@ -126,6 +126,7 @@ class Session(StoredOrders):
     ) -> None:
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
         way, proxy = hide(proxy), None
+        place, store = hidden(store), None
         self._inner = AsyncSession(
             cast("str | None", given),
             base_url=base_url,
@@ -137,7 +138,7 @@ class Session(StoredOrders):
             max_downloads=max_downloads,
             fresh_connections=fresh_connections,
             callback=callback,
-            store=store,
+            store=place,
             limit=limit,
             proxy=cast("str | Literal[False] | None", way),
             ssl=ssl,
@@ -163,6 +164,9 @@ class Session(StoredOrders):
         is a context manager, which yields what is called with the task's id.
 
         It is called in the session's thread.
+
+        Raises:
+            ConfigurationError: It has no ``ordering``.
         """
         self._inner.observe(observer)
 
@@ -211,17 +215,12 @@ class Session(StoredOrders):
 
         Its callback may have come since. A task id salvaged from a broken answer is
         asked for. Failing that, the balance is compared with the last one this session
-        saw: call ``balance`` before ordering, if you want that evidence.
-        Raises what ``balance`` raises.
+        saw: call ``balance`` before ordering. Raises what ``balance`` raises.
         """
         return self._portal.call(self._inner.reconcile, error)
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """
-        Return the models the API lists now, in its order; free.
-
-        Raises what ``balance`` raises.
-        """
+        """Return the models the API lists in its order; free, raises as ``balance``."""
         return self._portal.call(self._inner.models)
 
     def upload(
@@ -251,7 +250,7 @@ class Session(StoredOrders):
         Raises:
             InvalidRequestError: No such file, empty, too large, or of no known type.
             APIStatusError: The API refused.
-            TransportError: It did not arrive.
+            TransportError: It did not arrive in time; what comes later goes in 7 days.
 
         Source:
             Vendor's files page.

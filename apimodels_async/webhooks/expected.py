@@ -65,8 +65,7 @@ class ExpectedCallbacks:
     def __attrs_post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.search = TaskSearch(
-            *(self._tracker, self._clock, self._counters),
-            *(self.callback.patience, self._expected),
+            *(self.callback, self._tracker, self._clock, self._counters), self._expected
         )
 
     def start(self, adopt_late: Callable[[Entry], None]) -> None:

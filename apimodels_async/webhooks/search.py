@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from apimodels_async._core.counters import Counters
     from apimodels_async._io.tracker import Tracker
     from apimodels_async._ports import Clock
+    from apimodels_async.webhooks.callback import Callback
     from apimodels_async.webhooks.expected_callback import ExpectedCallback
 
 EARLY_S: Final = 2.0
@@ -47,11 +48,10 @@ LOOKS: Final = 3
 class TaskSearch:
     """Finds the tasks of one session's lost orders, by their callbacks."""
 
+    _callback: Callback
     _tracker: Tracker
     _clock: Clock
     _counters: Counters
-    _patience: float
-    """Seconds that an order waits for its callback."""
     _expected: Mapping[str, ExpectedCallback]
     """All that the session expects, by nonce."""
     ended: bool = field(init=False, default=False)
@@ -69,7 +69,7 @@ class TaskSearch:
         expected.salvaged, expected.lost_at = salvaged, self._clock.time()
         if salvaged is not None:
             expected.named = {salvaged: None, **expected.named}
-        until = expected.lost_at + self._patience
+        until = expected.lost_at + self._callback.patience
         entry = await self.run(expected, until)
         expected.lost = entry is None
         return entry

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from support.cases import check_all
 from support.sessions import KEY
 
+from apimodels_async import Session
 from apimodels_async._io.config import (
+    callback_secret,
     check_http,
     credentials_problem,
     resolve_base_url,
@@ -114,10 +116,29 @@ def test_a_key_that_could_break_a_header_is_refused(monkeypatch, store, place):
     check_all(cases, check)
 
 
-@pytest.mark.parametrize("key", [" ", "\n\t ", KEY.encode(), [KEY], 5])
-def test_a_blank_key_is_refused(key):
-    """A key of blanks is no key, and what is no text is none."""
-    assert "(the argument) must be printable" in refusal(resolve_key, key)
+@pytest.mark.parametrize("key", ["", " ", "\n\t ", KEY.encode(), [KEY], 5])
+def test_a_blank_key_is_refused(monkeypatch, key):
+    """An empty key is none, and so is what is no text, whatever else is there."""
+    monkeypatch.setenv("APIMODELS_API_KEY", KEY)
+    assert refusal(resolve_key, key).startswith("api_key= is empty, or no text: pass")
+    assert refusal(Session, key).startswith("api_key= is empty")
+
+
+def test_an_empty_variable_is_not_set(monkeypatch, store):
+    """What is empty in the environment counts as not being there."""
+    store("sk_from_file")
+    for name in ("API_KEY", "BASE_URL", "CALLBACK_SECRET"):
+        monkeypatch.setenv(f"APIMODELS_{name}", "")
+
+    assert resolve_key(None).reveal() == "sk_from_file"
+    assert resolve_base_url(None) == BASE_URL
+    assert len(callback_secret(None).reveal()) == 64
+
+
+def test_an_empty_secret_of_callbacks_is_refused(monkeypatch):
+    """A secret that is given and empty is not replaced by that of the environment."""
+    monkeypatch.setenv("APIMODELS_CALLBACK_SECRET", "s" * 32)
+    assert "at least 32 characters" in refusal(callback_secret, "")
 
 
 @given(st.text(min_size=1))
@@ -299,6 +320,8 @@ def test_the_base_url_has_a_default(monkeypatch):
     monkeypatch.setenv("APIMODELS_BASE_URL", "https://example.com/v2/")
     assert resolve_base_url(None) == "https://example.com/v2"
     assert resolve_base_url("https://a.example") == "https://a.example"
+    for empty in ("", " \n"):  # where an address is another one's, so is the account
+        assert refusal(resolve_base_url, empty).startswith("base_url is empty: pass an")
 
 
 def test_a_base_url_is_https_or_loopback():

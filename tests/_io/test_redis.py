@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import traceback
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from redis import exceptions
 from support.cases import check_all
 
-from apimodels_async import ConfigurationError
+from apimodels_async import ConfigurationError, Session
 from apimodels_async._io.redis import Server, in_words, is_passing
 from apimodels_async._secret import Secret
 from apimodels_async.integrations.redis import RedisLimit, RedisRelay
 from apimodels_async.stores import RedisStore
+from apimodels_async.stores.reading import store_at
+from apimodels_async.sync import Session as SyncSession
 
 PASSWORD = "canary-secret"
+API_KEY = "another-canary"
 
 
 def test_what_is_no_address_is_refused_and_its_password_shown_nowhere():
@@ -26,21 +30,24 @@ def test_what_is_no_address_is_refused_and_its_password_shown_nowhere():
         *(f"redis://me:{PASSWORD}@host:port", f"redis://:{PASSWORD}@host?db=x", 7),
     )
 
-    def check(make, url):
+    def check(make, name, url):
         with pytest.raises(ConfigurationError, match="no address of a Redis") as raised:
-            make(url)
+            make(**{name: url})
         error = raised.value
         ours = error.__traceback__.tb_next
         told = traceback.TracebackException(
             type(error), error, ours, capture_locals=True
         )
         text = "".join(told.format())
-        assert "hidden = <secret>" in text
-        assert PASSWORD not in text
+        assert "place = " in text
+        assert not any(each in text for each in (PASSWORD, API_KEY))
         assert "repr() failed" not in text
 
-    kinds = (RedisStore, RedisLimit, RedisRelay)
-    check_all([(make, url) for make in kinds for url in bad], check)
+    takers = [(make, "url", bad) for make in (RedisStore, RedisLimit, RedisRelay)]
+    sessions = (partial(kind, API_KEY) for kind in (Session, SyncSession))
+    takers += [(make, "store", bad[:-1]) for make in sessions]
+    takers.append((store_at, "place", bad[:-1]))
+    check_all([(*taker, url) for *taker, urls in takers for url in urls], check)
 
 
 def test_what_passes_is_told_from_what_is_for_good():

@@ -57,6 +57,43 @@ async def test_a_misspelt_option_of_a_batch_is_no_parameter(session, slip, meant
         session.images.batch(["a moose"], **slip)
 
 
+URL = "https://example.com/a.png"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"seed": "x"}, {"width": 7}, {"aspect_ratio": "21-9"}, {"mask": 5}),
+        *({"callback_url": "nope"}, {"lora_weights": "x"}, {"images": ["a.png"]}),
+        *({"extra": 5}, {"extra": {"a": object()}}, {"novelty": {1: 2}}),
+        {"model": "sparkpix-image", "aspect_ratio": "21:9"},
+        {"model": "sparkpix-image-edit", "images": ["a.png"]},
+        {"model": "sparkpix-image-edit", "images": iter([URL])},
+        {"model": "novelty-9", "seed": object()},
+        {"price": 0.01},
+    ],
+)
+async def test_what_is_wrong_for_every_item_is_an_error_of_the_call(session, wrong):
+    """A value that no item can have is refused at once, and not once an item."""
+    with pytest.raises(InvalidRequestError) as caught:
+        session.images.batch(["a moose"], **wrong)
+    assert caught.value.charged is False
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        *({"aspect_ratio": "21:9"}, {"resolution": "2K"}),
+        {"model": "novelty-9", "seed": "x"},
+        {"model": "sparkpix-image-edit", "images": {URL}},
+        {"model": "sparkpix-image-edit"},
+    ],
+)
+async def test_what_an_item_may_have_is_no_error_of_the_call(session, right):
+    """Each may name a model of its own, which takes other values."""
+    session.images.batch(["a moose"], **right)
+
+
 async def generator(items):
     """Yield *items*, giving way before each."""
     for item in items:
@@ -235,11 +272,18 @@ async def test_a_price_function_that_raises_is_heard_too(emulator, session):
 
 
 @pytest.mark.parametrize(
-    "source", ["a moose", b"a hare", {"prompt": "a moose"}, 5, None]
+    ("source", "other"),
+    [
+        *(("a moose", "a single one"), (b"a hare", "a single one")),
+        *(({"prompt": "a moose"}, "a single one"), (MIXED[-1], "a single one")),
+        *((None, "NoneType"), (5, "int"), (generator, "function")),
+    ],
 )
-async def test_a_single_prompt_is_no_source(session, source):
-    """A string would be a batch of letters; what cannot be iterated is told, too."""
-    with pytest.raises(InvalidRequestError, match="list or an iterator") as caught:
+async def test_a_single_prompt_is_no_source(session, source, other):
+    """A string would be a batch of letters, and nothing has no items."""
+    with pytest.raises(
+        InvalidRequestError, match=f"list or an.* not {other}"
+    ) as caught:
         session.images.batch(source)
     assert caught.value.parameter == "source"
 

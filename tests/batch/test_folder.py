@@ -26,6 +26,22 @@ async def run(session, journal, target, **options):
     return outcome
 
 
+async def test_nothing_is_ordered_for_a_folder_that_takes_nothing(
+    session, emulator, tmp_path
+):
+    """A batch tries its folder before it orders, and leaves nothing of that behind."""
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(ConfigurationError, match=r"cannot write .*; nothing was"):
+            await run(session, None, target)
+    new = tmp_path / "new" / "folder"
+    async with session.images.batch([], download_to=new) as outcomes:
+        assert [each async for each in outcomes] == []
+
+    assert not emulator.requests
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
 async def test_a_batch_finds_what_is_there(session, emulator, tmp_path):
     """Run again, it orders and saves nothing; what is gone is saved again."""
     store, journal = MemoryStore(), tmp_path / "j.sqlite"

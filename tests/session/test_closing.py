@@ -416,6 +416,13 @@ async def test_closing_from_another_loop_is_refused_also_while_it_closes(
     assert (await order).url
 
 
+async def test_what_cannot_observe_is_refused(session):
+    """It is said at once, and not by the next order."""
+    for wrong in (None, 5, print):
+        with pytest.raises(ConfigurationError, match=r"with ordering\(\), not"):
+            session.observe(wrong)
+
+
 def test_an_option_of_a_wrong_kind_is_refused():
     """A number where an object belongs is told by the option's name, at once."""
     for name in ("polling", "retry", "timeouts", "callback", "limit"):

@@ -401,7 +401,6 @@ def test_an_outcome_has_all_paths(tmp_path):
     saved = Outcome(0, None, result, paths=[tmp_path / "a", tmp_path / "b"])
     assert saved.paths == (tmp_path / "a", tmp_path / "b")
     assert saved.path == tmp_path / "a"
-    assert Outcome(0, None, path=tmp_path).paths == (tmp_path,)
     assert Outcome(0, None).path is None
     assert Outcome(0, None, result, error).unwrap() is result
     with pytest.raises(DownloadError):

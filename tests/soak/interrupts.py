@@ -132,10 +132,7 @@ def _sync(account, served, orders, seed, keyboard):
             seconds = rng.uniform(0, 0.02)
             account.cut["SIGINT"] += keyboard.after(seconds, blocking.close)
         blocking.close()
-        for orphan in blocking.orphans:
-            account.note("orphans", orphan)
-        for batch in held:
-            surfaces.note_batch(account, batch)
+        surfaces.note_end(account, blocking, held)
 
 
 def _interrupt(account, keyboard, rng, number, body):

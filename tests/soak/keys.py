@@ -72,14 +72,14 @@ RESTARTING: Final = threading.Lock()
 """Of the Redis server; this process does not read from it meanwhile."""
 
 
-class TimedStore(SqliteStore):
-    """A store that writes down how long each call took, and waited for its turn."""
+class Timed:
+    """A store that writes down how long each call took, and who orders."""
 
     waits: BinaryIO
     owners: BinaryIO
 
     async def open(self) -> None:
-        """Open the file."""
+        """Open it."""
         asked = time.perf_counter()
         await super().open()
         self.waits.write(PAIR.pack(OPENING, time.perf_counter() - asked))
@@ -88,6 +88,10 @@ class TimedStore(SqliteStore):
         """Claim an order."""
         self.owners.write(f"owner {args[0].owner}\n".encode())
         return await super().begin(*args)
+
+
+class TimedStore(Timed, SqliteStore):
+    """The same in a file, where calls wait for their turn."""
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         asked = time.perf_counter()
@@ -105,21 +109,11 @@ class TimedStore(SqliteStore):
             self.waits.write(PAIR.pack(began - asked, now - asked))
 
 
-class TimedRedisStore(RedisStore):
+class TimedRedisStore(Timed, RedisStore):
     """The same, on a server."""
-
-    waits: BinaryIO
-    owners: BinaryIO
-
-    async def open(self) -> None:
-        """Connect."""
-        asked = time.perf_counter()
-        await super().open()
-        self.waits.write(PAIR.pack(OPENING, time.perf_counter() - asked))
 
     async def begin(self, *args: Any) -> Any:
         """Claim an order."""
-        self.owners.write(f"owner {args[0].owner}\n".encode())
         return await self._time(super().begin(*args))
 
     async def accepted(self, *args: Any) -> None:
@@ -239,14 +233,10 @@ class Round:
     def open_store(self) -> TimedStore | TimedRedisStore:
         """Return the store that they share, for one process."""
         if self.redis is None:
-            store = TimedStore.unchecked(self.store, lease_s=self.lease_s)
-            assert isinstance(store, TimedStore)
-            return store
-        shared = TimedRedisStore.unchecked(
+            return TimedStore.unchecked(self.store, lease_s=self.lease_s)
+        return TimedRedisStore.unchecked(
             self.redis.url, lease_s=self.lease_s, name=self.mark
         )
-        assert isinstance(shared, TimedRedisStore)
-        return shared
 
     async def _order(self, session: Session, key: str) -> str:
         images = session.images

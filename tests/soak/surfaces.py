@@ -186,9 +186,10 @@ async def at_random(account, seconds, rng, call, more):
     await asyncio.gather(*(lane() for _ in range(LANES)))
 
 
-async def settled(session):
-    """Wait until no order is under way and no task is pending."""
+async def settle(account, session, batches=()):
+    """Wait until nothing is under way or pending, and write down what is left."""
     await until(lambda: not (session.stats().under_way or session.pending))
+    note_end(account, session, batches)
 
 
 async def _single(account, served, orders, seed, make):
@@ -199,9 +200,7 @@ async def _single(account, served, orders, seed, make):
             await noted(account, prompt, make(session, prompt))
 
         await every_moment(account, orders, seed, call)
-        await settled(session)
-        for orphan in session.take_orphans():
-            account.note("orphans", orphan)
+        await settle(account, session)
 
 
 def _surface(make):
@@ -267,9 +266,7 @@ async def _download(account, served, orders, seed, folder):
                     kind = AT_A_STEP[cuts % len(AT_A_STEP)]
                     await cut_at_step(account, kind, cuts % (turns + 2), call)
             await at_random(account, seconds, rng, call, lambda: ready)
-        await settled(session)
-        for orphan in session.take_orphans():
-            account.note("orphans", orphan)
+        await settle(account, session)
     for file in folder.iterdir():
         if file.suffix != ".jpg" or not file.read_bytes().endswith(b"\xff\xd9"):
             account.faults.append(f"left on disk: {file.name}")
@@ -341,11 +338,7 @@ async def _batches(account, served, orders, seed, folder, *, journal, saved):
                 account.note("error", error)
 
         await every_moment(account, orders, seed, call)
-        await settled(session)
-        for batch in held:
-            note_batch(account, batch)
-        for orphan in session.take_orphans():
-            account.note("orphans", orphan)
+        await settle(account, session, held)
 
 
 def _batch_surface(*, journal=False, saved=False):
@@ -391,11 +384,11 @@ def _options(served, rng):
     return {**served.options, "timeouts": timeouts}
 
 
-def _note_end(account, session, held):
+def note_end(account, session, held):
     """Write down where what is left can be found after the end."""
     for batch in held:
         note_batch(account, batch)
-    for orphan in session.orphans:
+    for orphan in session.take_orphans():
         account.note("orphans", orphan)
 
 
@@ -424,7 +417,7 @@ async def _aclose(account, served, orders, seed):
         await asyncio.wait(tasks)
         for task in tasks:
             task.result()
-        _note_end(account, session, held)
+        note_end(account, session, held)
 
 
 ENDS = ("returned", "raised", "cancelled", "all cancelled", "stopped")

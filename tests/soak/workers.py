@@ -98,7 +98,6 @@ def work(given: argparse.Namespace) -> None:
 
     def make() -> WorkerProcess:
         store = LoggedStore.unchecked(given.broker, lease_s=given.lease)
-        assert isinstance(store, LoggedStore)
         store.log, store.sending = log, {}
         limit = RedisLimit.unchecked(
             given.broker, lease_s=given.lease, pending=given.cap

@@ -122,9 +122,11 @@ async def test_what_cost_nothing_is_an_error_to_follow(store):
             with pytest.raises(GenerationFailedError) as caught:
                 await session.images.follow(key)
             assert caught.value.idempotency_key == key
+            assert caught.value.task_id == (None if key == "refused" else "t2")
             assert caught.value.charged is False
-        with pytest.raises(InvalidRequestError, match="there is no order under"):
+        with pytest.raises(InvalidRequestError, match="no order under") as unknown:
             await session.images.follow("nothing")
+        assert unknown.value.parameter == "idempotency_key"
 
     assert len(shop.sent) == 2
 

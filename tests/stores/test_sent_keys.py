@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
-from support.fakes import FakeClock
+from support.fakes import EPOCH, FakeClock
 from support.orders import memory_store
 from support.shops import Shop
 from support.virtual_time import virtual_time
@@ -15,13 +16,17 @@ from apimodels_async import (
     ConfigurationError,
     ConnectionFailedError,
     GenerationFailedError,
+    ImageRequest,
     InvalidRequestError,
     JournalError,
     OutcomeUnknownError,
     SessionClosedError,
+    TaskTimeoutError,
 )
 from apimodels_async.errors import BadRequestError
 from apimodels_async.stores import MemoryStore, OrderState
+from apimodels_async.stores._lease import Lease
+from apimodels_async.stores.sent_order import SentOrder
 from apimodels_async.stores.store import scope_of
 
 MOOSE = {"model": "gpt-image-2", "idempotency_key": "k"}
@@ -359,6 +364,53 @@ async def test_a_limit_that_raises_leaves_the_key_free(store):
             assert (await other.images.generate("a moose", **MOOSE)).task_id
 
 
+async def test_a_lost_order_may_have_a_task_that_is_no_others(store):
+    """The store knows whose each is; one that is found late is written down."""
+    async with Shop("task", "cut").open(store) as session:
+        others = await session.images.submit("a hare", model="gpt-image-2")
+        with pytest.raises(OutcomeUnknownError):
+            await session.images.generate("a moose", **MOOSE)
+        orders = session._runtime.parts.orders
+        lost = SentOrder.follow(orders, await session.find("k"))
+
+        assert not await lost.may_have(others.task_id)
+        assert await lost.may_have("t9")
+        assert not lost.durable
+        lost.found("t9")
+        assert await lost.may_have("t9")
+        record = await session.find("k")
+        assert lost.durable
+        assert SentOrder.follow(orders, record).durable
+    assert (record.state, record.task_id) == (OrderState.ACCEPTED, "t9")
+
+
+ENDINGS = {
+    "salvaged": (None, OutcomeUnknownError("torn", task_id="t7"), "accepted", "t7"),
+    "refused": (None, BadRequestError("no such size", charged=False), "refused", None),
+    "failed": ("t8", GenerationFailedError("no people"), "failed", "t8"),
+    "left": ("t8", TaskTimeoutError("late"), "accepted", "t8"),
+}
+
+
+async def test_how_an_order_ended_is_written_down_with_its_task(store):
+    """Also a task that a torn answer named; and why there is none."""
+    async with Shop().open(store) as session:
+        await session.find("k")  # opens it
+        orders, asked = session._runtime.parts.orders, ImageRequest("m", "a moose")
+        for key, (task_id, error, state, task) in ENDINGS.items():
+            record = await SentOrder.record(orders, asked, key)
+            assert await record.begin(None) is None
+            if task_id is not None:
+                await record.accepted(task_id)
+            await record.ended(error)
+
+            known = await session.find(key)
+            assert (known.state, known.task_id) == (state, task)
+            words = str(error) if state in {"refused", "failed"} else None
+            assert known.error == words
+            assert error.idempotency_key == key
+
+
 # --- the lease --------------------------------------------------------------------
 
 
@@ -409,7 +461,38 @@ async def test_nothing_is_sent_when_the_lease_ran_out(caplog):
 
 
 async def test_a_lease_lasts_as_long_as_its_session(store):
-    """However long an order waits to be sent, it is this session's."""
+    """However long an order waits to be sent: by its own clock, and for others."""
     shop = Shop("task")
-    async with shop.open(store, limit=LateLimit(1_000)) as session:
-        assert (await session.images.generate("a moose", **MOOSE)).task_id
+    async with shop.open(store) as other:
+        async with shop.open(store, limit=LateLimit(1_000)) as session:
+            ordering = asyncio.create_task(session.images.generate("a moose", **MOOSE))
+            await asyncio.sleep(500)
+            assert (await other.find("k")).owned
+            assert (await ordering).task_id
+        assert not (await other.find("k")).owned
+
+
+class TwoClocks:
+    """A monotonic clock, and another one that people set."""
+
+    monotonic, wall = 1000.0, EPOCH
+
+    def time(self):
+        """Return the monotonic seconds."""
+        return self.monotonic
+
+    def utcnow(self):
+        """Return what people set."""
+        return self.wall
+
+
+def test_a_lease_is_held_for_five_sixths_of_it_by_either_clock():
+    """One clock stands still while a machine sleeps; the other one may be set back."""
+    clock = TwoClocks()
+    lease = Lease(clock, 60)
+    assert not lease.held
+    for monotonic, wall, held in ((49, 49, True), (51, -99, False), (0, 51, False)):
+        lease.renewed(lease.times())
+        clock.monotonic += monotonic
+        clock.wall += timedelta(seconds=wall)
+        assert lease.held == held

@@ -348,8 +348,9 @@ async def test_who_opens_a_store_as_its_session_closes_is_refused():
     late = shop.open(store)
     parts = late._runtime.open()
     await late.aclose()
-    with pytest.raises(SessionClosedError):
+    with pytest.raises(SessionClosedError) as caught:
         await parts.orders.open()
+    assert caught.value.charged is False
 
 
 async def test_who_closes_what_is_being_closed_lets_the_store_go_no_second_time():

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     """What a destination was read as."""
 
 
+def means_folder(given: str | os.PathLike[str]) -> bool:
+    """Return whether a path is that of a directory, whether there is one yet or not."""
+    ends = (os.sep, os.altsep or os.sep)
+    return os.fspath(given).endswith(ends) or Path(given).name in {"", ".."}
+
+
 def read_destination(given: Destination, parameter: str) -> Known:
     """
     Return what *given* means; nothing is opened.

@@ -50,7 +50,13 @@ class LocalDisk:
         if not folder.exists():
             missing = [each for each in folder.parents if not each.exists()]
             missing = [*reversed(missing), folder]
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            for each in reversed(missing):  # those it got to
+                with contextlib.suppress(OSError):
+                    each.rmdir()
+            raise
         if folder not in self._entered:
             self._entered.add(folder)
             _remove_stale(folder)

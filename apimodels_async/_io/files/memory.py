@@ -27,6 +27,9 @@ class MemorySink:
         """Bytes taken in so far."""
         return len(self.data)
 
+    async def check(self) -> None:
+        """Do nothing: there is room."""
+
     async def add(self, chunk: bytes) -> None:
         """Take in the next bytes; raises ``DownloadError`` if they are too many."""
         self._keeping.check_size(self.size + len(chunk))

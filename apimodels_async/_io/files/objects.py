@@ -39,6 +39,10 @@ class ObjectSink(PictureSink):
     _shown: list[str] = field(init=False, factory=list[str])
     """Keys of sidecars whose picture is not there yet."""
 
+    async def check(self) -> None:
+        """Find out whether it can be written to; raises as ``Bucket.check``."""
+        await self._bucket.check(self._key)
+
     async def finish(self) -> str:
         """
         Upload the picture under its final key, and return its address.

@@ -17,7 +17,7 @@ import os
 import secrets
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from attrs import define, field
 
@@ -25,6 +25,7 @@ from apimodels_async._core.files.ends import is_cut
 from apimodels_async._core.files.keeping import COMPARED_BYTES, CUT, SIDECAR
 from apimodels_async._io.files.sinks import PictureSink
 from apimodels_async._ports import CutError
+from apimodels_async.errors import ConfigurationError, DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from apimodels_async._ports import Disk
 
 logger: logging.Logger = logging.getLogger("apimodels_async.files")
+
+LONG_SUFFIX: Final = ".webp"
+"""Of those that a name without one may get."""
 
 
 @define(eq=False, repr=False)
@@ -49,6 +53,23 @@ class FileSink(PictureSink):
     _shown: list[Path] = field(init=False, factory=list["Path"])
     """Names given that were free before."""
     _descriptor: int | None = field(init=False, default=None)
+
+    async def check(self) -> None:
+        """
+        Find out whether a picture can be written there; leaves nothing behind.
+
+        Raises:
+            ConfigurationError: It cannot.
+        """
+        try:
+            await self._in_thread(self._try)
+        except DownloadError as error:
+            msg = f"{error.message}; nothing was ordered: name another place"
+        else:
+            return
+        finally:
+            await self.discard()
+        raise ConfigurationError(msg)
 
     async def finish(self) -> Path:
         """
@@ -72,6 +93,13 @@ class FileSink(PictureSink):
         if self._descriptor is None:
             self._descriptor = self._open()
         _write_all(self._descriptor, pieces)
+
+    def _try(self) -> None:
+        self._write([b"\0"])
+        # A part is called otherwise: the name itself may be none, or too long.
+        name = next(self._keeping.names(self._target.name, LONG_SUFFIX))
+        with contextlib.suppress(FileNotFoundError):
+            self._target.with_name(name).lstat()
 
     def _empty(self) -> None:
         if self._descriptor is not None:

@@ -4,6 +4,7 @@ import math
 import time
 import uuid
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -143,12 +144,8 @@ async def batch(  # noqa: PLR0913  options, all by keyword
         output.note(f"{place.path}: going on, {how}.")
         before = await anyio.to_thread.run_sync(place.started)
         plan = evolve(plan, queued_as=before.queued_as)
-    return await _start(
-        Assignment(place, plan, prompt_file, found, broker, workers),
-        reorder,
-        common,
-        output,
-    )
+    job = Assignment(place, plan, prompt_file, found, broker, workers)
+    return await _start(job, reorder, common, output)
 
 
 async def resume(
@@ -186,14 +183,12 @@ async def resume(
     )
     prompt_file = await anyio.to_thread.run_sync(place.prompt_file, plan)
     found = await _check(prompt_file, plan.model, plan.part, plan.max_cost, output)
+    # Counted now: what the folder says of itself may be wrong.
+    plan = evolve(plan, rows=found.rows, ordered=found.ordered)
     if limits.max_cost is None and plan.max_cost is not None:
         output.note(f"--max-cost ${plan.max_cost} of the last run is in force.")
-    return await _start(
-        Assignment(place, plan, prompt_file, found, broker, workers),
-        reorder,
-        common,
-        output,
-    )
+    job = Assignment(place, plan, prompt_file, found, broker, workers)
+    return await _start(job, reorder, common, output)
 
 
 def _find_broker(
@@ -249,9 +244,8 @@ async def _check(
     limit: Decimal | None,
     output: Output,
 ) -> Preflight:
-    def check() -> Preflight:
-        return check_rows(prompt_file.rows(model), part, limited=limit is not None)
-
+    rows, limited = prompt_file.rows(model), limit is not None
+    check = partial(check_rows, rows, part, limited=limited)
     found = await anyio.to_thread.run_sync(check)
     print_problems(found, prompt_file.name, output)
     return found
@@ -269,9 +263,7 @@ async def _start(
         InvalidRequestError: An answer is needed that nobody gives.
         JournalError: The journal cannot be used; nothing was sent.
     """
-    folder, found = job.folder, job.found
-    # Counted now: what the folder says of itself may be wrong.
-    plan = evolve(job.plan, rows=found.rows, ordered=found.ordered)
+    folder, plan = job.folder, job.plan
     pid = await anyio.to_thread.run_sync(holder_of, folder.journal)
     if pid is not None:
         msg = (
@@ -298,7 +290,7 @@ async def _start(
         if not await anyio.Path(folder.journal).exists():
             await place_of(folder, plan).check_new()
         await anyio.to_thread.run_sync(folder.write, plan, job.prompt_file)
-        _announce(folder, plan, found, output)
+        _announce(folder, plan, job.found, output)
         if job.broker is not None:
             server = address_of(job.broker)
             output.note(
@@ -314,10 +306,10 @@ async def _start(
         run = Run(
             folder=folder,
             plan=plan,
+            prompts=job.prompt_file,
             progress=progress,
             output=output,
-            retry_failed=reorder.retry_failed,
-            resubmit_unknown=reorder.resubmit_unknown,
+            reorder=reorder,
             base_url=common.base_url,
         )
         await run.execute(source)

@@ -1,7 +1,6 @@
 """``apimodels ls``: what a batch ordered, also while it runs; or what a store has."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
@@ -111,15 +110,9 @@ async def ls(
 async def _list_store(
     output: Output, store: Store, states: list[State] | None, base_url: str | None
 ) -> None:
-    async def narrowed(
-        found: AsyncIterator[OrderRecord],
-    ) -> AsyncIterator[OrderRecord]:
-        async for record in found:
-            if not states or _word(record) in states:
-                yield record
-
     async with aclosing(read_history(store, base_url=base_url)) as found:
-        await print_orders(output, store, narrowed(found))
+        fits = (each async for each in found if not states or _word(each) in states)
+        await print_orders(output, store, fits)
 
 
 def _word(record: OrderRecord) -> str:

@@ -1,10 +1,10 @@
 """
 Runs a batch: reads rows, counts and prints outcomes, writes the gallery.
 
-Theory of operation: rows are read from the folder's copy of the prompts as the library
-asks for them. The first signal ends that reading; what is under way is finished and
-handed over as ever. The next one ends the process, and the journal knows what was under
-way. A stdout that fails ends the reading, too.
+Theory of operation: rows are read as the library asks for them. The first signal ends
+that reading; what is under way is finished and handed over as ever. The next one ends
+the process, and the journal knows what was under way. A stdout that fails ends the
+reading, too.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from apimodels_async.cli.batch.progress import (
 )
 from apimodels_async.cli.context import on_signals
 from apimodels_async.cli.gallery.page import models_of
+from apimodels_async.cli.options import Reorder
 from apimodels_async.cli.words import plain_words
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from apimodels_async.cli.batch.folder import Folder
     from apimodels_async.cli.batch.plan import Plan
     from apimodels_async.cli.batch.progress import Progress
-    from apimodels_async.cli.batch.rows import Row
+    from apimodels_async.cli.batch.rows import PromptFile, Row
     from apimodels_async.cli.batch.source import OutcomeSource
     from apimodels_async.cli.gallery.card import Card
     from apimodels_async.cli.output import Output
@@ -59,10 +60,10 @@ class Run:
 
     folder: Folder
     plan: Plan
+    prompts: PromptFile
     progress: Progress
     output: Output
-    retry_failed: bool = False
-    resubmit_unknown: bool = False
+    reorder: Reorder = field(factory=Reorder)
     base_url: str | None = None
     """As an option gave it."""
     signal: int | None = None
@@ -91,13 +92,10 @@ class Run:
 
         Raises:
             JournalError: It cannot be used; nothing was sent.
-            ConfigurationError: The copy of the prompts cannot be read, or the broker
-                cannot be used.
+            ConfigurationError: The broker cannot be used.
             ConnectionFailedError: The broker is away.
         """
-        part = self.plan.part
-        copy = await anyio.to_thread.run_sync(self.folder.prompt_file, self.plan)
-        rows = copy.rows(self.plan.model)
+        part, rows = self.plan.part, self.prompts.rows(self.plan.model)
         stop = partial(self._on_signal, source)
         with on_signals(stop, lambda: self._last_words(source)):
             batch = source.batch(
@@ -106,8 +104,8 @@ class Run:
                 max_cost=self.plan.max_cost,
                 journal=self.folder.journal,
                 download_to=self.plan.out or self.folder.pictures,
-                retry_failed=self.retry_failed,
-                resubmit_unknown=self.resubmit_unknown,
+                retry_failed=self.reorder.retry_failed,
+                resubmit_unknown=self.reorder.resubmit_unknown,
                 start=part.first,
                 step=part.of,
             )
@@ -126,7 +124,10 @@ class Run:
         return f"{source.last_words()}Or all of them: {resume}\n"
 
     async def _items(self, rows: Iterator[Row]) -> AsyncIterator[dict[str, Any]]:
-        while chunk := await anyio.to_thread.run_sync(_chunk, rows):
+        def read_chunk() -> list[Row]:
+            return list(islice(rows, CHUNK_ROWS))
+
+        while chunk := await anyio.to_thread.run_sync(read_chunk):
             for row in chunk:
                 if self.progress.stopping or self.progress.broken:
                     return
@@ -242,7 +243,3 @@ async def _background_jobs(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[No
         yield
         for each in running:
             each.cancel()
-
-
-def _chunk(rows: Iterator[Row]) -> list[Row]:
-    return list(islice(rows, CHUNK_ROWS))

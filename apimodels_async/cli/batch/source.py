@@ -69,7 +69,11 @@ class SessionSource:
         asked = 0 if before is None else now.polls - before.polls
         if before is not None and asked:
             silent = now.poll_errors - before.poll_errors == asked
-            self._silence = _api_silence(now.pending) if silent else None
+            meanwhile = (
+                f"{now.pending} tasks are paid for and are asked for again and again"
+            )
+            told = Silence("The API does not answer", meanwhile)
+            self._silence = told if silent else None
         return self._silence
 
     async def give_up(self) -> None:
@@ -88,13 +92,6 @@ class SessionSource:
     def last_words(self) -> str:
         """Tell of the session's tasks."""
         return unfinished_words(self.session)
-
-
-def _api_silence(pending: int) -> Silence:
-    return Silence(
-        "The API does not answer",
-        f"{pending} tasks are paid for and are asked for again and again",
-    )
 
 
 @define(eq=False)
@@ -171,7 +168,7 @@ async def source_of(
             broker,
             queue=workers.queue,
             base_url=common.base_url,
-            proxy=False if common.proxy == "none" else common.proxy,
+            proxy=common.session_proxy,
         )
         yield QueueSource(queue, plan.queued_as)
     elif plan.speed is None:

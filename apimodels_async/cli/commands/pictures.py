@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+from attrs import field, frozen
 from cyclopts import Parameter
 
 from apimodels_async import (
@@ -14,7 +15,12 @@ from apimodels_async import (
     check_request,
     known_models,
 )
-from apimodels_async._api.catalogue import find_model, sends_as_it_is
+from apimodels_async._api.catalogue import (
+    SPARKPIX_EDIT,
+    SPARKPIX_IMAGE,
+    find_model,
+    sends_as_it_is,
+)
 from apimodels_async.cli.completion import complete_path
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.delivery import Delivery, deliver, follow, target_of
@@ -39,8 +45,6 @@ if TYPE_CHECKING:
     from apimodels_async.cli.context import CommandContext
     from apimodels_async.models import AnyRequest
 
-SPARKPIX: Final = "sparkpix-image"
-SPARKPIX_EDIT: Final = "sparkpix-image-edit"
 TO_COME: Final = "https://apimodels.app/to-be-uploaded"
 """Stands for a file while the order is checked, which is before it is uploaded."""
 PATH_CHARS_MAX: Final = 4096
@@ -52,17 +56,33 @@ Images = Annotated[
 ]
 
 
+@Parameter(name="*")
+@frozen(kw_only=True)
+class OrderOptions:
+    """What both commands take."""
+
+    picture: Picture = field(factory=Picture)
+
+    param: Params = None
+    """name=value of any other parameter, in the API's names; the value is read as JSON
+    where it is JSON; repeatable. Files for images are uploaded."""
+
+    extra: Extra = None
+    """As --param, but sent as it is, unchecked."""
+
+    no_wait: NoWait = False
+    """Submit, print the task id and leave; not for SparkPix, which has no tasks."""
+
+    delivery: Delivery = field(factory=Delivery)
+    remembering: Remembering = field(factory=Remembering)
+    common: Common = field(factory=Common)
+
+
 async def generate(
     prompt: str | None = None,
     *,
-    model: ModelName = SPARKPIX,
-    picture: Picture = Picture(),
-    param: Params = None,
-    extra: Extra = None,
-    no_wait: NoWait = False,
-    delivery: Delivery = Delivery(),
-    remembering: Remembering = Remembering(),
-    common: Common = Common(),
+    model: ModelName = SPARKPIX_IMAGE,
+    options: OrderOptions = OrderOptions(),
 ) -> None:
     """
     Make a picture of PROMPT; costs money once the API accepts it.
@@ -72,31 +92,16 @@ async def generate(
             need none.
 
         model: As listed by "apimodels models".
-
-        param: name=value of any other parameter, in the API's names; the value is
-            read as JSON where it is JSON; repeatable. Files for images are uploaded.
-
-        extra: As --param, but sent as it is, unchecked.
-
-        no_wait: Submit, print the task id and leave; not for SparkPix, which has no
-            tasks.
     """
-    params = gather_parameters(picture, param, extra)
-    await _make(prompt, model, params, (), no_wait, delivery, remembering, common)
+    await _make(prompt, model, (), options)
 
 
-async def edit(  # noqa: PLR0913  options, all by keyword
+async def edit(
     prompt: str | None = None,
     *,
     image: Images,
     model: ModelName = SPARKPIX_EDIT,
-    picture: Picture = Picture(),
-    param: Params = None,
-    extra: Extra = None,
-    no_wait: NoWait = False,
-    delivery: Delivery = Delivery(),
-    remembering: Remembering = Remembering(),
-    common: Common = Common(),
+    options: OrderOptions = OrderOptions(),
 ) -> None:
     """
     Edit or fuse pictures as PROMPT says; costs money once the API accepts it.
@@ -108,30 +113,17 @@ async def edit(  # noqa: PLR0913  options, all by keyword
         image: File or http(s) URL; files are uploaded first (free); repeatable.
 
         model: As listed by "apimodels models".
-
-        param: name=value of any other parameter, in the API's names; the value is
-            read as JSON where it is JSON; repeatable. Files for images are uploaded.
-
-        extra: As --param, but sent as it is, unchecked.
-
-        no_wait: Submit, print the task id and leave; not for SparkPix, which has no
-            tasks.
     """
-    params = gather_parameters(picture, param, extra)
-    await _make(prompt, model, params, image, no_wait, delivery, remembering, common)
+    await _make(prompt, model, image, options)
 
 
 async def _make(
-    prompt: str | None,
-    model: str,
-    params: dict[str, Any],
-    images: Sequence[str],
-    no_wait: bool,  # noqa: FBT001
-    delivery: Delivery,
-    remembering: Remembering,
-    common: Common,
+    prompt: str | None, model: str, images: Sequence[str], options: OrderOptions
 ) -> None:
-    output, order = Output(common.json), StoredOrder.begin(remembering)
+    params = gather_parameters(options.picture, options.param, options.extra)
+    delivery, no_wait = options.delivery, options.no_wait
+    output = Output(options.common.json)
+    order = StoredOrder.begin(options.remembering)
     target = target_of(delivery.out, no_save=delivery.no_save)
     # Before anything is uploaded.
     if images:
@@ -148,13 +140,13 @@ async def _make(
     warning = sends_as_it_is(model)
     if warning is not None:
         output.warning(warning)
-    session = open_session(common, order.store)
+    session = open_session(options.common, order.store)
     async with command_context(session, output) as context:
         await check_out(target)
         addresses = {file: await _hosted(context, file) for file in files}
         params = _placed(params, addresses)
         request = _request(prompt, model, params)
-        named = {"idempotency_key": order.key, "manual_ack": order.manual_ack}
+        named = {"idempotency_key": order.key, "manual_ack": order.store is not None}
         ordered = {**params, "model": model, **named}
         result: ImageResult | None
         if at_once:

@@ -83,7 +83,7 @@ async def worker(
             f"{BROKER_VARIABLE}"
         )
         raise ConfigurationError(msg)
-    await check_out(out)
+    await check_out(out, folder=True)
     from apimodels_async.integrations.streaq import WorkerLoop, WorkerProcess
 
     make = partial(

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from apimodels_async._api.catalogue import SPARKPIX_EDIT, SPARKPIX_IMAGE
+
 SUBJECTS: Final = (
     *("a red fox", "a lighthouse", "an old observatory", "two herons"),
     *("a paper boat", "a glass city", "a moose", "a night train"),
@@ -17,21 +19,21 @@ SETTINGS: Final = (
 )
 EDITS: Final = ("at sunset", "as a woodcut", "in the rain", "as a stained-glass window")
 RATIOS: Final = ("1:1", "4:3", "3:2", "16:9", "3:4")
-GENERATE, EDIT, TASK = "sparkpix-image", "sparkpix-image-edit", "gpt-image-2"
+TASK: Final = "gpt-image-2"
 
 # One round: half of it synchronous, so that both ways of the API are at work at once.
 ROUND: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    (GENERATE, {}),
+    (SPARKPIX_IMAGE, {}),
     (TASK, {"resolution": "1K"}),
-    (GENERATE, {}),
+    (SPARKPIX_IMAGE, {}),
     ("flux-2-klein-4b", {}),
-    (EDIT, {}),
+    (SPARKPIX_EDIT, {}),
     ("gemini-2.5-flash-image", {}),
-    (GENERATE, {}),
+    (SPARKPIX_IMAGE, {}),
     ("grok-4.2-image", {}),
-    (EDIT, {}),
+    (SPARKPIX_EDIT, {}),
     ("doubao-seedream-5-0-pro", {"resolution": "1K"}),
-    (GENERATE, {}),
+    (SPARKPIX_IMAGE, {}),
     ("qwen3-image", {}),
 )
 REFUSED: Final = "[refused] something the content policy forbids"
@@ -61,17 +63,17 @@ def demo_orders(count: int) -> dict[int, DemoOrder]:
     source = 0
     for at in range(count):
         if at == count // 3:
-            orders.append(DemoOrder(GENERATE, REFUSED))
+            orders.append(DemoOrder(SPARKPIX_IMAGE, REFUSED))
         if at == 2 * count // 3:
             orders.append(DemoOrder(TASK, REFUSED))
         model, params = ROUND[at % len(ROUND)]
-        if model == EDIT:
+        if model == SPARKPIX_EDIT:
             words = EDITS[at // 4 % len(EDITS)]
             edits.append(DemoOrder(model, words, {"seed": at}, source))
             continue
         prompt = f"{SUBJECTS[at % len(SUBJECTS)]} {SETTINGS[at % len(SETTINGS)]}"
         ratio = {"aspect_ratio": RATIOS[at % len(RATIOS)]}
         orders.append(DemoOrder(model, prompt, {**params, **ratio, "seed": at}))
-        if model == GENERATE:
+        if model == SPARKPIX_IMAGE:
             source = len(orders)
     return dict(enumerate([*orders, *edits], 1))

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import fields_dict
 
+from apimodels_async._api.catalogue import SPARKPIX_EDIT
 from apimodels_async.cli.options import Picture, read_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EDIT: Final = "sparkpix-image-edit"
-"""Ordered by ``apimodels edit``."""
 NOT_SHOWN: Final = frozenset({"prompt", "model", "callback_url", "callBackUrl"})
 VALUE_CHARS_MAX: Final = 200
 """A longer one is a picture, or as good as one."""
@@ -48,7 +47,7 @@ def command_of(
     for name, value in params.items():
         if name in NOT_SHOWN or value is None:
             continue
-        if name == "images" and model == EDIT and isinstance(value, list):
+        if name == "images" and model == SPARKPIX_EDIT and isinstance(value, list):
             call = "edit"
             words += [word for each in value for word in ("--image", str(each))]
         elif name in common:

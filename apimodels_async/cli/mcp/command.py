@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import sys
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Final
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Final
 
 from apimodels_async import ConfigurationError, __version__, known_models
 from apimodels_async._core.money.budget import Budget
@@ -18,7 +16,7 @@ from apimodels_async.cli.commands.account import price_dates
 from apimodels_async.cli.context import command_context, open_session
 from apimodels_async.cli.errors import ExitCode
 from apimodels_async.cli.mcp.stdio import serve
-from apimodels_async.cli.options import Amount, Common, Flag, StorePlace
+from apimodels_async.cli.options import Amount, Connection, Flag, StorePlace
 from apimodels_async.cli.output import Output, screen
 from apimodels_async.cli.store import find_store
 
@@ -78,9 +76,7 @@ async def mcp(
     max_cost: Amount = Decimal(1),
     inline: Flag = False,
     store: StorePlace = None,
-    base_url: str | None = None,
-    poll_interval: Annotated[float | None, Parameter(show_default=False)] = None,
-    proxy: Annotated[str | None, Parameter(show_default=False)] = None,
+    connection: Connection = Connection(),
 ) -> int:
     """
     Serve the Model Context Protocol on stdin and stdout, for an agent.
@@ -99,14 +95,6 @@ async def mcp(
         store: SQLite file or redis://... that remembers orders, else
             APIMODELS_STORE: then calls take an idempotency_key, and each is bought
             once.
-
-        base_url: Address of the API, else APIMODELS_BASE_URL, else the vendor's.
-
-        poll_interval: Seconds between two status requests, 2 to 3; any for an
-            emulator on loopback.
-
-        proxy: HTTP proxy, else HTTPS_PROXY (a better place for a password); none:
-            without.
     """
     try:
         from apimodels_async.cli.mcp.orders import Orders
@@ -121,8 +109,7 @@ async def mcp(
     # Nothing but the protocol may come out of stdout.
     output = Output(stdout=screen(sys.stderr))
     kept = find_store(store)
-    common = Common(base_url=base_url, poll_interval=poll_interval, proxy=proxy)
-    session = open_session(common, kept)
+    session = open_session(connection, kept)
     async with command_context(session, output) as context:
         budget = Budget(max_cost)
         orders = Orders(session, budget, context.handles, context.due, inline=inline)

@@ -19,15 +19,11 @@ from apimodels_async import (
     ImageResult,
     OutcomeUnknownError,
 )
-from apimodels_async._api.catalogue import find_model
+from apimodels_async._api.catalogue import SPARKPIX_EDIT, SPARKPIX_IMAGE, find_model
 from apimodels_async._api.spelling import EXTRA_HINT, reworded
 from apimodels_async._core.money.orders import FORGET_HINT
 from apimodels_async._text import printable
-from apimodels_async.cli.commands.pictures import (
-    SPARKPIX,
-    SPARKPIX_EDIT,
-    image_value,
-)
+from apimodels_async.cli.commands.pictures import image_value
 from apimodels_async.cli.mcp.arguments import (
     Extra,
     Key,
@@ -75,7 +71,7 @@ class Toolbox:
         context: Context,
         prompt: Prompt,
         *,
-        model: Model = SPARKPIX,
+        model: Model = SPARKPIX_IMAGE,
         aspect_ratio: Ratio = None,
         resolution: Resolution = None,
         seed: Seed = None,

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from apimodels_async._io.order_limit import check_bounds
 from apimodels_async._io.redis import Server
-from apimodels_async._secret import Secret
+from apimodels_async._secret import hidden
 from apimodels_async.integrations.redis.worker import AWAY_S, Bounds, Worker
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class RedisLimit:
         name: str = NAME,
     ) -> None:
         self._name = name
-        hidden, url = Secret(url), ""  # a frame that raises shows locals
+        place, url = hidden(url), ""  # a frame that raises shows locals
         check_bounds("RedisLimit", pending, per_second)
-        self._server = Server(hidden, name)
+        self._server = Server(place, name)
         self._bounds = Bounds(pending or 0, 1 / per_second if per_second else 0.0)
         self._workers: dict[tuple[int, asyncio.AbstractEventLoop], Worker] = {}
         """Process and event loop -> its part. A forked child takes none."""

@@ -20,7 +20,7 @@ from redis import exceptions
 
 from apimodels_async._io.redis import Server, in_words
 from apimodels_async._ports import Hint
-from apimodels_async._secret import Secret
+from apimodels_async._secret import hidden
 from apimodels_async.errors import ConnectionFailedError
 from apimodels_async.integrations.redis.listening import listen, stop
 
@@ -60,8 +60,8 @@ class RedisRelay:
 
     def __init__(self, url: str, *, name: str = NAME) -> None:
         self._name = name
-        hidden, url = Secret(url), ""  # a frame that raises shows locals
-        self._server = Server(hidden, name)
+        place, url = hidden(url), ""  # a frame that raises shows locals
+        self._server = Server(place, name)
         # Channels are of all databases of a server, keys of one.
         self._channel = f"{name}:hints:{self._server.db}"
 

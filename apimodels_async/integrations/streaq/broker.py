@@ -17,7 +17,7 @@ from coredis import exceptions
 from streaq import StreaqError, Worker
 
 from apimodels_async._io.redis import Server
-from apimodels_async._secret import Secret
+from apimodels_async._secret import hidden
 from apimodels_async._text import printable
 from apimodels_async.errors import ConfigurationError, ConnectionFailedError
 from apimodels_async.integrations.streaq.jobs import DAMAGE
@@ -143,7 +143,7 @@ def make_worker(
     Raises:
         ConfigurationError: *url* is no address of a Redis server.
     """
-    server = Server(Secret(url), queue)  # which tells no part of a password
+    server = Server(hidden(url), queue)  # which tells no part of a password
     options: dict[str, Any] = {
         "decode_components": True,
         "connect_timeout": CONNECT_S,

@@ -9,19 +9,19 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import define, field
 from coredis import PureToken
 from streaq.utils import now_ms
 
 from apimodels_async._api import requests
 from apimodels_async._core.money.digests import digest_of
-from apimodels_async.batch.source import items_of
 from apimodels_async.errors import ApiModelsError, InvalidRequestError
 from apimodels_async.integrations.streaq.jobs import TASK, Job
 from apimodels_async.integrations.streaq.progress import progress_key
 from apimodels_async.integrations.streaq.reading import read_job
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from streaq import Worker
     from streaq.task import Task
@@ -37,20 +37,31 @@ message is in memory, here and there, and Redis cuts off who sends it 1 GiB.
 """
 
 
-async def chunked(
-    jobs: Iterable[Job] | AsyncIterable[Job],
-) -> AsyncIterator[list[Job]]:
+@define(eq=False)
+class Chunk:
+    """Jobs for one message to the broker."""
+
+    jobs: list[Job] = field(factory=list[Job])
+    _bytes: int = field(init=False, default=0)
+
+    def add(self, job: Job) -> list[Job]:
+        """Add *job*; return those that go before it, if it were too much with them."""
+        full, more = list[Job](), job.size
+        if len(self.jobs) == CHUNK or self._bytes + more > CHUNK_BYTES:
+            full, self.jobs, self._bytes = self.jobs, [], 0
+        self.jobs.append(job)
+        self._bytes += more
+        return full
+
+
+def chunked(jobs: Iterable[Job]) -> Iterator[list[Job]]:
     """Return *jobs* in as many as go into one message; none is empty."""
-    chunk, size = list[Job](), 0
-    async for job in items_of(jobs):
-        more = job.size
-        if chunk and (len(chunk) == CHUNK or size + more > CHUNK_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(job)
-        size += more
-    if chunk:
-        yield chunk
+    chunk = Chunk()
+    for job in jobs:
+        if full := chunk.add(job):
+            yield full
+    if chunk.jobs:
+        yield chunk.jobs
 
 
 async def put_jobs(

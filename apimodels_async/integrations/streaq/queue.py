@@ -37,7 +37,7 @@ from apimodels_async.integrations.streaq.progress import (
     Progress,
     progress_key,
 )
-from apimodels_async.integrations.streaq.putting import chunked, put_new
+from apimodels_async.integrations.streaq.putting import Chunk, put_new
 from apimodels_async.integrations.streaq.reading import AnswerReader, damaged, read_job
 from apimodels_async.integrations.streaq.waiting import Waiting
 from apimodels_async.stores.redis.store import RedisStore
@@ -187,12 +187,12 @@ class OrderQueue:
                 have been put.
             ConnectionFailedError: The broker is away.
         """
-        count = 0
-        async with aclosing(items_of(orders)) as each:
-            jobs = (self._job(*_pair(order), save_to) async for order in each)
-            async for chunk in chunked(jobs):
-                await self._ask(put_new(self._worker, chunk))
-                count += len(chunk)
+        count, chunk = 0, Chunk()
+        async with aclosing(items_of(orders)) as source:
+            async for order in source:
+                await self._put(chunk.add(self._job(*_pair(order), save_to)))
+                count += 1
+        await self._put(chunk.jobs)
         return count
 
     async def wait(self, idempotency_key: str) -> Answer:
@@ -322,6 +322,10 @@ class OrderQueue:
         body = dump_request(requests.encode(asked), requests.model_of(asked))
         named = checks.check_key(key)
         return Job(named, body, save_to, None, base_url=self.base_url)
+
+    async def _put(self, jobs: list[Job]) -> None:
+        if jobs:
+            await self._ask(put_new(self._worker, jobs))
 
     async def _ask(self, question: Any) -> Any:
         trouble: BaseException

@@ -183,7 +183,7 @@ class Waiting:
             for waiters in self._waiters.values()
             if waiters[0].put_at is None or now - waiters[0].put_at > AGAIN_S
         }
-        async for jobs in chunked(each.job for each in due.values()):
+        for jobs in chunked(each.job for each in due.values()):
             some = [due[job.id] for job in jobs]
             new = [each.job.id for each in some if _new([each])]
             await put_jobs(self._worker, jobs, fresh=new)

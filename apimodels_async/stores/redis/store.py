@@ -17,7 +17,7 @@ from apimodels_async._core.money.orders import BEFORE, ENDED, HOSTED, LEASE_S, C
 from apimodels_async._core.money.pictures import digests_in, put_back, take_out
 from apimodels_async._core.money.records import dump_result
 from apimodels_async._core.money.resume import OrderState
-from apimodels_async._secret import Secret
+from apimodels_async._secret import hidden
 from apimodels_async.errors import ConfigurationError, JournalError
 from apimodels_async.stores.records import Records, sum_money
 from apimodels_async.stores.redis.claims import FREE, Claims
@@ -72,7 +72,7 @@ class RedisStore:
         """As given."""
         self.lease_s = LEASE_S
         """Seconds for which an owner counts as alive after it was last heard of."""
-        hidden, url = Secret(url), ""  # a frame that raises shows locals
+        place, url = hidden(url), ""  # a frame that raises shows locals
         if importlib.util.find_spec("redis") is None:
             msg = (
                 "a store on Redis needs redis-py, which is not installed; "
@@ -81,7 +81,7 @@ class RedisStore:
             raise ConfigurationError(msg)
         from apimodels_async._io.redis import Server
 
-        self._server = Server(hidden, f"{{{name}}}")
+        self._server = Server(place, f"{{{name}}}")
         given: object = replicas
         if not isinstance(given, int) or given < 0:
             msg = f"replicas={given!r} must be a whole number, 0 or more"

@@ -11,7 +11,7 @@ import signal
 import pytest
 from support.downloads import names
 
-from apimodels_async import DownloadError
+from apimodels_async import ConfigurationError, DownloadError
 from apimodels_async._core.files.keeping import BUFFER_BYTES, Keeping
 from apimodels_async._core.files.names import file_stem
 from apimodels_async._io.files.disk import LocalDisk
@@ -50,6 +50,34 @@ async def test_a_bare_name_gets_the_suffix_of_the_content(
     assert path == tmp_path / f"fox{suffix}"
     assert path.read_bytes() == content
     assert names(tmp_path) == [path.name]
+
+
+async def test_a_place_can_be_tried(tmp_path, threads):
+    """What cannot be written is said beforehand, and a trial leaves nothing behind."""
+    (tmp_path / "file").write_bytes(PNG)
+    long, most = "x" * 300, "x" * 255
+    before, folder = names(tmp_path), Keeping(stem="s", folder=True)
+    for target, keeping in (
+        (tmp_path, STEM),
+        (tmp_path / "file", STEM),
+        (tmp_path / most, STEM),
+        (tmp_path / "a" / "fox.png", STEM),
+        (tmp_path / "a" / "b", folder),
+    ):
+        await FileSink(threads, keeping, target, LocalDisk()).check()
+        assert names(tmp_path) == before, target
+    for target, keeping in (
+        (tmp_path / "file", folder),
+        (tmp_path / "file" / "fox", STEM),
+        (tmp_path / "a" / long / "fox", STEM),
+        (tmp_path / long, STEM),
+        (tmp_path / f"{long}.png", STEM),
+        (tmp_path / "a\0b", STEM),
+    ):
+        sink = FileSink(threads, keeping, target, LocalDisk())
+        with pytest.raises(ConfigurationError, match=r"cannot write .*; nothing was"):
+            await sink.check()
+        assert names(tmp_path) == before, target
 
 
 async def test_a_suffix_given_is_kept(tmp_path, threads):

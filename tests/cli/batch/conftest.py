@@ -10,6 +10,7 @@ from apimodels_async import DownloadError, ImageRequest, ImageResult, Outcome
 from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.plan import Plan
 from apimodels_async.cli.batch.progress import Progress
+from apimodels_async.cli.batch.rows import PromptFile
 from apimodels_async.cli.batch.run import Run
 from apimodels_async.cli.output import Output
 
@@ -54,6 +55,7 @@ def run_of(folder):
         return Run(
             folder=Folder.at(folder),
             plan=plan,
+            prompts=PromptFile("p.txt", ".txt", b"a fox\n"),
             progress=progress,
             output=Output(),
             **more,

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 from cli.batch.conftest import progress_of
 
-from apimodels_async import ConfigurationError, PollPolicy, Session
+from apimodels_async import PollPolicy, Session
 from apimodels_async.cli.batch.journal import read_cards
 from apimodels_async.cli.batch.rows import PromptFile, Row
 from apimodels_async.cli.batch.source import SessionSource
@@ -32,12 +32,6 @@ async def outcome(run_of, emulator):
         return run
 
     return outcome
-
-
-async def test_a_copy_that_is_gone_is_named(run_of):
-    """Without its copy of the prompts a run does not begin."""
-    with pytest.raises(ConfigurationError, match="the copy of the prompts"):
-        await run_of(progress_of()).execute(SessionSource(Session("k")))
 
 
 async def test_nothing_is_ordered_that_nobody_hears_of(run_of):

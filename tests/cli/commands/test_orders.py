@@ -88,8 +88,9 @@ async def test_the_same_key_again_is_free(run, emulator, folder, model):
 async def test_what_was_not_saved_is_recovered(run, emulator, folder, model):
     """An order counts as handed over once its files are there, not before."""
     argv = ("generate", "a fox", *model, *STORE)
-    (folder / "out").write_text("in the way")
+    emulator.fault("file", "forbidden", times=None)
     blocked = await run(*argv, "--out", "out/")
+    emulator.clear_faults()
     recovered = await run("recover", *STORE, "--out", "rec")
     saved = await run(*argv, "--out", "new/")
     shown = await run(*argv, "--no-save")

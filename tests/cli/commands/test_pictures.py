@@ -20,6 +20,18 @@ async def test_generate_prints_the_url_and_saves_the_picture(run, folder):
     assert "cost     $0.01" in done.out
 
 
+async def test_nothing_is_bought_for_a_place_that_takes_nothing(run, folder, emulator):
+    """A file in the way of --out, or a name that is too long, is said at once."""
+    (folder / "file").touch()
+    for out in ("file/fox", "file/", "x" * 300):
+        done = await run("generate", "a red fox", "--out", out)
+        assert done.code == 2, out
+        assert "nothing was ordered" in done.err
+
+    assert not emulator.requests
+    assert [each.name for each in folder.iterdir()] == ["file"]
+
+
 async def test_parameters_reach_the_api(run, emulator):
     """Options and --param values arrive under the API's names, JSON as JSON."""
     argv = ["--width", 512, "--height", 256, "--no-save", "--json"]
@@ -151,10 +163,10 @@ async def test_edit_refuses_images_a_model_does_not_take(run, emulator):
     assert emulator.requests == []
 
 
-async def test_a_picture_that_cannot_be_saved_is_not_lost(run, folder):
+async def test_a_picture_that_cannot_be_saved_is_not_lost(run, emulator):
     """If saving fails the URL is printed all the same, and the error says charged."""
-    (folder / "file").write_text("")
-    done = await run("generate", "a fox", "--out", "file/fox.jpg", "--json")
+    emulator.fault("file", "forbidden")
+    done = await run("generate", "a fox", "--out", "fox.jpg", "--json")
 
     result, error = done.records
     assert done.code == 1

@@ -5,10 +5,6 @@ from __future__ import annotations
 import pytest
 from support.orders import an_order
 
-from apimodels_async import PollPolicy, Session, TaskTimeoutError
-from apimodels_async.cli.context import command_context
-from apimodels_async.cli.delivery import follow
-from apimodels_async.cli.output import Output
 from apimodels_async.stores import OrderState, SqliteStore, find_order
 
 MODEL = ("--model", "gpt-image-2", "--no-wait", "--json")
@@ -112,17 +108,6 @@ async def test_wait_gives_up_in_time(run, submit):
     assert "after 0.2 s" in done.err
     assert "may have been charged" in done.err
     assert f"apimodels wait {task_id}" in done.err
-
-
-async def test_the_deadline_of_the_session_passes(emulator):
-    """A task that outlives the session's own deadline ends with that error."""
-    polling = PollPolicy.unchecked(interval=0.05, deadline=0.2)
-    session = Session(emulator.api_key, base_url=emulator.base_url, polling=polling)
-    async with command_context(session, Output()) as context:
-        handle = await session.images.submit("a moose [stuck]", model="gpt-image-2")
-
-        with pytest.raises(TaskTimeoutError, match=r"after 0\.2 s"):
-            await follow(context, handle)
 
 
 # --- by idempotency key -----------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from apimodels_async.cli.demo.orders import GENERATE, REFUSED, demo_orders
+from apimodels_async._api.catalogue import SPARKPIX_IMAGE
+from apimodels_async.cli.demo.orders import REFUSED, demo_orders
 
 
 def test_the_orders_are_as_many_as_asked_and_two_more():
@@ -15,5 +16,5 @@ def test_the_orders_are_as_many_as_asked_and_two_more():
         for number, order in orders.items():
             if order.source is not None:
                 assert order.source < number
-                assert orders[order.source].model == GENERATE
+                assert orders[order.source].model == SPARKPIX_IMAGE
                 assert orders[order.source].prompt != REFUSED

@@ -26,12 +26,12 @@ DAMAGES = {
 ANOTHERS = {"another's": json.dumps(KNOWN | {"a": [{"prompt": "a fox"}, "k"]})}
 
 
-async def test_a_message_is_bounded_in_jobs_and_in_bytes():
+def test_a_message_is_bounded_in_jobs_and_in_bytes():
     """A job that is larger than the bound goes alone; none is left out."""
     sizes = [CHUNK_BYTES // 4] * 7 + [2 * CHUNK_BYTES] + [10] * (CHUNK + 1)
     jobs = [Job(f"k{n}", {"prompt": "x" * size}) for n, size in enumerate(sizes)]
 
-    chunks = [chunk async for chunk in chunked(jobs)]
+    chunks = [*chunked(jobs)]
 
     assert [len(chunk) for chunk in chunks] == [3, 3, 1, 1, CHUNK, 1]
     assert [job for chunk in chunks for job in chunk] == jobs

@@ -10,6 +10,7 @@ import pytest
 from streaq import Worker
 from support.batches import prompts_ordered
 from support.cases import check_all
+from support.ports import free_port
 from support.redis import SAFE, RedisServer, needs_redis
 from support.waiting import until
 from support.workers import RunningWorker, working
@@ -174,7 +175,7 @@ async def test_a_worker_that_stops_hands_back(queue, broker, emulator):
 
 async def test_a_broker_that_restarts_is_come_back_to(emulator):
     """Worker and queue go on; what was bought is not bought again."""
-    with RedisServer(SAFE) as server:
+    with RedisServer(SAFE, port=free_port()) as server:
         orders = [
             ({"prompt": f"m{n}", "model": "gpt-image-2"}, f"m{n}") for n in range(5)
         ]

@@ -160,18 +160,21 @@ async def test_what_cannot_be_saved_is_paid_for_and_told(
     """The answer has result and error; put again, it is saved, and not bought again."""
     emulator.fault("file", "html", status=200, times=2)
     job = Job("numbered", {"prompt": "a fox"}, None, 7)
+    nowhere = Job("nowhere", {"prompt": "a bear"}, "az://deck/")  # of no account
     async with working(broker.url, emulator, save_to=tmp_path):
         await queue.put([("a hare", "hare")])
         hare = await queue.wait("hare")
         fox = await put_again(queue, broker, job, fresh=True)
-        for each in (hare, fox):
+        bear = await put_again(queue, broker, nowhere, fresh=True)
+        for each in (hare, fox, bear):
             assert each.state == "completed"
             assert each.paths == ()
             assert isinstance(each.error, DownloadError)
         await queue.put([("a hare", "hare")])
         await until(lambda: len(list(tmp_path.iterdir())) == 1)
 
-    assert len(emulator.generations) == 2
+    assert "AZURE_STORAGE_ACCOUNT_NAME is needed" in str(bear.error)
+    assert len(emulator.generations) == 3
 
 
 async def test_an_inline_picture_that_is_not_saved_is_told(

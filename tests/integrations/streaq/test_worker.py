@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.batches import prompts_ordered
+from support.ports import free_port
 from support.redis import SAFE, RedisProxy, RedisServer, needs_redis
 from support.waiting import until
 from support.workers import working
@@ -17,7 +18,7 @@ STUCK = {"prompt": "[stuck] moose", "model": "gpt-image-2"}
 
 async def test_a_broker_that_is_back_is_taken_from_at_once(emulator, caplog):
     """However long the slowest order takes that was under way as it went."""
-    with RedisServer(SAFE) as server:
+    with RedisServer(SAFE, port=free_port()) as server:
         async with (
             OrderQueue(server.url, base_url=emulator.base_url) as queue,
             working(server.url, emulator) as worker,

@@ -55,13 +55,13 @@ class SimRedisStore(RedisStore):
 
     def __init__(self, life, server):
         super().__init__("redis://sim.example", replicas=server.settings.replicas)
-        self._life, self._server = life, server
+        self._life, self._simulated = life, server
         self._keys = life.audit.keys
         self._mine = set()
         """Attempts that it can write down again: others it has only heard of."""
 
     def _connect(self):
-        return SimConnection(self._life, self._server)
+        return SimConnection(self._life, self._simulated)
 
     async def begin(self, order, anew):
         """See ``OrderStore``."""

@@ -11,7 +11,7 @@ import pytest
 from support.orders import SCOPE, begin, begun
 from support.redis import SAFE
 
-from apimodels_async import ConfigurationError, JournalError, Session
+from apimodels_async import JournalError, Session
 from apimodels_async.stores import RedisStore
 from apimodels_async.stores.places import store_at
 
@@ -87,22 +87,6 @@ def test_an_address_makes_a_store_that_hides_its_password(url, address):
     assert address in repr(store)
     assert "hush" not in repr(store)
     assert "hush" not in repr(Session("key", store=store))
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "redis://user:hush",
-        "redis://user:hush@host:port",
-        "mysql://user:hush@host",
-        "redis://user:hush@[::1/0",
-    ],
-)
-def test_what_is_no_address_is_refused_without_its_password(url):
-    """Not even the part that would be the port."""
-    with pytest.raises(ConfigurationError, match="redis://") as raised:
-        Session("key", store=url)
-    assert "hush" not in str(raised.value)
 
 
 def test_without_redis_py_the_extra_is_named():

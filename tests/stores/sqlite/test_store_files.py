@@ -162,8 +162,12 @@ async def test_a_file_that_lost_its_name_takes_nothing_more(sqlite_store):
     for replacement in (None, kept):
         if replacement:
             shutil.copy(replacement, sqlite_store.path)
-        with pytest.raises(JournalError, match="deleted or replaced"):
-            await begin(sqlite_store, "other")
+        other = SqliteStore(sqlite_store.path)
+        await other.open()  # the same connection: a file is open once
+        for store in (other, sqlite_store):
+            with pytest.raises(JournalError, match="deleted or replaced"):
+                await begin(store, "other")
+        await other.aclose()
         with pytest.raises(JournalError, match="deleted or replaced"):
             await sqlite_store.accepted(attempt, "t1")
     kept.replace(sqlite_store.path)
@@ -325,7 +329,9 @@ async def test_a_value_that_cannot_be_stored_fails_alone(sqlite_store):
     lost = [n for n, each in enumerate(ended) if isinstance(each, Exception)]
     assert lost == [7, 9]
     assert all(isinstance(ended[n], JournalError) for n in lost)
-    assert len(await list_all(sqlite_store)) == 18
+    stored = await list_all(sqlite_store)
+    assert len(stored) == 18
+    assert all(record.owned for record in stored)
 
 
 async def test_nobody_lives_on_for_days_because_the_clock_was_set_back(tmp_path):

@@ -225,8 +225,35 @@ async def test_a_job_s_error_is_no_neighbour_s(sqlite_store, bug):
     assert [claim.granted for claim in await asyncio.gather(*begins)] == [True, True]
     with pytest.raises(JournalError, match=f"{sqlite_store.path} cannot be used"):
         await bad
-    # So is its owner: what was renewed together with it was undone.
-    assert (await sqlite_store.find(SCOPE, "k")).owned
+
+
+class CheckedStore(SqliteStore):
+    """One with a table of its own, whose rows are looked at as they are committed."""
+
+    def _acquire(self):
+        def ready(connection):
+            self._prepare(connection)
+            reference = "REFERENCES orders DEFERRABLE INITIALLY DEFERRED"
+            connection.execute(f"CREATE TABLE child (x {reference})")
+            connection.execute("PRAGMA foreign_keys = ON")
+
+        return Writer.acquire(self.path, ready)
+
+
+async def test_what_cannot_be_committed_is_told_to_all(tmp_path):
+    """It may be on the disk all the same: none of it is done a second time."""
+    store = CheckedStore(tmp_path / "orders.sqlite")
+    await store.open()
+    calls = (
+        store._do(lambda _db: time.sleep(0.2)),  # meanwhile both others are queued
+        begin(store),
+        store._do(lambda db: db.execute("INSERT INTO child VALUES (7)").rowcount),
+    )
+    _, *told = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(each) for each in told] == [JournalError] * 2
+    assert await store.find(SCOPE, "k") is None
+    assert await begun(store)
+    await store.aclose()
 
 
 async def test_a_file_is_open_once_by_whatever_path(tmp_path, monkeypatch):
