@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
@@ -13,7 +13,7 @@ from apimodels_async.sync.handle import Batch
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from decimal import Decimal
 
     from apimodels_async._api.literals import (
@@ -178,7 +178,8 @@ def _apart(
     source: Iterable[BatchItem] | AsyncIterable[BatchItem],
 ) -> Iterable[BatchItem] | AsyncIterable[BatchItem]:
     # A generator may be slow, or call the session: not in the session's own thread.
-    if isinstance(source, (AsyncIterable, Mapping, Sequence)):
+    known = isinstance(source, (AsyncIterable, Mapping, Sequence))
+    if known or not isinstance(source, Iterable):  # which is refused there
         return source
     return _read_apart(iter(source))
 

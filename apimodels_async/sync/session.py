@@ -91,9 +91,8 @@ class Session(StoredOrders):
             ``integrations.redis``, or one of your own (``OrderLimit``).
 
         store: Where orders are remembered (``apimodels_async.stores``): path of a
-            SQLite file, ``redis://host/0`` (extra ``[redis]``), or any
-            ``OrderStore``. Needed by ``idempotency_key=``, ``recover`` and
-            ``history``.
+            SQLite file, ``redis://host/0`` (extra ``[redis]``), or any ``OrderStore``.
+            Needed by ``idempotency_key=``, ``recover`` and ``history``.
 
         proxy: URL of an HTTP proxy, ``http://user:password@host:port`` with
             percent-encoded credentials; False: none; else ``HTTPS_PROXY``,

@@ -16,7 +16,7 @@ from apimodels_async._io.redis import Server, in_words, is_passing
 from apimodels_async._secret import Secret
 from apimodels_async.integrations.redis import RedisLimit, RedisRelay
 from apimodels_async.stores import RedisStore
-from apimodels_async.stores.reading import store_at
+from apimodels_async.stores.places import store_at
 from apimodels_async.sync import Session as SyncSession
 
 PASSWORD = "canary-secret"

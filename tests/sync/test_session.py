@@ -24,6 +24,7 @@ from support.raw import CREATED, RawServer, envelope, respond
 import apimodels_async
 from apimodels_async import (
     ConfigurationError,
+    InvalidRequestError,
     OutcomeUnknownError,
     PollPolicy,
     SessionClosedError,
@@ -284,6 +285,13 @@ def test_a_batch_reads_a_generator_that_uses_the_session(blocking):
     assert found == [0, 1, 2]
     assert outcomes.spent > 0
     assert (outcomes.reserved, outcomes.pending, outcomes.unread) == (0, (), ())
+
+
+def test_what_cannot_be_iterated_is_no_source(blocking):
+    """As in the asynchronous session."""
+    for source in (5, None):
+        with pytest.raises(InvalidRequestError, match="a list or an iterator"):
+            blocking.images.batch(source)
 
 
 def test_leaving_a_batch_early_keeps_its_handles(blocking, served):

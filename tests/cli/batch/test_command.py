@@ -266,7 +266,7 @@ async def test_a_damaged_journal_is_named(run, emulator, prompts, folder):
     done = await run("resume", "D")
     listed = await run("ls", "D")
 
-    assert done.code == listed.code == 1
+    assert done.code == listed.code == 2
     assert "journal.sqlite cannot be used" in done.err
     assert "journal.sqlite cannot be used" in listed.err
     assert len(emulator.requests) == before

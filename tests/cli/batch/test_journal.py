@@ -133,3 +133,12 @@ async def test_a_large_journal_is_read_page_by_page(run, prompts):
     entries = await read_cards(JOURNAL, PICTURES, running=False)
 
     assert [entry.number for entry in entries] == list(range(1, 1206))
+
+
+async def test_a_journal_that_is_being_made_has_nothing_yet(tmp_path):
+    """It is empty for a moment: no error, and left as it is."""
+    journal = tmp_path / "journal.sqlite"
+    journal.touch()
+
+    assert await read_cards(journal, None, running=True) == []
+    assert journal.stat().st_size == 0

@@ -122,7 +122,7 @@ async def test_another_file_is_said_to_be_none_of_these(run, folder, content):
 
     done = await run("ls", "other")
 
-    assert done.code == 1
+    assert done.code == 2
     assert "other" in done.err
     assert "apimodels: error: " in done.err
 
