@@ -15,6 +15,7 @@ from streaq.constants import REDIS_GROUP
 
 from apimodels_async._io.config import check_counts
 from apimodels_async._io.order_limit import check_bounds
+from apimodels_async._secret import Secret, hidden
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -137,8 +138,11 @@ def order_worker(
         InvalidRequestError: *save_to* is no path and no address.
         TypeError: ``Session`` has no such option.
     """
+    place, url = hidden(url), ""  # a frame that raises shows locals
+    if "api_key" in options:
+        options["api_key"] = Secret.of(options["api_key"])
     return WorkerProcess(
-        url=url,
+        url=place,
         save_to=save_to,
         concurrency=concurrency,
         queue=queue,
