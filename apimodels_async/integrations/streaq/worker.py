@@ -205,8 +205,10 @@ class WorkerProcess:
         self.store = self.store or RedisStore(self.url)
         saver = JobSaver(self.save_to, self.store)
         self.task = OrderTask(self.worker, self._current, saver)
-        keyless = {"api_key": ANY_KEY, **self.options}
-        Session(store=self.store, limit=self.limit, **keyless)  # which refuses options
+        asked = dict(self.options)
+        if asked.get("api_key") is None:
+            asked["api_key"] = ANY_KEY
+        Session(store=self.store, limit=self.limit, **asked)  # which refuses options
 
     def _current(self) -> Session:
         if self._session is None:

@@ -410,4 +410,6 @@ def test_what_a_worker_is_told_is_checked_as_it_is_told(monkeypatch):
     assert "canary" not in "".join(told.format())
     with pytest.raises(TypeError, match="pendng"):
         order_worker(url, pendng=3)
-    assert order_worker(url, concurrency=1, grace_period=0, idle_timeout=0.5)
+    assert order_worker(
+        url, api_key=None, concurrency=1, grace_period=0, idle_timeout=0.5
+    )
