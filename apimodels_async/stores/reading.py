@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from apimodels_async._api import checks
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.config import check_options, resolve_base_url
+from apimodels_async._secret import hidden
 from apimodels_async.errors import ConfigurationError
 from apimodels_async.stores.places import store_of
 from apimodels_async.stores.store import HistoryQuery, ask, opened, scope_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from apimodels_async._core.money.orders import OrderRecord
+    from apimodels_async._secret import Secret
     from apimodels_async.stores.store import OrderStore
 
 PAGE: Final = 100
@@ -59,7 +61,8 @@ async def read_history(
         JournalError: The store cannot be used, or is not there.
     """
     query = query_of(state, model, since, text)
-    kept = _existing(store, reads=True)
+    place, store = hidden(store), ""  # a frame that raises shows locals
+    kept = _existing(place, reads=True)
     scope = scope_of(kept, resolve_base_url(base_url))
     async with opened(kept):
         async for record in pages_of(kept, scope, query):
@@ -80,7 +83,8 @@ async def find_order(
         InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
         JournalError: The store cannot be used, or is not there.
     """
-    kept = _existing(store, reads=True)
+    place, store = hidden(store), ""  # a frame that raises shows locals
+    kept = _existing(place, reads=True)
     scope = scope_of(kept, resolve_base_url(base_url))
     key = checks.check_key(idempotency_key)
     async with opened(kept):
@@ -106,7 +110,8 @@ async def forget_order(
         InvalidRequestError: *idempotency_key* is not 1-255 printable characters.
         JournalError: The store cannot be used, or is not there.
     """
-    kept = _existing(store)
+    place, store = hidden(store), ""  # a frame that raises shows locals
+    kept = _existing(place)
     scope = scope_of(kept, resolve_base_url(base_url))
     key = checks.check_key(idempotency_key)
     async with opened(kept):
@@ -114,7 +119,7 @@ async def forget_order(
 
 
 def _existing(
-    given: str | PathLike[str] | OrderStore, *, reads: bool = False
+    given: Secret | PathLike[str] | OrderStore, *, reads: bool = False
 ) -> OrderStore:
     """
     Return the store that is *given*, or is at that place; opening it makes no file.

@@ -15,7 +15,7 @@ from apimodels_async import ConfigurationError, Session
 from apimodels_async._io.redis import Server, in_words, is_passing
 from apimodels_async._secret import Secret
 from apimodels_async.integrations.redis import RedisLimit, RedisRelay
-from apimodels_async.stores import RedisStore
+from apimodels_async.stores import RedisStore, find_order, forget_order
 from apimodels_async.stores.places import store_at
 from apimodels_async.sync import Session as SyncSession
 
@@ -32,7 +32,7 @@ def test_what_is_no_address_is_refused_and_its_password_shown_nowhere():
 
     def check(make, name, url):
         with pytest.raises(ConfigurationError, match="no address of a Redis") as raised:
-            make(**{name: url})
+            make(**{name: url}).send(None)  # of a coroutine
         error = raised.value
         ours = error.__traceback__.tb_next
         told = traceback.TracebackException(
@@ -47,6 +47,8 @@ def test_what_is_no_address_is_refused_and_its_password_shown_nowhere():
     sessions = (partial(kind, API_KEY) for kind in (Session, SyncSession))
     takers += [(make, "store", bad[:-1]) for make in sessions]
     takers.append((store_at, "place", bad[:-1]))
+    asking = (partial(ask, idempotency_key="k") for ask in (find_order, forget_order))
+    takers += [(ask, "store", bad[:-1]) for ask in asking]
     check_all([(*taker, url) for *taker, urls in takers for url in urls], check)
 
 

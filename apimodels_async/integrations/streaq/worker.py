@@ -15,6 +15,7 @@ from streaq.constants import REDIS_GROUP
 
 from apimodels_async._io.config import check_counts
 from apimodels_async._io.order_limit import check_bounds
+from apimodels_async._secret import Secret, hidden
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -137,8 +138,11 @@ def order_worker(
         InvalidRequestError: *save_to* is no path and no address.
         TypeError: ``Session`` has no such option.
     """
+    place, url = hidden(url), ""  # a frame that raises shows locals
+    if "api_key" in options:
+        options["api_key"] = Secret.of(options["api_key"])
     return WorkerProcess(
-        url=url,
+        url=place,
         save_to=save_to,
         concurrency=concurrency,
         queue=queue,
@@ -201,8 +205,10 @@ class WorkerProcess:
         self.store = self.store or RedisStore(self.url)
         saver = JobSaver(self.save_to, self.store)
         self.task = OrderTask(self.worker, self._current, saver)
-        keyless = {"api_key": ANY_KEY, **self.options}
-        Session(store=self.store, limit=self.limit, **keyless)  # which refuses options
+        asked = dict(self.options)
+        if asked.get("api_key") is None:
+            asked["api_key"] = ANY_KEY
+        Session(store=self.store, limit=self.limit, **asked)  # which refuses options
 
     def _current(self) -> Session:
         if self._session is None:
