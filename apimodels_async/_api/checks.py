@@ -299,10 +299,16 @@ def check_span(parameter: str, value: object) -> None:
         refuse(parameter, value, "a timedelta, such as timedelta(days=90)")
 
 
-def check_path(parameter: str, value: Any) -> None:
-    """A path that a file can have, or None."""
+def check_path(parameter: str, value: Any, *, of_file: bool = False) -> None:
+    """
+    A path, or None.
+
+    Args:
+        of_file: Of a file: an empty one, an unset setting say, is that of the folder.
+    """
     text = value.__fspath__() if isinstance(value, PathLike) else value
-    if value is not None and (not isinstance(text, str) or "\0" in text):
+    fits = isinstance(text, str) and "\0" not in text and (text.strip() or not of_file)
+    if value is not None and not fits:
         refuse(parameter, value, "a path, as str or pathlib.Path")
 
 

@@ -63,7 +63,7 @@ def read_options(  # noqa: PLR0913  options, all by keyword
     checks.check_count("start", start, least=0)
     checks.check_count("step", step)
     checks.check_amount("max_cost", max_cost)
-    checks.check_path("journal", journal)
+    checks.check_path("journal", journal, of_file=True)
     if price is not None and not callable(price):
         checks.refuse(
             "price", price, "a function from a request to US dollars, or None"

@@ -25,8 +25,8 @@ def find_broker(given: str | None) -> str | None:
     Raises:
         ConfigurationError: It is none of a Redis server, or the extra is missing.
     """
-    url = given or os.environ.get(BROKER_VARIABLE)
-    if not url or url == NONE:
+    url = given if given is not None else os.environ.get(BROKER_VARIABLE) or NONE
+    if url == NONE:
         return None
     if importlib.util.find_spec("streaq") is None:
         msg = (

@@ -31,8 +31,8 @@ STORE_VARIABLE: Final = "APIMODELS_STORE"
 
 def find_store(given: str | None) -> Store | None:
     """Return the store at *given*, else at ``APIMODELS_STORE``; None: neither."""
-    place = given or os.environ.get(STORE_VARIABLE)
-    return store_at(place) if place else None
+    place = given if given is not None else os.environ.get(STORE_VARIABLE) or None
+    return None if place is None else store_at(place)
 
 
 def store_address(store: Store) -> str:

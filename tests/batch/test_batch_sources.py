@@ -303,6 +303,7 @@ async def test_a_single_prompt_is_no_source(session, source, other):
         ("download_to", 5),
         ("journal", b"j"),
         ("journal", "a\0b"),
+        ("journal", ""),
     ],
 )
 async def test_numbers_out_of_range_are_refused(emulator, session, parameter, value):

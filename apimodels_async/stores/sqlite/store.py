@@ -82,7 +82,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, scope: str = "") -> None:
-        check_path("store", path)
+        check_path("store", path, of_file=True)
         self.scope = scope
         """As given."""
         self.lease_s = LEASE_S

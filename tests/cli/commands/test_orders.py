@@ -161,6 +161,27 @@ async def test_a_store_that_cannot_be_used_stops_the_order(run, folder, emulator
     assert emulator.requests == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("generate", "a fox", "--store", ""),
+        ("batch", "p.txt", "--out", "deck", "--broker", ""),
+    ],
+)
+async def test_an_address_that_is_empty_names_no_other(
+    run, folder, emulator, command, monkeypatch
+):
+    """A variable of a script that is not set does not mean the environment's."""
+    monkeypatch.setenv("APIMODELS_STORE", "orders.sqlite")
+    (folder / "p.txt").write_text("a fox")
+
+    done = await run(*command)
+
+    assert done.code == 2
+    assert "apimodels: error: " in done.err
+    assert emulator.requests == []
+
+
 async def test_help_names_both(capsys):
     """The list of commands has them."""
     assert await execute(["--help"]) == 0

@@ -356,4 +356,4 @@ def test_a_path_must_be_one():
         with pytest.raises(ValueError, match="store"):
             SqliteStore(path)
 
-    check_all([7, b"bytes", "nul\0"], check)
+    check_all([7, b"bytes", "nul\0", "", " "], check)
