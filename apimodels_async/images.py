@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
-from apimodels_async._api import checks, requests
+from apimodels_async._api import checks, parameters, requests
 from apimodels_async._api.catalogue import SPARKPIX_EDIT
 from apimodels_async.batch.call import BatchCall
 from apimodels_async.errors import (
@@ -267,7 +267,9 @@ class Images(BatchCall):
                 f"generate(model={params['model']!r}, ...), under names of their own"
             )
             raise InvalidRequestError(msg, parameter="model")
-        params.pop("model", None)
+        if params.pop("model", None) is None:
+            others = _given(params).keys() - set(parameters.IMAGE_NAMES)
+            parameters.check_unnamed(SPARKPIX_EDIT, others)
         model = None if isinstance(prompt, SparkPixEdit) else SPARKPIX_EDIT
         request = _request(prompt, model, _given(params), extra)
         record = await self._record(request, idempotency_key, manual_ack)

@@ -3,8 +3,9 @@ What is known of a model's parameters, checked before anything is sent.
 
 Rules of this file:
 1. The catalogue is never complete. A name is refused only if no known model has it and
-   it is within two edits of one that this model has; a value only where the vendor
-   gives a list, a count or a type.
+   it is within two edits of one that this model has, or if others have it, this one
+   not, and nobody named this one; a value only where the vendor gives a list, a count
+   or a type.
 2. Whatever is refused here can be sent by ``extra``, and the error says so.
 """
 
@@ -115,6 +116,23 @@ def check_names(model: str, names: Iterable[object]) -> None:
             near = sorted({_OURS.get(each, each) for each in near})
             shown = printable(name, checks.VALUE_CHARS)
             msg = f"`{shown}`: {did_you_mean(near)} {EXTRA_HINT}"
+            raise InvalidRequestError(msg, parameter=name)
+
+
+def check_unnamed(model: str, names: Iterable[str]) -> None:
+    """
+    Refuse what other models have, and *model* not, where nobody named a model.
+
+    Raises:
+        InvalidRequestError: The model was probably forgotten.
+    """
+    known = known_models()[model]
+    for name in names:
+        if name in known_names() - known.params.keys() - ALWAYS:
+            msg = (
+                f"`{name}`: {model}, which is ordered where no model is named, does "
+                f"not take it; name the model that does. {EXTRA_HINT}"
+            )
             raise InvalidRequestError(msg, parameter=name)
 
 

@@ -75,6 +75,7 @@ def build_request(
     extra = _extra(params.pop("extra", None))
     if model is None:
         model = SPARKPIX_IMAGE
+        parameters.check_unnamed(model, params)
     model = checks.check_model(model)
     if prompt is not None and not isinstance(prompt, str):
         checks.refuse("prompt", prompt, "text")

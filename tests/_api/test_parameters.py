@@ -147,11 +147,21 @@ def test_other_names_pass_through():
     """What another model has, what is like nothing, all of an unknown model passes."""
     for item in (
         {"prompt": "x", "strength": 0.5},
-        {"prompt": "x", "resolution": "2K"},
         {"prompt": "x", "model": "gpt-image-2", "turbo": True, "style_preset": "a"},
         {"prompt": "x", "model": "novelty-9", "aspect_ratoi": "1:1", "sede": 1},
     ):
         assert sent(item) == item
+    named = {"prompt": "x", "model": "sparkpix-image", "resolution": "2K"}
+    assert sent(named)["resolution"] == "2K"
+
+
+def test_a_parameter_of_other_models_asks_for_a_model():
+    """Where none is named it is no order of SparkPix, which would leave it out."""
+    for name, value in (("resolution", "4K"), ("n", 3), ("image_url", URL)):
+        with pytest.raises(InvalidRequestError, match="name the model") as caught:
+            check_request({"prompt": "x", name: value})
+        assert caught.value.parameter == name
+        assert sent({"prompt": "x", "extra": {name: value}})[name] == value
 
 
 @given(st.sampled_from(sorted(known_models())), st.text("adeiorst_", max_size=12))

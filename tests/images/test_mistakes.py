@@ -91,3 +91,5 @@ async def test_images_by_another_models_name_are_pointed_to_their_own(session):
         with pytest.raises(InvalidRequestError) as caught:
             await session.images.edit("x", **{name: "https://example.com/a.png"})
         assert f"`{name}`: did you mean images?" in str(caught.value)
+    with pytest.raises(InvalidRequestError, match="name the model"):
+        await session.images.edit("x", images=["https://a/b"], resolution="2K")
