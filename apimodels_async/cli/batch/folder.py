@@ -228,12 +228,20 @@ class Folder:
         Keep *plan* and the prompts, each whole or not at all.
 
         Raises:
-            ConfigurationError: The folder cannot be written.
+            ConfigurationError: The folder cannot be written, or holds other prompts.
         """
+        copy = self.path / plan.prompts
         try:
+            new = self.plan() is None and copy.exists()
+            if new and copy.read_bytes() != prompt_file.data:
+                msg = (
+                    f"{copy} is there, and not the copy of {plan.file}: name a folder "
+                    "of its own (--out, or --folder)"
+                )
+                raise ConfigurationError(msg)
             made = self.path if plan.out else self.pictures
             made.mkdir(parents=True, exist_ok=True)
-            replace_file(self.path / plan.prompts, [prompt_file.data])
+            replace_file(copy, [prompt_file.data])
             replace_file(self.path / PLAN, [plan.content()])
         except OSError as error:
             msg = (

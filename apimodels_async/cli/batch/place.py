@@ -22,7 +22,13 @@ from attrs import define, field
 
 from apimodels_async import ApiModelsError, ConfigurationError, DownloadError
 from apimodels_async._core.files.names import name_in
-from apimodels_async.cli.gallery.page import MARK, render_gallery, write_gallery
+from apimodels_async.cli.gallery.page import (
+    HEAD_BYTES,
+    MARK,
+    check_page,
+    render_gallery,
+    write_gallery,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,8 +43,6 @@ if TYPE_CHECKING:
 
 PAGE_S: Final = 20.0
 """How long a bucket may take for the page."""
-HEAD_BYTES: Final = 2048
-"""Of a page, in which ours says that it is."""
 
 
 @define(eq=False)
@@ -56,7 +60,13 @@ class FolderPlace:
         return self._folder.index
 
     async def check_new(self) -> None:
-        """Do nothing: what a folder has says what may go on there."""
+        """
+        Find out whether a batch can begin there; nothing was ordered yet.
+
+        Raises:
+            ConfigurationError: Somebody else's page is there.
+        """
+        await anyio.to_thread.run_sync(check_page, self.page)
 
     async def write_page(self, cards: Sequence[Card], facts: Mapping[str, str]) -> None:
         """

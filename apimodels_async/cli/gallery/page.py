@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from apimodels_async.cli.gallery.card import Card
     from apimodels_async.models import SavedAt
 
+HEAD_BYTES: Final = 2048
+"""Of a page, in which ours says that it is."""
 MARK: Final = b'<meta name="generator" content="apimodels-async">'
 """In the head of each page."""
 MODELS_MAX: Final = 4
@@ -39,6 +41,23 @@ MODELS_MAX: Final = 4
 MINUTE_S: Final = 60
 CENTS_PLACES: Final = 3
 """Decimals of a price; more are shown only where there are more."""
+
+
+def check_page(index: Path) -> None:
+    """
+    Refuse to write over somebody else's page. Blocks.
+
+    Raises:
+        ConfigurationError: *index* is there, and is none of ours.
+    """
+    try:
+        with index.open("rb") as file:
+            ours = MARK in file.read(HEAD_BYTES)
+    except OSError:  # not there, or whoever writes it will tell
+        return
+    if not ours:
+        msg = f"{index} is there, and no page of ours: name another folder (--out)"
+        raise ConfigurationError(msg)
 
 
 def write_gallery(
@@ -60,8 +79,10 @@ def write_gallery(
         facts: Name -> value, shown in this order below the heading.
 
     Raises:
-        ConfigurationError: The file cannot be written; what was there is untouched.
+        ConfigurationError: The file cannot be written, or is no page of ours; what was
+            there is untouched.
     """
+    check_page(index)
 
     def link(file: SavedAt) -> str:
         # Quoted as bytes: a file name need not be text. A colon is quoted as well, else

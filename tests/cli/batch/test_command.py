@@ -8,6 +8,7 @@ import re
 import signal
 from decimal import Decimal
 
+import pytest
 from cli.conftest import FAST
 from support.waiting import until
 
@@ -328,6 +329,22 @@ async def test_a_gallery_in_the_way_does_not_stop_a_batch(run, prompts, folder):
     assert done.err.count("The gallery cannot be written") == 1
     assert "1 of 1 saved" in done.out
     assert "gallery " not in done.out
+
+
+@pytest.mark.parametrize(("name", "text"), [("prompts.txt", "a"), ("index.html", "")])
+async def test_a_file_that_is_not_ours_is_not_replaced(
+    run, emulator, prompts, folder, name, text
+):
+    """A folder may have had that name in it before; nothing is ordered there."""
+    (folder / "here").mkdir()
+    (folder / "here" / name).write_text(text, encoding="utf-8")
+
+    done = await run("batch", prompts("a fox"), "--out", "here")
+
+    assert done.code == 2
+    assert name in done.err
+    assert (folder / "here" / name).read_text("utf-8") == text
+    assert emulator.requests == []
 
 
 async def test_the_page_tells_what_it_took(run, prompts, folder):

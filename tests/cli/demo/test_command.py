@@ -68,6 +68,17 @@ async def test_the_demo_refuses_a_folder_it_cannot_write(run, folder):
     assert "cannot be written" in done.err
 
 
+async def test_the_demo_replaces_no_page_but_its_own(run, folder):
+    """It may be the page of a web site."""
+    (folder / "index.html").write_text("my site", encoding="utf-8")
+
+    done = await run("demo", "--count", 2, *FAST, "--out", ".")
+
+    assert done.code == 2
+    assert "no page of ours" in done.err
+    assert (folder / "index.html").read_text("utf-8") == "my site"
+
+
 async def test_the_demo_makes_no_folder_of_an_address(run, folder):
     """An address of object storage is refused, and nothing is called so."""
     done = await run("demo", "--out", "s3://bucket/demo")
