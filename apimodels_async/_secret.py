@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import re
 from os import PathLike
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MASK: Final = b"***"
 MASKED_CHARS_MIN: Final = 6
@@ -78,6 +81,14 @@ def hidden(value: Any) -> Any:
     text = _text(value)
     kept = isinstance(value, str) or names_server(text)
     return Secret(text) if kept and text is not None else value
+
+
+def hidden_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *options* of a session, each text as a secret."""
+    given = {name: hidden(value) for name, value in options.items()}
+    if "api_key" in given:
+        given["api_key"] = Secret.of(options["api_key"])
+    return given
 
 
 def names_server(place: object) -> bool:
