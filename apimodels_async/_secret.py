@@ -5,12 +5,21 @@ The API key, and whatever else nobody may see.
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NoReturn
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MASK: Final = b"***"
 MASKED_CHARS_MIN: Final = 6
 """Keys have 19 or more; "code" as a key must not break the answers."""
+_SERVER: Final = re.compile(
+    r"\s*(?:(?:(?:redis|valkey)s?|unix)\s*(?::|//)|[a-z][a-z0-9+.-]+://)",
+    re.IGNORECASE,
+)
+"""Also misspelt, and what a path has folded; one letter is a drive of Windows."""
 
 
 class Secret:
@@ -68,8 +77,34 @@ class Secret:
 
 
 def hidden(value: Any) -> Any:
-    """Return *value*; text as a secret, fit for a frame that raises."""
-    return Secret(value) if isinstance(value, str) else value
+    """Return *value*; text, or an address as a path, as a secret for frames to show."""
+    text = _text(value)
+    kept = isinstance(value, str) or names_server(text)
+    return Secret(text) if kept and text is not None else value
+
+
+def hidden_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *options* of a session, each text as a secret."""
+    given = {name: hidden(value) for name, value in options.items()}
+    if "api_key" in given:
+        given["api_key"] = Secret.of(options["api_key"])
+    return given
+
+
+def names_server(place: object) -> bool:
+    """
+    Return whether *place* begins like the address of a server, and so is no path.
+
+    Taken for one, its orders would be this machine's alone, and its password the name
+    of a folder.
+    """
+    text = _text(place)
+    return text is not None and _SERVER.match(text) is not None
+
+
+def _text(value: object) -> str | None:
+    text = value.__fspath__() if isinstance(value, PathLike) else value
+    return text if isinstance(text, str) else None
 
 
 def _spellings(value: str) -> tuple[bytes, ...]:

@@ -8,7 +8,7 @@ from apimodels_async._adapters import Adapters, Options
 from apimodels_async._api.checks import check_index, check_result
 from apimodels_async._core.money.reconcile import compare_balances
 from apimodels_async._io import config
-from apimodels_async._io.http.network import hide, resolve_network
+from apimodels_async._io.http.network import resolve_network
 from apimodels_async._notebook.show import ShowsPictures
 from apimodels_async._runtime import Runtime
 from apimodels_async._secret import Secret, hidden
@@ -122,8 +122,9 @@ class Session(StoredOrders, ShowsPictures):
         http: aiohttp.ClientSession | None = None,
     ) -> None:
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
-        way, proxy = hide(proxy), None
+        way, proxy = hidden(proxy), None
         place, store = hidden(store), None
+        address, base_url = hidden(base_url), None
         kept = store_of(place)
         config.check_counts(
             max_connections=max_connections,
@@ -139,7 +140,7 @@ class Session(StoredOrders, ShowsPictures):
             store=(kept, "begin"),
         )
         config.check_http(http, fresh=fresh_connections)
-        key, where = config.resolve_key(given), config.resolve_base_url(base_url)
+        key, where = config.resolve_key(given), config.resolve_base_url(address)
         network = resolve_network(way, ssl, http, where)
         max_connections, max_downloads = config.share_pool(
             http, max_connections, max_downloads

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 from apimodels_async._api.spelling import EXTRA_HINT, UPLOAD_HINT
+from apimodels_async._secret import names_server
 from apimodels_async._text import printable
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import ImageResult
@@ -304,8 +305,16 @@ def check_path(parameter: str, value: Any, *, of_file: bool = False) -> None:
     A path, or None.
 
     Args:
-        of_file: Of a file: an empty one, an unset setting say, is that of the folder.
+        of_file: Of a file: an empty one, an unset setting say, is that of the folder;
+            and one that begins like a server's address is no path.
     """
+    if of_file and names_server(value):
+        value = None  # a frame that raises shows locals
+        msg = (
+            f"{parameter} is the path of a file here, not what begins like the address "
+            "of a server: that is for RedisStore, or for store= of a session"
+        )
+        raise InvalidRequestError(msg, parameter=parameter)
     text = value.__fspath__() if isinstance(value, PathLike) else value
     fits = isinstance(text, str) and "\0" not in text and (text.strip() or not of_file)
     if value is not None and not fits:

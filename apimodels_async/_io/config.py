@@ -15,7 +15,7 @@ from attrs import evolve
 
 from apimodels_async._api.checks import BASE_URL, has_plain_brackets
 from apimodels_async._core.credentials import key_in
-from apimodels_async._secret import Secret
+from apimodels_async._secret import Secret, hidden
 from apimodels_async._text import is_loopback
 from apimodels_async.errors import ConfigurationError
 
@@ -166,21 +166,21 @@ def resolve_base_url(base_url: object) -> str:
         ConfigurationError: Empty, not https (plain http is for loopback alone), or with
             a user, a query or a fragment.
     """
-    url = base_url
-    if url is None:
-        url = os.environ.get(BASE_URL_VARIABLE) or BASE_URL
-    elif isinstance(url, str) and not url.strip():
+    given, base_url = hidden(base_url), None  # a frame that raises shows locals
+    if given is None:
+        given = Secret(os.environ.get(BASE_URL_VARIABLE) or BASE_URL)
+    elif isinstance(given, Secret) and not given.reveal().strip():
         msg = (
             "base_url is empty: pass an address, or leave it out for that of "
             f"{BASE_URL_VARIABLE} or the vendor's"
         )
         raise ConfigurationError(msg)
-    text = url if isinstance(url, str) else ""
-    problem = _base_url_problem(text)
+    url = given if isinstance(given, Secret) else Secret("")
+    problem = _base_url_problem(url.reveal())
     if problem:
         msg = f"base_url is not usable: {problem}"
         raise ConfigurationError(msg)
-    return text.rstrip("/")
+    return url.reveal().rstrip("/")
 
 
 def _base_url_problem(url: str) -> str | None:

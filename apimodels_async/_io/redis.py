@@ -92,19 +92,26 @@ class Server:
     @property
     def url(self) -> str:
         """The address as redis-py has it; it may hold a password."""
-        scheme, mark, rest = self._url.reveal().partition("://")
+        scheme, mark, rest = self._parts()
         return f"{SCHEMES.get(scheme, scheme)}{mark}{rest}"
 
     @property
     def address(self) -> str:
         """The address as it was given, without user and password."""
-        scheme, _, rest = self._url.reveal().partition("://")
+        scheme, _, rest = self._parts()
         return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
+    def _parts(self) -> tuple[str, str, str]:
+        scheme, mark, rest = self._url.reveal().strip().partition("://")
+        return scheme.lower(), mark, rest
 
     def _options(self) -> dict[str, Any] | None:
         given: object = self._url
+        # redis-py takes redis:/:password@host for a database of this machine.
+        if not isinstance(given, Secret) or self._parts()[1] == "":
+            return None
         try:
-            return dict(parse_url(self.url)) if isinstance(given, Secret) else None
+            return dict(parse_url(self.url))
         except ValueError:
             return None
 

@@ -6,18 +6,15 @@ Few sessions have a store: each kind is imported where there is one.
 
 from __future__ import annotations
 
-import re
 from os import PathLike
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
-from apimodels_async._secret import Secret, hidden
+from apimodels_async._secret import Secret, hidden, names_server
 
 if TYPE_CHECKING:
     from apimodels_async.stores.redis.store import RedisStore
     from apimodels_async.stores.sqlite.store import SqliteStore
     from apimodels_async.stores.store import OrderStore
-
-ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 def store_of(
@@ -32,13 +29,15 @@ def store_at(place: str | Secret | PathLike[str]) -> SqliteStore | RedisStore:
     """
     Return the store at *place*, not opened yet: a file, or the address of a server.
 
+    What begins like an address is one or is refused, never a path.
+
     Raises:
         ConfigurationError: No store has such an address, or what it needs is missing.
         InvalidRequestError: It is no path.
     """
     given, place = hidden(place), ""  # a frame that raises shows locals
     text = isinstance(given, Secret)
-    if text and ADDRESS.match(given.reveal()):
+    if text and names_server(given.reveal()):
         from apimodels_async.stores.redis.store import RedisStore
 
         return RedisStore(cast("str", given))

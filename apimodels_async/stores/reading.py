@@ -60,10 +60,11 @@ async def read_history(
         InvalidRequestError: No such state, or *since* without a zone.
         JournalError: The store cannot be used, or is not there.
     """
-    query = query_of(state, model, since, text)
     place, store = hidden(store), ""  # a frame that raises shows locals
+    where, base_url = hidden(base_url), None
+    query = query_of(state, model, since, text)
     kept = _existing(place, reads=True)
-    scope = scope_of(kept, resolve_base_url(base_url))
+    scope = scope_of(kept, resolve_base_url(where))
     async with opened(kept):
         async for record in pages_of(kept, scope, query):
             yield record
@@ -84,8 +85,9 @@ async def find_order(
         JournalError: The store cannot be used, or is not there.
     """
     place, store = hidden(store), ""  # a frame that raises shows locals
+    where, base_url = hidden(base_url), None
     kept = _existing(place, reads=True)
-    scope = scope_of(kept, resolve_base_url(base_url))
+    scope = scope_of(kept, resolve_base_url(where))
     key = checks.check_key(idempotency_key)
     async with opened(kept):
         return await ask(kept.find, scope, key)
@@ -111,8 +113,9 @@ async def forget_order(
         JournalError: The store cannot be used, or is not there.
     """
     place, store = hidden(store), ""  # a frame that raises shows locals
+    where, base_url = hidden(base_url), None
     kept = _existing(place)
-    scope = scope_of(kept, resolve_base_url(base_url))
+    scope = scope_of(kept, resolve_base_url(where))
     key = checks.check_key(idempotency_key)
     async with opened(kept):
         return await ask(kept.forget, scope, key)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Literal, Self, cast
 
-from apimodels_async._io.http.network import hide
 from apimodels_async._notebook.show import warn_outside
 from apimodels_async._secret import Secret, hidden
 from apimodels_async.handle import TaskHandle as AsyncTaskHandle
@@ -125,11 +124,12 @@ class Session(StoredOrders):
         ssl: SSLContext | None = None,
     ) -> None:
         given, api_key = Secret.of(api_key), None  # a frame that raises shows locals
-        way, proxy = hide(proxy), None
+        way, proxy = hidden(proxy), None
         place, store = hidden(store), None
+        address, base_url = hidden(base_url), None
         self._inner = AsyncSession(
             cast("str | None", given),
-            base_url=base_url,
+            base_url=address,
             polling=polling,
             retry=retry,
             timeouts=timeouts,

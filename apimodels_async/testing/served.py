@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from apimodels_async._secret import hidden_options
 from apimodels_async.errors import ConfigurationError
 from apimodels_async.testing.record import Record
 from apimodels_async.testing.scenarios import Faults
@@ -94,6 +95,7 @@ class ServedEmulator:
         """
         from apimodels_async.session import Session
 
+        options = hidden_options(options)  # a frame that raises shows locals
         return Session(**self._options(options))
 
     def sync_session(self, **options: Any) -> sync.Session:
@@ -105,6 +107,7 @@ class ServedEmulator:
         """
         from apimodels_async.sync import Session
 
+        options = hidden_options(options)  # a frame that raises shows locals
         return Session(**self._options(options))
 
     def _options(self, given: dict[str, Any]) -> dict[str, Any]:

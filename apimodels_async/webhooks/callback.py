@@ -16,7 +16,7 @@ from apimodels_async._core.polling.callback_address import (
 )
 from apimodels_async._io.config import callback_secret
 from apimodels_async._io.relays import MemoryRelay
-from apimodels_async._secret import Secret
+from apimodels_async._secret import Secret, hidden
 from apimodels_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -70,12 +70,15 @@ class Callback:
         relay: Relay | None = None,
     ) -> None:
         given, secret = Secret.of(secret), None  # a frame that raises shows locals
-        if not is_http_url(url) or "?" in url or "#" in url or "@" in url:
+        place, url = hidden(url), ""
+        text = place.reveal() if isinstance(place, Secret) else place
+        if not is_http_url(text) or "?" in text or "#" in text or "@" in text:
+            text = ""
             msg = "Callback.url must be an http(s) URL without user, query and fragment"
             raise ConfigurationError(msg)
         _check_seconds("interval", interval)
         _check_seconds("patience", patience)
-        self.url: str = url.rstrip("/")
+        self.url: str = text.rstrip("/")
         """As given, without a slash at the end."""
         self.interval: float = float(interval)
         """Seconds between two polls of a task while callbacks arrive."""

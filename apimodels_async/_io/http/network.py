@@ -98,11 +98,6 @@ def _is_direct(host: str, port: int | None, direct: str) -> bool:
     return any(bypasses(each, without) for each in (host, f"{host}:{port}"))
 
 
-def hide(proxy: object) -> object:
-    """Return *proxy* with its text as a secret, fit for a frame that raises."""
-    return Secret(proxy.strip()) if isinstance(proxy, str) else proxy
-
-
 def resolve_network(proxy: object, ssl: object, http: Any, base_url: str) -> Network:
     """
     Return the settings: those given, those of the lent session, or the environment's.
@@ -219,7 +214,7 @@ def read_proxy(hidden: Secret, where: str) -> Proxy | str:
     Args:
         where: What the text was given as.
     """
-    found = _read(hidden.reveal())
+    found = _read(hidden.reveal().strip())
     if isinstance(found, Proxy):
         return found
     return f"{where} cannot be used: {found} (proxy=False, or NO_PROXY=*, for none)"

@@ -54,8 +54,9 @@ async def ls(
         json: One JSON object a line instead of text.
     """
     output = Output(json)
-    if "://" in folder:
-        await _list_store(output, store_at(folder), state, base_url)
+    store = store_at(folder.strip() or ".")
+    if not isinstance(store, SqliteStore):
+        await _list_store(output, store, state, base_url)
         return
     place = Folder.at(Path(folder))
     journal, ordered, pictures = place.journal, None, None

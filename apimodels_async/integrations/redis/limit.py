@@ -75,7 +75,8 @@ class RedisLimit:
         cls, url: str, *, lease_s: float, away_s: float = AWAY_S, **options: Any
     ) -> RedisLimit:
         """Return a limit with a lease and a patience of any length, for tests."""
-        limit = cls(url, **options)
+        place, url = hidden(url), ""  # a frame that raises shows locals
+        limit = cls(place, **options)
         limit._bounds = evolve(limit._bounds, lease_s=lease_s, away_s=away_s)
         return limit
 

@@ -143,7 +143,8 @@ def make_worker(
     Raises:
         ConfigurationError: *url* is no address of a Redis server.
     """
-    server = Server(hidden(url), queue)  # which tells no part of a password
+    place, url = hidden(url), ""  # a frame that raises shows locals
+    server = Server(place, queue)
     options: dict[str, Any] = {
         "decode_components": True,
         "connect_timeout": CONNECT_S,

@@ -14,7 +14,8 @@ from streaq.constants import REDIS_RETRY
 
 from apimodels_async._api import checks, requests
 from apimodels_async._io.config import resolve_base_url
-from apimodels_async._io.http.network import hide, resolve_network
+from apimodels_async._io.http.network import resolve_network
+from apimodels_async._secret import hidden
 from apimodels_async._text import Value
 from apimodels_async.batch.source import items_of
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
@@ -100,11 +101,16 @@ class OrderQueue:
         base_url: str | None = None,
         proxy: str | Literal[False] | None = None,
     ) -> None:
-        way, proxy = hide(proxy), None  # a frame that raises shows locals
-        self._worker: BrokerWorker[None] = make_worker(url, queue, lifespan=no_lifespan)
-        self.store: RedisStore = RedisStore(url)
+        way, proxy = hidden(proxy), None  # a frame that raises shows locals
+        place, url = hidden(url), ""
+        where, base_url = hidden(base_url), None
+        self._name = queue
+        self._worker: BrokerWorker[None] = make_worker(
+            place, queue, lifespan=no_lifespan
+        )
+        self.store: RedisStore = RedisStore(place)
         """Where the workers remember orders."""
-        self.base_url: str = resolve_base_url(base_url)
+        self.base_url: str = resolve_base_url(where)
         """Address of the API that the workers order at."""
         self.network: Network = resolve_network(way, None, None, self.base_url)
         """How pictures are fetched here."""
@@ -114,7 +120,7 @@ class OrderQueue:
         self._closers = list["Callable[[], Awaitable[None]]"]()
 
     def __repr__(self) -> str:
-        return f"<OrderQueue {self._worker.queue_name}>"
+        return f"<OrderQueue {self._name}>"
 
     async def __aenter__(self) -> Self:
         """

@@ -39,7 +39,7 @@ def _read(save_to: str | os.PathLike[str] | None) -> Known | None:
     return None if save_to is None else read_destination(save_to, "save_to")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class JobSaver:
     """Saves the pictures of one worker's jobs."""
 

@@ -10,12 +10,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from attrs import define, field
 from streaq.constants import REDIS_GROUP
 
 from apimodels_async._io.config import check_counts
 from apimodels_async._io.order_limit import check_bounds
-from apimodels_async._secret import Secret, hidden
+from apimodels_async._secret import hidden, hidden_options
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -36,7 +35,7 @@ from apimodels_async.stores import RedisStore
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from streaq import Worker
@@ -139,8 +138,7 @@ def order_worker(
         TypeError: ``Session`` has no such option.
     """
     place, url = hidden(url), ""  # a frame that raises shows locals
-    if "api_key" in options:
-        options["api_key"] = Secret.of(options["api_key"])
+    options = hidden_options(options)
     return WorkerProcess(
         url=place,
         save_to=save_to,
@@ -154,58 +152,71 @@ def order_worker(
     ).worker
 
 
-@define(eq=False, kw_only=True)
 class WorkerProcess:
-    """One worker, its task, and what it has open while it runs: see order_worker()."""
+    """
+    One worker, its task, and what it has open while it runs: see ``order_worker``.
 
-    url: str = field(repr=False)
-    """Of the Redis server: broker, store and limit."""
-    save_to: str | os.PathLike[str] | None = None
-    """Where pictures are saved; None: nowhere."""
-    concurrency: int = CONCURRENCY
-    """Most jobs at once in this process."""
-    queue: str = QUEUE
-    """Name of the queue."""
-    pending: int | None = None
-    """Most orders of the whole account that have not ended."""
-    per_second: float | None = None
-    """Most orders of the whole account begun in a second."""
-    idle_timeout: float = IDLE_S
-    """Seconds after which the jobs of a killed worker are given to others."""
-    grace_period: int = GRACE_S
-    """Seconds for which jobs may end once the process is to stop."""
-    options: dict[str, Any] = field(factory=dict[str, Any], repr=False)
-    """As for ``Session``."""
-    store: OrderStore | None = None
-    """Instead of ``RedisStore(url)``."""
-    limit: OrderLimit | None = None
-    """Instead of ``RedisLimit(url)``; it is not closed here."""
-    worker: BrokerWorker[Session] = field(init=False)
-    """streaq's worker; ``run_sync()`` runs it."""
-    task: OrderTask = field(init=False)
-    """What it does with a job."""
-    began: bool = field(init=False, default=False)
-    """Whether it came as far as taking jobs."""
-    _session: Session | None = field(init=False, default=None)
+    Args:
+        url: As for ``order_worker``, as all that is not named here.
 
-    def __attrs_post_init__(self) -> None:
+        options: As for ``Session``.
+
+        store: Instead of ``RedisStore(url)``.
+
+        limit: Instead of ``RedisLimit(url)``; it is not closed here.
+
+    Raises:
+        ConfigurationError: As ``order_worker``, whose other errors it raises, too.
+    """
+
+    def __init__(  # noqa: PLR0913  options, all by keyword
+        self,
+        *,
+        url: str,
+        save_to: str | os.PathLike[str] | None = None,
+        concurrency: int = CONCURRENCY,
+        queue: str = QUEUE,
+        pending: int | None = None,
+        per_second: float | None = None,
+        idle_timeout: float = IDLE_S,
+        grace_period: int = GRACE_S,
+        options: Mapping[str, Any] | None = None,
+        store: OrderStore | None = None,
+        limit: OrderLimit | None = None,
+    ) -> None:
+        self._url, url = hidden(url), ""  # a frame that raises shows locals
+        self._options, options = hidden_options(options or {}), None
+        self.pending = pending
+        """Most orders of the whole account that have not ended."""
+        self.per_second = per_second
+        """Most orders of the whole account begun in a second."""
+        self.grace_period = grace_period
+        """Seconds for which jobs may end once the process is to stop."""
+        self.limit = limit
+        """Instead of ``RedisLimit(url)``; it is not closed here."""
+        self.began = False
+        """Whether it came as far as taking jobs."""
+        self._session: Session | None = None
         # Now: what is raised while a worker runs comes in a group of streaq's.
-        check_counts(concurrency=self.concurrency)
-        check_bounds("order_worker", self.pending, self.per_second)
-        _check_seconds("idle_timeout", self.idle_timeout, above=True)
-        _check_seconds("grace_period", self.grace_period)
-        self.worker = make_worker(
-            self.url,
-            self.queue,
+        check_counts(concurrency=concurrency)
+        check_bounds("order_worker", pending, per_second)
+        _check_seconds("idle_timeout", idle_timeout, above=True)
+        _check_seconds("grace_period", grace_period)
+        self.worker: BrokerWorker[Session] = make_worker(
+            self._url,
+            queue,
             lifespan=self._lifespan,
-            concurrency=self.concurrency,
-            idle_timeout=self.idle_timeout,
-            grace_period=self.grace_period,
+            concurrency=concurrency,
+            idle_timeout=idle_timeout,
+            grace_period=grace_period,
         )
-        self.store = self.store or RedisStore(self.url)
-        saver = JobSaver(self.save_to, self.store)
-        self.task = OrderTask(self.worker, self._current, saver)
-        asked = dict(self.options)
+        """streaq's worker; ``run_sync()`` runs it."""
+        self.store: OrderStore = store or RedisStore(self._url)
+        """Where orders are remembered."""
+        saver = JobSaver(save_to, self.store)
+        self.task: OrderTask = OrderTask(self.worker, self._current, saver)
+        """What it does with a job."""
+        asked = dict(self._options)
         if asked.get("api_key") is None:
             asked["api_key"] = ANY_KEY
         Session(store=self.store, limit=self.limit, **asked)  # which refuses options
@@ -222,13 +233,13 @@ class WorkerProcess:
             await _make_folder(self.task.saver.folder)
         # A job waits for a server that is away; it must not be told as refused.
         shared = RedisLimit.unchecked(
-            self.url,
+            self._url,
             lease_s=LEASE_S,
             away_s=math.inf,
             pending=self.pending,
             per_second=self.per_second,
         )
-        session = Session(store=self.store, limit=self.limit or shared, **self.options)
+        session = Session(store=self.store, limit=self.limit or shared, **self._options)
         try:
             await session.find(NOBODY)  # nothing is taken that cannot be written down
             await _check_key(session)

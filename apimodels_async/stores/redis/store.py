@@ -109,7 +109,8 @@ class RedisStore:
         a killed one sent is of unknown fate that much sooner. A server that is away is
         tried for *patience_s* seconds, instead of 15.
         """
-        store = cls(url, **options)
+        place, url = hidden(url), ""  # a frame that raises shows locals
+        store = cls(place, **options)
         store.lease_s, store._patience_s = lease_s, patience_s
         return store
 

@@ -16,6 +16,7 @@ from apimodels_async._core.money.orders import HOSTED, LEASE_S, Claim
 from apimodels_async._core.money.pictures import digests_in
 from apimodels_async._core.money.records import dump_result
 from apimodels_async._io.shielded import outcome_of
+from apimodels_async._secret import names_server
 from apimodels_async.errors import JournalError
 from apimodels_async.stores.records import Records, sum_money
 from apimodels_async.stores.sqlite.claims import (
@@ -82,6 +83,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, scope: str = "") -> None:
+        path = _shown(path)
         check_path("store", path, of_file=True)
         self.scope = scope
         """As given."""
@@ -108,6 +110,7 @@ class SqliteStore:
         A session that is silent for five sixths of *lease_s* sends no order, and what
         a killed one sent is of unknown fate that much sooner.
         """
+        path = _shown(path)
         store = cls(path, scope=scope)
         store.lease_s = lease_s
         return store
@@ -131,7 +134,7 @@ class SqliteStore:
         return store
 
     def __repr__(self) -> str:
-        return f"<SqliteStore {self._path}>"
+        return f"<SqliteStore {getattr(self, '_path', 'not set up')}>"
 
     @property
     def damaged(self) -> frozenset[int]:
@@ -350,6 +353,11 @@ class SqliteStore:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writers[-1].put(work, done)
         return await done
+
+
+def _shown(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """Return *path*, fit for a frame that raises: of an address its beginning."""
+    return "redis://" if names_server(path) else path
 
 
 def _let_go(opening: asyncio.Future[Writer | Reader | None]) -> None:

@@ -16,7 +16,8 @@ from support.tunnel import FILES, Tunnel
 from yarl import URL
 
 from apimodels_async._io.http.hosts import ForbiddenAddressError, Hosts, trouble_of
-from apimodels_async._io.http.network import hide, resolve_network
+from apimodels_async._io.http.network import resolve_network
+from apimodels_async._secret import hidden
 
 API = "https://api.example/api/v1"
 
@@ -54,7 +55,7 @@ class Elsewhere(aiohttp.TCPConnector):
 @contextlib.asynccontextmanager
 async def hosts(lent=None, *, loopback=False, proxy=None):
     """Yield the way of a session to hosts."""
-    network = resolve_network(hide(proxy), None, lent, API)
+    network = resolve_network(hidden(proxy), None, lent, API)
     made = Hosts(network, loopback=loopback, lent=lent)
     yield made
     await made.aclose()
@@ -95,7 +96,7 @@ async def test_junk_behind_a_large_file_is_no_trouble_at_the_end(authority):
     async with files, Tunnel({FILES: files}) as tunnel:
         trusted = ssl.create_default_context()
         authority.configure_trust(trusted)
-        network = resolve_network(hide(tunnel.url), trusted, None, API)
+        network = resolve_network(hidden(tunnel.url), trusted, None, API)
         way = Hosts(network, loopback=False, lent=None)
         assert await get(way, f"https://{FILES}/a.png") == large
         await way.aclose()

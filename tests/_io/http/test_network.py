@@ -10,14 +10,15 @@ import pytest
 from yarl import URL
 
 from apimodels_async import ConfigurationError
-from apimodels_async._io.http.network import Network, hide, resolve_network
+from apimodels_async._io.http.network import Network, resolve_network
+from apimodels_async._secret import hidden
 
 API = "https://api.example/api/v1"
 
 
 def settle(proxy=None, http=None, base_url=API):
     """Return what is settled for a session."""
-    return resolve_network(hide(proxy), None, http, base_url)
+    return resolve_network(hidden(proxy), None, http, base_url)
 
 
 def route(network, url):

@@ -6,13 +6,20 @@ import asyncio
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
+from support.cases import check_all
 from support.orders import SCOPE, begin, begun
 from support.redis import SAFE
 
-from apimodels_async import JournalError, Session
-from apimodels_async.stores import RedisStore
+from apimodels_async import (
+    ConfigurationError,
+    InvalidRequestError,
+    JournalError,
+    Session,
+)
+from apimodels_async.stores import RedisStore, SqliteStore
 from apimodels_async.stores.places import store_at
 
 WITHOUT = """
@@ -76,6 +83,8 @@ print("both")
         ("valkey://:hush@[::1]:7000/0", "valkey://[::1]:7000/0"),
         ("valkeys://me:hu%40sh@example.net/0?x=hush", "valkeys://example.net/0"),
         ("unix://me:hush@/run/redis.sock?db=2", "unix:///run/redis.sock"),
+        ("Redis://:hush@example.net/0", "redis://example.net/0"),
+        (" VALKEYS://:hush@example.net/0\n", "valkeys://example.net/0"),
     ],
 )
 def test_an_address_makes_a_store_that_hides_its_password(url, address):
@@ -87,6 +96,36 @@ def test_an_address_makes_a_store_that_hides_its_password(url, address):
     assert address in repr(store)
     assert "hush" not in repr(store)
     assert "hush" not in repr(Session("key", store=store))
+
+
+def test_what_begins_like_an_address_is_never_a_path(tmp_path, monkeypatch):
+    """Misspelt, or folded by a path, it is refused: two machines had two stores."""
+    monkeypatch.chdir(tmp_path)
+    misspelt = (
+        *("redis:/:hush@h", "REDISS//:hush@h", " valkey:hush@h", "redis ://:hush@h"),
+        *("Unix:/hush", "redi://:hush@h", Path("redis://:hush@h/0")),
+    )
+
+    def refused(place):
+        with pytest.raises(ConfigurationError, match="write redis://") as caught:
+            Session("key", store=place)
+        with pytest.raises(InvalidRequestError, match="RedisStore") as unstored:
+            SqliteStore(place)
+        with pytest.raises(InvalidRequestError, match="journal is") as unkept:
+            Session("key").images.batch([], journal=place)
+        told = (caught.value, unstored.value, unkept.value)
+        assert not any("hush" in str(each) for each in told)
+
+    def is_path(place):
+        assert isinstance(store_at(place), SqliteStore)
+
+    check_all(misspelt, refused)
+    paths = (
+        *("a:b.sqlite", "C:\\orders.sqlite", "C:/x", "c://x", "redis.sqlite"),
+        *("redis/orders.sqlite", "./redis:a", Path("unix/x")),
+    )
+    check_all(paths, is_path)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_without_redis_py_the_extra_is_named():
