@@ -166,9 +166,9 @@ class Ordering:
         try:
             await end_of(runner)
         except asyncio.CancelledError:  # of our caller; abort() ends the wait alone
-            self._unheard.pop(runner, None)
             self._abandon(paid, runner)
             raise
+        self._ended(runner)  # an eager task may have ended before we waited for it
         self._unheard.pop(runner, None)
         return paid.cut() if runner.cancelled() else runner.result()
 
@@ -350,15 +350,20 @@ class Ordering:
     # --- whose caller is gone -----------------------------------------------------
 
     def _abandon(self, paid: PaidRequest, runner: asyncio.Task[Product]) -> None:
-        if runner.done():  # in this very step; _ended() still saw a reader
+        if self._unheard.pop(runner, None) is not None:  # _ended() still saw a reader
             self.keep(paid.fate(runner))
             return
         paid.abandoned = True
-        if paid.unsent:
+        if runner.done():  # we were cancelled before that, and run before its callback
+            self._ended(runner)
+        elif paid.unsent:
             runner.cancel()  # nothing left this machine: nothing to keep
 
     def _ended(self, runner: asyncio.Task[Product]) -> None:
-        paid = self._under_way.pop(runner)
+        """Let an order go that has ended; by its caller or its callback, the first."""
+        paid = self._under_way.pop(runner, None)
+        if paid is None:
+            return
         if paid.sent.permit is not None:  # the order has ended without a task
             paid.sent.permit.release()
         fate = paid.fate(runner)

@@ -303,6 +303,32 @@ async def test_what_its_caller_has_not_heard_is_known_until_the_caller_runs():
                 assert desk.orphans == ["t1"] * (cancelled and answer is OK)
 
 
+@pytest.mark.parametrize("answer", [OK, refused(402)], ids=["task", "refusal"])
+async def test_a_caller_that_leaves_as_its_order_ends_leaves_it_once(answer):
+    """Between the order's last step and its callback, too, it is in one place."""
+    gate = asyncio.get_running_loop().create_future()
+    async with Desk(gated(gate, answer)) as desk:
+        caller = await desk.start(1)
+        gate.set_result(None)  # the order runs next, then its caller, then its callback
+        caller.cancel()
+        seen = []
+        for _ in range(8):
+            await asyncio.sleep(0)
+            named = [getattr(each, "task_id", None) for each in desk.ordering.left_open]
+            seen.append(sum(each == "t1" for each in (*desk.orphans, *named)))
+
+        assert caller.cancelled()
+        assert set(seen) == {int(answer is OK)}
+        assert desk.orphans == ["t1"] * (answer is OK)
+        assert desk.ordering.left_open == []
+
+
+async def gated(gate, answer):
+    """Answer once *gate* is open."""
+    await gate
+    return answer
+
+
 async def test_who_waits_for_the_last_order_is_called_once():
     """In a later step than its end, or than the call where there is none."""
     async with Desk(OK, state("t2", "pending"), latency=5) as desk:
