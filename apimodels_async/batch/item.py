@@ -120,7 +120,7 @@ class ItemRunner:
         self._money = Reservations(self.budget, self.may_cut)
 
     def halt(self, reason: ApiModelsError | None = None) -> None:
-        """Order nothing more, what waits for money included; the first reason counts."""
+        """Order nothing more, also of what waits for money; the first reason counts."""
         self.halted = self.halted or reason
         self._money.end()
 

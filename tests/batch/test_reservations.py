@@ -15,6 +15,7 @@ from apimodels_async.errors import OutcomeUnknownError
 from apimodels_async.models import ImageResult
 
 FIVE = Decimal("0.05")
+ENDS = ["all", "half", "none", "?", "cut"]
 UNKNOWN = OutcomeUnknownError("who knows")
 
 
@@ -130,11 +131,7 @@ async def test_the_end_sends_everybody_home():
 @given(
     st.integers(0, 30),
     st.lists(st.integers(0, 9), max_size=12),
-    st.lists(
-        st.tuples(
-            st.integers(0, 11), st.sampled_from(["all", "half", "none", "?", "cut"])
-        )
-    ),
+    st.lists(st.tuples(st.integers(0, 11), st.sampled_from(ENDS))),
 )
 def test_the_limit_holds_and_nobody_waits_for_nothing(limit, prices, events):
     """Whatever ends when, the limit holds, and at the end nobody is left waiting."""
