@@ -227,8 +227,7 @@ class Batch:
         while (found := await self._next()) is not None:
             try:
                 outcome = cast("Outcome", await self._runner.run(*found))
-            except HaltError as halt:
-                self._runner.halted = self._runner.halted or halt.reason
+            except HaltError:
                 return
             handed_over: asyncio.Future[None] = (
                 asyncio.get_running_loop().create_future()
@@ -325,6 +324,11 @@ class Batch:
             found = [outcome.result or outcome.error for outcome in self.unread]
             for each in (*self.pending, *found):
                 self._runner.ordering.keep(each)
+
+    def _stop_ordering(self) -> None:
+        """Order nothing more, what waits for money included; what is under way ends."""
+        self._stopped = True
+        self._runner.halt()
 
     def _end(self) -> BaseException:
         return self._broken or self._runner.halted or StopAsyncIteration()

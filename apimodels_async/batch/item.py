@@ -21,6 +21,7 @@ from apimodels_async._api import checks, requests
 from apimodels_async._core.money.records import read_amount
 from apimodels_async._core.money.resume import OrderState, state_after
 from apimodels_async._text import printable
+from apimodels_async.batch.reservations import Reservations
 from apimodels_async.errors import (
     ApiModelsError,
     AuthenticationError,
@@ -59,7 +60,7 @@ STOPS: Final = (
 class HaltError(Exception):
     """Nothing more may be ordered. Stays inside the batch."""
 
-    def __init__(self, reason: ApiModelsError) -> None:
+    def __init__(self, reason: ApiModelsError | None) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -113,6 +114,15 @@ class ItemRunner:
     """Orders whose outcomes nobody has yet, by number."""
     interrupted: list[Outcome] = field(factory=list)
     """Ends of items that were cancelled before they were handed over."""
+    _money: Reservations = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._money = Reservations(self.budget, self.may_cut)
+
+    def halt(self, reason: ApiModelsError | None = None) -> None:
+        """Order nothing more, also of what waits for money; the first reason counts."""
+        self.halted = self.halted or reason
+        self._money.end()
 
     async def run(self, index: int, found: object) -> Outcome:
         """
@@ -121,7 +131,16 @@ class ItemRunner:
         Raises:
             HaltError: It was not ordered, and nothing more may be.
         """
-        item = await self._read(index, found)
+        self._money.opened(index)
+        try:
+            return await self._run_read(await self._read(index, found))
+        except HaltError as halt:
+            self.halt(halt.reason)
+            raise
+        finally:
+            self._money.closed(index)
+
+    async def _run_read(self, item: Item | Outcome) -> Outcome:
         if isinstance(item, Outcome):
             return item
         outcome: Outcome | None = None
@@ -139,8 +158,9 @@ class ItemRunner:
                 self.interrupted.append(outcome)
             raise
         if item.order is not None:
-            self.halted = self.halted or item.order.broken
-            self.unread[index] = item.order
+            if item.order.broken is not None:
+                self.halt(item.order.broken)
+            self.unread[item.index] = item.order
         return outcome
 
     def given(self, index: int) -> None:
@@ -221,10 +241,10 @@ class ItemRunner:
             raise HaltError(error) from None
 
     async def _buy(self, item: Item) -> ImageResult:
-        if self.halted is not None:  # another item's answer, since this was read
-            raise HaltError(self.halted)
-        if not self.budget.reserve(item.price):
-            raise HaltError(self._over_budget(item))
+        if not await self._money.reserve(item.index, item.price):
+            # Ended: by another item's answer since this was read, or nobody's fault.
+            ended = self._money.ended
+            raise HaltError(self.halted if ended else self._over_budget(item))
         with self.ordering.observer.ordering(item.request, item.key) as accepted:
             product = await self._order(item)
             if isinstance(product, ImageResult):
@@ -239,7 +259,7 @@ class ItemRunner:
         try:
             return await self.ordering.order(item.request, item.order, patient=True)
         except JournalError as error:
-            self.budget.settle(item.price, error)
+            self._money.settle(item.index, item.price, error)
             raise HaltError(error) from None
         except SessionClosedError as error:
             if item.order is None or not item.order.elsewhere:
@@ -249,8 +269,9 @@ class ItemRunner:
     def _over_budget(self, item: Item) -> BudgetExceededError:
         budget = self.budget
         return BudgetExceededError(
-            f"max_cost={budget.limit} would be passed by the next order ({item.price}):"
-            f" {budget.spent} spent, {budget.reserved} reserved; nothing more is sent"
+            f"max_cost={budget.limit} would be passed by the next order, which may "
+            f"cost {item.price}: {budget.spent} spent, {budget.reserved} reserved for "
+            "what may still be charged; nothing more is sent"
         )
 
     async def _wait(self, item: Item, handle: Pending) -> ImageResult:
@@ -272,7 +293,7 @@ class ItemRunner:
 
     async def _completed(self, item: Item, result: ImageResult) -> Outcome:
         item.result = result
-        self.budget.settle(item.price, result)
+        self._money.settle(item.index, item.price, result)
         return await self._saved(item, result)
 
     async def _saved(self, item: Item, result: ImageResult) -> Outcome:
@@ -294,9 +315,9 @@ class ItemRunner:
         item.error = error
         state = state_after(error, item.task_id)
         if state is not OrderState.ACCEPTED or item.task_id is None:
-            self.budget.settle(item.price, error)
+            self._money.settle(item.index, item.price, error)
         if isinstance(error, STOPS):
-            self.halted = self.halted or error
+            self.halt(error)
         return Outcome(item.index, item.request, error=error)
 
     async def _take_up(self, item: Item, known: OrderRecord) -> Outcome:
@@ -325,6 +346,9 @@ class ItemRunner:
     async def _replay(
         self, item: Item, known: OrderRecord, result: ImageResult
     ) -> Outcome:
+        self._money.closed(
+            item.index
+        )  # paid for long ago; fetching it may take a while
         # A release that saved the first picture alone has written that one down.
         if self.folder is not None and len(known.files) >= len(result.urls):
             # The store says what they are called, never where they are.

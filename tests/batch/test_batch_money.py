@@ -28,6 +28,7 @@ from apimodels_async import (
     OutcomeUnknownError,
     PermissionDeniedError,
     Session,
+    SessionClosedError,
 )
 from apimodels_async._adapters import Adapters
 from apimodels_async.stores.sqlite.journal import Journal
@@ -49,6 +50,77 @@ async def test_max_cost_stops_before_it_is_passed(emulator, session, most):
     assert all(outcome.result for outcome in outcomes.values())
     assert 5 * CENT == batch.spent == emulator.spent
     assert batch.reserved == 0
+
+
+@pytest.mark.parametrize("most", [1, 7, 50])
+async def test_all_is_bought_that_the_money_allows(emulator, session, most):
+    """What is reserved at the dearest hint and costs half of it ends no batch early."""
+    batch = session.images.batch(tasks(40), max_pending=most, max_cost=1.0)
+    outcomes, raised = await drain(batch)
+
+    # The last one needs 0.05 as well, and 0.025 is left.
+    assert isinstance(raised, BudgetExceededError)
+    assert [*range(39)] == sorted(outcomes)
+    assert 39 == len(orders(emulator)) == len(emulator.tasks)
+    assert Decimal("0.975") == batch.spent == emulator.spent
+    assert batch.reserved == 0
+
+
+async def test_an_item_waits_for_what_an_earlier_run_ordered(
+    emulator, session, tmp_path
+):
+    """The first new item waits also while an attached task has not been read yet."""
+    journal, bought = tmp_path / "j.sqlite", ImageRequest(TASK, "[slow] moose")
+    async with session.images.batch([bought], journal=journal) as outcomes:
+        await until(lambda: outcomes.pending)
+    items = [*tasks(1), bought]
+    again = session.images.batch(items, journal=journal, max_cost=0.08, max_pending=2)
+    outcomes, raised = await drain(again)
+    assert (raised, sorted(outcomes)) == (None, [0, 1])
+
+
+async def test_a_stop_reaches_items_that_wait_for_money(emulator, session):
+    """A refused key ends the batch for them too: none is ordered with what is freed."""
+    emulator.fault("create", "unauthorized", times=1, match="moose 1")
+    batch = session.images.batch(tasks(9), max_pending=9, max_cost=0.1)
+    outcomes, raised = await drain(batch)
+    assert isinstance(raised, AuthenticationError)
+    assert sorted(outcomes) == [0, 1]
+    assert len(orders(emulator)) == 2
+
+
+async def test_leaving_orders_nothing_that_waits_for_money(emulator, session):
+    """What waits when the batch is left is not ordered, and nothing is set aside."""
+    items = tasks(9, "[slow] moose")
+    async with session.images.batch(items, max_pending=9, max_cost=0.1) as outcomes:
+        await until(lambda: len(outcomes.pending) == 2)
+    assert Decimal("0.10") == outcomes.reserved
+    await asyncio.gather(*outcomes.pending)
+    assert 2 == len(orders(emulator)) == len(outcomes.pending)
+
+
+async def test_a_session_that_closes_ends_the_wait_for_money(emulator, connect):
+    """Closed, it says so to who reads, and what waits is not ordered."""
+    session = connect(emulator)
+    items = tasks(9, "[slow] moose")
+    async with session.images.batch(items, max_pending=9, max_cost=0.1) as outcomes:
+        await until(lambda: len(outcomes.pending) == 2)
+        await session.aclose()
+        ended = [await anext(outcomes) for _ in range(2)]
+        with pytest.raises(SessionClosedError):
+            await anext(outcomes)
+    assert [SessionClosedError] * 2 == [type(each.error) for each in ended]
+    assert len(orders(emulator)) == 2
+
+
+async def test_who_stops_ordering_is_given_what_is_under_way(emulator, session):
+    """Told to order nothing more, what waits for money goes without an error."""
+    batch = session.images.batch(tasks(9), max_pending=9, max_cost=0.1)
+    async with batch as outcomes:
+        await until(lambda: len(outcomes.pending) == 2)
+        batch._stop_ordering()
+        assert sorted([outcome.index async for outcome in outcomes]) == [0, 1]
+    assert len(orders(emulator)) == 2
 
 
 async def test_a_limit_met_exactly_is_not_passed(emulator, session):
@@ -232,13 +304,19 @@ async def test_a_task_still_under_way_counts_in_the_next_run(
     slow = [ImageRequest(TASK, "[slow] moose"), ImageRequest(TASK, "hare")]
     async with session.images.batch(slow, max_pending=1, journal=journal) as outcomes:
         await until(lambda: outcomes.pending)
-    again = session.images.batch(slow, journal=journal, max_cost=0.08, max_pending=2)
-    outcomes, raised = await drain(again)  # two of 0.05 are too much
-    assert isinstance(raised, BudgetExceededError)
-    assert "0.05 reserved" in str(raised)
-    assert [*outcomes] == [0]
-    assert len(emulator.tasks) == 1
-    assert again.spent == emulator.spent
+    # Each is reserved at 0.05 and costs 0.025.
+    for max_cost, bought, said in [
+        (0.07, 1, "0.025 spent, 0.00 reserved"),
+        (0.08, 2, "None"),
+    ]:
+        again = session.images.batch(
+            slow, journal=journal, max_cost=max_cost, max_pending=2
+        )
+        outcomes, raised = await drain(again)
+        assert said in str(raised)
+        assert [*outcomes] == [*range(bought)]
+        assert len(emulator.tasks) == bought
+        assert again.spent == emulator.spent
 
 
 async def test_a_limit_knows_earlier_runs_before_their_lines_are_read(
