@@ -151,7 +151,7 @@ def check_defaults(defaults: Mapping[str, Any], options: Iterable[str]) -> None:
     for name in defaults.keys() - known_names():
         near = nearest(name, options)
         if near:
-            msg = f"`{name}`: {did_you_mean(near)} {EXTRA_HINT}"
+            msg = f"`{name}`: {did_you_mean(near)}"
             raise InvalidRequestError(msg, parameter=name)
     named = {
         name: value
