@@ -125,7 +125,9 @@ def read_request(
     if isinstance(found, str):
         found = {"prompt": found}
     if isinstance(found, Mapping):
-        params = {str(name): value for name, value in found.items()}
+        for name in found:  # csv.DictReader's None has the cells too many
+            checks.check_name(name)
+        params = {**found}
         extra = {**_extra((defaults or {}).get("extra")), **_extra(params.get("extra"))}
         params = {**(defaults or {}), **params, "extra": extra}
         return build_request(
