@@ -19,6 +19,7 @@ from apimodels_async._core.counters import Counters
 from apimodels_async._core.polling.latency import Latency
 from apimodels_async._core.polling.ledger import Ledger
 from apimodels_async._io.config import is_local
+from apimodels_async._text import counted
 from apimodels_async.errors import (
     ConfigurationError,
     JournalError,
@@ -294,7 +295,7 @@ class Runtime:
         ]
         said = []
         if pending:
-            said.append(f"{len(pending)} tasks pending; attach them again: ")
+            said.append(f"{counted(len(pending), 'task')} pending; attach them again: ")
             keys = self.parts.tracker.lost_keys
             said[-1] += ", ".join(_with_key(each, keys.get(each)) for each in pending)
         if kept:

@@ -37,6 +37,11 @@ def escaped(text: str, kept: str = "") -> str:
     return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)
 
 
+def counted(number: int, word: str) -> str:
+    """Return "1 row", "2 rows" for the *word* of one."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def describe(error: Exception) -> str:
     """
     Return the class and the words of *error*, which is nobody's that we know: a user's

@@ -13,6 +13,7 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 from os import PathLike
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -37,6 +38,7 @@ BASE64_CHARS_MIN: Final = 40
 _DATA: Final = r"data:[^,\s]*,\s*\S"
 _SCHEME: Final = r"[a-z][a-z0-9+.-]+:(//|.*,)"
 VALUE_CHARS: Final = 80
+AWAIT_FIRST: Final = "await the call first"
 KEY_CHARS_MAX: Final = 255
 DECIMAL_DIGITS_MAX: Final = 400
 INT_BITS_MAX: Final = 1024
@@ -53,6 +55,8 @@ def refuse(parameter: str, value: object, allowed: str) -> NoReturn:
         shown = f"<{type(value).__name__}>"
     if parameter == "prompt" and isinstance(value, str) and value.strip():
         shown = f"{len(value)} characters"  # errors are logged; prompts are not
+    if isinstance(value, CoroutineType):  # of generate(), say
+        allowed = AWAIT_FIRST
     name = printable(parameter, VALUE_CHARS)  # a caller's mapping may hold any key
     msg = f"{name}={shown} is not allowed: {allowed}"
     raise InvalidRequestError(msg, parameter=parameter)

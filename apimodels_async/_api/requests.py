@@ -126,7 +126,9 @@ def read_request(
     if isinstance(found, str):
         found = {"prompt": found}
     if isinstance(found, Mapping):
-        params = {str(name): value for name, value in found.items()}
+        for name in found:  # csv.DictReader's None has the cells too many
+            checks.check_name(name)
+        params = {**found}
         extra = {**_extra((defaults or {}).get("extra")), **_extra(params.get("extra"))}
         params = {**(defaults or {}), **params, "extra": extra}
         return build_request(
@@ -152,7 +154,7 @@ def check_defaults(defaults: Mapping[str, Any], options: Iterable[str]) -> None:
     for name in defaults.keys() - known_names():
         near = nearest(name, options)
         if near:
-            msg = f"`{name}`: {did_you_mean(near)} {EXTRA_HINT}"
+            msg = f"`{name}`: {did_you_mean(near)}"
             raise InvalidRequestError(msg, parameter=name)
     named = {
         name: value

@@ -61,8 +61,14 @@ def resolve_key(api_key: str | Secret | None) -> Secret:
     key, where = locate_key(given)
     if key is None:
         msg = (
-            f"no API key: pass api_key=, set {KEY_VARIABLE}, or write it to "
-            f"{CREDENTIALS} (mode 600)"
+            f"no API key: pass api_key=, set {KEY_VARIABLE}, run `apimodels login` "
+            f"(extra [cli]), or write it to {CREDENTIALS} (mode 600)"
+        )
+        raise ConfigurationError(msg)
+    if "://" in key.reveal():
+        msg = (
+            f"the API key ({where}) is an address: a key is text such as sk_...; an "
+            f"address goes into base_url (or {BASE_URL_VARIABLE})"
         )
         raise ConfigurationError(msg)
     if not _fits_header(key):

@@ -34,6 +34,7 @@ from apimodels_async._api.refusals import OK
 from apimodels_async._core.money.retry import failure_error, info_of
 from apimodels_async._core.polling.brake import THROTTLED, Brake
 from apimodels_async._ports import Kind, Reply, Sent
+from apimodels_async._text import counted
 from apimodels_async.errors import (
     ApiModelsError,
     APIStatusError,
@@ -386,7 +387,8 @@ class Tracker:
             logger.error("the tracker stopped; attach the tasks again", exc_info=cause)
         task_ids = tuple(self.ledger)
         why = "the session is closed" if cause is None else "the tracker stopped"
-        msg = f"{why} with {len(task_ids)} tasks pending; attach them again by id"
+        left = counted(len(task_ids), "task")
+        msg = f"{why} with {left} pending; attach them again by id"
         self._end = SessionClosedError(msg if task_ids else why, task_ids=task_ids)
         self._end.__cause__ = cause
         for entry in self.ledger.close(self._end):

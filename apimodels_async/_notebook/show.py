@@ -23,6 +23,7 @@ from attrs import frozen
 from apimodels_async._api.checks import check_result, check_whole, refuse
 from apimodels_async._io.files.thumbnails import make_thumbnail
 from apimodels_async._notebook import html
+from apimodels_async._text import counted
 from apimodels_async.errors import ApiModelsError, ConfigurationError, DownloadError
 from apimodels_async.models import ImageResult, Outcome
 
@@ -59,7 +60,7 @@ class PictureGrid:
         return self.html
 
     def __repr__(self) -> str:
-        pictures = "1 picture" if self.count == 1 else f"{self.count} pictures"
+        pictures = counted(self.count, "picture")
         return f"<{type(self).__name__} of {pictures}: {OUTSIDE}>"
 
 

@@ -14,13 +14,17 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Header, Request, Response
-from fastapi.responses import JSONResponse
-from starlette.requests import HTTPConnection
-
+from apimodels_async._io.lazy import without_extra
 from apimodels_async.errors import ApiModelsError, ConfigurationError
 from apimodels_async.integrations.web import answer_to, log_error, open_session
 from apimodels_async.session import Session
+
+try:
+    from fastapi import Depends, Header, Request, Response
+    from fastapi.responses import JSONResponse
+    from starlette.requests import HTTPConnection
+except ModuleNotFoundError as error:
+    raise without_extra(error, "fastapi") from None
 
 __all__ = [
     "IdempotencyKey",

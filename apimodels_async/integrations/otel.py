@@ -15,12 +15,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from opentelemetry import trace
-
 from apimodels_async._api.requests import model_of
+from apimodels_async._io.lazy import without_extra
 from apimodels_async._version import __version__
 from apimodels_async.errors import ApiModelsError
 from apimodels_async.models import ImageRequest
+
+try:
+    from opentelemetry import trace
+except ModuleNotFoundError as error:
+    raise without_extra(error, "otel") from None
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

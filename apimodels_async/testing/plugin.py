@@ -94,9 +94,12 @@ def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
             raise pytest.UsageError(msg) from None
     # The closest marker comes first, and its word counts.
     for mark in reversed([*request.node.iter_markers("apimodels")]):
-        if mark.args or not mark.kwargs.keys() <= _MARK:
-            names = ", ".join(sorted(_MARK))
-            msg = f"@pytest.mark.apimodels takes these by name: {names}"
+        unknown = [*map(repr, mark.args), *(mark.kwargs.keys() - _MARK)]
+        if unknown:
+            msg = (
+                f"@pytest.mark.apimodels takes these by name: "
+                f"{', '.join(sorted(_MARK))}; not {', '.join(sorted(unknown))}"
+            )
             raise pytest.UsageError(msg)
         found |= mark.kwargs
     return found | {"credits": str(found["credits"])}

@@ -67,9 +67,19 @@ def test_the_argument_comes_first(monkeypatch, store):
 def test_without_a_key_all_three_places_are_named():
     """A missing key is an error that says where one may be put."""
     assert refusal(resolve_key) == (
-        "no API key: pass api_key=, set APIMODELS_API_KEY, or write it to "
-        "~/.apimodels/credentials (mode 600)"
+        "no API key: pass api_key=, set APIMODELS_API_KEY, run `apimodels login` "
+        "(extra [cli]), or write it to ~/.apimodels/credentials (mode 600)"
     )
+
+
+def test_an_address_is_no_key():
+    """An address given as the key is told so, and not shown."""
+    said = refusal(resolve_key, "https://me:word@images.example/v1")
+
+    assert "is an address" in said
+    assert "base_url" in said
+    assert "word" not in said
+    assert "example" not in said
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\n", "\r\n"])

@@ -121,7 +121,10 @@ async def test_what_is_no_picture_is_refused_in_words(session):
     """A handle, a batch, an address: each is told what to give instead."""
     batch = session.images.batch(["a fox"])
     result = ImageResult(urls=("https://a/1.png",))
+    early = session.images.generate("a fox")
     cases = [
+        (early, None, "await the call first"),
+        ([early], None, "await the call first"),
         ("https://a/1.png", None, r"outcome async for outcome in outcomes"),
         (batch, None, r"outcome async for outcome in outcomes"),
         (session.images.attach("clx1"), None, "await the handle first"),
@@ -134,6 +137,7 @@ async def test_what_is_no_picture_is_refused_in_words(session):
     for given, side, words in cases:
         with pytest.raises(InvalidRequestError, match=words):
             await session.show(given, side=side)
+    early.close()
 
 
 async def test_outside_a_notebook_it_is_said_what_to_do(session):

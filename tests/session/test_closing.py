@@ -480,7 +480,7 @@ asyncio.run(session.aclose())
 """
     said = " ".join(run(code, quiet=False))
     assert said.startswith(
-        "session closed with 1 tasks pending; attach them again: clx1"
+        "session closed with 1 task pending; attach them again: clx1"
     )
     assert said.count("session closed") == 1
 

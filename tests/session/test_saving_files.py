@@ -421,9 +421,12 @@ async def test_what_is_no_result_is_refused_with_what_to_give(connect, tmp_path)
             result.url
         ),
     }
+    early = session.images.generate("a fox")
+    wrong["is not allowed: await the call first"] = early
     for words, given in wrong.items():
         for save in (session.download, session.download_all):
             with pytest.raises(InvalidRequestError) as caught:
                 await save(given, tmp_path / "fox")
             assert words in str(caught.value)
             assert caught.value.parameter == "result"
+    early.close()

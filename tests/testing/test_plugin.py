@@ -100,6 +100,7 @@ def test_a_setting_that_cannot_be_is_refused(project):
     assert done.code == 1
     assert "2 errors" in done.text
     assert done.text.count("takes these by name: credits, ") >= 2
+    assert "strict_inputs; not money" in done.text
 
     done = project(
         "-c", "pytest.ini", pytest_dot_ini="[pytest]\napimodels_speed = fast\n"

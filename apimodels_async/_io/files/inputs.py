@@ -181,7 +181,7 @@ def _plain(char: str) -> str:
 
 def _refusal(source: object, reason: str) -> InvalidRequestError:
     is_path = isinstance(source, str) or hasattr(source, "__fspath__")
-    shown = str(source) if is_path else f"a {type(source).__name__}"
+    shown = str(source) if is_path else type(source).__name__
     shown = printable(shown, SHOWN_CHARS)
     msg = f"cannot upload {shown}: {reason}"
     return InvalidRequestError(msg, parameter="source")

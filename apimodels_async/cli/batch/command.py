@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from cyclopts import Parameter
 
 from apimodels_async import ConfigurationError, InvalidRequestError
+from apimodels_async._text import counted
 from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.journal import read_states
 from apimodels_async.cli.batch.out import BatchOut, bucket_address, choose_folder
@@ -320,13 +321,13 @@ def _announce(folder: Folder, plan: Plan, found: Preflight, output: Output) -> N
     part = f"shard {plan.shard}: {found.ordered} of " if plan.shard else ""
     prices = f"at most ${found.usd} by published hints"
     if found.unpriced:
-        prices += f", {found.unpriced} rows without a price"
+        prices += f", {counted(found.unpriced, 'row')} without a price"
     where = f"; ordered at {plan.base_url}"
     if plan.speed is not None:
         where = (
             f"; on an emulator at {plan.speed:g} times the real speed, no real money"
         )
-    output.note(f"{part}{found.rows} rows, {prices}{where}")
+    output.note(f"{part}{counted(found.rows, 'row')}, {prices}{where}")
     if plan.out is not None:
         output.note(
             f"Pictures and page go to {plan.out}, the journal to {folder.path}: "

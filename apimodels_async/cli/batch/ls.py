@@ -9,6 +9,7 @@ import anyio.to_thread
 from cyclopts import Parameter
 
 from apimodels_async._core.files.names import name_in
+from apimodels_async._text import counted
 from apimodels_async.cli.batch.folder import Folder
 from apimodels_async.cli.batch.journal import is_journal, read_cards
 from apimodels_async.cli.commands.orders import print_orders
@@ -103,7 +104,7 @@ async def ls(
         if card.state == "completed"
     )
     output.note(
-        f"{ordered or len(cards)} rows: {', '.join(words)}; ${spent} spent; "
+        f"{counted(ordered or len(cards), 'row')}: {', '.join(words)}; ${spent} spent; "
         + ("not running" if pid is None else f"running now (pid {pid})")
     )
 

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from apimodels_async import InvalidRequestError, check_request
 from apimodels_async._api.catalogue import near_models, sends_as_it_is
 from apimodels_async._api.spelling import did_you_mean, reworded
+from apimodels_async._text import counted
 from apimodels_async.cli.commands.account import price_dates
 from apimodels_async.cli.terminal.asking import confirm
 from apimodels_async.cli.words import plain_words
@@ -155,14 +156,14 @@ def print_problems(found: Preflight, name: str, output: Output) -> None:
         output.note(f"{name}:{line}: {reason}", "")
         output.record("bad_row", line=line, reason=reason)
     if found.problems:
-        rows = "row" if found.rows == 1 else "rows"
-        msg = f"{found.bad} of {found.rows} {rows} cannot be ordered; nothing was sent"
+        rows = counted(found.rows, "row")
+        msg = f"{found.bad} of {rows} cannot be ordered; nothing was sent"
         raise InvalidRequestError(msg, parameter="file")
     if not found.rows:
         msg = f"{name} has no rows; nothing was sent"
         raise InvalidRequestError(msg, parameter="file")
     if not found.ordered:
-        msg = f"{name} has {found.rows} rows, none of them in this shard"
+        msg = f"{name} has {counted(found.rows, 'row')}, none of them in this shard"
         raise InvalidRequestError(msg, parameter="shard")
     for warning in filter(None, map(sends_as_it_is, found.models)):
         output.warning(warning)
@@ -187,7 +188,11 @@ def print_prices(found: Preflight, output: Output) -> None:
         if found.ordered == found.rows
         else f"{found.ordered} of the {found.rows} in the file",
         sum=f"at most ${found.usd}"
-        + (f", and {found.unpriced} rows without a price" if found.unpriced else ""),
+        + (
+            f", and {counted(found.unpriced, 'row')} without a price"
+            if found.unpriced
+            else ""
+        ),
         prices=f"hints from the vendor's pages, read on {', '.join(dates)}; what a row "
         "leaves open counts at its dearest, and the API decides what it charges",
     )

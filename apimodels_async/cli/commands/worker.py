@@ -12,6 +12,7 @@ from attrs import define, field
 from cyclopts import Parameter, validators
 
 from apimodels_async import ConfigurationError
+from apimodels_async._text import counted
 from apimodels_async.cli.broker import address_of, find_broker
 from apimodels_async.cli.context import on_signals, session_options
 from apimodels_async.cli.destinations import check_out
@@ -166,9 +167,10 @@ class WorkerLog:
         """End *loop* at the first signal."""
         self.signal = number
         self.output.note(
-            f"Stopping: {loop.under_way} rows under way may end within {grace} s, then "
-            "they go back to the queue. Ctrl-C again leaves at once: others take them "
-            "up after a minute, and what has no answer yet is of unknown fate.",
+            f"Stopping: {counted(loop.under_way, 'row')} under way may end within "
+            f"{grace} s, then they go back to the queue. Ctrl-C again leaves at once: "
+            "others take them up after a minute, and what has no answer yet is of "
+            "unknown fate.",
             "yellow",
         )
         loop.stop()

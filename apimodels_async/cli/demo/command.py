@@ -12,6 +12,7 @@ from cyclopts import Parameter, validators
 
 from apimodels_async import InvalidRequestError, Outcome, Session
 from apimodels_async._core.files.object_urls import read_object_url
+from apimodels_async._text import counted
 from apimodels_async.cli.batch.progress import Progress, live_progress
 from apimodels_async.cli.commands.emulator import (
     INTERVAL_S,
@@ -112,7 +113,7 @@ async def _demo(
         f"{alone_s * speed / 60:.0f} min",
         polls=f"{stats.polls} ({stats.poll_errors} failed)",
         pool=f"{connections} connections open at the end, "
-        f"{emulator.peak_pending} tasks pending at most",
+        f"{counted(emulator.peak_pending, 'task')} pending at most",
         spend=f"${spent:.3f} by the API's words, ${emulator.spent:.3f} in the "
         "emulator's books; no real money",
         page=index,

@@ -22,6 +22,7 @@ else:
             "integrations.redis.limit": ("RedisLimit",),
             "integrations.redis.relay": ("RedisRelay",),
         },
+        extra="redis",
     )
 
 __all__ = ["RedisLimit", "RedisRelay"]

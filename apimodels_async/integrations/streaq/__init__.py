@@ -42,6 +42,7 @@ else:
                 "order_worker",
             ),
         },
+        extra="distributed",
     )
 
 __all__ = [
