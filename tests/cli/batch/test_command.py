@@ -380,7 +380,7 @@ async def test_who_comes_second_changes_nothing_of_the_first(
     kept = sorted(path.name for path in inside.path.iterdir())
     os.close(lock)
     first = await run("batch", ours, "--out", "D")
-    with pytest.raises(ConfigurationError, match="at work in .* meanwhile"):
+    with pytest.raises(ConfigurationError, match=r"at work in .* meanwhile"):
         inside.lock(None)  # who saw the folder before all that
     resumed = await run("resume", "D")
 
