@@ -19,7 +19,6 @@ from apimodels_async._api import checks
 from apimodels_async._api.catalogue import (
     ALWAYS,
     find_model,
-    known_models,
     known_names,
 )
 from apimodels_async._api.spelling import EXTRA_HINT, did_you_mean, nearest
@@ -179,28 +178,6 @@ def check_values(known: KnownModel, params: Mapping[str, Any]) -> None:
     if field is not None:
         allowed = f"{known.id} takes at most {most}. {EXTRA_HINT}"
         checks.refuse(field, f"{count} images", allowed)
-
-
-def check_values_anywhere(params: Mapping[str, Any]) -> None:
-    """
-    Refuse a value that no known model takes, of those that have its parameter.
-
-    Raises:
-        InvalidRequestError: With what the first of them allows.
-    """
-    for name, value in params.items():
-        refusal: InvalidRequestError | None = None
-        for known in known_models().values():
-            try:
-                check_values(known, {name: value})
-            except InvalidRequestError as error:
-                refusal = refusal or error
-            else:
-                if name in known.params:
-                    break
-        else:
-            if refusal is not None:
-                raise refusal
 
 
 def count_images(params: Mapping[str, Any]) -> int:

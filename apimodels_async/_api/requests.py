@@ -19,7 +19,6 @@ from apimodels_async._api.catalogue import (
     SPARKPIX_EDIT,
     SPARKPIX_IMAGE,
     find_model,
-    known_models,
     known_names,
     sends_as_it_is,
 )
@@ -141,8 +140,8 @@ def check_defaults(defaults: Mapping[str, Any], options: Iterable[str]) -> None:
     """
     Refuse parameters for all items of a batch that are slips, or can be no item's.
 
-    Without a model each item may be of another one: a value is refused once no known
-    model that has the parameter takes it.
+    A value is refused by the rules of the model that is named with it. Without one each
+    item may be of another model, also of one that is not known here.
 
     Args:
         options: Names of the batch's own options: a misspelt one would be ordered.
@@ -163,20 +162,22 @@ def check_defaults(defaults: Mapping[str, Any], options: Iterable[str]) -> None:
         if name not in {"model", "extra"} and (name != "images" or _is_plain(value))
     }
     extra = _extra(defaults.get("extra"))
-    known = None
+    _callback(named.get("callback_url"))
     if "model" in defaults:
         read_request("", defaults)
         parameters.check_names(defaults["model"], defaults.keys() - {"model", "extra"})
-        known = find_model(defaults["model"])
-    _callback(named.get("callback_url"))
-    checks.check_lora(named.get("lora_weights"))
-    if known is not None:
-        parameters.check_values(known, named)
-    elif "model" not in defaults:
-        parameters.check_values_anywhere(named)
+        _check_model_values(defaults["model"], named)
     for name, value in [*named.items(), *extra.items()]:
         checks.check_name(name)
         checks.check_json(name, value)
+
+
+def _check_model_values(model: str, named: Mapping[str, Any]) -> None:
+    if model == SPARKPIX_IMAGE:
+        checks.check_lora(named.get("lora_weights"))
+    known = find_model(model)
+    if known is not None:
+        parameters.check_values(known, named)
 
 
 def _is_plain(images: object) -> bool:
@@ -255,8 +256,7 @@ def _sparkpix(request: SparkPixImage | SparkPixEdit) -> Request:
     else:
         path = "images/generations-sync"
         _check_custom(request)
-        checks.check_lora(request.lora_weights)
-    parameters.check_values(known_models()[model_of(request)], given)
+    _check_model_values(model_of(request), given)
     given["callBackUrl"] = _callback(given.pop("callback_url", None))
     fields = {"prompt": request.prompt, **given}
     return _paid(path, Kind.GENERATE, fields, request.extra)

@@ -108,6 +108,7 @@ class _Loop:
         function: Callable[..., Awaitable[T]],
         *args: object,
         give_back: Callable[[T], None] | None = None,
+        paid: str | None = None,
     ) -> T:
         """
         Await ``function(*args)`` on the loop; an interrupted wait cancels it.
@@ -135,7 +136,10 @@ class _Loop:
                 self._calls.add(call)  # it may have counted as taken
                 self._cancel(call)
             raise
-        raise self.ended.fresh()
+        error = self.ended.fresh(task_id=paid)
+        if paid is not None:
+            error.charged = None
+        raise error
 
     async def _run(self, call: _Call[T]) -> None:
         self._collect()  # what earlier calls have left
@@ -202,8 +206,8 @@ class _Loop:
             self._collect()  # orders that have ended since: the log names them, too
             self.session._runtime.report()  # noqa: SLF001  as above
             try:
-                self.session.images.attach("closed")
-            except SessionClosedError as error:  # the session's own words, with all ids
+                self.session._runtime.open()  # noqa: SLF001  as above
+            except SessionClosedError as error:  # its own words, with all ids
                 self.ended = error
             await self._portal.stop()  # which waits for nothing
 
@@ -250,6 +254,7 @@ class Portal:
         function: Callable[..., Awaitable[T]],
         *args: object,
         give_back: Callable[[T], None] | None = None,
+        paid: str | None = None,
     ) -> T:
         """
         Await ``function(*args)`` in the session's thread, and return what it returns.
@@ -257,6 +262,9 @@ class Portal:
         Args:
             give_back: Takes what it returned where Ctrl-C came first; else that is
                 among the session's orphans.
+
+            paid: Id of the task that it is about, "" for several: what was ordered may
+                be charged, though the session is closed.
 
         Raises:
             ConfigurationError: After a fork.
@@ -271,7 +279,7 @@ class Portal:
             raise ConfigurationError(msg)
         if loop.ended is None:  # each time: Ctrl-C may have come before
             _loops.add(loop)
-        return loop.call(function, *args, give_back=give_back)
+        return loop.call(function, *args, give_back=give_back, paid=paid)
 
     def close(self) -> None:
         """Close the session and end its thread; idempotent."""

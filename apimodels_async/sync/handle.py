@@ -75,7 +75,7 @@ class TaskHandle:
             SessionClosedError: The session closed first; carries all pending ids.
             InvalidRequestError: *timeout* is no number.
         """
-        return self._portal.call(self._inner.result, timeout)
+        return self._portal.call(self._inner.result, timeout, paid=self.task_id)
 
     def __iter__(self) -> Iterator[TaskEvent]:
         """
@@ -92,7 +92,7 @@ class TaskHandle:
         async def following() -> TaskEvent | None:
             return await anext(events, None)
 
-        while (event := self._portal.call(following)) is not None:
+        while (event := self._portal.call(following, paid=self.task_id)) is not None:
             yield event
 
     def to_token(self) -> str:
@@ -174,7 +174,7 @@ class RecoveredOrder:
             GenerationFailedError: The task failed; it is not charged.
             ApiModelsError: Otherwise as ``TaskHandle.result``.
         """
-        return self._portal.call(self._inner.result)
+        return self._portal.call(self._inner.result, paid=self.task_id or "")
 
     def ack(self) -> None:
         """
@@ -254,6 +254,7 @@ class Batch:
             return self._portal.call(
                 self._inner.__anext__,
                 give_back=self._inner._put_back,  # noqa: SLF001  ours
+                paid="",
             )
         except StopAsyncIteration:
             pass

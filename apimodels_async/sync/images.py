@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
+from apimodels_async._api import checks
+from apimodels_async.handle import read_token
 from apimodels_async.sync.batch import BatchCall
 from apimodels_async.sync.handle import TaskHandle
 
@@ -409,4 +411,5 @@ class Images(BatchCall):
         async def call() -> AsyncTaskHandle:
             return self._inner.attach(task)
 
-        return TaskHandle(self._portal.call(call), self._portal)
+        task_id, _ = read_token(checks.check_text(task))
+        return TaskHandle(self._portal.call(call, paid=task_id), self._portal)

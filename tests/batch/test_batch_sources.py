@@ -13,6 +13,7 @@ from apimodels_async import (
     InvalidRequestError,
     SparkPixEdit,
     SparkPixImage,
+    check_request,
 )
 from apimodels_async.errors import BadRequestError, GenerationFailedError
 
@@ -65,10 +66,12 @@ URL = "https://example.com/a.png"
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"seed": "x"}, {"width": 7}, {"aspect_ratio": "21-9"}, {"mask": 5}),
-        *({"callback_url": "nope"}, {"lora_weights": "x"}, {"images": ["a.png"]}),
+        *({"callback_url": "nope"}, {"seed": object()}, {"image": b"a.png"}),
         *({"extra": 5}, {"extra": {"a": object()}}, {"novelty": {1: 2}}),
+        *({"model": "novelty-9", "callback_url": "nope"}, {"model": ""}),
+        {"model": TASK, "resolution": "9K"},
         {"model": "sparkpix-image", "aspect_ratio": "21:9"},
+        {"model": "sparkpix-image", "lora_weights": "x"},
         {"model": "sparkpix-image-edit", "images": ["a.png"]},
         {"model": "sparkpix-image-edit", "images": iter([URL])},
         {"model": "novelty-9", "seed": object()},
@@ -86,14 +89,18 @@ async def test_what_is_wrong_for_every_item_is_an_error_of_the_call(session, wro
     "right",
     [
         *({"aspect_ratio": "21:9"}, {"resolution": "2K"}),
-        {"model": "novelty-9", "seed": "x"},
-        {"model": "sparkpix-image-edit", "images": {URL}},
+        *({"seed": "random"}, {"width": 4096}, {"lora_scale": 5}, {"mask": {"a": 1}}),
+        *({"images": ["asset:1"]}, {"n": "auto"}, {"size": "large"}),
+        *({"model": "novelty-9", "seed": "x"}, {"lora_weights": "civitai.com/x"}),
+        {"model": "novelty-9-lora", "lora_weights": [{"path": "a", "scale": 1}]},
         {"model": "sparkpix-image-edit"},
     ],
 )
 async def test_what_an_item_may_have_is_no_error_of_the_call(session, right):
-    """Each may name a model of its own, which takes other values."""
+    """Each may name a model of its own, also one that is not in the catalogue."""
     session.images.batch(["a moose"], **right)
+    session.images.batch(["a moose"], model="sparkpix-image-edit", images={URL})
+    assert check_request({**right, "prompt": "a moose", "model": "novelty-9"})
 
 
 async def generator(items):

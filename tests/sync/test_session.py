@@ -454,6 +454,18 @@ def test_after_closing_calls_are_refused_with_the_ids(blocking):
         blocking.balance()
     assert caught.value.task_ids == (handle.task_id,)
     assert blocking.stats().submitted == 1
+    told = []
+    for call in (
+        lambda: blocking.images.generate("late"),
+        lambda: blocking.images.batch(["late"]).__enter__(),
+        handle.result,
+        lambda: blocking.images.attach(handle.to_token()),
+    ):
+        with pytest.raises(SessionClosedError) as caught:
+            call()
+        told.append((caught.value.charged, caught.value.task_id))
+    # What was not sent is not charged; what was may be.
+    assert told == [(False, None)] * 2 + [(None, handle.task_id)] * 2
 
 
 def test_closed_unused_it_refuses_too(served):

@@ -1,6 +1,8 @@
 """``apimodels batch`` and ``apimodels resume``: many pictures, one folder."""
 
+import contextlib
 import math
+import os
 import time
 import uuid
 from decimal import Decimal
@@ -51,7 +53,6 @@ from apimodels_async.cli.options import (
     Workers,
 )
 from apimodels_async.cli.output import Output
-from apimodels_async.stores.sqlite.journal import holder_of
 
 SPEED: Final = 20.0
 QUEUED_PENDING: Final = 1000
@@ -64,6 +65,8 @@ class Assignment:
 
     folder: Folder
     plan: Plan
+    started: Plan | None
+    """What was in the folder; None: nothing was started there."""
     prompt_file: PromptFile
     found: Preflight
     broker: str | None = field(repr=False)
@@ -140,12 +143,14 @@ async def batch(  # noqa: PLR0913  options, all by keyword
         queued_as=None if broker is None else uuid.uuid4().hex,
         out=destination,
     )
-    how = await anyio.to_thread.run_sync(place.check, plan, prompt_file)
-    if how:
+    started = await anyio.to_thread.run_sync(place.plan)
+    if started is not None:
+        how = await anyio.to_thread.run_sync(place.check, started, plan, prompt_file)
         output.note(f"{place.path}: going on, {how}.")
-        before = await anyio.to_thread.run_sync(place.started)
-        plan = evolve(plan, queued_as=before.queued_as)
-    job = Assignment(place, plan, prompt_file, found, broker, workers)
+        plan = evolve(plan, queued_as=started.queued_as)
+    else:
+        await anyio.to_thread.run_sync(place.check_copy, plan, prompt_file)
+    job = Assignment(place, plan, started, prompt_file, found, broker, workers)
     return await _start(job, reorder, common, output)
 
 
@@ -173,7 +178,7 @@ async def resume(
     """
     output = Output(common.json)
     place = Folder.at(folder)
-    plan = await anyio.to_thread.run_sync(place.started)
+    plan = started = await anyio.to_thread.run_sync(place.started)
     place.check_out(plan, None if out is None else bucket_address(out))
     broker = _broker_of(place, plan, workers)
     plan = evolve(
@@ -188,7 +193,7 @@ async def resume(
     plan = evolve(plan, rows=found.rows, ordered=found.ordered)
     if limits.max_cost is None and plan.max_cost is not None:
         output.note(f"--max-cost ${plan.max_cost} of the last run is in force.")
-    job = Assignment(place, plan, prompt_file, found, broker, workers)
+    job = Assignment(place, plan, started, prompt_file, found, broker, workers)
     return await _start(job, reorder, common, output)
 
 
@@ -265,13 +270,7 @@ async def _start(
         JournalError: The journal cannot be used; nothing was sent.
     """
     folder, plan = job.folder, job.plan
-    pid = await anyio.to_thread.run_sync(holder_of, folder.journal)
-    if pid is not None:
-        msg = (
-            f"another process (pid {pid}) is at work in {folder.path}: let it end, or "
-            "see how far it is: apimodels ls DIR"
-        )
-        raise ConfigurationError(msg)
+    await anyio.to_thread.run_sync(folder.check_free)
     before = await read_states(folder.journal)
     replays = set(REPLAYED)
     if plan.queued_as is not None:
@@ -282,39 +281,42 @@ async def _start(
         replays -= {"failed"}
     if reorder.resubmit_unknown:
         replays -= {"unknown", "intended"}
-    async with source_of(plan, common, job.broker, job.workers) as source:
-        if plan.speed is None:
-            await anyio.to_thread.run_sync(folder.check_address, source.base_url)
-            plan = evolve(plan, base_url=source.base_url)
-        if reorder.resubmit_unknown:
-            await confirm_reorder(before, output, yes=reorder.yes)
-        if not await anyio.Path(folder.journal).exists():
-            await place_of(folder, plan).check_new()
-        await anyio.to_thread.run_sync(folder.write, plan, job.prompt_file)
-        _announce(folder, plan, job.found, output)
-        if job.broker is not None:
-            server = address_of(job.broker)
-            output.note(
-                f"Workers order, from the queue {job.workers.queue} on {server}."
+    with contextlib.ExitStack() as ours:
+        async with source_of(plan, common, job.broker, job.workers) as source:
+            if plan.speed is None:
+                await anyio.to_thread.run_sync(folder.check_address, source.base_url)
+                plan = evolve(plan, base_url=source.base_url)
+            if reorder.resubmit_unknown:
+                await confirm_reorder(before, output, yes=reorder.yes)
+            if not await anyio.Path(folder.journal).exists():
+                await place_of(folder, plan).check_new()
+            lock = await anyio.to_thread.run_sync(folder.lock, job.started)
+            ours.callback(os.close, lock)
+            await anyio.to_thread.run_sync(folder.write, plan, job.prompt_file)
+            _announce(folder, plan, job.found, output)
+            if job.broker is not None:
+                server = address_of(job.broker)
+                output.note(
+                    f"Workers order, from the queue {job.workers.queue} on {server}."
+                )
+            progress = Progress(
+                total=plan.ordered,
+                before=before,
+                max_pending=min(plan.max_pending, plan.ordered),
+                started_at=time.monotonic(),
+                replays=frozenset(replays),
             )
-        progress = Progress(
-            total=plan.ordered,
-            before=before,
-            max_pending=min(plan.max_pending, plan.ordered),
-            started_at=time.monotonic(),
-            replays=frozenset(replays),
-        )
-        run = Run(
-            folder=folder,
-            plan=plan,
-            prompts=job.prompt_file,
-            progress=progress,
-            output=output,
-            reorder=reorder,
-            base_url=common.base_url,
-        )
-        await run.execute(source)
-    return await print_summary(run)
+            run = Run(
+                folder=folder,
+                plan=plan,
+                prompts=job.prompt_file,
+                progress=progress,
+                output=output,
+                reorder=reorder,
+                base_url=common.base_url,
+            )
+            await run.execute(source)
+        return await print_summary(run)
 
 
 def _announce(folder: Folder, plan: Plan, found: Preflight, output: Output) -> None:

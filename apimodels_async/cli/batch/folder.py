@@ -8,15 +8,18 @@ Rules of this file:
 1. A folder may be somebody else's work. It says what to order, at most; where the key
    goes, which files and buckets are read and written, and the limits that were typed
    are not its to say. All names in it are ours, and nothing is used through a link.
+2. Nothing is written before it is locked, which lasts for the run: two that begin at
+   once would order the rows of one by the plan of the other.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import stat
 from pathlib import Path
-from typing import Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from attrs import frozen
 
@@ -26,12 +29,16 @@ from apimodels_async._text import printable
 from apimodels_async.cli.batch.plan import PROMPTS, SHOWN_CHARS, Plan
 from apimodels_async.cli.batch.rows import PromptFile, first_change
 from apimodels_async.cli.files import replace_file
+from apimodels_async.stores.sqlite.journal import holder_of, lock_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PLAN: Final = "batch.json"
 JOURNAL: Final = "journal.sqlite"
 PICTURES: Final = "pictures"
 USED: Final = (
-    *(PLAN, PICTURES, *sorted(PROMPTS)),
+    *(PLAN, f"{PLAN}.lock", PICTURES, *sorted(PROMPTS)),
     *(JOURNAL + beside for beside in ("", "-wal", "-shm", "-journal", ".lock")),
 )
 """What is read from and written to in place; the page is replaced as a whole."""
@@ -181,9 +188,9 @@ class Folder:
             msg = f"the copy of the prompts, {path}, cannot be read: {error.strerror}"
         raise ConfigurationError(msg)
 
-    def check(self, plan: Plan, prompt_file: PromptFile) -> str:
+    def check(self, before: Plan, plan: Plan, prompt_file: PromptFile) -> str:
         """
-        Return in words how the arguments continue what is there; "": nothing is there.
+        Return in words how *plan* and the prompts continue *before*, which is there.
 
         Rows may be added at the end. Anything else is another batch: the numbers of
         the pictures are those of the rows.
@@ -191,9 +198,6 @@ class Folder:
         Raises:
             InvalidRequestError: It is another batch.
         """
-        before = self.plan()
-        if before is None:
-            return ""
         if (before.speed is None) != (plan.speed is None):
             kind = "real API" if before.speed is None else "emulator"
             self._refuse(f"for the {kind}", "--emulator cannot be changed")
@@ -223,32 +227,102 @@ class Folder:
         )
         raise InvalidRequestError(msg, parameter="out")
 
-    def write(self, plan: Plan, prompt_file: PromptFile) -> None:
+    def check_copy(self, plan: Plan, prompt_file: PromptFile) -> None:
         """
-        Keep *plan* and the prompts, each whole or not at all.
+        Refuse a folder where nothing was started, and other prompts have our name.
 
         Raises:
-            ConfigurationError: The folder cannot be written, or holds other prompts.
+            ConfigurationError: The copy of the prompts would take their place.
         """
         copy = self.path / plan.prompts
         try:
-            new = self.plan() is None and copy.exists()
-            if new and copy.read_bytes() != prompt_file.data:
-                msg = (
-                    f"{copy} is there, and not the copy of {plan.file}: name a folder "
-                    "of its own (--out, or --folder)"
-                )
-                raise ConfigurationError(msg)
-            made = self.path if plan.out else self.pictures
-            made.mkdir(parents=True, exist_ok=True)
-            replace_file(copy, [prompt_file.data])
-            replace_file(self.path / PLAN, [plan.content()])
+            ours = not copy.exists() or copy.read_bytes() == prompt_file.data
+        except OSError:
+            ours = False
+        if not ours:
+            msg = (
+                f"{copy} is there, and not the copy of {plan.file}: name a folder of "
+                "its own (--out, or --folder)"
+            )
+            raise ConfigurationError(msg)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Tell what cannot be written there, as a ``ConfigurationError``."""
+        try:
+            yield
         except OSError as error:
             msg = (
                 f"{error.filename or self.path} cannot be written: {error.strerror}; "
                 "another folder is named with --out, or --folder"
             )
             raise ConfigurationError(msg) from error
+
+    def check_free(self) -> None:
+        """
+        Refuse a folder in which another process is at work.
+
+        Raises:
+            ConfigurationError: One is.
+        """
+        for path in (self.path / PLAN, self.journal):
+            if (pid := holder_of(path)) is not None:
+                self._refuse_second(f"another process (pid {pid})")
+
+    def _refuse_second(self, who: str) -> NoReturn:
+        msg = (
+            f"{who} is at work in {self.path}: let it end, or see how far it is: "
+            "apimodels ls DIR"
+        )
+        raise ConfigurationError(msg)
+
+    def lock(self, before: Plan | None) -> int:
+        """
+        Make the folder, and keep all others from beginning there.
+
+        Args:
+            before: The plan that was there when it was looked at.
+
+        Returns:
+            The lock's descriptor, which is to be closed when the run has ended.
+
+        Raises:
+            ConfigurationError: Another process is at work there, or was since; or the
+                folder cannot be written.
+        """
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = lock_beside(self.path / PLAN)
+        if lock is None:
+            self.check_free()
+            self._refuse_second("another process")
+        try:
+            self._check_untouched(before)
+        except BaseException:
+            os.close(lock)
+            raise
+        return lock
+
+    def _check_untouched(self, before: Plan | None) -> None:
+        if self.plan() != before:
+            msg = (
+                f"another process was at work in {self.path} meanwhile: nothing was "
+                "ordered here; run it again"
+            )
+            raise ConfigurationError(msg)
+
+    def write(self, plan: Plan, prompt_file: PromptFile) -> None:
+        """
+        Keep *plan* and the prompts, each whole or not at all, once it is locked.
+
+        Raises:
+            ConfigurationError: The folder cannot be written.
+        """
+        with self._writing():
+            made = self.path if plan.out else self.pictures
+            made.mkdir(parents=True, exist_ok=True)
+            replace_file(self.path / plan.prompts, [prompt_file.data])
+            replace_file(self.path / PLAN, [plan.content()])
 
 
 def resume_command(folder: Path, out: str | None) -> str:

@@ -142,7 +142,8 @@ async def _make(
         output.warning(warning)
     session = open_session(options.common, order.store)
     async with command_context(session, output) as context:
-        await check_out(target)
+        if not no_wait or delivery.out is not None:  # else nothing is to be saved
+            await check_out(target)
         addresses = {file: await _hosted(context, file) for file in files}
         params = _placed(params, addresses)
         request = _request(prompt, model, params)

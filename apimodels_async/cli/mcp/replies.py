@@ -163,7 +163,11 @@ def error_text(error: ApiModelsError, *, orders: bool = True) -> str:
     task = f" Task: {printable(error.task_id, ID_CHARS)}." if error.task_id else ""
     charged = charge(error, orders=orders)
     money = f" {charged[0].upper()}{charged[1:]}." if charged else ""
-    return f"{said}.{task}{money} Next: {step}"
+    return f"{_sentence(said)}{task}{money} Next: {step}"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def pending_reply(handle: TaskHandle, seconds: float | None = None) -> CallToolResult:
@@ -220,7 +224,7 @@ async def finished_reply(
         try:
             content.append(await _inline(result, session, most))
         except DownloadError as error:
-            text += f" Not shown here: {printable(str(error))}."
+            text += f" Not shown here: {_sentence(printable(str(error)))}"
     return _reply(picture, [TextContent(text=text), *content])
 
 

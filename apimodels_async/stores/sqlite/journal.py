@@ -92,48 +92,68 @@ def take_lock(path: Path) -> int:
     Raises:
         JournalError: Another batch or process has it, or it cannot be had.
     """
-    lock = path.with_name(path.name + ".lock")
     reason: str | None = None
-    descriptor = -1
     try:
         if path.is_dir():  # or a lock would be left beside it
             msg = f"the journal {path} cannot be used: {FOLDER} {path / 'batch.sqlite'}"
             raise JournalError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _open_lock(lock)
-        if _lock(descriptor):
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode())
-        else:
-            reason = f"{_who(path, descriptor)} is working with it"
+        lock = lock_beside(path)
+        if lock is not None:
+            return lock
+        reason = f"{_who(path)} is working with it"
     except OSError as error:
         reason = error.strerror
-    if reason is None:
-        return descriptor
-    if descriptor >= 0:
-        os.close(descriptor)
     msg = f"the journal {path} cannot be used: {reason}"
     raise JournalError(msg)
 
 
-def _who(path: Path, lock: int) -> str:
-    """Return in words who has the journal at *path*, whose *lock* names a process."""
+def lock_beside(path: Path) -> int | None:
+    """
+    Lock what is at *path*, by a file beside it; it ends with the process at the latest.
+
+    Returns:
+        The lock's descriptor, which is to be closed; None: another has it.
+
+    Raises:
+        OSError: It cannot be had.
+    """
+    descriptor = _open_lock(_lock_of(path))
+    try:
+        if _lock(descriptor):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _who(path: Path) -> str:
+    """Return in words who has the journal at *path*."""
     from apimodels_async.stores.sqlite.writer import Writer
 
     # Not by the number: in another container a process may have ours.
     if Writer.is_open(path):
         return "another batch of this process"
-    holder = os.read(lock, 20).decode(errors="replace") or "unknown"
+    with _lock_of(path).open("rb") as lock:
+        holder = lock.read(20).decode(errors="replace") or "unknown"
     return f"another process (pid {holder})"
 
 
 def holder_of(path: Path) -> int | None:
     """
-    Return the id of the process that works with the journal at *path*; None: nobody.
+    Return the id of the process that has locked what is at *path*; None: nobody.
 
     Blocking, for a moment.
     """
-    lock = path.with_name(path.name + ".lock")
+    lock = _lock_of(path)
     with suppress(OSError, ValueError, OverflowError):
         pid = int(lock.read_text(encoding="ascii"))
         # On Windows it would be a Ctrl-C for that process.

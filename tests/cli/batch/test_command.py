@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 from decimal import Decimal
@@ -11,6 +12,9 @@ from decimal import Decimal
 import pytest
 from cli.conftest import FAST
 from support.waiting import until
+
+from apimodels_async import ConfigurationError
+from apimodels_async.cli.batch.folder import Folder
 
 
 async def test_a_dry_run_prices_and_sends_nothing(run, emulator, prompts, folder):
@@ -379,3 +383,26 @@ async def test_the_records_are_documented_ones(run, prompts):
 
     assert set(done.events) == {"progress", "outcome", "batch"}
     assert json.dumps(done.records[-1])
+
+
+async def test_who_comes_second_changes_nothing_of_the_first(
+    run, emulator, prompts, folder
+):
+    """Two that begin in one new folder: one orders, the other writes nothing there."""
+    ours, other = prompts("a fox"), prompts("a moose", "a hare", name="other.txt")
+    inside = Folder.at(folder / "D")
+    lock = inside.lock(None)  # as the first has it before it writes
+    second = await run("batch", other, "--out", "D")
+    kept = sorted(path.name for path in inside.path.iterdir())
+    os.close(lock)
+    first = await run("batch", ours, "--out", "D")
+    with pytest.raises(ConfigurationError, match=r"at work in .* meanwhile"):
+        inside.lock(None)  # who saw the folder before all that
+    resumed = await run("resume", "D")
+
+    assert second.code == 2
+    assert f"another process (pid {os.getpid()}) is at work" in second.err
+    assert kept == ["batch.json.lock"]
+    assert (first.code, resumed.code) == (0, 0)
+    assert (inside.path / "prompts.txt").read_text() == "a fox\n"
+    assert sum(one.method == "POST" for one in emulator.requests) == 1

@@ -10,6 +10,7 @@ from PIL import Image
 from support.agents import text_of
 
 from apimodels_async import (
+    ApiModelsError,
     AuthenticationError,
     GenerationFailedError,
     ImageResult,
@@ -50,6 +51,14 @@ def test_advice_names_the_task_and_leads_to_it():
     assert "Task: clx1." in said
     assert "DO NOT REPEAT" in said
     assert "Call wait with task_id clx1." in said
+
+
+def test_what_happened_has_one_full_stop():
+    """Whether or not the error's own words end with one."""
+    said = [error_text(ApiModelsError(f"gone{end}")) for end in ("", ".", "?")]
+
+    found = [each.partition(" Not charged")[0].rpartition(": ")[2] for each in said]
+    assert found == ["gone.", "gone.", "gone?"]
 
 
 async def test_what_the_api_says_is_bounded(session):
