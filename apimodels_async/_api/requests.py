@@ -125,7 +125,10 @@ def read_request(
     if isinstance(found, str):
         found = {"prompt": found}
     if isinstance(found, Mapping):
-        for name in found:  # csv.DictReader's None has the cells too many
+        for name in found:
+            if name is None:
+                row = "a row with more cells than the header, by csv.DictReader"
+                checks.refuse("name", name, f"text; this is {row}")
             checks.check_name(name)
         params = {**found}
         extra = {**_extra((defaults or {}).get("extra")), **_extra(params.get("extra"))}

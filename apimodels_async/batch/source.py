@@ -5,8 +5,10 @@ Reads what is to be ordered, from any kind of source.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Mapping
+from types import CoroutineType
 from typing import TYPE_CHECKING, TypeVar
 
+from apimodels_async._api import checks
 from apimodels_async.errors import InvalidRequestError
 from apimodels_async.models import AnyRequest
 
@@ -23,6 +25,9 @@ def items_of(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     Raises:
         InvalidRequestError: It is a single prompt or request, or no iterable.
     """
+    given: object = source
+    if isinstance(given, CoroutineType):
+        checks.refuse("source", given, "a list or an iterator of orders")
     single = isinstance(source, (str, bytes, Mapping, AnyRequest))
     kinds = ("__aiter__", "__iter__", "__getitem__")
     if single or not any(hasattr(type(source), each) for each in kinds):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 from decimal import Decimal
 
 import pytest
@@ -344,3 +345,31 @@ async def test_several_consumers_may_share_a_batch(emulator, session):
 
         halves = await asyncio.gather(consume(), consume())
     assert list(range(10)) == sorted(halves[0] + halves[1])
+
+
+async def test_what_was_not_awaited_is_said_to_be_awaited_first(session):
+    """A call in place of its result is refused wherever it is given."""
+    early = session.images.generate("a fox")
+
+    async def order(source):
+        outcomes, _ = await drain(session.images.batch(source))
+        outcomes[0].unwrap()
+
+    for use in (
+        lambda: order([early]),
+        lambda: order(early),
+        lambda: session.upload(early),
+        lambda: session.images.generate("a fox", image_url=early),
+    ):
+        with pytest.raises(InvalidRequestError, match="await the call first"):
+            await use()
+    early.close()
+
+
+async def test_a_csv_row_of_too_many_cells_is_no_order(session, emulator):
+    """A comma without quotes would cut the prompt, and be paid for."""
+    rows = csv.DictReader(["prompt,seed", "a fox, red,7"])
+    outcomes, _ = await drain(session.images.batch(rows))
+
+    assert "more cells than the header" in str(outcomes[0].error)
+    assert orders(emulator) == []

@@ -9,11 +9,13 @@ import unicodedata
 from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path, PurePath
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import anyio
 import anyio.to_thread
 
+from apimodels_async._api.checks import AWAIT_FIRST
 from apimodels_async._core.files.keeping import too_large
 from apimodels_async._core.files.media import HEAD_BYTES, suffix_of, type_of
 from apimodels_async._ports import File
@@ -183,5 +185,7 @@ def _refusal(source: object, reason: str) -> InvalidRequestError:
     is_path = isinstance(source, str) or hasattr(source, "__fspath__")
     shown = str(source) if is_path else type(source).__name__
     shown = printable(shown, SHOWN_CHARS)
+    if isinstance(source, CoroutineType):
+        reason = AWAIT_FIRST
     msg = f"cannot upload {shown}: {reason}"
     return InvalidRequestError(msg, parameter="source")
