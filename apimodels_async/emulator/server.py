@@ -144,6 +144,8 @@ class Emulator:
         await self.aclose()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_world"):  # it is refused, and a traceback shows locals
+            return "<Emulator not set up>"
         where = self.origin if self._listener else "closed"
         return f"<Emulator {where} | tasks {len(self.tasks)}, balance {self.balance}>"
 

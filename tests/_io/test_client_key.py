@@ -17,7 +17,8 @@ from support.cases import check_all
 import apimodels_async
 from apimodels_async import PollPolicy, RetryPolicy, Session, Timeouts, sync
 from apimodels_async._secret import Secret
-from apimodels_async.errors import ConfigurationError, InvalidRequestError
+from apimodels_async.emulator import Emulator
+from apimodels_async.errors import ApiModelsError
 from apimodels_async.integrations.redis import RedisLimit, RedisRelay
 from apimodels_async.integrations.streaq import (
     OrderQueue,
@@ -73,7 +74,7 @@ def test_a_word_of_the_answers_is_no_key():
 
 def told_of(make):
     """Return all that is told of how *make* fails, the library's locals included."""
-    with pytest.raises((ConfigurationError, InvalidRequestError, TypeError)) as caught:
+    with pytest.raises((ApiModelsError, TypeError, ValueError)) as caught:
         run(make())
     told = traceback.TracebackException(
         type(caught.value),
@@ -165,6 +166,7 @@ WAYS = [
     (PollPolicy, {}, {"interval": 0}),
     (RetryPolicy, {}, {"attempts": 0}),
     (Timeouts, {}, {"read": 0}),
+    (Emulator, {}, {"credits": "x"}),
 ]
 
 
