@@ -286,7 +286,8 @@ class Batch:
 
         Raises:
             ConfigurationError: The batch was not entered.
-            BudgetExceededError: ``max_cost`` would have been passed.
+            BudgetExceededError: ``max_cost`` would have been passed, and nothing that
+                was under way could make room.
             InsufficientCreditsError, AuthenticationError, PermissionDeniedError,
             SessionClosedError, JournalError: What made it stop ordering.
         """

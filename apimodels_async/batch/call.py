@@ -92,13 +92,15 @@ class BatchCall:
 
             max_pending: Most items under way at once.
 
-            max_cost: US dollars, for all runs with one journal together. Before an
-                order would pass it, ordering stops, and iteration ends with
+            max_cost: US dollars, for all runs with one journal together. An
+                order counts at its price until its result says what it cost. What
+                would pass the limit waits for those under way; when none can make room
+                any more, ordering stops, and iteration ends with
                 ``BudgetExceededError``. Unknown outcomes count as spent.
 
             price: US dollars for a request, where you know it (None: you do not);
-                else the published hint (``known_models``). Once a result states its
-                credits, these count.
+                else the dearest published hint that fits it (``known_models``). Once a
+                result states its credits, these count.
 
             journal: SQLite file that survives a crash. Run the same batch again with
                 it: what ended is handed over again, what was accepted is attached, and

@@ -75,7 +75,10 @@ _STEPS: Final[tuple[tuple[type[ApiModelsError], str], ...]] = (
         TransportError,
         "check the network, --proxy or HTTPS_PROXY, and --base-url; run it again",
     ),
-    (BudgetExceededError, "run it again with a higher --max-cost"),
+    (
+        BudgetExceededError,
+        "what is left does not cover one more: run it again with a higher --max-cost",
+    ),
     (JournalError, "make it usable, or start with another --store or --out"),
     (ApiModelsError, "look at: apimodels balance, before running it again"),
 )

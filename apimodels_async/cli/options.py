@@ -161,7 +161,8 @@ class Limits:
     """Pictures under way at once, 50 unless given; 1000 with --broker."""
 
     max_cost: Dollars = None
-    """US dollars, for all runs with this folder together; stops before it is passed."""
+    """US dollars, for all runs with this folder together; stops before it is passed.
+    Each picture counts at its dearest hint until its result says what it cost."""
 
 
 @Parameter(name="*", group=Group("Workers", sort_key=6))

@@ -90,13 +90,31 @@ async def test_a_stop_reaches_items_that_wait_for_money(emulator, session):
 
 
 async def test_leaving_orders_nothing_that_waits_for_money(emulator, session):
-    """What waits when the batch is left is not ordered, and nothing is set aside."""
-    items = tasks(9, "[slow] moose")
-    async with session.images.batch(items, max_pending=9, max_cost=0.1) as outcomes:
-        await until(lambda: len(outcomes.pending) == 2)
-    assert Decimal("0.10") == outcomes.reserved
-    await asyncio.gather(*outcomes.pending)
-    assert 2 == len(orders(emulator)) == len(outcomes.pending)
+    """What waits when the batch is left is not ordered with what is freed by then."""
+    batch = session.images.batch(
+        ["[slow] moose"] * 9, max_pending=9, max_cost=0.1, price=lambda _: 0.05
+    )
+    async with batch:
+        await until(lambda: len(orders(emulator)) == 2)
+    assert len(orders(emulator)) == len(batch.unread) == 2
+    assert (batch.spent, batch.reserved) == (2 * CENT, 0)
+
+
+async def test_an_unknown_outcome_of_an_earlier_run_is_not_waited_for(
+    emulator, session, tmp_path
+):
+    """Its end is known to change nothing: the batch ends, and does not hang."""
+    journal = tmp_path / "j.sqlite"
+    emulator.fault("sync", "drop", times=1)
+    await drain(session.images.batch(["lost"], journal=journal))
+    again = session.images.batch(
+        ["moose", "lost"], journal=journal, max_cost=CENT, max_pending=2
+    )
+    async with asyncio.timeout(30):
+        outcomes, raised = await drain(again)
+    assert isinstance(raised, BudgetExceededError)
+    assert isinstance(outcomes[1].error, OutcomeUnknownError)
+    assert (len(orders(emulator)), again.reserved) == (1, CENT)
 
 
 async def test_a_session_that_closes_ends_the_wait_for_money(emulator, connect):
