@@ -12,9 +12,11 @@ from attrs import frozen
 from streaq import TaskStatus
 from streaq.constants import REDIS_RETRY
 
+from apimodels_async._adapters import Adapters
 from apimodels_async._api import checks, requests
 from apimodels_async._io.config import resolve_base_url
 from apimodels_async._io.http.network import hide, resolve_network
+from apimodels_async._runtime import journals_in
 from apimodels_async._text import Value
 from apimodels_async.batch.source import items_of
 from apimodels_async.errors import ConfigurationError, InvalidRequestError
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.broker import BrokerWorker
     from apimodels_async.integrations.streaq.jobs import SaveTo
     from apimodels_async.models import AnyRequest
+    from apimodels_async.stores.journals import Journals
 
 logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
@@ -111,7 +114,9 @@ class OrderQueue:
         self._answers = AnswerReader(self._worker, self.store)
         self.waiting: Waiting = Waiting(self._worker, self._answers)
         """Who waits for what."""
-        self._closers = list["Callable[[], Awaitable[None]]"]()
+        self.journals: Journals = journals_in(Adapters())
+        """Those of batches."""
+        self._closers = [self.journals.aclose]
 
     def __repr__(self) -> str:
         return f"<OrderQueue {self._worker.queue_name}>"
