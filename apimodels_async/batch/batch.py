@@ -177,11 +177,13 @@ class Batch:
         return self
 
     async def _open(self, orders: SentOrders, prefix: str) -> None:
-        if orders.after is not None:  # of a batch that was left, perhaps in this step
-            await end_of(orders.after)
+        for each in orders.after:
+            await end_of(each)
         try:
-            # Cancelled here, nobody has what is opened, and leave() closes it.
-            await outcome_of(orders.write(orders.open()))
+            if self._journal is None:
+                await orders.open()
+            else:  # cancelled here, nobody has what is opened, and leave() closes it
+                await outcome_of(orders.write(orders.open()))
             # The limit is for all runs together. Of the items alone: a batch "a/b" is
             # another one, and "a/msg7" may be a key of the user's own.
             prefix = prefix and f"{prefix}{DIGEST_FORM}:"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from attrs import define, field
 
@@ -22,22 +23,25 @@ class Journals:
     """Opened by batches, each for itself; those that were left are waited for."""
 
     _make: Callable[[Path], SentOrders]
-    _last: dict[str, SentOrders] = field(init=False, factory=dict)
-    """By real path."""
+    # Weak: one that was left lives as long as the task that closes it.
+    _made: WeakKeyDictionary[SentOrders, str] = field(
+        init=False, factory=WeakKeyDictionary
+    )
+    """Those of batches, each with its real path."""
 
     def at(self, path: Path) -> SentOrders:
         """Return the orders in the journal at *path*, not opened yet."""
-        orders = self._make(path)
-        kept = self._last.items()
-        self._last = last = {real: each for real, each in kept if not each.gone}
-        real = os.path.realpath(path)
-        if real in last:
-            orders.after = last[real].leaving
-        last[real] = orders
+        orders, real = self._make(path), os.path.realpath(path)
+        orders.after = self._leaving(real)
+        self._made[orders] = real
         return orders
+
+    def _leaving(self, real: str | None = None) -> set[asyncio.Task[None]]:
+        made = list(self._made.items())
+        left = {each.leaving for each, path in made if real in {None, path}}
+        return {each for each in left if each is not None and not each.done()}
 
     async def aclose(self) -> None:
         """Wait for those that were left; a batch that goes on has its own."""
-        left = {each.leaving for each in self._last.values() if each.leaving}
-        if left:
+        if left := self._leaving():
             await asyncio.wait(left)

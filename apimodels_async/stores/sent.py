@@ -57,8 +57,8 @@ class SentOrders:
     _not_opened: JournalError | None = field(init=False, default=None)
     """Why the last one failed."""
     closed: bool = field(init=False, default=False)
-    after: asyncio.Task[None] | None = field(init=False, default=None)
-    """What is to end before this is opened: the one before it is closing."""
+    after: set[asyncio.Task[None]] = field(init=False, factory=set)
+    """What is to end before this is opened: they close what was there before it."""
     leaving: asyncio.Task[None] | None = field(init=False, default=None)
     """Closes it, since it was left."""
     _renewing: asyncio.Task[None] | None = field(init=False, default=None)
@@ -251,11 +251,6 @@ class SentOrders:
     def under_way(self) -> bool:
         """Whether an order is."""
         return bool(self._under_way)
-
-    @property
-    def gone(self) -> bool:
-        """Whether it was left, and is closed since."""
-        return self.leaving is not None and self.leaving.done()
 
     def leave(self, first: asyncio.Task[None] | None = None) -> asyncio.Task[None]:
         """

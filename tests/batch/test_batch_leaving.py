@@ -332,13 +332,18 @@ async def test_a_journal_is_not_closed_before_its_orders(
     """Cancelled twice, a batch goes; its next run waits, and buys nothing anew."""
     emulator.fault("paid", "slow", seconds=0.5)
     journal = tmp_path / "j.sqlite"
-    runner = asyncio.create_task(drain(session.images.batch([item], journal=journal)))
+
+    def batch():
+        return session.images.batch([item], journal=journal)
+
+    runner = asyncio.create_task(drain(batch()))
     await until(lambda: orders(emulator))
     await cancel_twice(runner)
     with pytest.raises(asyncio.CancelledError):
         await runner
     assert rows(journal) == ["intended"]
-    outcomes, _ = await drain(session.images.batch([item], journal=journal))
+    await cancel_twice(asyncio.create_task(drain(batch())))
+    outcomes, _ = await drain(batch())
 
     assert outcomes[0].error is None
     assert len(orders(emulator)) == 1

@@ -116,7 +116,8 @@ class OrderQueue:
         """Who waits for what."""
         self.journals: Journals = journals_in(Adapters())
         """Those of batches."""
-        self._closers = [self.journals.aclose]
+        closers: list[Callable[[], Awaitable[None]]] = [self.journals.aclose]
+        self._closers = closers
 
     def __repr__(self) -> str:
         return f"<OrderQueue {self._worker.queue_name}>"
