@@ -160,6 +160,8 @@ class Ordering:
             self._carry_out(paid), name=f"apimodels-order {paid.call.request.path}"
         )
         self._under_way[runner] = paid
+        if record is not None:
+            record.orders.hold_open(runner)
         runner.add_done_callback(self._ended)
         # Not in a finally block: that also runs when a dead loop's coroutine is
         # collected, and then nobody has heard.

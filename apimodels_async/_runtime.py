@@ -28,6 +28,7 @@ from apimodels_async.errors import (
 )
 from apimodels_async.handle import TaskHandle
 from apimodels_async.models import ImageResult
+from apimodels_async.stores.journals import Journals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -88,6 +89,7 @@ class Runtime:
     options: Options
     adapters: Adapters
     state: State = field(init=False, default=State.UNOPENED)
+    _journals: Journals = field(init=False)
     parts: Parts | None = field(init=False, default=None)
     """Kept after closing, for what was counted and left over."""
     counters: Counters = field(init=False, factory=Counters)
@@ -97,6 +99,9 @@ class Runtime:
     _closing: asyncio.Task[None] | None = field(init=False, default=None)
     _told: dict[int, object] = field(init=False, factory=dict)
     """What the log has named, by identity."""
+
+    def __attrs_post_init__(self) -> None:
+        self._journals = journals_in(self.adapters)
 
     def open(self) -> Parts:
         """
@@ -124,8 +129,7 @@ class Runtime:
 
     def journal(self, path: Path) -> SentOrders:
         """Return the orders of a batch in the journal at *path*, not opened yet."""
-        store = self.adapters.journal(path)
-        return orders_in(store, store.scope, self.adapters.clock())
+        return self._journals.at(path)
 
     def observe(self, observer: Observer) -> None:
         """Let *observer* surround every order from now on."""
@@ -253,16 +257,17 @@ class Runtime:
         async with AsyncExitStack() as closing:
             closing.callback(self.report)
             closing.push_async_callback(_close_network, parts)
+            # A disk that hangs is waited for as long as an API that does.
+            limit = self.options.timeouts.close
+            closing.push_async_callback(_in_time, limit, self._journals.aclose)
             if parts.orders is not None:
-                # A disk that hangs is waited for as long as an API that does.
-                limit = self.options.timeouts.close
                 closing.push_async_callback(_in_time, limit, parts.orders.aclose)
             closing.push_async_callback(self._end_tracker, parts)
             if parts.callbacks is not None:
                 closing.push_async_callback(parts.callbacks.aclose)
             closing.push_async_callback(parts.ordering.drain)
             closing.callback(parts.ordering.abort)
-            await parts.ordering.drain(self.options.timeouts.close)
+            await parts.ordering.drain(limit)
 
     async def _end_tracker(self, parts: Parts) -> None:
         self._lost = await parts.tracker.aclose()
@@ -381,6 +386,16 @@ def orders_in(store: OrderStore, scope: str, clock: Clock) -> SentOrders:
     from apimodels_async.stores.sent import SentOrders
 
     return SentOrders(store, scope, clock, Lease(clock, store.lease_s))
+
+
+def journals_in(adapters: Adapters) -> Journals:
+    """Return those of one session, or one queue."""
+
+    def make(path: Path) -> SentOrders:
+        store = adapters.journal(path)
+        return orders_in(store, store.scope, adapters.clock())
+
+    return Journals(make)
 
 
 def _ledger(polling: PollPolicy, max_polls: int, draw: Callable[[], float]) -> Ledger:

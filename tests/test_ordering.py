@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
+from types import SimpleNamespace
 
 import attrs
 import pytest
@@ -320,6 +322,20 @@ async def test_a_caller_that_leaves_as_its_order_ends_leaves_it_once(answer):
         assert caller.cancelled()
         assert set(seen) == {int(answer is OK)}
         assert desk.orphans == ["t1"] * (answer is OK)
+        assert desk.ordering.left_open == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no task is eager before 3.12")
+async def test_an_order_that_ends_before_it_is_waited_for_is_let_go():
+    """An eager task can end before its caller waits: nothing is kept of it."""
+    async with Desk(OK) as desk:
+        known = SimpleNamespace(result="its picture")
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        found = await desk.ordering.order(MOOSE, Record(known))
+        asyncio.get_running_loop().set_task_factory(None)
+        await asyncio.sleep(0.1)
+
+        assert (found, desk.sent) == ("its picture", 0)
         assert desk.ordering.left_open == []
 
 

@@ -19,6 +19,7 @@ from apimodels_async._api import checks
 from apimodels_async._api.catalogue import (
     ALWAYS,
     find_model,
+    known_models,
     known_names,
 )
 from apimodels_async._api.spelling import EXTRA_HINT, did_you_mean, nearest

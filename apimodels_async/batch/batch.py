@@ -22,6 +22,7 @@ from attrs import define
 
 from apimodels_async._core.money.digests import DIGEST_FORM
 from apimodels_async._core.money.records import Keys
+from apimodels_async._io.shielded import end_of, outcome_of
 from apimodels_async.batch.folder import BatchFolder
 from apimodels_async.batch.item import HaltError, ItemRunner
 from apimodels_async.batch.source import items_of
@@ -176,8 +177,13 @@ class Batch:
         return self
 
     async def _open(self, orders: SentOrders, prefix: str) -> None:
-        await orders.open()
+        for each in orders.after:
+            await end_of(each)
         try:
+            if self._journal is None:
+                await orders.open()
+            else:  # cancelled here, nobody has what is opened, and leave() closes it
+                await outcome_of(orders.write(orders.open()))
             # The limit is for all runs together. Of the items alone: a batch "a/b" is
             # another one, and "a/msg7" may be a key of the user's own.
             prefix = prefix and f"{prefix}{DIGEST_FORM}:"
@@ -186,7 +192,7 @@ class Batch:
         except BaseException:  # cancelled here, nobody would leave and close it
             if self._journal is not None:
                 with anyio.CancelScope(shield=True):
-                    await self._journal.aclose()
+                    await end_of(self._journal.leave())
             raise
 
     def _make_runner(self) -> ItemRunner:
@@ -350,21 +356,28 @@ class Batch:
             # under way go on in the session.
             for worker in list(self._workers):
                 worker.cancel()
-            # A task of its own: however often we are cancelled, it goes on.
-            closing = asyncio.get_running_loop().create_task(
-                self._close(), name="apimodels-batch-closing"
+            # Tasks of their own: however often we are cancelled, they go on.
+            going = asyncio.get_running_loop().create_task(
+                self._go(), name="apimodels-batch-going"
             )
+            leaving = None if self._journal is None else self._journal.leave(going)
             with anyio.CancelScope(shield=True):
-                await asyncio.shield(closing)
+                try:
+                    await outcome_of(going)
+                finally:
+                    # With orders under way we were cancelled while we waited for them:
+                    # the session waits for the journal, or who opens it next.
+                    if leaving is not None and not self._orders_under_way:
+                        await end_of(leaving)
+
+    @property
+    def _orders_under_way(self) -> bool:
+        return self._journal is not None and self._journal.under_way
 
     async def _all_gone(self) -> None:
         if self._workers:
             await asyncio.wait(set(self._workers))
 
-    async def _close(self) -> None:
-        try:
-            await self._all_gone()  # none may be inside the source or the journal
-            await self._source.aclose()
-        finally:
-            if self._journal is not None:
-                await self._journal.aclose()
+    async def _go(self) -> None:
+        await self._all_gone()  # none may be inside the source
+        await self._source.aclose()

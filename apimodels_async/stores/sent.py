@@ -57,8 +57,14 @@ class SentOrders:
     _not_opened: JournalError | None = field(init=False, default=None)
     """Why the last one failed."""
     closed: bool = field(init=False, default=False)
+    after: set[asyncio.Task[None]] = field(init=False, factory=set)
+    """What is to end before this is opened: they close what was there before it."""
+    leaving: asyncio.Task[None] | None = field(init=False, default=None)
+    """Closes it, since it was left."""
     _renewing: asyncio.Task[None] | None = field(init=False, default=None)
     _writes: set[asyncio.Task[Any]] = field(init=False, factory=set)
+    _under_way: set[asyncio.Task[Any]] = field(init=False, factory=set)
+    """They carry out orders, and write down how these end."""
     _unwritten: list[Callable[[], Awaitable[None]]] = field(init=False, factory=list)
     """What the store did not take, oldest first; tried again with each renewal."""
     _handed_over: list[int] = field(init=False, factory=list)
@@ -236,8 +242,35 @@ class SentOrders:
         task.add_done_callback(self._writes.discard)
         return task
 
+    def hold_open(self, runner: asyncio.Task[Any]) -> None:
+        """Let the store not be closed before *runner*, which orders, has ended."""
+        self._under_way.add(runner)
+        runner.add_done_callback(self._under_way.discard)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether an order is."""
+        return bool(self._under_way)
+
+    def leave(self, first: asyncio.Task[None] | None = None) -> asyncio.Task[None]:
+        """
+        Close it after *first*, in a task of its own: whoever leaves may be cancelled.
+        """
+
+        async def leave() -> None:
+            if first is not None:
+                await asyncio.wait([first])
+            await self.aclose()
+
+        self.leaving = asyncio.get_running_loop().create_task(
+            leave(), name="apimodels-batch-closing"
+        )
+        return self.leaving
+
     async def aclose(self) -> None:
-        """Finish what is being written, and let the store go; raises nothing."""
+        """
+        Finish what is under way or being written, and let the store go; raises nothing.
+        """
         async with self._opening:
             self.closed = True
         if not self._opened:
@@ -245,8 +278,8 @@ class SentOrders:
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait([self._renewing])
-        while self._writes:
-            await asyncio.wait(set(self._writes))
+        while pending := self._writes | self._under_way:
+            await asyncio.wait(pending)
         await self._write_again()
         if not self._let_go():  # hung up meanwhile
             return

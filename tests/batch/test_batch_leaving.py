@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 
 import anyio
 import pytest
@@ -15,7 +16,7 @@ from support.waiting import until
 
 from apimodels_async import ImageRequest, Session, SessionClosedError, TaskHandle
 from apimodels_async._adapters import Adapters
-from apimodels_async.stores.sqlite.journal import Journal
+from apimodels_async.stores.sqlite.journal import Journal, holder_of
 
 SLOW = [ImageRequest(TASK, f"[slow] moose {number}") for number in range(20)]
 
@@ -315,3 +316,93 @@ async def test_an_end_that_is_being_written_down_is_unread(emulator, connect, tm
 
     assert left.result.task_id in emulator.tasks
     assert rows(journal.path) == ["completed"]
+
+
+async def cancel_twice(runner):
+    """Cancel it in two steps of the loop, one after the other."""
+    for _ in range(2):
+        runner.cancel()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("item", [tasks(1)[0], "a fox"], ids=["task", "picture"])
+async def test_a_journal_is_not_closed_before_its_orders(
+    emulator, session, tmp_path, item
+):
+    """Cancelled twice, a batch goes; its next run waits, and buys nothing anew."""
+    emulator.fault("paid", "slow", seconds=0.5)
+    journal = tmp_path / "j.sqlite"
+
+    def batch():
+        return session.images.batch([item], journal=journal)
+
+    runner = asyncio.create_task(drain(batch()))
+    await until(lambda: orders(emulator))
+    await cancel_twice(runner)
+    with pytest.raises(asyncio.CancelledError):
+        await runner
+    assert rows(journal) == ["intended"]
+    await cancel_twice(asyncio.create_task(drain(batch())))
+    outcomes, _ = await drain(batch())
+
+    assert outcomes[0].error is None
+    assert len(orders(emulator)) == 1
+
+
+async def test_closing_waits_for_journals_that_were_left(emulator, session, tmp_path):
+    """Once the session is closed, the journal says what was bought."""
+    emulator.fault("paid", "slow", seconds=0.5)
+    journal = tmp_path / "j.sqlite"
+    runner = asyncio.create_task(drain(session.images.batch(["fox"], journal=journal)))
+    await until(lambda: orders(emulator))
+    await cancel_twice(runner)
+    await session.aclose()
+
+    assert runner.cancelled()
+    assert rows(journal) == ["completed"]
+    assert holder_of(journal) is None
+
+
+class GatedJournal(Journal):
+    """Open, and waits for *gate* before it says so."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.opened, self.gate = threading.Event(), threading.Event()
+
+    def _acquire(self):
+        writer = super()._acquire()
+        self.opened.set()
+        self.gate.wait()
+        return writer
+
+
+async def test_a_journal_left_while_it_opens_is_opened_again(
+    emulator, connect, tmp_path
+):
+    """A deadline that strikes while it opens keeps the same batch out of nothing."""
+    first = GatedJournal(tmp_path / "j.sqlite")
+    journals = [Journal(first.path), first]
+
+    class GatedSession(Session):
+        def _make_adapters(self):
+            adapters = SlowAdapters(None)
+            adapters.journal = lambda _path: journals.pop()
+            return adapters
+
+    session = connect(emulator, kind=GatedSession)
+
+    def run():
+        batch = session.images.batch(["a fox"], journal=first.path)
+        return asyncio.create_task(drain(batch))
+
+    runner = run()
+    await until(first.opened.is_set)
+    await cancel_twice(runner)
+    again = run()
+    await asyncio.wait([again], timeout=0.2)  # it would be refused by then
+    first.gate.set()
+    outcomes, _ = await again
+
+    assert runner.cancelled()
+    assert outcomes[0].result.url

@@ -25,6 +25,10 @@ class Record:
 
     def __init__(self, known=None):
         self.known, self.lines = known, []
+        self.orders = self
+
+    def hold_open(self, runner):
+        """Need not be kept open."""
 
     async def begin(self, nonce):
         """Take down the nonce; return what is known of the order from before."""

@@ -19,7 +19,6 @@ from apimodels_async._api.checks import refuse
 from apimodels_async._core.files.object_urls import BUCKETS, read_object_url
 from apimodels_async._core.money.resume import OrderState
 from apimodels_async._io.config import is_local
-from apimodels_async._runtime import orders_in
 from apimodels_async._saving import Saver
 from apimodels_async._text import printable
 from apimodels_async.errors import (
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.jobs import Answer, SaveTo
     from apimodels_async.integrations.streaq.waiting import Waiter, Waiting
     from apimodels_async.models import AnyRequest
+    from apimodels_async.stores.journals import Journals
     from apimodels_async.stores.redis.store import RedisStore
     from apimodels_async.stores.sent import SentOrders
     from apimodels_async.stores.sent_order import SentOrder
@@ -62,6 +62,7 @@ class Queue(Protocol):
     base_url: str
     network: Network
     waiting: Waiting
+    journals: Journals
 
     def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Have *close* awaited when the queue is left."""
@@ -292,8 +293,7 @@ class QueueParts:
 
     def journal(self, path: Path) -> SentOrders:
         """Return the orders in the journal at *path*, not opened yet."""
-        store = self._adapters.journal(path)
-        return orders_in(store, store.scope, self._adapters.clock())
+        return self._queue.journals.at(path)
 
     @property
     def saver(self) -> Saver:

@@ -12,9 +12,11 @@ from attrs import frozen
 from streaq import TaskStatus
 from streaq.constants import REDIS_RETRY
 
+from apimodels_async._adapters import Adapters
 from apimodels_async._api import checks, requests
 from apimodels_async._io.config import resolve_base_url
 from apimodels_async._io.http.network import resolve_network
+from apimodels_async._runtime import journals_in
 from apimodels_async._secret import hidden
 from apimodels_async._text import Value
 from apimodels_async.batch.source import items_of
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from apimodels_async.integrations.streaq.broker import BrokerWorker
     from apimodels_async.integrations.streaq.jobs import SaveTo
     from apimodels_async.models import AnyRequest
+    from apimodels_async.stores.journals import Journals
 
 logger: logging.Logger = logging.getLogger("apimodels_async.worker")
 
@@ -117,7 +120,10 @@ class OrderQueue:
         self._answers = AnswerReader(self._worker, self.store)
         self.waiting: Waiting = Waiting(self._worker, self._answers)
         """Who waits for what."""
-        self._closers = list["Callable[[], Awaitable[None]]"]()
+        self.journals: Journals = journals_in(Adapters())
+        """Those of batches."""
+        closers: list[Callable[[], Awaitable[None]]] = [self.journals.aclose]
+        self._closers = closers
 
     def __repr__(self) -> str:
         return f"<OrderQueue {self._name}>"
