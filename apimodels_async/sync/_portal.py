@@ -136,10 +136,10 @@ class _Loop:
                 self._calls.add(call)  # it may have counted as taken
                 self._cancel(call)
             raise
-        error = self.ended.fresh(task_id=paid)
+        closed = self.ended.fresh(task_id=paid)
         if paid is not None:
-            error.charged = None
-        raise error
+            closed.charged = None
+        raise closed
 
     async def _run(self, call: _Call[T]) -> None:
         self._collect()  # what earlier calls have left

@@ -377,6 +377,8 @@ async def test_who_comes_second_changes_nothing_of_the_first(
     inside = Folder.at(folder / "D")
     lock = inside.lock(None)  # as the first has it before it writes
     second = await run("batch", other, "--out", "D")
+    with pytest.raises(ConfigurationError, match=r"another process .* at work"):
+        inside.lock(None)  # who began at the same moment
     kept = sorted(path.name for path in inside.path.iterdir())
     os.close(lock)
     first = await run("batch", ours, "--out", "D")
