@@ -154,8 +154,7 @@ class Batch:
         Open the journal, if there is one, and begin to order.
 
         Raises:
-            ConfigurationError: It was entered before, or the place that the pictures
-                go to cannot be written to. Nothing was sent.
+            ConfigurationError: It was entered before. Nothing was sent.
             SessionClosedError: The session is closed. Nothing was sent.
             JournalError: The journal cannot be used. Nothing was sent.
         """
@@ -164,8 +163,6 @@ class Batch:
             raise ConfigurationError(msg)
         self._entered = True
         self._runner = self._make_runner()
-        if self._runner.folder is not None:
-            await self._runner.folder.check()
         if self._runner.prefix is not None and self._runner.orders is not None:
             await self._open(self._runner.orders, self._runner.prefix)
         loop = asyncio.get_running_loop()
@@ -291,7 +288,8 @@ class Batch:
         Return the next outcome; a reader that is cancelled leaves it in ``unread``.
 
         Raises:
-            ConfigurationError: The batch was not entered.
+            ConfigurationError: The batch was not entered; or the place that its
+                pictures go to cannot be written to: nothing was ordered.
             BudgetExceededError: ``max_cost`` would have been passed, and nothing that
                 was under way could make room.
             InsufficientCreditsError, AuthenticationError, PermissionDeniedError,

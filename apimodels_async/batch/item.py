@@ -11,6 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -106,6 +107,9 @@ class ItemRunner:
     """Marks a wait that is safe to cancel: nothing paid for is lost by it."""
     retry_failed: bool
     resubmit_unknown: bool
+    _trying: asyncio.Lock = field(init=False, factory=asyncio.Lock)
+    _tried: bool = field(init=False, default=False)
+    """The folder can be written to, or there is none."""
     halted: ApiModelsError | None = None
     """Why nothing more is ordered."""
     pending: dict[int, Pending] = field(factory=dict)
@@ -240,7 +244,24 @@ class ItemRunner:
         except JournalError as error:
             raise HaltError(error) from None
 
+    async def _try_folder(self) -> None:
+        # Once, before the first order alone: what was ordered in earlier runs can be
+        # handed over from a folder that takes no more. Whoever comes meanwhile waits,
+        # and who finds that it failed orders nothing either.
+        with self.may_cut():
+            async with self._trying:
+                if self._tried or self.halted is not None:
+                    return
+                try:
+                    if self.folder is not None:
+                        await self.folder.check()
+                except ApiModelsError as error:
+                    self.halt(error)
+                else:
+                    self._tried = True
+
     async def _buy(self, item: Item) -> ImageResult:
+        await self._try_folder()
         if not await self._money.reserve(item.index, item.price):
             # Ended: by another item's answer since this was read, or nobody's fault.
             ended = self._money.ended

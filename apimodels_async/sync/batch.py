@@ -109,7 +109,7 @@ class BatchCall:
 
             download_to: Directory for the pictures, ``00041-prompt.png`` each; or where
                 in object storage, as in ``session.download``. It is tried
-                once before anything is ordered.
+                once, before the first order.
 
             sidecar: Write prompt, model, seed and task id beside each picture, as in
                 ``session.download``.

@@ -245,7 +245,8 @@ class Batch:
         Return the next outcome; one that Ctrl-C interrupts leaves it in ``unread``.
 
         Raises:
-            ConfigurationError: The batch was not entered.
+            ConfigurationError: The batch was not entered; or the place that its
+                pictures go to cannot be written to: nothing was ordered.
             BudgetExceededError: ``max_cost`` would have been passed, and nothing that
                 was under way could make room.
             InsufficientCreditsError, AuthenticationError, PermissionDeniedError,

@@ -7,6 +7,7 @@ import pytest
 from obstore.store import MemoryStore, S3Store
 from support.buckets import environment, objects
 from support.raw import RawServer, message
+from support.waiting import until
 
 from apimodels_async import ConfigurationError, DownloadError
 
@@ -97,10 +98,9 @@ async def test_a_bucket_that_fails_loses_nothing(
         async with session.images.batch(
             [ORDER], journal=journal, download_to=store
         ) as outcomes:
+            await until(lambda: emulator.requests)  # the place was tried
             answers["fails"] = True
             [outcome] = [each async for each in outcomes]
-        with pytest.raises(ConfigurationError, match="HTTP 500; nothing was ordered"):
-            await run(session, journal, store)
     saved = await run(session, journal, MemoryStore())
 
     assert isinstance(outcome.error, DownloadError)
@@ -108,6 +108,43 @@ async def test_a_bucket_that_fails_loses_nothing(
     assert outcome.unwrap().urls == saved.result.urls
     assert len(saved.paths) == 3
     assert [one.method for one in emulator.requests].count("POST") == 1
+
+
+async def test_what_is_ordered_is_handed_over_from_a_place_that_takes_no_more(
+    session, emulator, tmp_path, monkeypatch
+):
+    """A place is tried once, before the first order; what needs none needs no place."""
+    journal = tmp_path / "j.sqlite"
+    await run(session, journal, MemoryStore())
+    seen, asked, found = [], len(emulator.requests), []
+
+    async def serve(request, peer):
+        seen.append(request.method)
+        status = 200 if request.method == "HEAD" else 500
+        await peer.say(message(b"", status, ETag='"x"'))
+
+    async with RawServer(serve) as service:
+        for name, value in environment(service.origin).items():
+            monkeypatch.setenv(name, value)
+        store = S3Store(
+            "pictures",
+            client_options={"allow_http": True},
+            retry_config={"max_retries": 0},
+        )
+        again = await run(session, journal, store)
+        before = [*seen]
+        async with session.images.batch(
+            [ORDER, *"abcdef"], journal=journal, download_to=store
+        ) as outcomes:
+            found.append(await anext(outcomes))
+            with pytest.raises(ConfigurationError, match="HTTP 500; nothing was"):
+                await anext(outcomes)
+
+    assert len(again.paths) == 3
+    assert set(before) == {"HEAD"}
+    assert seen.count("PUT") == 1
+    assert len(emulator.requests) == asked
+    assert [len(each.paths) for each in found] == [3]
 
 
 async def test_a_bucket_that_does_not_say_is_written_to(session, tmp_path, monkeypatch):
@@ -135,7 +172,7 @@ async def test_a_bucket_that_does_not_say_is_written_to(session, tmp_path, monke
     assert [url.rpartition(".")[0] for url in outcome.paths] == [
         f"s3://pictures/{name}" for name in NAMES
     ]
-    assert seen.count("PUT") == 4  # one to find out whether it can be written to
+    assert seen.count("PUT") == 3
 
 
 async def test_a_name_of_any_script_is_found_again(session, emulator, tmp_path):

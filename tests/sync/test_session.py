@@ -289,7 +289,7 @@ def test_a_batch_reads_a_generator_that_uses_the_session(blocking):
 
 def test_what_cannot_be_iterated_is_no_source(blocking):
     """As in the asynchronous session."""
-    for source in (5, None):
+    for source in (5, None, list, apimodels_async.SparkPixImage(prompt="fox")):
         with pytest.raises(InvalidRequestError, match="a list or an iterator"):
             blocking.images.batch(source)
 

@@ -265,11 +265,12 @@ class Folder:
         Raises:
             ConfigurationError: One is.
         """
-        for path in (self.path / PLAN, self.journal):
-            if (pid := holder_of(path)) is not None:
-                self._refuse_second(f"another process (pid {pid})")
+        pid = holder_of(self.path / PLAN) or holder_of(self.journal)
+        if pid is not None:
+            self._refuse_second(pid)
 
-    def _refuse_second(self, who: str) -> NoReturn:
+    def _refuse_second(self, pid: int | None) -> NoReturn:
+        who = "another process" if pid is None else f"another process (pid {pid})"
         msg = (
             f"{who} is at work in {self.path}: let it end, or see how far it is: "
             "apimodels ls DIR"
@@ -294,8 +295,7 @@ class Folder:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = lock_beside(self.path / PLAN)
         if lock is None:
-            self.check_free()
-            self._refuse_second("another process")
+            self._refuse_second(holder_of(self.path / PLAN))
         try:
             self._check_untouched(before)
         except BaseException:

@@ -119,16 +119,16 @@ def lock_beside(path: Path) -> int | None:
         OSError: It cannot be had.
     """
     descriptor = _open_lock(_lock_of(path))
+    kept: int | None = None
     try:
         if _lock(descriptor):
             os.ftruncate(descriptor, 0)
             os.write(descriptor, str(os.getpid()).encode())
-            return descriptor
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
+            kept = descriptor
+    finally:
+        if kept is None:
+            os.close(descriptor)
+    return kept
 
 
 def _lock_of(path: Path) -> Path:

@@ -393,9 +393,15 @@ async def test_who_comes_second_changes_nothing_of_the_first(
     inside = Folder.at(folder / "D")
     lock = inside.lock(None)  # as the first has it before it writes
     second = await run("batch", other, "--out", "D")
+    with pytest.raises(ConfigurationError, match=r"another process .* at work"):
+        inside.lock(None)  # who began at the same moment
     kept = sorted(path.name for path in inside.path.iterdir())
     os.close(lock)
-    first = await run("batch", ours, "--out", "D")
+    running = asyncio.create_task(run("batch", ours, "--out", "D"))
+    await until((inside.path / "batch.json").exists)
+    with pytest.raises(ConfigurationError, match=r"is at work in"):
+        inside.lock(inside.plan())
+    first = await running
     with pytest.raises(ConfigurationError, match=r"at work in .* meanwhile"):
         inside.lock(None)  # who saw the folder before all that
     resumed = await run("resume", "D")
