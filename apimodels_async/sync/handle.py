@@ -256,7 +256,7 @@ class Batch:
             return self._portal.call(
                 self._inner.__anext__,
                 give_back=self._inner._put_back,  # noqa: SLF001  ours
-                paid="",
+                paid="" if self._inner._begun else None,  # noqa: SLF001  ours
             )
         except StopAsyncIteration:
             pass

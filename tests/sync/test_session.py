@@ -458,6 +458,7 @@ def test_after_closing_calls_are_refused_with_the_ids(blocking):
     for call in (
         lambda: blocking.images.generate("late"),
         lambda: blocking.images.batch(["late"]).__enter__(),
+        lambda: list(blocking.images.batch(["late"])),
         handle.result,
         lambda: blocking.images.attach(handle.to_token()),
     ):
@@ -465,7 +466,7 @@ def test_after_closing_calls_are_refused_with_the_ids(blocking):
             call()
         told.append((caught.value.charged, caught.value.task_id))
     # What was not sent is not charged; what was may be.
-    assert told == [(False, None)] * 2 + [(None, handle.task_id)] * 2
+    assert told == [(False, None)] * 3 + [(None, handle.task_id)] * 2
 
 
 def test_closed_unused_it_refuses_too(served):
