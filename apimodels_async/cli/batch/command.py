@@ -336,4 +336,4 @@ def _announce(folder: Folder, plan: Plan, found: Preflight, output: Output) -> N
             "apimodels ls and resume take that."
         )
     if plan.max_cost is not None and found.usd > plan.max_cost:
-        output.note(f"It will stop before --max-cost ${plan.max_cost} is passed.")
+        output.note(f"It may stop early: --max-cost ${plan.max_cost} is never passed.")

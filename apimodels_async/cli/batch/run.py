@@ -115,9 +115,14 @@ class Run:
     def _on_signal(self, source: OutcomeSource, number: int) -> None:
         self.signal = number
         self.progress.stopping = True
+        self._stop_ordering()
         self.stop_display()
         under_way = self.progress.given - self.progress.ended
         self.output.note(source.stopping_words(under_way), "yellow")
+
+    def _stop_ordering(self) -> None:
+        if self.spending is not None:  # rows may have been read, and wait for money
+            self.spending._stop_ordering()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     def _last_words(self, source: OutcomeSource) -> str:
         resume = resume_command(self.folder.path, self.plan.out)
@@ -147,6 +152,8 @@ class Run:
                 try:
                     async for outcome in outcomes:
                         self._take(outcome)
+                        if self.progress.broken or self.output.failed:
+                            self._stop_ordering()
                 except ApiModelsError as error:
                     self.halted = error
 

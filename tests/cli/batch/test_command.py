@@ -109,7 +109,7 @@ async def test_an_emulator_may_be_inside(run, prompts, folder, monkeypatch):
     reorder = await run("resume", "D", "--max-cost", "1")
 
     assert (done.code, reorder.code) == (1, 0)
-    assert "It will stop before --max-cost $0.01 is passed." in done.err
+    assert "It may stop early: --max-cost $0.01 is never passed." in done.err
     assert "--max-cost MORE" in done.out
     assert "2 of 2 saved" in reorder.out
     other = await run("batch", name, "--out", "D")
@@ -200,6 +200,20 @@ async def test_ctrl_c_finishes_what_is_paid_for(interrupted, emulator, folder):
     assert done.code == 130
     assert 0 < saved < 40
     assert "Stopping: nothing more is ordered" in done.err
+
+
+async def test_ctrl_c_orders_nothing_that_waits_for_money(
+    interrupted, emulator, prompts
+):
+    """Rows that were read, and would fit once others have ended, are left."""
+    name = prompts(*(f"fox {n} [slow]" for n in range(4)))
+    options = ("--model", "gpt-image-2", "--max-cost", "0.1", "--poll-interval", "0.05")
+    done = await interrupted(
+        lambda: len(emulator.tasks) == 2, "batch", name, "--out", "D", *options
+    )
+
+    assert done.code == 130
+    assert len(emulator.tasks) == 2
 
 
 async def test_a_second_signal_names_the_tasks_and_the_folder(
