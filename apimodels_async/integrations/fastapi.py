@@ -23,8 +23,8 @@ try:
     from fastapi import Depends, Header, Request, Response
     from fastapi.responses import JSONResponse
     from starlette.requests import HTTPConnection
-except ModuleNotFoundError as error:
-    raise without_extra(error, "fastapi") from None
+except ModuleNotFoundError as _missing:
+    raise without_extra(_missing, "fastapi") from None
 
 __all__ = [
     "IdempotencyKey",

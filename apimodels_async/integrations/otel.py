@@ -23,8 +23,8 @@ from apimodels_async.models import ImageRequest
 
 try:
     from opentelemetry import trace
-except ModuleNotFoundError as error:
-    raise without_extra(error, "otel") from None
+except ModuleNotFoundError as _missing:
+    raise without_extra(_missing, "otel") from None
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

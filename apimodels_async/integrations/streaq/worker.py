@@ -194,7 +194,7 @@ class WorkerProcess:
         """Seconds for which jobs may end once the process is to stop."""
         self.limit = limit
         """Instead of ``RedisLimit(url)``; it is not closed here."""
-        self.began = False
+        self.began: bool = False
         """Whether it came as far as taking jobs."""
         self._session: Session | None = None
         # Now: what is raised while a worker runs comes in a group of streaq's.
