@@ -359,7 +359,7 @@ async def test_what_was_not_awaited_is_said_to_be_awaited_first(session):
         lambda: order([early]),
         lambda: order(early),
         lambda: session.upload(early),
-        lambda: session.images.generate("a fox", image_url=early),
+        lambda: session.images.generate("a fox", model=TASK, image_url=early),
     ):
         with pytest.raises(InvalidRequestError, match="await the call first"):
             await use()

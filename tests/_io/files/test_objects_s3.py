@@ -11,6 +11,7 @@ from support.buckets import content, objects
 from support.downloads import at
 from support.proxy import ChaosProxy, Fault
 from support.raw import PNG, RawServer, in_turn, respond
+from support.waiting import until
 
 from apimodels_async import ConfigurationError, DownloadError
 from apimodels_async._core.files.keeping import BUFFER_BYTES
@@ -107,9 +108,10 @@ def written(store):
 
 async def test_a_bucket_that_is_not_there_costs_nothing(emulator, session, bucket):
     """A batch is refused before its first order, and the error says why."""
+    batch = session.images.batch(["a fox"], download_to=f"s3://{bucket}-x/p")
     with pytest.raises(ConfigurationError, match="no such bucket"):
-        async with session.images.batch(["a fox"], download_to=f"s3://{bucket}-x/p"):
-            pass
+        async with batch as outcomes:
+            await anext(outcomes)
 
     assert emulator.requests == []
 
@@ -150,7 +152,8 @@ async def test_a_bucket_that_goes_away_loses_no_picture(
     session = connect(emulator)
     async with ChaosProxy(s3) as proxy:
         way = proxied(bucket, proxy, tries=0)
-        async with session.images.batch(["a fox"], download_to=way) as outcomes:
+        async with session.images.batch(["a fox [slow]"], download_to=way) as outcomes:
+            await until(lambda: emulator.requests)  # the bucket was tried before
             proxy.leave()
             [outcome] = [each async for each in outcomes]
         assert isinstance(outcome.error, DownloadError)
