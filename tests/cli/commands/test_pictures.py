@@ -37,16 +37,17 @@ async def test_nothing_is_bought_for_a_place_that_takes_nothing(run, folder, emu
 @pytest.mark.skipif(os.name != "posix", reason="nobody can remove a folder in use")
 async def test_who_does_not_wait_needs_no_place(run, folder, emulator):
     """With --no-wait nothing is saved, so only a place that was named is tried."""
+    made = await run("generate", "a fox", "--no-save", "--json")
     folder.rmdir()  # now nothing can be written here
-    task = ("a moose", "--model", "gpt-image-2")
+    task, url = ("a moose", "--model", "gpt-image-2"), made.records[0]["url"]
     ordered = await run("generate", *task, "--no-wait")
-    edited = await run("edit", *task, "--image", "https://a.b/c.png", "--no-wait")
+    edited = await run("edit", *task, "--image", url, "--no-wait")
     sent = len(emulator.requests)
     named = await run("generate", *task, "--no-wait", "--out", "fox/")
     waited = await run("generate", *task)
 
     assert (ordered.code, edited.code) == (0, 0)
-    assert sent == len(emulator.requests) == 2
+    assert sent == len(emulator.requests) == 3
     for done in (named, waited):
         assert done.code == 2
         assert "nothing was ordered" in done.err
