@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.emulators import emulator_process  # type: ignore[import-not-found]
 
 TIMES = {"*": (0.03, 0.12), "sparkpix-image": (0.01, 0.04)}
 STUB = Path(__file__).parent / "_peers" / "stub.py"
@@ -53,6 +52,9 @@ def server(*arguments: str, keep_alive: float = 0.0) -> Iterator[list[str]]:
 
 def emulator() -> AbstractContextManager[dict[str, str]]:
     """Run an emulator; yields its ``base_url`` and ``key``."""
+    # Not above: aiohttp, which it brings, reads SSL_CERT_FILE once.
+    from support.emulators import emulator_process  # type: ignore[import-not-found]
+
     running: AbstractContextManager[dict[str, str]] = emulator_process(TIMES)
     return running
 
