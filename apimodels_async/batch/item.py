@@ -248,6 +248,8 @@ class ItemRunner:
         # Once, before the first order alone: what was ordered in earlier runs can be
         # handed over from a folder that takes no more. Whoever comes meanwhile waits,
         # and who finds that it failed orders nothing either.
+        if self._tried:
+            return
         with self.may_cut():
             async with self._trying:
                 if self._tried or self.halted is not None:
@@ -367,9 +369,8 @@ class ItemRunner:
     async def _replay(
         self, item: Item, known: OrderRecord, result: ImageResult
     ) -> Outcome:
-        self._money.closed(
-            item.index
-        )  # paid for long ago; fetching it may take a while
+        # Paid for long ago: nobody waits for its money while its files are fetched.
+        self._money.closed(item.index)
         # A release that saved the first picture alone has written that one down.
         if self.folder is not None and len(known.files) >= len(result.urls):
             # The store says what they are called, never where they are.
