@@ -248,8 +248,6 @@ class ItemRunner:
         # Once, before the first order alone: what was ordered in earlier runs can be
         # handed over from a folder that takes no more. Whoever comes meanwhile waits,
         # and who finds that it failed orders nothing either.
-        if self._tried:
-            return
         with self.may_cut():
             async with self._trying:
                 if self._tried or self.halted is not None:
